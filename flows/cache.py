@@ -1,0 +1,70 @@
+"""corpus + subject model + coders -> tokens, activations, features. One task per shard, then one per bucket."""
+
+from prefect import flow
+from prefect.futures import as_completed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.config import RunConfig
+from flows.plan import Plan
+from flows.progress import progress
+from storage.layout import Range, ranges
+from tasks.cache import CacheWork, cache_shard, describe_features, forget, width, write_tokens
+
+FEATURES_AT_ONCE = 4096
+"""Features whose decoder rows are multiplied with the unembedding at once."""
+
+
+@flow(name="cache", task_runner=ThreadPoolTaskRunner(max_workers=1))
+def cache(config: RunConfig) -> None:
+    """Make what is missing of the cache, then commit it.
+
+    One worker: a forward pass takes all cores (or the GPU), and memory stays bounded by one shard.
+    """
+    plan = Plan(config)
+    unfinished = plan.unfinished("cache")
+    if not unfinished:
+        return
+    work = CacheWork(
+        lake=plan.lake,
+        subject=config.subject,
+        corpus=config.corpus,
+        shard=config.runner.shard,
+        tokens=plan.tokens,
+        coders=tuple((coder.coder, coder.activations, coder.features) for coder in plan.coders),
+    )
+    if plan.tokens in unfinished:
+        with progress("packing the corpus", 1) as bar:
+            write_tokens(work)
+            bar.advance()
+    sequences = plan.lake.rows(plan.tokens, "tokens")
+    shards = ranges(sequences, config.runner.shard)
+    _activations(plan, work, shards)
+    _features(plan, work)
+    forget()
+
+
+def _activations(plan: Plan, work: CacheWork, shards: list[Range]) -> None:
+    steps = [coder.activations for coder in plan.coders]
+    done = {step: plan.lake.done(step) for step in steps}
+    todo = [shard for shard in shards if any(shard not in done[step] for step in steps)]
+    if todo:
+        with progress("forward passes and coders", len(todo)) as bar:
+            for future in as_completed([cache_shard.submit(work, shard) for shard in todo]):
+                future.result()
+                bar.advance()
+    for step in steps:
+        plan.lake.commit(step, shards)
+
+
+def _features(plan: Plan, work: CacheWork) -> None:
+    for coder in plan.coders:
+        buckets = ranges(width(work, coder.coder.name), FEATURES_AT_ONCE)
+        todo = plan.lake.missing(coder.features, buckets)
+        if todo:
+            with progress(f"features of {coder.coder.name}", len(todo)) as bar:
+                for future in as_completed(
+                    [describe_features.submit(work, coder.coder.name, bucket) for bucket in todo]
+                ):
+                    future.result()
+                    bar.advance()
+        plan.lake.commit(coder.features, buckets)

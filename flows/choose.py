@@ -1,0 +1,63 @@
+"""Which features a run takes, and how they are cut into buckets."""
+
+from storage import query
+from storage.errors import WrongRequest
+from storage.lake import Lake
+from storage.layout import Range, Step
+from flows.config import (
+    AllFeatures,
+    Features,
+    FeaturesByDensity,
+    ListedFeatures,
+    RangeOfFeatures,
+    SampledFeatures,
+)
+
+
+def chosen(features: Features, lake: Lake, step: Step, seed: int) -> list[int]:
+    """The chosen features of a coder, ascending; `step` is its committed `features`.
+
+    Raises `WrongRequest` when the choice names a feature that the coder doesn't have, or none at all.
+    """
+    width = lake.rows(step, "features")
+    match features:
+        case AllFeatures():
+            found = list(range(width))
+        case ListedFeatures():
+            found = sorted(set(features.features))
+        case RangeOfFeatures():
+            found = list(range(features.first, features.end))
+        case SampledFeatures() | FeaturesByDensity():
+            found = _selected(features, lake, step, seed)
+    if not found:
+        msg = f"features chooses none of the {width} features of {step.name}; widen the choice"
+        raise WrongRequest(msg)
+    if found[-1] >= width:
+        msg = f"features chooses feature {found[-1]}, and {step.name} has features 0 to {width - 1}"
+        raise WrongRequest(msg)
+    return found
+
+
+def _selected(
+    features: SampledFeatures | FeaturesByDensity, lake: Lake, step: Step, seed: int
+) -> list[int]:
+    by_density = isinstance(features, FeaturesByDensity)
+    with lake.connect() as connection:
+        rows = query.records(
+            connection,
+            "chosen",
+            features=lake.parts(step, "features"),
+            low=features.low if by_density else 0.0,
+            high=features.high if by_density else 1.0,
+            n=None if by_density else features.n,
+            seed=seed,
+        )
+    return [int(str(row["feature"])) for row in rows]
+
+
+def buckets(features: list[int], width: int, size: int) -> dict[Range, list[int]]:
+    """Ranges that together cover `[0, width)`, each with the `size` chosen features inside it (the last with fewer)."""
+    groups = [features[i : i + size] for i in range(0, len(features), size)]
+    firsts = [0, *(group[0] for group in groups[1:])]
+    ends = [*firsts[1:], width]
+    return {Range(first, end): group for first, end, group in zip(firsts, ends, groups, strict=True)}

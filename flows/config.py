@@ -1,0 +1,233 @@
+"""RunConfig: everything that a run is, one frozen model for the command, YAML, Prefect's form and the tests.
+
+Knows no torch and no Prefect. No `from __future__ import annotations` here: it breaks flows whose parameters
+are pydantic models when they are served.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from flows.faults import fault
+from storage.errors import WrongRequest
+from tasks.activations.coder import Coder
+from tasks.activations.corpus import Corpus
+from tasks.activations.subject import Subject
+from tasks.coders import Source
+from tasks.contexts.sampling import Sampling
+from tasks.explainers import Explainer
+from tasks.llm.readers import ReaderConfig
+from tasks.scorers import Scorer
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Names become folder names and column values."""
+
+
+class Model(BaseModel):
+    """Base of the config's parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class AllFeatures(Model):
+    """Every feature of every coder."""
+
+    choose: Literal["all"]
+
+
+class ListedFeatures(Model):
+    """Features by index, of every coder."""
+
+    choose: Literal["list"]
+    features: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    """Indices."""
+
+
+class RangeOfFeatures(Model):
+    """A range of indices, of every coder."""
+
+    choose: Literal["range"]
+    first: int = Field(ge=0)
+    """First index."""
+    end: int = Field(ge=1)
+    """One behind the last index."""
+
+    @model_validator(mode="after")
+    def _order(self) -> "RangeOfFeatures":
+        if self.end <= self.first:
+            msg = f"end {self.end} must be greater than first {self.first}"
+            raise ValueError(msg)
+        return self
+
+
+class SampledFeatures(Model):
+    """A seeded random sample of every coder's features, dead ones included."""
+
+    choose: Literal["sample"]
+    n: int = Field(ge=1)
+    """How many of each coder."""
+
+
+class FeaturesByDensity(Model):
+    """Features that fire on a share of all tokens between two bounds."""
+
+    choose: Literal["density"]
+    low: float = Field(default=0.0, ge=0, le=1)
+    """Least share."""
+    high: float = Field(default=1.0, ge=0, le=1)
+    """Greatest share."""
+
+
+Features = Annotated[
+    AllFeatures | ListedFeatures | RangeOfFeatures | SampledFeatures | FeaturesByDensity,
+    Field(discriminator="choose"),
+]
+
+
+class Controls(Model):
+    """Floors that are measured beside every run."""
+
+    shuffled: int = Field(default=200, ge=0)
+    """Features that are also scored with another feature's explanation; 0 leaves the control out."""
+
+
+class Threads(Model):
+    """Tasks run in threads of this process; requests to readers in its event loop."""
+
+    kind: Literal["threads"] = "threads"
+    workers: int = Field(default=2, ge=1)
+    """CPU tasks at a time."""
+    shard: int = Field(default=512, ge=1)
+    """Sequences per shard."""
+    bucket: int = Field(default=256, ge=1)
+    """Chosen features per bucket."""
+    buckets_in_flight: int = Field(default=4, ge=1)
+    """Buckets whose requests are under way at a time."""
+
+
+class RunConfig(Model):
+    """A run: what is explained, from which text, by whom, and how it is judged."""
+
+    run: str = Field(pattern=NAME)
+    """Its name in `gloss status` and in the tables."""
+    lake: str = "./gloss-lake"
+    """Folder or `s3://bucket/prefix` that holds all tables."""
+    subject: Subject
+    """The language model."""
+    corpus: Corpus
+    """The text."""
+    coders: tuple[Coder, ...] = Field(min_length=1)
+    """The sparse coders."""
+    features: Features = AllFeatures(choose="all")
+    """Which features are explained."""
+    sample: Sampling = Sampling()
+    """Which contexts readers are shown."""
+    explainers: tuple[Explainer, ...] = Field(min_length=1)
+    """Who writes explanations."""
+    scorers: tuple[Scorer, ...] = ()
+    """How they are judged."""
+    controls: Controls = Controls()
+    """Floors."""
+    readers: dict[Annotated[str, Field(pattern=NAME)], ReaderConfig] = Field(min_length=1)
+    """Endpoints and embedded readers, by the names that explainers and scorers use."""
+    runner: Threads = Threads()
+    """How much at a time; changes nothing in the tables."""
+    seed: int = 22
+    """Seeds every random choice of the run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seeded(cls, data: Any) -> Any:
+        """Explainers and scorers without a seed of their own take the run's."""
+        if not isinstance(data, dict):
+            return data
+        seed = data.get("seed", 22)
+
+        def seeded(part: Any) -> Any:
+            return {"seed": seed, **part} if isinstance(part, dict) else part
+
+        lists = {key: data[key] for key in ("explainers", "scorers") if isinstance(data.get(key), list | tuple)}
+        return {**data, **{key: [seeded(part) for part in parts] for key, parts in lists.items()}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if self.corpus.sequence % self.sample.window:
+            msg = f"sample.window {self.sample.window} does not divide corpus.sequence {self.corpus.sequence}"
+            raise ValueError(msg)
+        for path, parts in (("coders", self.coders), ("explainers", self.explainers), ("scorers", self.scorers)):
+            names = [part.name for part in parts]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                msg = f"{path}: the name {twice[0]} is used twice; give each a name of its own"
+                raise ValueError(msg)
+        for path, parts in (("explainers", self.explainers), ("scorers", self.scorers)):
+            for i, part in enumerate(parts):
+                if part.reader not in self.readers:
+                    msg = f"{path}.{i}.reader is {part.reader!r}; readers has {', '.join(sorted(self.readers))}"
+                    raise ValueError(msg)
+        return self
+
+
+def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = None) -> RunConfig:
+    """Read a YAML file, apply `a.b=c` settings and validate.
+
+    Raises `WrongRequest` that names the dotted path, what was given and what is allowed.
+    """
+    file = Path(path)
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"config {path} does not exist; give the path of a YAML file"
+        raise WrongRequest(msg) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        msg = f"config {path} cannot be read as YAML ({said})"
+        raise WrongRequest(msg) from None
+    if not isinstance(data, dict):
+        msg = f"config {path} must be a mapping of keys, and holds a {type(data).__name__}"
+        raise WrongRequest(msg)
+    for setting in settings:
+        _set(data, setting)
+    if lake is not None:
+        data["lake"] = lake
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise WrongRequest(f"{path}: {fault(error, RunConfig)}") from None
+
+
+def _set(data: dict, setting: str) -> None:
+    """Apply one `a.b=c`; the value is read as YAML, list items are named by their index."""
+    dotted, equals, value = setting.partition("=")
+    if not equals or not dotted:
+        msg = f"--set {setting} must have the form a.b=value"
+        raise WrongRequest(msg)
+    *parents, last = dotted.split(".")
+    here: Any = data
+    for depth, key in enumerate(parents):
+        here = _step(here, key, ".".join(parents[: depth + 1]), dotted)
+    if isinstance(here, list):
+        here[_index(here, last, dotted)] = yaml.safe_load(value)
+    elif isinstance(here, dict):
+        here[last] = yaml.safe_load(value)
+    else:
+        msg = f"--set {dotted}: {'.'.join(parents)} is {here!r}, which has no keys"
+        raise WrongRequest(msg)
+
+
+def _step(here: Any, key: str, path: str, dotted: str) -> Any:
+    if isinstance(here, list):
+        return here[_index(here, key, dotted)]
+    if isinstance(here, dict):
+        return here.setdefault(key, {})
+    msg = f"--set {dotted}: {path} does not exist, and what is above it has no keys"
+    raise WrongRequest(msg)
+
+
+def _index(here: list, key: str, dotted: str) -> int:
+    if key.isdecimal() and int(key) < len(here):
+        return int(key)
+    msg = f"--set {dotted}: {key!r} is not an index of a list of {len(here)}; allowed are 0 to {len(here) - 1}"
+    raise WrongRequest(msg)

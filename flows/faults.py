@@ -1,0 +1,70 @@
+"""What is wrong with a config, in one sentence: the dotted path, what was given, what is allowed."""
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def fault(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a config, and how many more there are."""
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    path, schema = _walk(first["loc"], model.model_json_schema())
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{path or 'config'} {_sentence(first, schema)}{more}"
+
+
+def _walk(loc: tuple[int | str, ...], root: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The dotted path as a user writes it, without union tags, and the schema of what holds the faulty key."""
+    here, holder, path = root, root, []
+    for part in loc:
+        here = _resolved(here, root)
+        tags = here.get("discriminator", {}).get("mapping", {})
+        if part in tags:
+            here = {"$ref": tags[part]}
+            continue
+        holder = here
+        path.append(str(part))
+        here = _child(here, part)
+    return ".".join(path), _resolved(holder, root)
+
+
+def _resolved(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    return schema
+
+
+def _child(schema: dict[str, Any], part: int | str) -> dict[str, Any]:
+    if isinstance(part, int):
+        return schema.get("items", {})
+    found = schema.get("properties", {}).get(part)
+    if found is not None:
+        return found
+    more = schema.get("additionalProperties", {})
+    return more if isinstance(more, dict) else {}
+
+
+def _sentence(fault: Any, holder: dict[str, Any]) -> str:
+    given = repr(fault["input"])
+    given = given if len(given) <= 80 else f"{given[:77]}..."  # noqa: PLR2004  (a line's worth)
+    key = str(fault["loc"][-1]) if fault["loc"] else ""
+    allowed = sorted(holder.get("properties", {}))
+    match fault["type"]:
+        case "missing":
+            about = holder.get("properties", {}).get(key, {}).get("description", "")
+            return f"is missing; it must be given{f' ({about.splitlines()[0]})' if about else ''}"
+        case "extra_forbidden":
+            near = difflib.get_close_matches(key, allowed, n=1)
+            meant = f"; did you mean {near[0]}" if near else ""
+            return f"is not a key (given {given}); allowed are {', '.join(allowed)}{meant}"
+        case "value_error":
+            return f"is wrong: {fault['ctx']['error']}"
+        case "union_tag_invalid":
+            context = fault["ctx"]
+            return f"has {context['discriminator']} {context['tag']!r}; allowed are {context['expected_tags']}"
+        case "union_tag_not_found":
+            return f"lacks the key {fault['ctx']['discriminator']} (given {given})"
+        case _:
+            return f"is {given}; {fault['msg'][0].lower()}{fault['msg'][1:]}"

@@ -1,0 +1,203 @@
+"""What a run consists of: its steps, with fingerprints, before anything is done.
+
+The plan says what has to be there; the lake says what is. Nothing here loads a model or starts Prefect.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import BaseModel
+
+from flows.config import RunConfig
+from storage.lake import Lake
+from storage.layout import Step
+from tasks.activations import VERSION as ACTIVATIONS_VERSION
+from tasks.activations.coder import Coder
+from tasks.contexts import VERSION as CONTEXTS_VERSION
+from tasks.explainers import Explainer
+from tasks.llm import prompt
+from tasks.scorers import Scorer
+
+SCORES_VERSION = 1
+"""Raise it when `storage/sql/scores.sql` gives other rows."""
+
+
+@dataclass(frozen=True)
+class CoderSteps:
+    """What is made of one coder before anyone reads anything."""
+
+    coder: Coder
+    activations: Step
+    features: Step
+    contexts: Step
+
+
+@dataclass(frozen=True)
+class Explaining:
+    """One explainer at work on one coder."""
+
+    coder: CoderSteps
+    explainer: Explainer
+    step: Step
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """One scorer at work on one explainer's explanations."""
+
+    explaining: Explaining
+    scorer: Scorer
+    judgements: Step
+    scores: Step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's steps, in the order in which they are made."""
+
+    config: RunConfig
+
+    @property
+    def lake(self) -> Lake:
+        """Where it is kept."""
+        return Lake(self.config.lake)
+
+    @cached_property
+    def tokens(self) -> Step:
+        """Packing the corpus."""
+        corpus = self.config.corpus
+        return Step(
+            stage="tokens",
+            name="corpus",
+            tables=("tokens",),
+            config={
+                "corpus": corpus.digest(),
+                "column": corpus.column,
+                "sequence": corpus.sequence,
+                "tokenizer": self.config.subject.tokenizer_digest(),
+            },
+            version=ACTIVATIONS_VERSION,
+            extent={"tokens": corpus.tokens, "shard": self.config.runner.shard},
+            extends=True,
+        )
+
+    @cached_property
+    def coders(self) -> tuple[CoderSteps, ...]:
+        """Caching and sampling, coder by coder."""
+        subject = {"subject": self.config.subject.digest(), "dtype": self.config.subject.dtype}
+        return tuple(self._coder(coder, subject) for coder in self.config.coders)
+
+    def _coder(self, coder: Coder, subject: dict[str, str]) -> CoderSteps:
+        activations = Step(
+            stage="activations",
+            name=coder.name,
+            tables=("activations",),
+            config=subject
+            | {
+                "site": coder.site,
+                "coder": coder.source.digest(coder.site),
+                "keep_bos": self.config.corpus.keep_bos,
+            },
+            version=ACTIVATIONS_VERSION,
+            parents=(self.tokens,),
+            extends=True,
+        )
+        features = Step("features", coder.name, ("features",), {}, ACTIVATIONS_VERSION, (activations,))
+        contexts = Step(
+            stage="contexts",
+            name=coder.name,
+            tables=("contexts", "samples"),
+            config={
+                "sampling": _dump(self.config.sample),
+                "features": _dump(self.config.features),
+                "seed": self.config.seed,
+            },
+            version=CONTEXTS_VERSION,
+            parents=(features,),
+        )
+        return CoderSteps(coder, activations, features, contexts)
+
+    @cached_property
+    def explanations(self) -> tuple[Explaining, ...]:
+        """Every explainer on every coder."""
+        return tuple(
+            Explaining(
+                coder,
+                explainer,
+                Step(
+                    stage="explanations",
+                    name=f"{coder.coder.name}/{explainer.name}",
+                    tables=("requests", "explanations"),
+                    config=self._asking("tasks.explainers", explainer),
+                    version=prompt.VERSION,
+                    parents=(coder.contexts,),
+                ),
+            )
+            for coder in self.coders
+            for explainer in self.config.explainers
+        )
+
+    @cached_property
+    def scores(self) -> tuple[Scoring, ...]:
+        """Every scorer on every explainer's explanations."""
+        return tuple(
+            self._scoring(explaining, scorer)
+            for explaining in self.explanations
+            for scorer in self.config.scorers
+        )
+
+    def _scoring(self, explaining: Explaining, scorer: Scorer) -> Scoring:
+        name = f"{explaining.step.name}/{scorer.name}"
+        judgements = Step(
+            stage="judgements",
+            name=name,
+            tables=("requests", "judgements"),
+            config=self._asking("tasks.scorers", scorer)
+            | {"controls": _dump(self.config.controls), "control_seed": self.config.seed},
+            version=prompt.VERSION,
+            parents=(explaining.step,),
+        )
+        scores = Step("scores", name, ("scores",), {}, SCORES_VERSION, (judgements,))
+        return Scoring(explaining, scorer, judgements, scores)
+
+    def _asking(self, package: str, component: Explainer | Scorer) -> dict[str, object]:
+        reader = self.config.readers[component.reader]
+        return {
+            "component": _dump(component),
+            "reader": reader.identity(),
+            "prompts": prompt.digest(package, component.kind, component.prompt),
+        }
+
+    def stage(self, name: str) -> tuple[Step, ...]:
+        """The steps of one stage: cache, sample, explain or score."""
+        return {
+            "cache": (
+                self.tokens,
+                *(coder.activations for coder in self.coders),
+                *(coder.features for coder in self.coders),
+            ),
+            "sample": tuple(coder.contexts for coder in self.coders),
+            "explain": tuple(explaining.step for explaining in self.explanations),
+            "score": tuple(
+                step for scoring in self.scores for step in (scoring.judgements, scoring.scores)
+            ),
+        }[name]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps."""
+        return tuple(step for stage in STAGES for step in self.stage(stage))
+
+    def unfinished(self, *stages: str) -> tuple[Step, ...]:
+        """Steps of some stages that the lake doesn't have complete."""
+        return tuple(
+            step for stage in stages for step in self.stage(stage) if not self.lake.exists(step.manifest)
+        )
+
+
+STAGES = ("cache", "sample", "explain", "score")
+"""The stages of a run, in order."""
+
+
+def _dump(model: BaseModel) -> dict[str, object]:
+    return model.model_dump(mode="json")

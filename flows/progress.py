@@ -1,0 +1,82 @@
+"""How far a stage is: bars on a terminal, plain lines elsewhere, and an artifact in Prefect's UI."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+ARTIFACT_SECONDS = 5.0
+"""Least time between two updates of the artifact, each of which costs Prefect's server 27 ms."""
+LINE_SECONDS = 10.0
+"""Least time between two plain lines."""
+
+
+class Bar:
+    """Counts parts of one stage."""
+
+    def __init__(self, title: str, total: int, console: Console) -> None:
+        """Nothing is done yet."""
+        self.title, self.total, self.done = title, total, 0
+        self._console = console
+        self._bars: Progress | None = None
+        self._artifact: UUID | None = None
+        self._said = self._sent = self._started = time.monotonic()
+
+    def advance(self, parts: int = 1) -> None:
+        """Some more parts are done."""
+        self.done += parts
+        now = time.monotonic()
+        if self._bars is not None:
+            self._bars.advance(self._bars.task_ids[0], parts)
+        elif now - self._said >= LINE_SECONDS:
+            self._said = now
+            self._line()
+        if self._artifact is not None and now - self._sent >= ARTIFACT_SECONDS:
+            self._sent = now
+            self._send()
+
+    def _line(self) -> None:
+        seconds = time.monotonic() - self._started
+        self._console.print(f"{self.title}: {self.done} of {self.total} parts ({seconds:.0f} s)", highlight=False)
+
+    def _send(self) -> None:
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, progress=100.0 * self.done / max(self.total, 1))
+
+    @contextmanager
+    def shown(self) -> Iterator["Bar"]:
+        """Show it for as long as the stage runs."""
+        if FlowRunContext.get() is not None:
+            self._artifact = create_progress_artifact(progress=0.0, description=self.title)
+        if self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description:<34}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bars.add_task(self.title, total=self.total)
+            self._bars.start()
+        try:
+            yield self
+        finally:
+            if self._bars is not None:
+                self._bars.stop()
+            else:
+                self._line()
+            self._send()
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Bar]:
+    """A bar for `total` parts, on standard error, so that output can be piped."""
+    with Bar(title, total, Console(file=sys.stderr)).shown() as bar:
+        yield bar

@@ -1,0 +1,48 @@
+"""A lake in a local folder."""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import duckdb
+import fsspec
+from fsspec import AbstractFileSystem
+
+
+class LocalBackend:
+    """A local folder, by path or `file://` URI."""
+
+    def __init__(self, uri: str) -> None:
+        """Remember the folder; makes nothing."""
+        self._root = Path(uri.removeprefix("file://")).expanduser().absolute().as_posix()
+
+    @property
+    def root(self) -> str:
+        """The absolute path."""
+        return self._root
+
+    def filesystem(self) -> AbstractFileSystem:
+        """The local filesystem."""
+        return fsspec.filesystem("file")
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write beside the final name, then rename: the rename is the moment at which the file exists."""
+        final = Path(self._root, path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=final.parent, prefix=".", suffix=".part", delete=False) as draft:
+            try:
+                draft.write(data)
+                draft.flush()
+                os.fsync(draft.fileno())
+            except BaseException:
+                Path(draft.name).unlink(missing_ok=True)
+                raise
+        Path(draft.name).chmod(0o644)
+        Path(draft.name).replace(final)
+
+    def uri(self, path: str) -> str:
+        """The absolute path of a file."""
+        return f"{self._root}/{path}"
+
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Nothing to do: DuckDB reads local files."""

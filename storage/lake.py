@@ -1,0 +1,222 @@
+"""A lake: Parquet parts, commit records and nothing else, in a folder or a bucket.
+
+Parts are written whole under their final name. A step is complete when its manifest is there, and the
+manifest is written last. Running a step again writes only what is missing.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from uuid import uuid4
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.backends import BACKENDS, Backend
+from storage.errors import RunFailed, WrongRequest
+from storage.layout import Range, Step
+from storage.tables import TABLES, Table
+
+ROW_GROUP = 131_072
+"""Rows per row group: small enough for a bucket's query to skip most of a part, large enough to compress."""
+
+ENCODINGS = {
+    "feature": "DELTA_BINARY_PACKED",
+    "sequence": "DELTA_BINARY_PACKED",
+    "position": "DELTA_BINARY_PACKED",
+    "activation": "BYTE_STREAM_SPLIT",
+}
+"""Encodings of the columns of `activations`, by far the largest table."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A committed step: what it was made from and which parts it consists of."""
+
+    step: str
+    fingerprint: str
+    parts: dict[str, list[str]]
+    """Paths by table, in the order of their ranges."""
+    rows: dict[str, int]
+    """Rows by table."""
+
+
+class Lake:
+    """A lake by its root: a folder, `file://` or `s3://bucket/prefix`. Pickles: it holds only the URI."""
+
+    def __init__(self, uri: str) -> None:
+        """Remember the root; reaches nothing. Raises `WrongRequest` for a scheme that has no backend."""
+        scheme = uri.split("://", 1)[0] if "://" in uri else "file"
+        if scheme not in BACKENDS:
+            allowed = "a folder or " + ", ".join(f"{name}://" for name in BACKENDS if name != "file")
+            msg = f"lake {uri}: {scheme}:// is not supported; give {allowed}"
+            raise WrongRequest(msg)
+        self.uri = uri
+        self._scheme = scheme
+
+    def __getstate__(self) -> dict[str, str]:
+        """Only the configuration travels to other processes."""
+        return {"uri": self.uri, "_scheme": self._scheme}
+
+    @cached_property
+    def _backend(self) -> Backend:
+        return BACKENDS[self._scheme](self.uri)
+
+    def path(self, path: str) -> str:
+        """A path as DuckDB and people read it."""
+        return self._backend.uri(path)
+
+    def check_writable(self) -> None:
+        """Write and remove one small object. Raises `WrongRequest` when the place refuses it."""
+        probe = f".writable-{uuid4().hex}"
+        try:
+            self._backend.put(probe, b"")
+            self._backend.filesystem().rm_file(f"{self._backend.root}/{probe}")
+        except Exception as error:  # noqa: BLE001  (each backend and each S3 server has its own errors)
+            said = f"{type(error).__name__}: {error}"
+            msg = f"lake {self.uri} cannot be written ({said}); check the path, its rights or the AWS_* variables"
+            raise WrongRequest(msg) from error
+
+    def exists(self, path: str) -> bool:
+        """Whether a file is there."""
+        return self._backend.filesystem().exists(f"{self._backend.root}/{path}")
+
+    def files(self, folder: str) -> dict[str, int]:
+        """Files below a folder with their sizes in bytes, sorted by path; unfinished ones are not listed."""
+        filesystem, root = self._backend.filesystem(), self._backend.root
+        found = filesystem.find(f"{root}/{folder}", detail=True)
+        sizes = {
+            path.split(f"{root}/", 1)[-1]: int(entry.get("size") or 0) for path, entry in found.items()
+        }
+        return {p: sizes[p] for p in sorted(sizes) if not p.rsplit("/", 1)[-1].startswith(".")}
+
+    def read_json(self, path: str) -> dict | None:
+        """A JSON object, or null when there is no such file."""
+        try:
+            return json.loads(self._backend.filesystem().cat_file(f"{self._backend.root}/{path}"))
+        except FileNotFoundError:
+            return None
+
+    def write_json(self, path: str, content: dict) -> None:
+        """Write a JSON object whole."""
+        self._backend.put(path, json.dumps(content, indent=1, sort_keys=True).encode())
+
+    def write(self, table: Table, path: str, rows: pa.Table) -> int:
+        """Conform rows to their table and write them as one part; returns the bytes written."""
+        rows = table.conform(rows)
+        encodings = {name: ENCODINGS[name] for name in rows.column_names if name in ENCODINGS}
+        plain = table.name == "activations"
+        buffer = pa.BufferOutputStream()
+        pq.write_table(
+            rows,
+            buffer,
+            row_group_size=ROW_GROUP,
+            compression="zstd",
+            use_dictionary=["coder"] if plain else True,
+            column_encoding=encodings if plain else None,
+            sorting_columns=pq.SortingColumn.from_ordering(
+                table.schema, [(name, "ascending") for name in table.order]
+            ),
+        )
+        data = buffer.getvalue().to_pybytes()
+        self._backend.put(path, data)
+        return len(data)
+
+    def done(self, step: Step) -> set[Range]:
+        """Ranges of a step whose parts are written."""
+        return {Range.of(path) for path in self.files(step.folder(step.tables[-1]))}
+
+    def missing(self, step: Step, wanted: Iterable[Range]) -> list[Range]:
+        """The wanted ranges that still have to be made."""
+        done = self.done(step)
+        return [part for part in wanted if part not in done]
+
+    def manifest(self, step: Step) -> Manifest | None:
+        """The step's commit record, or null while it is not complete."""
+        content = self.read_json(step.manifest)
+        if content is None:
+            return None
+        return Manifest(content["stage"], content["fingerprint"], content["parts"], content["rows"])
+
+    def parts(self, step: Step, table: str) -> list[str]:
+        """URIs of the parts of a committed step's table.
+
+        Raises `RunFailed` when the step is not committed: nobody reads half a table.
+        """
+        return [self.path(part) for part in self._committed(step).parts[table]]
+
+    def ranges(self, step: Step) -> list[Range]:
+        """The ranges of a committed step. Raises `RunFailed` when the step is not committed."""
+        return [Range.of(path) for path in self._committed(step).parts[step.tables[-1]]]
+
+    def _committed(self, step: Step) -> Manifest:
+        manifest = self.manifest(step)
+        if manifest is None:
+            msg = f"{step.stage} of {step.name} is not complete in {self.uri}; run it first"
+            raise RunFailed(msg)
+        return manifest
+
+    def rows(self, step: Step, table: str) -> int:
+        """Rows of a committed step's table. Raises `RunFailed` when the step is not committed."""
+        return self._committed(step).rows[table]
+
+    def commit(self, step: Step, wanted: Sequence[Range]) -> Manifest:
+        """Write the step's manifest. Raises `RunFailed` when a part of it isn't there."""
+        parts = {table: [step.part(table, part) for part in wanted] for table in step.tables}
+        there = {path for table in step.tables for path in self.files(step.folder(table))}
+        lost = [path for paths in parts.values() for path in paths if path not in there]
+        if lost:
+            msg = f"{step.stage} of {step.name} lacks {len(lost)} parts in {self.uri} (first: {lost[0]}); run again"
+            raise RunFailed(msg)
+        rows = {table: self._count(paths) for table, paths in parts.items()}
+        content = {
+            "stage": step.stage,
+            "name": step.name,
+            "fingerprint": step.fingerprint,
+            "address": step.address,
+            "version": step.version,
+            "config": dict(step.config),
+            "extent": dict(step.extent),
+            "parents": [parent.fingerprint for parent in step.parents],
+            "parts": parts,
+            "rows": rows,
+            "committed": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.write_json(step.manifest, content)
+        return Manifest(step.stage, step.fingerprint, parts, rows)
+
+    def _count(self, paths: list[str]) -> int:
+        if not paths:
+            return 0
+        with self.connect() as connection:
+            counted = connection.execute(
+                "select sum(num_rows)::bigint from parquet_file_metadata($paths)",
+                {"paths": [self.path(path) for path in paths]},
+            ).fetchone()
+        return int(counted[0]) if counted else 0
+
+    def connect(
+        self, threads: int | None = None, memory: str | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection that reads this lake; close it, or use it as a context manager."""
+        connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+        connection.execute("set timezone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")
+        if threads is not None:
+            connection.execute("set threads = ?", [threads])
+        if memory is not None:
+            connection.execute("set memory_limit = ?", [memory])
+        self._backend.prepare(connection)
+        return connection
+
+    def read(self, table: str, paths: Sequence[str]) -> pa.Table:
+        """All rows of some parts (URIs), in the parts' order."""
+        schema = TABLES[table]
+        if not paths:
+            return schema.empty()
+        with self.connect() as connection:
+            rows = connection.execute("select * from read_parquet($paths)", {"paths": list(paths)})
+            return schema.conform(rows.to_arrow_table())

@@ -1,0 +1,93 @@
+"""Where everything lies in a lake, and what decides whether it has to be made again.
+
+    <table>/<address>/<first>-<end>.parquet     parts
+    manifests/<stage>/<fingerprint>.json        commit records, written last
+    runs/<run>.json                             a run's config and its steps
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """A half-open range of sequences (a shard) or of features (a bucket)."""
+
+    first: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """Its file name, which sorts as the range does."""
+        return f"{self.first:010d}-{self.end:010d}.parquet"
+
+    @classmethod
+    def of(cls, path: str) -> "Range":
+        """The range that a part's path names."""
+        first, end = path.rsplit("/", 1)[-1].removesuffix(".parquet").split("-")
+        return cls(int(first), int(end))
+
+
+def ranges(total: int, size: int) -> list[Range]:
+    """`[0, total)` cut into ranges of `size`, the last one shorter if it must be."""
+    return [Range(first, min(first + size, total)) for first in range(0, total, size)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage for one thing (a coder, an explainer, a scorer), as a run wants it.
+
+    Its fingerprint is the hash of its config, its parents' fingerprints and the version of the code that
+    makes its rows: equal fingerprints mean equal tables. A step that `extends` writes parts that a longer
+    one can use again, so that where they lie leaves out how much there is of it (`extent`).
+    """
+
+    stage: str
+    name: str
+    tables: tuple[str, ...]
+    """The tables it writes; a range is done when the last of them is there."""
+    config: Mapping[str, object]
+    version: int
+    parents: tuple["Step", ...] = ()
+    extent: Mapping[str, object] = field(default_factory=dict)
+    extends: bool = False
+
+    def __hash__(self) -> int:
+        """By fingerprint, since configs are mappings."""
+        return hash(self.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits."""
+        return _hash([*self._content, self.extent, [parent.fingerprint for parent in self.parents]])
+
+    @cached_property
+    def address(self) -> str:
+        """The folder of its parts inside each table."""
+        if not self.extends:
+            return self.fingerprint
+        return _hash([*self._content, [parent.address for parent in self.parents]])
+
+    @property
+    def _content(self) -> list[object]:
+        return [self.stage, self.name, self.config, self.version]
+
+    @property
+    def manifest(self) -> str:
+        """Path of its commit record."""
+        return f"manifests/{self.stage}/{self.fingerprint}.json"
+
+    def folder(self, table: str) -> str:
+        """Path of its parts of a table."""
+        return f"{table}/{self.address}"
+
+    def part(self, table: str, part: Range) -> str:
+        """Path of one part."""
+        return f"{self.folder(table)}/{part.name}"
+
+
+def _hash(content: object) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,9 @@
+-- One row per explanation of a bucket that can be judged: those that are there.
+select
+    feature,
+    replicate,
+    feature as explanation_of,
+    text
+from read_parquet($explanations)
+where status = 'ok'
+order by feature, replicate

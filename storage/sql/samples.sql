@@ -1,0 +1,19 @@
+-- One row per feature of the bucket: what was drawn of it, or why nothing was. Needs `drawable` and `drawn`.
+with counted as (
+    select
+        feature,
+        count(*) filter (where role = 'explain') as explain,
+        count(*) filter (where role = 'score' and kind = 'activating') as score,
+        count(*) filter (where role = 'score' and kind != 'activating') as negatives
+    from drawn
+    group by feature
+)
+
+select
+    drawable.*,
+    coalesce(counted.explain, 0) as explain,
+    coalesce(counted.score, 0) as score,
+    coalesce(counted.negatives, 0) as negatives
+from drawable
+left join counted using (feature)
+order by drawable.feature

@@ -1,0 +1,356 @@
+"""Every table of the lake: what one row is, what each column means, and how a part is sorted.
+
+The one declaration of the vocabulary. It knows names and types and nothing of files, SQL or where a lake lies.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+def column(
+    name: str, kind: pa.DataType, doc: str, unit: str = "", *, null: str | None = None
+) -> pa.Field:
+    """Declare one column: its meaning, its unit where it has one, and, where it may be null, what null means."""
+    metadata = {"doc": doc}
+    if unit:
+        metadata["unit"] = unit
+    if null is not None:
+        metadata["null"] = null
+    return pa.field(name, kind, nullable=null is not None, metadata=metadata)
+
+
+def items(kind: pa.DataType) -> pa.ListType:
+    """A list whose items are never null."""
+    return pa.list_(pa.field("element", kind, nullable=False))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's name, its grain, its columns, the columns that identify a row, and the order inside a part."""
+
+    name: str
+    grain: str
+    schema: pa.Schema
+    keys: tuple[str, ...]
+    order: tuple[str, ...]
+
+    def conform(self, rows: pa.Table) -> pa.Table:
+        """Cast `rows` to this table's schema, columns in the declared order.
+
+        A cast and not a constructor: only the cast refuses a null in a column that has none.
+        Raises `ValueError` when a column is missing, `pyarrow.ArrowInvalid` when a value doesn't fit.
+        """
+        missing = [name for name in self.schema.names if name not in rows.column_names]
+        if missing:
+            msg = f"rows for {self.name} lack the columns {missing}"
+            raise ValueError(msg)
+        return rows.select(self.schema.names).cast(self.schema)
+
+    def rows(self, records: list[dict[str, object]]) -> pa.Table:
+        """Records, one dictionary per row, as a table of this schema."""
+        return self.conform(pa.Table.from_pylist(records, schema=self.schema))
+
+    def empty(self) -> pa.Table:
+        """The table without rows."""
+        return self.schema.empty_table()
+
+
+CODER = column("coder", pa.string(), "Name of the sparse coder in the run's config.")
+FEATURE = column("feature", pa.int32(), "Index of the feature in its coder.")
+EXPLAINER = column("explainer", pa.string(), "Name of the explainer in the run's config.")
+REPLICATE = column("replicate", pa.int16(), "Which of several draws of the same explainer.")
+SCORER = column("scorer", pa.string(), "Name of the scorer in the run's config.")
+CONTROL = column(
+    "control",
+    pa.string(),
+    "`none`: the feature's own explanation was judged; `shuffled`: another feature's, which gives the floor.",
+)
+CONTEXT = column("context", pa.int32(), "Index of the context within its feature.")
+STATUS = column("status", pa.string(), "`ok` or `failed`.")
+REASON = column("reason", pa.string(), "Why it failed, in one sentence.", null="it did not fail")
+READER = column("reader", pa.string(), "Name of the reader in the run's config.")
+MODEL = column("model", pa.string(), "Model that answered, as its endpoint names it.")
+PROMPT_HASH = column("prompt_hash", pa.string(), "Hash of all that the reader saw.")
+LOGIT = pa.struct(
+    [pa.field("token", pa.string(), nullable=False), pa.field("logit", pa.float32(), nullable=False)]
+)
+NEIGHBOUR = pa.struct(
+    [
+        pa.field("feature", pa.int32(), nullable=False),
+        pa.field("cosine", pa.float32(), nullable=False),
+    ]
+)
+UNSAID = "the endpoint did not say"
+
+
+TOKENS = Table(
+    "tokens",
+    "one row per packed sequence",
+    pa.schema(
+        [
+            column("sequence", pa.int64(), "Index of the sequence in the corpus, from 0."),
+            column("tokens", items(pa.int32()), "Token ids, the beginning-of-sequence token first."),
+            column(
+                "strings",
+                items(pa.string()),
+                "The text of each token; joined they are the sequence's text. A character that several "
+                "tokens share stands at the last of them, special tokens are their own name.",
+            ),
+            column("documents", items(pa.int64()), "Row numbers of the documents in the corpus."),
+            column("starts", items(pa.int32()), "Where each document begins.", "token position"),
+            column(
+                "offsets",
+                items(pa.int64()),
+                "Where in its document the part of each document begins.",
+                "characters",
+            ),
+        ]
+    ),
+    keys=("sequence",),
+    order=("sequence",),
+)
+
+ACTIVATIONS = Table(
+    "activations",
+    "one row per firing",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            column("sequence", pa.int64(), "Sequence in `tokens`."),
+            column("position", pa.int32(), "Position in the sequence.", "token position"),
+            column("activation", pa.float32(), "The feature's activation, as the coder gives it."),
+        ]
+    ),
+    keys=("coder", "feature", "sequence", "position"),
+    order=("feature", "sequence", "position"),
+)
+
+FEATURES = Table(
+    "features",
+    "one row per feature of a coder, dead ones included",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            column("firings", pa.int64(), "How often it fired.", "tokens"),
+            column("density", pa.float64(), "Share of all tokens on which it fired."),
+            column("max", pa.float32(), "Largest activation.", null="it never fired"),
+            column("mean", pa.float32(), "Mean activation over its firings.", null="it never fired"),
+            column(
+                "histogram",
+                items(pa.int64()),
+                "Firings by activation: bin i counts those in [2^(i-16), 2^(i-15)), the two ends open.",
+            ),
+            column("first_shard", pa.int32(), "First shard with a firing.", null="it never fired"),
+            column("last_shard", pa.int32(), "Last shard with a firing.", null="it never fired"),
+            column("dead", pa.bool_(), "It never fired."),
+            column(
+                "top_logits",
+                items(LOGIT),
+                "Tokens that the feature's decoder row raises most, through the unembedding.",
+                null="the site is not the residual stream's width",
+            ),
+            column(
+                "bottom_logits",
+                items(LOGIT),
+                "Tokens that it lowers most.",
+                null="the site is not the residual stream's width",
+            ),
+            column("neighbours", items(NEIGHBOUR), "Features with the nearest decoder rows."),
+        ]
+    ),
+    keys=("coder", "feature"),
+    order=("feature",),
+)
+
+SAMPLES = Table(
+    "samples",
+    "one row per feature of a coder and sampling: what was drawn of it, or why nothing was",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            column("status", pa.string(), "`sampled`, `skipped` or `not chosen`."),
+            column("reason", pa.string(), "Why it was skipped.", null="it was not skipped"),
+            column("firings", pa.int64(), "How often it fired.", "tokens"),
+            column("max", pa.float32(), "Largest activation.", null="it never fired or was not chosen"),
+            column("windows", pa.int64(), "Windows in which it fires.", null="it was not chosen"),
+            column(
+                "silent_windows",
+                pa.int64(),
+                "Windows of the sequences in which it never fires.",
+                null="it was not chosen",
+            ),
+            column("windows_total", pa.int64(), "Windows of the whole cache."),
+            column("explain", pa.int32(), "Contexts drawn for the explainer."),
+            column("score", pa.int32(), "Activating contexts drawn for the scorers."),
+            column("negatives", pa.int32(), "Non-activating contexts drawn for the scorers."),
+        ]
+    ),
+    keys=("coder", "feature"),
+    order=("feature",),
+)
+
+CONTEXTS = Table(
+    "contexts",
+    "one row per context: a window of a feature that was chosen to be shown",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            CONTEXT,
+            column("role", pa.string(), "`explain` or `score`; no window has both."),
+            column("kind", pa.string(), "`activating`, or where a non-activating one comes from: `random`."),
+            column(
+                "decile",
+                pa.int8(),
+                "Tenth of the feature's windows by peak, 0 the strongest.",
+                null="the context is not activating",
+            ),
+            column("sequence", pa.int64(), "Sequence in `tokens`."),
+            column("start", pa.int32(), "Where the window begins.", "token position"),
+            column("tokens", items(pa.int32()), "Token ids."),
+            column("strings", items(pa.string()), "The text of each token."),
+            column("activations", items(pa.float32()), "The feature's activation on each token, 0 if silent."),
+            column("peak", pa.float32(), "Largest activation in the window."),
+            column("peak_position", pa.int32(), "Where it is, from the window's start.", "token position",
+                   null="the feature is silent in the window"),
+        ]
+    ),
+    keys=("coder", "feature", "context"),
+    order=("feature", "context"),
+)
+
+EXPLANATIONS = Table(
+    "explanations",
+    "one row per feature, explainer and replicate",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            EXPLAINER,
+            REPLICATE,
+            column("text", pa.string(), "The explanation.", null="there is none; see reason"),
+            STATUS,
+            REASON,
+            READER,
+            MODEL,
+            PROMPT_HASH,
+            column("seed", pa.int64(), "Seed that was sent."),
+            column("prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=UNSAID),
+            column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
+        ]
+    ),
+    keys=("coder", "feature", "explainer", "replicate"),
+    order=("feature", "replicate"),
+)
+
+JUDGEMENTS = Table(
+    "judgements",
+    "one row per verdict of one reader on one context",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            EXPLAINER,
+            REPLICATE,
+            CONTROL,
+            column("explanation_of", pa.int32(), "Feature whose explanation was judged."),
+            SCORER,
+            CONTEXT,
+            column("request", pa.string(), "Key of the request in `requests`."),
+            column("truth", pa.bool_(), "The right verdict."),
+            column("verdict", pa.bool_(), "The reader's verdict.", null="there is none; see reason"),
+            column("probability", pa.float32(), "Probability of a positive verdict.", null="not asked for"),
+            column(
+                "simulated",
+                items(pa.float32()),
+                "Predicted activation on each token of the context.",
+                null="the scorer is not a simulation, or it failed",
+            ),
+            STATUS,
+            REASON,
+            READER,
+            MODEL,
+        ]
+    ),
+    keys=("coder", "feature", "explainer", "replicate", "control", "scorer", "context"),
+    order=("feature", "replicate", "control", "context"),
+)
+
+SCORES = Table(
+    "scores",
+    "one row per explanation, control and scorer",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            EXPLAINER,
+            REPLICATE,
+            CONTROL,
+            column("explanation_of", pa.int32(), "Feature whose explanation was judged."),
+            SCORER,
+            column("n", pa.int32(), "Judgements with a verdict."),
+            column("n_failed", pa.int32(), "Judgements without one; they count in no score."),
+            column("balanced_accuracy", pa.float64(), "Mean of recall and specificity.",
+                   null="no verdict on one of the two classes"),
+            column("low", pa.float64(), "Lower end of its 95 % interval (Wilson per class, combined by MOVER).",
+                   null="no verdict on one of the two classes"),
+            column("high", pa.float64(), "Upper end of it.", null="no verdict on one of the two classes"),
+            column("recall", pa.float64(), "Share of true positives found.", null="no positives"),
+            column("specificity", pa.float64(), "Share of true negatives left out.", null="no negatives"),
+            column("precision", pa.float64(), "Share of positive verdicts that are right.",
+                   null="no positive verdict"),
+            column("f1", pa.float64(), "Harmonic mean of precision and recall.", null="no positives"),
+            column("auroc", pa.float64(), "Area under the ROC curve of the probabilities.",
+                   null="no probabilities, or one class only"),
+            column("auprc", pa.float64(), "Average precision of the probabilities.",
+                   null="no probabilities, or no positives"),
+            column("hit_rates", pa.list_(pa.float64()),
+                   "Recall by decile, the strongest first; null where a decile has no verdict."),
+            column("weighted_precision", pa.float64(),
+                   "Precision if positives were as rare as windows in which the feature fires.",
+                   null="no verdict on one of the two classes, or no positive verdict"),
+        ]
+    ),
+    keys=("coder", "feature", "explainer", "replicate", "control", "scorer"),
+    order=("feature", "replicate", "control"),
+)
+
+REQUESTS = Table(
+    "requests",
+    "one row per LLM request",
+    pa.schema(
+        [
+            CODER,
+            FEATURE,
+            column("stage", pa.string(), "`explain` or `score`."),
+            column("component", pa.string(), "Who asked: `explainer`, or `explainer/scorer`."),
+            column("request", pa.string(), "Key of the request."),
+            READER,
+            column("endpoint", pa.string(), "URL that answered last, or `embedded`."),
+            MODEL,
+            PROMPT_HASH,
+            column("prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=UNSAID),
+            column("cached_tokens", pa.int64(), "Prompt tokens from the prefix cache.", "tokens", null=UNSAID),
+            column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
+            column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
+            column("attempts", pa.int32(), "How often it was sent."),
+            STATUS,
+            REASON,
+            column("cost", pa.float64(), "Price at the reader's rates.", "currency of the rates",
+                   null="the reader's config names no rates, or the endpoint did not count tokens"),
+        ]
+    ),
+    keys=("coder", "stage", "component", "request"),
+    order=("feature", "request"),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        TOKENS, ACTIVATIONS, FEATURES, SAMPLES, CONTEXTS, EXPLANATIONS, JUDGEMENTS, SCORES, REQUESTS,
+    )
+}

@@ -1,0 +1,114 @@
+"""Refuses a coder that cannot belong to its site, by what it makes of a first batch.
+
+Coders hooked at the wrong place raise no error: they give firings that mean nothing.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from storage.errors import WrongRequest
+from tasks.activations.collect import Hooked, vectors
+from tasks.activations.hooks import capturing
+from tasks.activations.model import LoadedSubject
+from tasks.activations.site import Site
+from tasks.coders.dictionary import SparseCoder
+
+WORST_FVU = 1.0
+"""A coder that explains less than the mean vector does is not one of this site."""
+
+WORST_L0 = 3.0
+"""How many times more or fewer features may fire than the coder declares."""
+
+NAMED = 5
+"""Fitting sites that a message names."""
+
+
+class Fit(NamedTuple):
+    """How well a coder does on vectors of its site."""
+
+    fvu: float
+    """Fraction of variance unexplained: 0 is perfect, 1 is the mean vector."""
+    l0: float
+    """Features that fire on a token, on average."""
+    declared_l0: int | None
+    """What the coder promises; null where its format says nothing."""
+
+
+def check(
+    subject: LoadedSubject, coders: Mapping[str, Hooked], tokens: np.ndarray, *, keep_bos: bool = False
+) -> dict[str, Fit]:
+    """Each coder's fit on `tokens` [sequences, length], one batch; raises on the first that is wrong."""
+    sites = [hooked.site for hooked in coders.values()]
+    batch = next(vectors(subject, sites, tokens, len(tokens), keep_bos=keep_bos))
+    fits = {}
+    for name, (site, coder) in coders.items():
+        x = batch.vectors[site]
+        if x.shape[1] != coder.d_in:
+            there = ", ".join(_fitting(subject, site, coder.d_in, tokens[:1])) or "none"
+            msg = (
+                f"the coder {name} reads vectors of {coder.d_in}, but {site} gives vectors of {x.shape[1]}: "
+                f"name a site of that width (there: {there})"
+            )
+            raise WrongRequest(msg)
+        fits[name] = measure(coder, x)
+        _refuse_misfit(name, site, fits[name])
+    return fits
+
+
+@torch.inference_mode()
+def measure(coder: SparseCoder, x: Tensor) -> Fit:
+    """The coder's fit on vectors [tokens, d_in]."""
+    fired = coder.encode(x)
+    x = x.to(coder.encoder)
+    left = (x - coder.reconstruct(x, fired)).square().sum()
+    variance = (x - x.mean(0)).square().sum()
+    return Fit((left / variance).item(), len(fired.token) / max(1, len(x)), coder.declared_l0)
+
+
+def _refuse_misfit(name: str, site: Site, fit: Fit) -> None:
+    if not fit.fvu <= WORST_FVU:  # also refuses NaN
+        msg = (
+            f"the coder {name} does not fit {site}: it leaves {fit.fvu:.3g} of the variance unexplained "
+            f"(FVU, above {WORST_FVU:g}) with {fit.l0:.1f} features per token: check its site and side"
+        )
+        raise WrongRequest(msg)
+    declared = fit.declared_l0
+    if declared and not declared / WORST_L0 <= fit.l0 <= declared * WORST_L0:
+        msg = (
+            f"the coder {name} does not fit {site}: {fit.l0:.1f} features fire per token where it declares "
+            f"{declared} (FVU {fit.fvu:.3g}): check its site and side"
+        )
+        raise WrongRequest(msg)
+
+
+def _fitting(subject: LoadedSubject, site: Site, width: int, tokens: np.ndarray) -> list[str]:
+    """A few sites of this width, those in the same block first."""
+    fitting = [str(other) for other, size in widths(subject, tokens).items() if size == width]
+    return sorted(fitting, key=lambda other: not other.startswith(_layer(site)))[:NAMED]
+
+
+@torch.inference_mode()
+def widths(subject: LoadedSubject, tokens: np.ndarray) -> dict[Site, int]:
+    """The width of every site that gives a vector per token, by one forward pass over `tokens`."""
+    found: dict[Site, int] = {}
+    ids = torch.from_numpy(tokens.astype(np.int64)).to(subject.device)
+    for name, module in subject.model.named_modules():
+        for side in ("output", "input") if name else ():
+            site = Site(subject.unwrapped(name), side)
+            try:
+                with capturing(subject.model, {site: module}) as forward:
+                    found[site] = forward(ids)[site].shape[-1]
+            except WrongRequest:
+                continue
+    return found
+
+
+def _layer(site: Site) -> str:
+    """The name of the site's block: up to its number."""
+    parts = site.module.split(".")
+    number = next((place for place, part in enumerate(parts) if part.isdigit()), 0)
+    return ".".join(parts[: number + 1])

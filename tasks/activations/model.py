@@ -1,0 +1,145 @@
+"""The subject model in memory: its modules by site, its unembedding, its final norm.
+
+Knows transformers, nothing of coders.
+"""
+
+import difflib
+import warnings
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from storage.errors import WrongRequest
+from tasks.activations.site import Site
+
+WRAPPERS = ("", "model.", "transformer.", "gpt_neox.", "language_model.", "model.language_model.")
+"""What architectures put before the names that coders are published under."""
+
+FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+
+
+@dataclass(frozen=True)
+class LoadedSubject:
+    """A model that only runs forward, and its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    device: torch.device
+
+    @property
+    def bos(self) -> int | None:
+        """Id of the beginning-of-sequence token; null where the tokenizer has none."""
+        return self.tokenizer.bos_token_id  # pyright: ignore[reportReturnType]
+
+    def resolve(self, site: Site) -> nn.Module:
+        """The module of a site, under whatever wrapper the architecture has."""
+        modules = dict(self.model.named_modules())
+        for wrapper in WRAPPERS:
+            found = modules.get(wrapper + site.module)
+            if found is not None:
+                return found
+        names = {self.unwrapped(name) for name in modules if name}
+        near = difflib.get_close_matches(site.module, sorted(names), n=5, cutoff=0.4)
+        msg = f"the model has no site {site}: the nearest modules are {', '.join(near or sorted(names)[:5])}"
+        raise WrongRequest(msg)
+
+    def unwrapped(self, name: str) -> str:
+        """A module's name as a site has it."""
+        longest = max(WRAPPERS, key=lambda wrapper: len(wrapper) if name.startswith(wrapper) else -1)
+        return name.removeprefix(longest)
+
+    def unembedding(self) -> Tensor:
+        """Rows that turn the last residual stream into logits: [vocab, d_model] float32.
+
+        Only tokens that the tokenizer knows: models pad their vocabulary with rows that mean nothing.
+        """
+        head = self.model.get_output_embeddings()
+        if head is None:
+            msg = "the model has no unembedding, so features have no logits: use a causal language model"
+            raise WrongRequest(msg)
+        return head.weight.detach()[: len(self.tokenizer)].float()  # pyright: ignore[reportIndexIssue]
+
+    def final_norm_gain(self) -> Tensor | None:
+        """What the norm before the unembedding multiplies each coordinate by: [d_model]; null without one.
+
+        Measured, not read: some architectures store the gain, some the gain less one.
+        """
+        modules = dict(self.model.named_modules())
+        names = [wrapper + norm for wrapper in WRAPPERS[1:] for norm in FINAL_NORMS]
+        norm = next((modules[name] for name in names if name in modules), None)
+        if norm is None:
+            return None
+        size = self.unembedding().shape[1]
+        probe = torch.linspace(1, 2, size, device=self.device)
+        probe[1::2] *= -1
+        probe = probe - probe.mean()
+        probe = probe / probe.square().mean().sqrt()
+        dtype = next(norm.parameters(), probe).dtype
+        with torch.inference_mode():
+            there, back = (norm(sign * probe.to(dtype)).float() for sign in (1, -1))
+        return (there - back) / (2 * probe)
+
+
+def tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a folder or a name on the Hub."""
+    try:
+        found = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except Exception as error:  # the files are anybody's: transformers lets through whatever they break
+        msg = f"the tokenizer of {name} cannot be loaded ({_first_line(error)}): check its files"
+        raise WrongRequest(msg) from error
+    if not isinstance(found, PreTrainedTokenizerFast):
+        msg = f"the tokenizer of {name} is a slow one: save it with a tokenizer.json"
+        raise WrongRequest(msg)
+    return found
+
+
+def load(
+    name: str, revision: str | None, dtype: str, device: str, words: PreTrainedTokenizerFast
+) -> LoadedSubject:
+    """The model of a folder or a name on the Hub; every weight must come from its safetensors."""
+    place = _device(device)
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        msg = f"the model {name} cannot be loaded ({_first_line(error)}): check its files and its name"
+        raise WrongRequest(msg) from error
+    # With the report asked for, transformers returns a pair, which its types don't say.
+    model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
+    missing = sorted(report["missing_keys"])
+    if missing:
+        # transformers would go on with random weights in their place.
+        msg = f"the model {name} lacks {len(missing)} weights, {missing[0]} first: fetch it again"
+        raise WrongRequest(msg)
+    model.requires_grad_(requires_grad=False)
+    return LoadedSubject(model.eval().to(place), words, place)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        msg = f"there is no device {name} here ({_first_line(error)}): write auto, cpu or cuda"
+        raise WrongRequest(msg) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".:")

@@ -1,0 +1,96 @@
+"""The subject model's config and where its files lie. Loads torch and transformers only when asked."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from storage.errors import WrongRequest
+from tasks.coders import files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from tasks.activations.model import LoadedSubject
+
+CONFIG = "config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "tokenizer.model",
+)
+
+
+class Subject(BaseModel):
+    """The language model whose features are explained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    """Local folder in the Hugging Face layout, or a name on the Hub; weights in safetensors only."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; null takes the main branch."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the model computes in; coders always compute in float32."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one."""
+
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
+        """The model's tokenizer, which must be a fast one: only they say where a token lies."""
+        self._require(TOKENIZER_FILES, "a tokenizer")
+        from tasks.activations import model  # noqa: PLC0415  (torch, which the config must not cost)
+
+        return model.tokenizer(self.model, self.revision)
+
+    def load(self) -> "LoadedSubject":
+        """The model in memory, ready to run and never to be trained."""
+        self._require((CONFIG,), "a model")
+        self._refuse_pickles()
+        from tasks.activations import model  # noqa: PLC0415
+
+        return model.load(self.model, self.revision, self.dtype, self.device, self.tokenizer())
+
+    def digest(self) -> str:
+        """A hash of the model's config and weights; of a name on the Hub, its commit."""
+        if not self._local():
+            return self._commit(CONFIG)
+        self._require((CONFIG,), "a model")
+        self._refuse_pickles()
+        there = files.names(self.model)
+        weights = [name for name in there if name.endswith((".safetensors", ".safetensors.index.json"))]
+        return files.digest(self.model, [CONFIG, *weights])
+
+    def tokenizer_digest(self) -> str:
+        """A hash of the tokenizer's files; of a name on the Hub, its commit."""
+        if not self._local():
+            return self._commit(CONFIG)
+        self._require(TOKENIZER_FILES, "a tokenizer")
+        return files.digest(self.model, [name for name in TOKENIZER_FILES if name in self._there()])
+
+    def _local(self) -> bool:
+        local = Path(self.model).exists() or self.model.startswith((".", "/", "~")) or self.model.count("/") > 1
+        if local and self.revision is not None:
+            msg = f"{self.model} is a folder and has no revisions: leave revision {self.revision} out"
+            raise WrongRequest(msg)
+        return local
+
+    def _there(self) -> list[str]:
+        return files.names(self.model)
+
+    def _commit(self, name: str) -> str:
+        return f"{self.model}@{files.Hub(self.model, '', self.revision).commit(name)}"
+
+    def _require(self, any_of: tuple[str, ...], what: str) -> None:
+        if self._local() and not set(any_of) & set(self._there()):
+            holds = files.shortened(self._there()) or "nothing, or is not there"
+            msg = f"{self.model} is not {what}: looked for {any_of[0]} in it, and it holds {holds}"
+            raise WrongRequest(msg)
+
+    def _refuse_pickles(self) -> None:
+        there = self._there() if self._local() else []
+        pickled = [name for name in there if name.endswith(files.PICKLED)]
+        if pickled and not any(name.endswith(".safetensors") for name in there):
+            msg = (
+                f"{self.model} has its weights in {pickled[0]}, a pickle, which can run code when it is "
+                "read: save the model again with save_pretrained(..., safe_serialization=True)"
+            )
+            raise WrongRequest(msg)

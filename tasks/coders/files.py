@@ -1,0 +1,216 @@
+"""The files of a checkpoint, wherever they lie: a local folder, a URL of fsspec, a Hub repository.
+
+Knows names and bytes, nothing of tensors. Loads no torch: a fingerprint must not cost a model.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, NamedTuple, cast
+
+import fsspec
+import huggingface_hub
+from huggingface_hub import errors as hub_errors
+
+from storage.errors import WrongRequest
+
+PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
+"""Endings of files that run code when they are read; gloss never reads them."""
+
+WHOLE_BYTES = 64 * 2**20
+"""Files up to this size are hashed whole; of larger ones, evenly spaced samples."""
+
+SAMPLES = 64
+SAMPLE_BYTES = 2**18
+
+_HUB_NAME = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(/(?P<folder>.+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Hub(NamedTuple):
+    """A folder of a repository on the Hugging Face Hub."""
+
+    repo: str
+    folder: str
+    """Empty for the repository's root."""
+    revision: str | None
+
+    def file(self, name: str) -> Path | None:
+        """Where the Hub's cache holds the file, fetched if need be; null when there is no such file."""
+        try:
+            found = huggingface_hub.hf_hub_download(
+                self.repo,
+                f"{self.folder}/{name}" if self.folder else name,
+                revision=self.revision,
+            )
+        except hub_errors.LocalEntryNotFoundError as error:
+            # A kind of EntryNotFoundError, but it says that nobody could be asked.
+            msg = (
+                f"there is no local folder {self.shown} and no such repository in the Hub's cache, "
+                "and the Hub cannot be reached: correct the path, or fetch the repository first"
+            )
+            raise WrongRequest(msg) from error
+        except hub_errors.EntryNotFoundError:
+            return None
+        except (hub_errors.HfHubHTTPError, hub_errors.HFValidationError, OSError) as error:
+            reason = str(error).strip().split("\n")[0]
+            msg = (
+                f"there is no local folder {self.shown}, and the Hub does not give it ({reason}): "
+                "correct the path or the revision, or log in with `hf auth login`"
+            )
+            raise WrongRequest(msg) from error
+        return Path(found)
+
+    def commit(self, name: str) -> str:
+        """The commit that `revision` stands for, or the revision itself when nobody can say.
+
+        The file `name` is fetched for it: asking only the cache would change the answer, and so
+        every fingerprint, between a first run and its continuation.
+        """
+        if self.revision and _COMMIT.fullmatch(self.revision):
+            return self.revision
+        try:
+            found = self.file(name)
+        except WrongRequest:
+            found = None
+        named = [part for part in found.parts if _COMMIT.fullmatch(part)] if found else []
+        return named[-1] if named else str(self.revision)
+
+    @property
+    def shown(self) -> str:
+        """The folder as a user writes it."""
+        return "/".join(part for part in (self.repo, self.folder) if part)
+
+
+def hub(path: str, revision: str | None) -> Hub | None:
+    """The Hub folder that `path` names, or null when it is a local folder or a URL."""
+    name = _HUB_NAME.fullmatch(path)
+    if "://" not in path and name is not None and not Path(path).exists():
+        return Hub(name["repo"], name["folder"] or "", revision)
+    if revision is not None:
+        msg = f"{path} has no revisions: leave revision {revision} out, or name a Hub repository"
+        raise WrongRequest(msg)
+    return None
+
+
+def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a local path or URL, and the path in it."""
+    try:
+        return fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        msg = f"{path} cannot be opened ({error}): give a local path or a URL such as s3://bucket/folder"
+        raise WrongRequest(msg) from error
+
+
+def names(path: str) -> list[str]:
+    """Names of the files and folders that lie directly in a local folder or URL; none if it is not there."""
+    system, root = filesystem(path)
+    try:
+        found = system.ls(root, detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except Exception as error:  # a file system is anybody's code: s3fs lets botocore's errors through
+        msg = f"{path} cannot be listed ({error}): check the path and the credentials"
+        raise WrongRequest(msg) from error
+    return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in found)
+
+
+def has(path: str, name: str, revision: str | None = None) -> bool:
+    """Whether the file is there."""
+    remote = hub(path, revision)
+    return remote.file(name) is not None if remote else name in names(path)
+
+
+@contextmanager
+def bring(path: str, wanted: Sequence[str], revision: str | None = None) -> Iterator[Path]:
+    """A local folder with the wanted files: the folder itself, or a copy that ends with the context."""
+    remote = hub(path, revision)
+    if remote:
+        yield _from_hub(remote, wanted)
+        return
+    require(path, wanted)
+    system, root = filesystem(path)
+    if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
+        yield Path(root)
+        return
+    with TemporaryDirectory(prefix="gloss-") as folder:
+        for name in wanted:
+            system.get_file(f"{root}/{name}", str(Path(folder) / name))
+        yield Path(folder)
+
+
+def digest(path: str, wanted: Sequence[str], revision: str | None = None) -> str:
+    """A hash of the files' contents, whatever folder holds them; of a Hub repository, its commit.
+
+    The first of `wanted` should be small: on the Hub it is fetched to learn the commit.
+    """
+    remote = hub(path, revision)
+    if remote:
+        return f"{remote.shown}@{remote.commit(wanted[0])}"
+    require(path, wanted)
+    system, root = filesystem(path)
+    total = hashlib.sha256()
+    for name in sorted(wanted):
+        total.update(f"{name}\0{content(system, f'{root}/{name}')}\0".encode())
+    return total.hexdigest()
+
+
+def content(system: fsspec.AbstractFileSystem, file: str) -> str:
+    """A hash of one file: of all of it, or of its size and samples when it is large."""
+    size = int(system.info(file)["size"])
+    total = hashlib.sha256(str(size).encode())
+    # The cache of a buffered remote file reads ahead megabytes that the samples do not want.
+    cache = "none" if size > WHOLE_BYTES else "readahead"
+    with cast("BinaryIO", system.open(file, "rb", cache_type=cache)) as opened:
+        if size <= WHOLE_BYTES:
+            while piece := opened.read(SAMPLE_BYTES):
+                total.update(piece)
+        else:
+            for sample in range(SAMPLES):
+                opened.seek(sample * (size - SAMPLE_BYTES) // (SAMPLES - 1))
+                total.update(opened.read(SAMPLE_BYTES))
+    return total.hexdigest()
+
+
+def _from_hub(remote: Hub, wanted: Sequence[str]) -> Path:
+    found = {name: remote.file(name) for name in wanted}
+    missing = [name for name, file in found.items() if file is None]
+    if missing:
+        msg = (
+            f"the Hub's {remote.shown} has no {' and no '.join(missing)}: name the subfolder that has, "
+            "or convert a pickled checkpoint to safetensors first"
+        )
+        raise WrongRequest(msg)
+    folders = {file.parent for file in found.values() if file is not None}
+    if len(folders) != 1:
+        msg = f"the Hub's {remote.shown} changed while it was fetched: name a commit as its revision"
+        raise WrongRequest(msg)
+    return folders.pop()
+
+
+def require(path: str, wanted: Sequence[str]) -> None:
+    """Refuse a local folder or URL that lacks one of the files, and say what it has instead."""
+    there = names(path)
+    missing = [name for name in wanted if name not in there]
+    if not missing:
+        return
+    pickled = [name for name in there if name.endswith(PICKLED)]
+    if pickled:
+        msg = (
+            f"{path} has {pickled[0]}, a pickle, which can run code when it is read: convert it with "
+            f"safetensors.torch.save_file(torch.load(..., weights_only=True), ...) to {missing[-1]}"
+        )
+    elif there:
+        msg = f"{path} has no {' and no '.join(missing)}: it holds {shortened(there)}"
+    else:
+        msg = f"{path} is not there or is empty: looked for {', '.join(wanted)}"
+    raise WrongRequest(msg)
+
+
+def shortened(names: Sequence[str], most: int = 8) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,104 @@
+"""How a context looks to a reader: `<<marked>>` tokens, one line per context, activations as integers 0 to 10.
+
+The one place that decides it, for live contexts and for the few-shot ones alike, and the one that reads it back
+(the baseline reader sees only rendered text).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tasks.contexts.context import Context
+
+OPEN, CLOSE = "<<", ">>"
+NEWLINE = "⏎"
+"""Stands for a line break, so that every context is one line."""
+
+MARKED = 0.3
+"""Tokens above this share of their context's peak are marked (paper, appendix B)."""
+
+_PLAIN = str.maketrans({"\n": NEWLINE, "\r": "", "\t": " ", "\x02": "", "\x03": ""})
+_START, _END = "\x02", "\x03"
+_CONFUSING = {
+    "<": re.compile(r"<{2,}|(?<=[\x02\x03])<|<(?=[\x02\x03])"),
+    ">": re.compile(r">{2,}|(?<=[\x02\x03])>|>(?=[\x02\x03])"),
+}
+_LOOKALIKE = {"<": "‹", ">": "›"}
+_SPAN = re.compile(r"<<(.*?)>>")
+
+
+def plain(string: str) -> str:
+    """Text on one line."""
+    return string.translate(_PLAIN)
+
+
+def strongest(context: Context, share: float = MARKED) -> tuple[int, ...]:
+    """Positions of the tokens above `share` of the context's peak; none in a silent one."""
+    bar = share * context.peak
+    return tuple(i for i, activation in enumerate(context.activations) if activation > max(bar, 0.0))
+
+
+def text(strings: Sequence[str], marked: Iterable[int] = ()) -> str:
+    """One line of text; neighbouring marked tokens share one pair of markers.
+
+    Angle brackets of the text itself that could be taken for markers become look-alikes.
+    """
+    chosen = set(marked)
+    pieces: list[str] = []
+    for i, string in enumerate(strings):
+        before = _START if i in chosen and i - 1 not in chosen else ""
+        after = _END if i in chosen and i + 1 not in chosen else ""
+        pieces.append(f"{before}{plain(string)}{after}")
+    line = "".join(pieces)
+    for bracket, confusing in _CONFUSING.items():
+        line = confusing.sub(lambda found, b=bracket: _LOOKALIKE[b] * len(found[0]), line)
+    return line.replace(_START, OPEN).replace(_END, CLOSE)
+
+
+def importance(context: Context, scale: float) -> list[tuple[str, int]]:
+    """The tokens that round down to at least 1 in tenths of the feature's largest activation, with that integer."""
+    if scale <= 0:
+        return []
+    tenths = [int(10 * min(activation / scale, 1.0)) for activation in context.activations]
+    return [
+        (plain(string), tenth) for string, tenth in zip(context.strings, tenths, strict=True) if tenth >= 1
+    ]
+
+
+def explained(number: int, context: Context, scale: float) -> str:
+    """A context as the explainer sees it: the marked text and the tokens' activations below it."""
+    listed = ", ".join(f'("{token}", {tenth})' for token, tenth in importance(context, scale))
+    line = f"Example {number}: {text(context.strings, strongest(context))}"
+    return f"{line}\nActivations: {listed}" if listed else line
+
+
+def numbered(texts: Sequence[str]) -> str:
+    """Contexts as a judge sees them, one per line, numbered from 1."""
+    return "\n".join(f"Example {number}: {line}" for number, line in enumerate(texts, start=1))
+
+
+class Shown(NamedTuple):
+    """A rendered example, read back."""
+
+    text: str
+    """Without markers."""
+    marked: tuple[str, ...]
+    """The marked spans."""
+    activations: tuple[tuple[str, int], ...]
+    """Tokens and integers of its activations line."""
+
+
+_EXAMPLE = re.compile(r"^Example \d+: (.*)$(?:\nActivations: (.*)$)?", re.MULTILINE)
+_PAIR = re.compile(r'\("(.*?)", (\d+)\)')
+
+
+def read(rendered: str) -> list[Shown]:
+    """The examples of a rendered prompt."""
+    return [
+        Shown(
+            text=_SPAN.sub(r"\1", line),
+            marked=tuple(_SPAN.findall(line)),
+            activations=tuple((token, int(tenth)) for token, tenth in _PAIR.findall(pairs or "")),
+        )
+        for line, pairs in _EXAMPLE.findall(rendered)
+    ]

@@ -1,0 +1,1 @@
+"""The embedded baseline reader: no language model, only counting."""

@@ -1,0 +1,43 @@
+"""Words and their forms, as the baseline reader knows them."""
+
+import re
+from collections.abc import Callable
+
+WORD = re.compile(r"[A-Za-z]+|\d+|⏎|[^\sA-Za-z\d]")
+"""What counts as one word: letters, a number, a line break, or a single sign."""
+
+COMMON = frozenset(
+    """a about after all also an and any are as at be been before but by can could did do does for from had has
+    have he her him his i if in into is it its me more my no not of on one only or other our out over said shall
+    she so some such than that the thee their them then there these they this thou thy to unto up upon us was we
+    were what when which who will with would ye you your s t , . ; : ' " ( ) - = _ # / * [ ] { } < > ! ? ⏎ ‹ ›"""
+    .split()
+)
+"""Words so frequent in English text or code that meeting one says little."""
+
+FORMS: dict[str, Callable[[str], bool]] = {
+    "numbers": str.isdecimal,
+    "line breaks": lambda word: word == "⏎",
+    "signs and punctuation": lambda word: not word.isalnum() and word != "⏎",
+    "words in capitals": lambda word: len(word) > 1 and word.isupper(),
+    "capitalised words": lambda word: len(word) > 1 and word.istitle(),
+}
+"""Forms that a description can name, by what they are called in it."""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in lower case."""
+    return [word.lower() for word in WORD.findall(text)]
+
+
+def spelled(text: str) -> list[str]:
+    """The words of a text as they are written."""
+    return WORD.findall(text)
+
+
+def form(marks: list[str]) -> str | None:
+    """What at least three quarters of some words have in common in form, if anything."""
+    for name, fits in FORMS.items():
+        if marks and 4 * sum(fits(mark) for mark in marks) >= 3 * len(marks):
+            return name
+    return None

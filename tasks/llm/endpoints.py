@@ -1,0 +1,135 @@
+"""How OpenAI-compatible endpoints are described in a run's config, and what is raised when they are unusable.
+
+1. A request that fails is an outcome with a reason, never an exception.
+2. `EndpointsDown` is raised when no endpoint can be reached, so that the run stops instead of failing every request.
+3. `EndpointRefused` is raised by the check before a run, while there is still nothing to lose.
+4. Knows nothing of HTTP: the client is imported when it is opened, since it takes as long as all of this.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from tasks.llm.request import Usage
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from tasks.llm.client import Client
+
+_MILLION = 1_000_000
+
+
+class EndpointsDown(RuntimeError):
+    """No endpoint accepts connections any more; what is done is kept and the run can be continued."""
+
+
+class EndpointRefused(ValueError):
+    """An endpoint as configured cannot answer the run's requests; one sentence says what to change."""
+
+
+def _complaints(url: str) -> Iterator[str]:
+    """Yield what is wrong with an endpoint's address."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        yield "it must look like http://host:port/v1"
+    if parts.port == 0:
+        yield "its port must not be 0"
+    if "@" in parts.netloc:
+        # Addresses are recorded on every row of `requests`.
+        yield "it must not hold a user or a password; give a key through key_env"
+    if parts.query or parts.fragment or any(sign.isspace() for sign in url):
+        yield "it must end with its path: no query, no fragment, no spaces"
+
+
+def _address(url: str) -> str:
+    """Return the address without a final slash, or raise ValueError saying what is wrong with it."""
+    for complaint in _complaints(url):
+        raise ValueError(complaint)
+    return url.rstrip("/")
+
+
+def _distinct(urls: list[str]) -> list[str]:
+    """Refuse an address given twice: it would count as two endpoints when load is spread."""
+    if len(set(urls)) < len(urls):
+        msg = "each address must be given once"
+        raise ValueError(msg)
+    return urls
+
+
+_Url = Annotated[
+    str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#]+$"})
+]
+_Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+_Pause = Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
+
+
+class OpenAIReader(BaseModel):
+    """One model behind one or more OpenAI-compatible servers, such as vLLM's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["openai"] = "openai"
+    """Which kind of reader this is."""
+    urls: Annotated[list[_Url], Field(min_length=1), AfterValidator(_distinct)]
+    """Base addresses of servers of the same model, each like http://host:port/v1."""
+    model: Annotated[str, Field(min_length=1)]
+    """Name of the model as the servers list it."""
+    in_flight: PositiveInt = 64
+    """Requests under way at once, over all endpoints together."""
+    key_env: Annotated[str, Field(min_length=1)] = "OPENAI_API_KEY"
+    """Environment variable that holds the API key; unset or empty means that none is sent."""
+    connect_timeout: _Seconds = 5
+    """Seconds to wait for a connection."""
+    read_timeout: _Seconds = 600
+    """Seconds to wait for a complete answer."""
+    attempts: PositiveInt = 6
+    """Tries per request; refused connections do not count, `patience` bounds those."""
+    patience: _Pause = 300
+    """Seconds for which a request keeps trying while every endpoint refuses connections."""
+    max_backoff: _Pause = 20
+    """Longest pause between tries, in seconds, where the server does not ask for a longer one."""
+    prompt_price: _Pause | None = None
+    """Price of a million prompt tokens, in any currency; null when unknown."""
+    completion_price: _Pause | None = None
+    """Price of a million completion tokens, in the same currency; null when unknown."""
+
+    def open(self) -> "AbstractAsyncContextManager[Client]":
+        """Open the client; leaving the context closes its connections.
+
+        Raises EndpointRefused when the API key cannot be sent in a header.
+        """
+        # The sanctioned local import: reading a config must not cost an HTTP library.
+        from tasks.llm.client import connect  # noqa: PLC0415
+
+        return connect(self)
+
+    async def check(self) -> None:
+        """Ask every endpoint for its models, within seconds.
+
+        Raises EndpointRefused when one cannot be reached, refuses the key or lacks the model.
+        """
+        from tasks.llm.preflight import preflight  # noqa: PLC0415
+
+        await preflight(self)
+
+    def cost(self, usage: Usage) -> float | None:
+        """Return what a request cost, in the currency of the prices; null unless all is known."""
+        prices = (self.prompt_price, self.completion_price)
+        counts = (usage.prompt_tokens, usage.completion_tokens)
+        known = [
+            price * count
+            for price, count in zip(prices, counts, strict=True)
+            if price is not None and count is not None
+        ]
+        return sum(known) / _MILLION if len(known) == len(prices) else None

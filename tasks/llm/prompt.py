@@ -1,0 +1,47 @@
+"""Prompts are files: `<component>.prompt.txt` beside the component, and few-shot turns as data, `<component>.shots.yaml`.
+
+Slots are `{name}` and are filled in one pass, so that an explanation which itself contains `{contexts}` or JSON
+braces stays as it is.
+"""
+
+import re
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+VERSION = 1
+"""Raise it when contexts are rendered or replies read in another way: explanations and judgements change."""
+
+_SLOT = re.compile(r"\{([a-z_]+)\}")
+
+
+@cache
+def read(package: str, name: str, override: str | None = None) -> str:
+    """The text of a prompt file, or of the file that the config names instead."""
+    if override is not None:
+        return Path(override).read_text(encoding="utf-8").strip()
+    return files(package).joinpath(name).read_text(encoding="utf-8").strip()
+
+
+@cache
+def shots(package: str, name: str) -> list[dict]:
+    """Few-shot turns: hand-made contexts and the answers to them."""
+    return yaml.safe_load(files(package).joinpath(name).read_text(encoding="utf-8"))
+
+
+def fill(template: str, **slots: str) -> str:
+    """Put values into the slots. Raises `KeyError` for a slot without a value; other braces are left alone."""
+    return _SLOT.sub(lambda found: slots[found[1]], template)
+
+
+def digest(package: str, kind: str, override: str | None = None) -> str:
+    """Hash of a component's prompt and few-shot files; 16 hexadecimal digits."""
+    folder = files(package)
+    texts = [read(package, f"{kind}.prompt.txt", override)]
+    few_shots = folder.joinpath(f"{kind}.shots.yaml")
+    if few_shots.is_file():
+        texts.append(few_shots.read_text(encoding="utf-8"))
+    return sha256("\0".join(texts).encode()).hexdigest()[:16]

@@ -1,0 +1,10 @@
+"""Every reader. A new kind is one file and one line here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.llm.baseline import BaselineReader
+from tasks.llm.endpoints import OpenAIReader
+
+ReaderConfig = Annotated[BaselineReader | OpenAIReader, Field(discriminator="kind")]

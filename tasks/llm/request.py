@@ -1,0 +1,124 @@
+"""What is asked of a reader and what comes back: plain data, the same for every endpoint and for the baseline.
+
+Knows nothing of HTTP, of features or of scores. Explainers and scorers make requests and read replies;
+a reader (`tasks/llm/client.py`, `tasks/llm/baseline.py`) carries the one to the other.
+"""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal, NamedTuple, Protocol
+
+
+class Message(NamedTuple):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+class TokenLogprob(NamedTuple):
+    """One token as the server saw it, with natural-log probabilities."""
+
+    token: str
+    logprob: float | None
+    """Null for the first token of a prompt, which nothing precedes."""
+    top: dict[str, float]
+    """The alternatives that were asked for at this position, by token text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a reader, with the rows that its answer is about.
+
+    Exactly one of `messages` (chat) and `prompt` (plain completion) is set. A request that needs
+    probabilities says so here and never receives the client.
+    """
+
+    key: str
+    """Unique among the requests of one task; a reply is matched by it."""
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    contexts: tuple[int, ...] = ()
+    """Ids of the contexts asked about, in the order in which they are shown."""
+    truths: tuple[bool, ...] = ()
+    """What the right verdict on each context is; never part of what is sent."""
+    max_tokens: int = 500
+    temperature: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+    """Alternatives wanted at every generated token; null asks for no log-probabilities."""
+    prompt_logprobs: int | None = None
+    """Alternatives wanted at every prompt token (0: the prompt's own tokens only); null asks for none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a request that is neither chat nor completion, or both."""
+        if bool(self.messages) == (self.prompt is not None):
+            msg = f"request {self.key} must have either messages or a prompt"
+            raise ValueError(msg)
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that the reader sees; 16 hexadecimal digits."""
+        seen = (
+            self.messages,
+            self.prompt,
+            self.max_tokens,
+            self.temperature,
+            self.seed,
+            self.stop,
+            self.top_logprobs,
+            self.prompt_logprobs,
+        )
+        return sha256(repr(seen).encode()).hexdigest()[:16]
+
+
+class Usage(NamedTuple):
+    """Tokens as the server counted them; null where it did not say."""
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that a server finished (`finish_reason` stop or length) and that could be decoded."""
+
+    text: str
+    finish_reason: Literal["stop", "length"] = "stop"
+    usage: Usage = field(default_factory=Usage)
+    completion: tuple[TokenLogprob, ...] = ()
+    """The generated tokens, when `top_logprobs` was asked for."""
+    prompt: tuple[TokenLogprob, ...] = ()
+    """The prompt's tokens, when `prompt_logprobs` was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request: a reply, or the reason why there is none; and what it cost."""
+
+    request: Request
+    reply: Reply | None
+    reason: str | None
+    """One sentence, in the server's words where it gave any; null when there is a reply."""
+    endpoint: str
+    model: str
+    attempts: int
+    latency: float
+    """Seconds from the first attempt to the end of the last, waits included."""
+
+
+class Unreadable(ValueError):
+    """A reply came, but it does not say what was asked; its message is the reason that is recorded."""
+
+
+class Reader(Protocol):
+    """Whoever answers requests: endpoints behind the client, or the embedded baseline."""
+
+    async def ask(self, request: Request) -> Outcome:
+        """Answer one request; a failure is an outcome with a reason, not an exception.
+
+        Raises `EndpointsDown` (see `tasks/llm/client.py`) when no endpoint can be reached at all.
+        """
+        ...

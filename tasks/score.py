@@ -1,0 +1,111 @@
+"""One bucket of features: contexts and explanations -> judgements, and judgements -> scores (by SQL)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from storage import query
+from storage.lake import Lake
+from storage.layout import Range, Step
+from storage.tables import JUDGEMENTS, REQUESTS, SCORES
+from tasks.explain import sampled
+from tasks.llm.gather import ask_all
+from tasks.llm.ledger import Asked, request_rows
+from tasks.llm.request import Reader
+from tasks.llm.retries import unless_refused
+from tasks.scorers import Scorer
+from tasks.scorers.base import Posed, judgement_rows, pose
+
+
+@dataclass(frozen=True)
+class ScoreWork:
+    """What one scorer at work on one explainer's explanations needs, the same for each bucket."""
+
+    lake: Lake
+    coder: str
+    explainer: str
+    judgements: Step
+    scores: Step
+    contexts: Step
+    explanations: Step
+    scorer: Scorer
+    controls: int
+    """Features that are judged with another feature's explanation as well."""
+    seed: int
+    asked: Asked
+
+
+@task(
+    name="judge",
+    task_run_name="judge {work.judgements.name} {part.first}-{part.end}",
+    retries=1,
+    retry_condition_fn=unless_refused,
+    cache_policy=NO_CACHE,
+)
+async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
+    """Judge the explanations of a bucket; returns how many verdicts were asked for."""
+    lake, step = work.lake, work.judgements
+    posed = pose(sampled(lake, work.contexts, part, "score"), _explanations(work, part))
+    owners: dict[str, Posed] = {}
+
+    def questions() -> Iterable:
+        for one in posed:
+            for request in work.scorer.requests(one.key, one.text, one.feature):
+                owners[request.key] = one
+                yield request
+
+    outcomes = await ask_all(reader, questions())
+    about = {
+        "coder": work.coder,
+        "explainer": work.explainer,
+        "scorer": work.scorer.name,
+        "reader": work.scorer.reader,
+    }
+    rows = judgement_rows(work.scorer, outcomes, owners, about)
+    lake.write(REQUESTS, step.part("requests", part), REQUESTS.rows(request_rows(work.asked, outcomes)))
+    lake.write(JUDGEMENTS, step.part("judgements", part), JUDGEMENTS.rows(rows))
+    return len(rows)
+
+
+def _explanations(work: ScoreWork, part: Range) -> list[dict]:
+    """Each feature's own explanation, and another feature's for those in the shuffled control."""
+    lake = work.lake
+    own = [lake.path(work.explanations.part("explanations", part))]
+    every = lake.parts(work.explanations, "explanations")
+    with lake.connect(threads=1) as connection:
+        found = list(query.records(connection, "explained", explanations=own))
+        if work.controls:
+            found += query.records(
+                connection,
+                "controls",
+                explanations=every,
+                n=work.controls,
+                seed=work.seed,
+                first=part.first,
+                end=part.end,
+            )
+    return [dict(row) for row in found]
+
+
+@task(
+    name="score",
+    task_run_name="score {work.scores.name} {part.first}-{part.end}",
+    retries=2,
+    cache_policy=NO_CACHE,
+)
+def score_bucket(work: ScoreWork, part: Range) -> int:
+    """Derive the scores of a bucket from its judgements; asks no reader."""
+    lake = work.lake
+    with lake.connect(threads=1) as connection:
+        scores = query.rows(
+            connection,
+            "scores",
+            SCORES,
+            judgements=[lake.path(work.judgements.part("judgements", part))],
+            contexts=[lake.path(work.contexts.part("contexts", part))],
+            samples=[lake.path(work.contexts.part("samples", part))],
+        )
+    lake.write(SCORES, work.scores.part("scores", part), scores)
+    return scores.num_rows

@@ -1,0 +1,133 @@
+"""What a scorer is: pure hooks that make requests and read replies into judgements.
+
+The one place where a failure becomes a row: a judgement without a verdict, with the reason. No scorer catches.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tasks.contexts.context import Feature
+from tasks.llm.request import Outcome, Reply, Request, Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One verdict of one reader on one context; `verdict` is null when there is none, and `reason` says why."""
+
+    context: int
+    truth: bool
+    verdict: bool | None = None
+    probability: float | None = None
+    """Of a positive verdict, where the scorer asks for it."""
+    simulated: tuple[float, ...] | None = None
+    """Predicted activation on each token, where the scorer is a simulation."""
+    reason: str | None = None
+
+
+class Judges(Protocol):
+    """The two pure hooks of a scorer; the client is never handed to it.
+
+    A scorer that needs probabilities says so on its requests. One that needs no explanation (intruder)
+    ignores it; one that asks about a group of contexts returns a judgement for each of them.
+    """
+
+    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+        """The questions about one explanation; `feature.contexts` are its score-contexts.
+
+        Keys begin with `key`, which is unique for the feature, replicate and control.
+        """
+        ...
+
+    def read(self, request: Request, reply: Reply) -> list[Judgement]:
+        """One judgement per context of the request. Raises `Unreadable` when the reply doesn't give them all."""
+        ...
+
+
+def judgements(scorer: Judges, outcome: Outcome) -> list[Judgement]:
+    """Read an outcome; every context of its request gets a row, whatever happened."""
+    if outcome.reply is None:
+        return failed(outcome.request, outcome.reason or "the reader gave no reply")
+    try:
+        return scorer.read(outcome.request, outcome.reply)
+    except Unreadable as error:
+        return failed(outcome.request, str(error))
+
+
+def failed(request: Request, reason: str) -> list[Judgement]:
+    """The rows of a question that got no answer."""
+    return [
+        Judgement(context, truth, reason=reason)
+        for context, truth in zip(request.contexts, request.truths, strict=True)
+    ]
+
+
+def labelled(request: Request, verdicts: Sequence[bool]) -> list[Judgement]:
+    """The rows of a question that got one verdict per context. Raises `Unreadable` when the counts differ."""
+    if len(verdicts) != len(request.contexts):
+        msg = f"{len(verdicts)} verdicts on {len(request.contexts)} examples in the reply to {request.key}"
+        raise Unreadable(msg)
+    rows = zip(request.contexts, request.truths, verdicts, strict=True)
+    return [Judgement(context, truth, verdict) for context, truth, verdict in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """One explanation put to a scorer: whose it is, and about which feature it is judged."""
+
+    key: str
+    """Prefix of its requests' keys."""
+    feature: Feature
+    replicate: int
+    explanation_of: int
+    text: str
+
+    @property
+    def control(self) -> str:
+        """`shuffled` when the explanation is another feature's."""
+        return "none" if self.explanation_of == self.feature.feature else "shuffled"
+
+
+def pose(features: Sequence[Feature], explanations: Sequence[Mapping[str, object]]) -> list[Posed]:
+    """Match explanations (feature, replicate, explanation_of, text) to the features that they are judged on."""
+    by_number = {feature.feature: feature for feature in features}
+    posed = []
+    for row in explanations:
+        number, other = int(str(row["feature"])), int(str(row["explanation_of"]))
+        control = "none" if number == other else "shuffled"
+        key = f"{number}/{row['replicate']}/{control}"
+        posed.append(Posed(key, by_number[number], int(str(row["replicate"])), other, str(row["text"])))
+    return posed
+
+
+def judgement_rows(
+    scorer: Judges, outcomes: Sequence[Outcome], owners: Mapping[str, Posed], about: Mapping[str, object]
+) -> list[dict[str, object]]:
+    """The rows of `judgements`, in the table's order; `about` holds the columns that are the same in all."""
+    rows = [
+        _row(judgement, owners[outcome.request.key], outcome, about)
+        for outcome in outcomes
+        for judgement in judgements(scorer, outcome)
+    ]
+    return sorted(rows, key=lambda row: (row["feature"], row["replicate"], row["control"], row["context"]))
+
+
+def _row(
+    judgement: Judgement, posed: Posed, outcome: Outcome, about: Mapping[str, object]
+) -> dict[str, object]:
+    return {
+        **about,
+        "feature": posed.feature.feature,
+        "replicate": posed.replicate,
+        "control": posed.control,
+        "explanation_of": posed.explanation_of,
+        "context": judgement.context,
+        "request": outcome.request.key,
+        "truth": judgement.truth,
+        "verdict": judgement.verdict,
+        "probability": judgement.probability,
+        "simulated": judgement.simulated,
+        "status": "ok" if judgement.reason is None else "failed",
+        "reason": judgement.reason,
+        "model": outcome.model,
+    }

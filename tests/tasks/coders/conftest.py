@@ -1,0 +1,80 @@
+"""Tiny checkpoints in the layouts that gloss loads, on random weights."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+D_IN = 16
+WIDTH = 64
+
+Write = Callable[..., Path]
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Normal numbers that are the same in every run."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    """Some vectors: [tokens, d_in]."""
+    return random(37, D_IN, seed=9)
+
+
+@pytest.fixture
+def sparsify(tmp_path: Path) -> Write:
+    """Write a checkpoint of sparsify; `cfg` and `tensors` replace fields, null removes them."""
+
+    def write(
+        folder: str = "layers.2", cfg: dict | None = None, tensors: dict | None = None
+    ) -> Path:
+        config = {
+            "activation": "topk", "expansion_factor": 32, "normalize_decoder": True,
+            "num_latents": WIDTH, "k": 5, "multi_topk": False, "skip_connection": False,
+            "transcode": False, "d_in": D_IN,
+        }  # fmt: skip
+        weights = {
+            "encoder.weight": random(WIDTH, D_IN, seed=1),
+            "encoder.bias": random(WIDTH, seed=2),
+            "W_dec": random(WIDTH, D_IN, seed=3),
+            "b_dec": random(D_IN, seed=4),
+        }
+        return store(tmp_path / folder, "sae.safetensors", config | (cfg or {}), weights | (tensors or {}))
+
+    return write
+
+
+@pytest.fixture
+def saelens(tmp_path: Path) -> Write:
+    """Write a checkpoint of SAELens; `cfg` and `tensors` replace fields, null removes them."""
+
+    def write(cfg: dict | None = None, tensors: dict | None = None) -> Path:
+        config = {
+            "d_in": D_IN, "d_sae": WIDTH, "dtype": "float32", "device": "cpu",
+            "apply_b_dec_to_input": True, "normalize_activations": "none",
+            "reshape_activations": "none", "metadata": {"sae_lens_version": "6.0.0"},
+            "architecture": "standard",
+        }  # fmt: skip
+        weights = {
+            "W_enc": random(D_IN, WIDTH, seed=1),
+            "b_enc": random(WIDTH, seed=2),
+            "W_dec": random(WIDTH, D_IN, seed=3),
+            "b_dec": random(D_IN, seed=4),
+        }
+        folder = tmp_path / "saelens"
+        return store(folder, "sae_weights.safetensors", config | (cfg or {}), weights | (tensors or {}))
+
+    return write
+
+
+def store(folder: Path, weights: str, cfg: dict, tensors: dict) -> Path:
+    """Write a config and its tensors, leaving out what is null."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {name: value for name, value in cfg.items() if value is not None}
+    (folder / "cfg.json").write_text(json.dumps(config))
+    save_file({name: t for name, t in tensors.items() if t is not None}, folder / weights)
+    return folder

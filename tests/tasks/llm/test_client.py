@@ -1,0 +1,487 @@
+"""What becomes of a request, for every way in which a server can fail it; over real sockets."""
+
+import asyncio
+import pickle
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from tasks.llm.client import Client, connect
+from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
+from tasks.llm.request import Message, Outcome, Request, TokenLogprob, Usage
+from tests.tasks.llm.faulty_server import (
+    TRANSIENT,
+    Answer,
+    Body,
+    Fault,
+    FaultyServer,
+    always,
+    faulty_server,
+    refusing_port,
+    script,
+)
+
+KEY = "sk-0123456789abcdef"
+ASKED = Request("17/0", messages=(Message("user", "Is it so?"),))
+
+
+class Time:
+    """A clock that only sleeping moves; remembers every sleep."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+    def clock(self) -> float:
+        return self.now
+
+
+def reader(*urls: str, **changes: object) -> OpenAIReader:
+    return OpenAIReader.model_validate({"urls": list(urls), "model": "tiny"} | changes)
+
+
+def ask(config: OpenAIReader, request: Request = ASKED, time: Time | None = None) -> Outcome:
+    time = time or Time()
+
+    async def run() -> Outcome:
+        async with connect(config, time.sleep, time.clock) as client:
+            return await client.ask(request)
+
+    return asyncio.run(run())
+
+
+def test_a_reply_comes_with_what_it_cost() -> None:
+    """Text, usage, endpoint, model and tries are on the outcome."""
+    with faulty_server() as server:
+        outcome = ask(reader(server.url))
+        assert outcome.reply is not None
+        assert outcome.reply.text == "[1, 0, 1]"
+        assert outcome.reply.usage == Usage(4, 1, 7)
+        assert outcome.reason is None
+        assert (outcome.endpoint, outcome.model) == (server.url, "tiny")
+        assert (outcome.attempts, outcome.latency) == (1, 0.0)
+        assert server.paths == ["/v1/chat/completions"]
+
+
+def test_log_probabilities_come_over_both_routes() -> None:
+    """What was asked for is on the reply, token by token."""
+    chat = replace(ASKED, top_logprobs=2, prompt_logprobs=1)
+    plain = Request("17/0", prompt="Is it so?", top_logprobs=2, prompt_logprobs=1)
+    with faulty_server(always("1 0")) as server:
+        replies = [ask(reader(server.url), request).reply for request in (chat, plain)]
+        assert server.paths == ["/v1/chat/completions", "/v1/completions"]
+    for reply in replies:
+        assert reply is not None
+        assert reply.completion == (
+            TokenLogprob("1", -0.1, {"1": -0.1, "other1": -2.0}),
+            TokenLogprob(" 0", -0.1, {" 0": -0.1, "other1": -2.0}),
+        )
+        assert reply.prompt[:2] == (
+            TokenLogprob("", None, {}),
+            TokenLogprob(" it", -2.0, {"other1": -1.0}),
+        )
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_passing_fault_costs_a_try_and_no_reply(fault: Fault) -> None:
+    """Whatever the server's fault, the next try brings the reply."""
+    time = Time()
+    with faulty_server(script([fault, Fault.NONE])) as server:
+        outcome = ask(reader(server.url), time=time)
+        assert len(server.requests) == 2
+    assert outcome.reply is not None
+    assert outcome.attempts == 2
+    assert outcome.latency == pytest.approx(sum(time.slept))
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_lasting_fault_ends_as_a_failed_outcome(fault: Fault) -> None:
+    """The reason counts the tries and tells the last failure; nothing is raised."""
+    with faulty_server(always(fault)) as server:
+        outcome = ask(reader(server.url, attempts=3))
+        assert len(server.requests) == 3
+    assert outcome.reply is None
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("given up after 3 tries, the last: ")
+    assert outcome.attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.LIMITED, "429 Too Many Requests: slow down"),
+        (Fault.OVERLOADED, "503 Service Unavailable: the queue is full"),
+        (Fault.RESET_BEFORE, "the connection broke: ReadError"),
+        (Fault.CLOSE_BEFORE, "the connection broke: RemoteProtocolError"),
+        (Fault.ABORTED, "finish_reason abort"),
+        (Fault.EMPTY_CHOICES, "choices: List should have at least 1 item"),
+        (Fault.ERROR_200, "choices: Field required; it says: the engine is gone"),
+        (Fault.GARBAGE, "it says: <html>gateway</html>"),
+        (Fault.TRUNCATED, "Invalid JSON"),
+    ],
+)
+def test_a_reason_tells_what_happened(fault: Fault, words: str) -> None:
+    """In the server's words where it gave any."""
+    with faulty_server(always(fault)) as server:
+        outcome = ask(reader(server.url, attempts=1))
+    assert outcome.reason is not None
+    assert words in outcome.reason
+
+
+@pytest.mark.parametrize("fault", [Fault.STALL, Fault.STALL_MIDWAY, Fault.DRIP])
+def test_a_server_that_stalls_is_left_in_time(fault: Fault) -> None:
+    """Neither silence nor a trickle of bytes holds a slot for longer than the timeouts."""
+    with faulty_server(script([fault, Fault.NONE])) as server:
+        outcome = ask(reader(server.url, read_timeout=0.2, connect_timeout=0.5))
+    assert outcome.reply is not None
+    assert outcome.attempts == 2
+
+
+def test_a_timeout_is_told() -> None:
+    """The reason names how long was waited."""
+    with faulty_server(always(Fault.STALL)) as server:
+        outcome = ask(reader(server.url, read_timeout=0.05, attempts=1))
+    assert outcome.reason == ("given up after 1 tries, the last: no complete answer within 0.05 s")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.BAD_REQUEST, "400 Bad Request: the prompt is too long"),
+        (Fault.UNAUTHORIZED, "401 Unauthorized: Unauthorized"),
+        (Fault.MOVED, "307 Temporary Redirect: moved"),
+    ],
+)
+def test_a_request_that_is_refused_is_not_sent_again(fault: Fault, reason: str) -> None:
+    """The status and the server's own words are the reason."""
+    time = Time()
+    with faulty_server(always(fault)) as server:
+        outcome = ask(reader(server.url), time=time)
+        assert len(server.requests) == 1
+    assert (outcome.reply, outcome.reason, time.slept) == (None, reason, [])
+
+
+def test_a_servers_page_is_shortened() -> None:
+    """Proxies answer with whole pages."""
+    with faulty_server(always(Fault.BAD_REQUEST_HTML)) as server:
+        outcome = ask(reader(server.url))
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("400 Bad Request: <h1>Bad request</h1><h1>")
+    assert len(outcome.reason) == len("400 Bad Request: ") + 300
+
+
+def test_ignored_log_probabilities_are_a_failure_at_once() -> None:
+    """A server that lacks the field will lack it at every try."""
+    with faulty_server(always(Fault.NO_LOGPROBS)) as server:
+        outcome = ask(reader(server.url), replace(ASKED, top_logprobs=2))
+        assert len(server.requests) == 1
+    assert outcome.reply is None
+    assert outcome.reason == (
+        "the server ignored that log-probabilities of the reply were asked for"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [(Fault.ONE_TOO_FEW, "[1, 0]"), (Fault.PROSE, "I would say")],
+)
+def test_what_a_model_says_is_handed_on(fault: Fault, text: str) -> None:
+    """Whether it is what was asked for is not the client's business."""
+    with faulty_server(always(fault)) as server:
+        outcome = ask(reader(server.url))
+        assert len(server.requests) == 1
+    assert outcome.reply is not None
+    assert outcome.reply.text.startswith(text)
+
+
+def test_broken_text_fails_without_being_sent() -> None:
+    """One bad context must not end a bucket."""
+    with faulty_server() as server:
+        outcome = ask(reader(server.url), Request("17/0", prompt="half a pair: \ud83d"))
+        assert server.requests == []
+    assert outcome.reply is None
+    assert outcome.attempts == 0
+    assert outcome.reason == "not sent, as its text is broken: surrogates not allowed"
+
+
+def test_retry_after_is_honoured() -> None:
+    """Nothing is sent before the seconds that the server asked for are over."""
+    time = Time()
+    with faulty_server(script([Fault.LIMITED, Fault.NONE]), retry_after=30) as server:
+        assert ask(reader(server.url), time=time).reply is not None
+    assert 30 <= sum(time.slept) <= 30.25
+
+
+def test_retry_after_is_capped() -> None:
+    """A quota that renews tomorrow does not hold a run until then."""
+    time = Time()
+    with faulty_server(script([Fault.LIMITED, Fault.NONE]), retry_after=86_400) as server:
+        assert ask(reader(server.url), time=time).reply is not None
+    assert 120 <= sum(time.slept) <= 120.25
+
+
+def test_a_date_that_has_passed_asks_for_no_wait() -> None:
+    """Only the usual pause remains."""
+    time = Time()
+    with faulty_server(script([Fault.LIMITED_UNTIL, Fault.NONE])) as server:
+        assert ask(reader(server.url), time=time).reply is not None
+    assert sum(time.slept) <= 0.25
+
+
+def test_while_a_server_asks_for_a_rest_another_one_is_asked() -> None:
+    """Waiting is for those who have no choice."""
+    time = Time()
+    limited = always(Fault.LIMITED)
+    with faulty_server(limited, retry_after=60) as one, faulty_server() as two:
+        outcomes = [ask(reader(one.url, two.url), time=time) for _ in range(4)]
+    assert [outcome.endpoint for outcome in outcomes] == [two.url] * 4
+    assert sum(time.slept) <= 1.0
+
+
+def test_pauses_grow_and_differ() -> None:
+    """Each is between half and all of a bound that doubles up to the longest."""
+    time = Time()
+    with faulty_server(always(Fault.OVERLOADED)) as server:
+        ask(reader(server.url, attempts=8, max_backoff=4), time=time)
+    bounds = [0.25, 0.5, 1, 2, 4, 4, 4]
+    assert len(time.slept) == len(bounds)
+    assert all(bound / 2 <= slept <= bound for slept, bound in zip(time.slept, bounds, strict=True))
+    assert len(set(time.slept)) == len(bounds)
+
+
+def test_whoever_pauses_holds_no_slot() -> None:
+    """With one slot, a second request is answered while the first one waits for its next try."""
+
+    def behave(_number: int, body: Body) -> Answer:
+        first = body["prompt"] == "first" and not answered
+        return Fault.OVERLOADED if first else Fault.NONE
+
+    answered: list[Outcome] = []
+
+    async def run() -> Outcome:
+        async def sleep(_seconds: float) -> None:
+            # Only ends once the second request, which needs the slot, is through.
+            answered.append(await client.ask(Request("2", prompt="second")))
+
+        config = reader(server.url, in_flight=1)
+        async with connect(config, sleep) as client, asyncio.timeout(10):
+            return await client.ask(Request("1", prompt="first"))
+
+    with faulty_server(behave) as server:
+        outcome = asyncio.run(run())
+        assert [body["prompt"] for body in server.requests] == ["first", "second", "first"]
+        assert server.max_in_flight == 1
+    assert outcome.reply is not None
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.RESET_BEFORE, Fault.ABORTED])
+def test_the_next_try_goes_to_another_server(fault: Fault) -> None:
+    """A server that fails is left after one request, whichever came first."""
+    with faulty_server(always(fault)) as bad, faulty_server() as good:
+        for number in range(8):
+            outcome = ask(reader(bad.url, good.url), replace(ASKED, key=f"{number}/0"))
+            assert outcome.reply is not None
+            assert outcome.endpoint == good.url
+        assert 0 < len(bad.requests) < 8
+
+
+def test_a_dead_server_is_asked_seldom() -> None:
+    """Fifty requests beside a server that refuses connections lose no time on it."""
+
+    async def run() -> list[Outcome]:
+        async with connect(reader(dead, good.url), time.sleep, time.clock) as client:
+            return [await client.ask(replace(ASKED, key=f"{one}/0")) for one in range(50)]
+
+    time = Time()
+    with refusing_port() as dead, faulty_server() as good:
+        outcomes = asyncio.run(run())
+    assert all(outcome.reply for outcome in outcomes)
+    assert sum(outcome.attempts for outcome in outcomes) == 51
+    assert sum(time.slept) == 0
+
+
+def test_requests_of_a_feature_share_a_server() -> None:
+    """Its prefix cache holds what they have in common."""
+
+    async def run() -> list[str]:
+        async with connect(reader(one.url, two.url)) as client:
+            outcomes = [
+                await client.ask(Request(f"{feature}/{number}", prompt=f"{feature}"))
+                for number in range(5)
+                for feature in range(10)
+            ]
+        return [f"{outcome.request.prompt} {outcome.endpoint}" for outcome in outcomes]
+
+    with faulty_server() as one, faulty_server() as two:
+        assert len(set(asyncio.run(run()))) == 10
+        assert one.requests
+        assert two.requests
+
+
+def port_of(url: str) -> int:
+    return int(url.split(":")[2].removesuffix("/v1"))
+
+
+def test_a_server_that_comes_up_late_is_waited_for() -> None:
+    """Refused connections cost none of the tries."""
+    time = Time()
+
+    async def sleep(seconds: float) -> None:
+        await time.sleep(seconds)
+        if time.now > 1100 and not started:
+            closed.close()
+            started.append(late.enter_context(faulty_server(port=port_of(url))))
+
+    async def run() -> Outcome:
+        async with connect(reader(url, attempts=1), sleep, time.clock) as client:
+            return await client.ask(ASKED)
+
+    started: list[FaultyServer] = []
+    with ExitStack() as late, ExitStack() as closed:
+        url = closed.enter_context(refusing_port())
+        outcome = asyncio.run(run())
+    assert outcome.reply is not None
+    assert outcome.attempts > 5
+
+
+def test_a_request_that_alone_finds_no_connection_fails_alone() -> None:
+    """Endpoints that answered somebody meanwhile are not down."""
+    time = Time()
+    others: list[Outcome] = []
+
+    async def sleep(seconds: float) -> None:
+        await time.sleep(seconds)
+        if time.now > 1010 and not others:
+            closed.close()
+            with faulty_server(port=port_of(url)):
+                time.now += 30
+                others.append(await client.ask(Request("18/0", prompt="somebody else")))
+            closed.enter_context(refusing_port(port_of(url)))
+
+    async def run() -> Outcome:
+        nonlocal client
+        async with connect(reader(url, patience=60), sleep, time.clock) as client:
+            return await client.ask(ASKED)
+
+    client: Client
+    with ExitStack() as closed:
+        url = closed.enter_context(refusing_port())
+        outcome = asyncio.run(run())
+    assert [other.reply is not None for other in others] == [True]
+    assert outcome.reply is None
+    assert outcome.reason == "no connection for 60 s, the last: connection refused"
+
+
+def test_endpoints_down_after_patience() -> None:
+    """One sentence says what, where and what to do, as soon as patience ends."""
+    time = Time()
+    with refusing_port() as one, refusing_port() as two:
+        with pytest.raises(EndpointsDown) as down:
+            ask(reader(one, two, patience=60), time=time)
+        assert str(down.value) == (
+            f"no endpoint of tiny has accepted a connection for 60 s: {one} (connection refused),"
+            f" {two} (connection refused); start the server or correct its address, then run again"
+            " to continue"
+        )
+    assert sum(time.slept) == pytest.approx(60)
+    assert len(time.slept) < 30
+
+
+def test_without_patience_the_first_refusal_ends_the_run() -> None:
+    """Nothing is slept."""
+    time = Time()
+    with refusing_port() as url, pytest.raises(EndpointsDown):
+        ask(reader(url, patience=0), time=time)
+    assert time.slept == []
+
+
+def test_a_name_that_nobody_knows_is_told() -> None:
+    """What the system says is in the sentence, not what the HTTP library makes of it."""
+    with pytest.raises(EndpointsDown, match=r"nowhere\.invalid") as down:
+        ask(reader("http://nowhere.invalid/v1", patience=0))
+    assert "connection attempts failed" not in str(down.value)
+
+
+def test_a_server_that_answers_is_not_down() -> None:
+    """An endpoint that errs beside one that is dead makes a failed outcome, not an exception."""
+    with refusing_port() as dead, faulty_server(always(Fault.OVERLOADED)) as server:
+        outcome = ask(reader(dead, server.url, patience=1))
+        assert len(server.requests) == 6
+    assert outcome.reply is None
+
+
+def test_a_stale_connection_costs_a_try_at_most() -> None:
+    """Servers close idle connections without saying so."""
+
+    async def run() -> list[Outcome]:
+        async with connect(reader(server.url), time.sleep, time.clock) as client:
+            return [await client.ask(ASKED) for _ in range(10)]
+
+    time = Time()
+    with faulty_server(always(Fault.CLOSE_AFTER)) as server:
+        outcomes = asyncio.run(run())
+    assert all(outcome.reply for outcome in outcomes)
+    assert max(outcome.attempts for outcome in outcomes) <= 2
+
+
+def test_a_cancelled_request_leaves_the_server() -> None:
+    """The connection closes, upon which a server stops generating, and the slot is free again."""
+
+    async def run() -> Outcome:
+        async with connect(reader(server.url, in_flight=1)) as client:
+            task = asyncio.create_task(client.ask(ASKED))
+            assert await asyncio.to_thread(server.wait_for, lambda: len(server.requests) == 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(server.wait_for, lambda: server.departures == 1)
+            return await client.ask(ASKED)
+
+    with faulty_server(script([Fault.STALL, Fault.NONE])) as server:
+        assert asyncio.run(run()).reply is not None
+
+
+@pytest.mark.parametrize("fault", [*Fault])
+def test_the_key_is_in_no_outcome(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    """Not even when a server repeats it."""
+    if fault in (Fault.STALL, Fault.STALL_MIDWAY, Fault.DRIP):
+        timeouts = {"read_timeout": 0.05, "connect_timeout": 0.1}
+    else:
+        timeouts = {}
+    monkeypatch.setenv("TINY_KEY", KEY)
+    with faulty_server(always(fault)) as server:
+        config = reader(server.url, key_env="TINY_KEY", attempts=1, **timeouts)
+        outcome = ask(config)
+    assert KEY not in repr(outcome)
+    assert KEY.encode() not in pickle.dumps(outcome)
+    assert KEY not in repr(config)
+
+
+def test_the_key_is_sent_and_cut_out_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reaches the server in the header, and comes back as a placeholder."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with faulty_server(always(Fault.ECHO_KEY)) as server:
+        refused = ask(reader(server.url))
+    with faulty_server(always(Fault.ECHO_KEY_200)) as server:
+        answered = ask(reader(server.url))
+    assert refused.reason == "400 Bad Request: no access with Bearer [API key]"
+    assert answered.reply is not None
+    assert answered.reply.text == "[1, 0, 1] Bearer [API key]"
+
+
+def test_the_key_is_in_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when endpoints are down nor when the key itself is bad."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with refusing_port() as url, pytest.raises(EndpointsDown) as down:
+        ask(reader(url, patience=0))
+    assert KEY not in repr(down.value)
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}")
+    with refusing_port() as url, pytest.raises(EndpointRefused) as refused:
+        ask(reader(url))
+    assert KEY not in repr(refused.value)
