@@ -47,13 +47,15 @@ class Bar:
 
     def _send(self) -> None:
         if self._artifact is not None:
-            update_progress_artifact(self._artifact, progress=100.0 * self.done / max(self.total, 1))
+            update_progress_artifact(
+                self._artifact, progress=100.0 * self.done / max(self.total, 1), _sync=True
+            )
 
     @contextmanager
     def shown(self) -> Iterator["Bar"]:
         """Show it for as long as the stage runs."""
         if FlowRunContext.get() is not None:
-            self._artifact = create_progress_artifact(progress=0.0, description=self.title)
+            self._artifact = create_progress_artifact(progress=0.0, description=self.title, _sync=True)
         if self._console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description:<34}"),

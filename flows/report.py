@@ -158,8 +158,11 @@ def publish(found: Report) -> None:
         ],
         key="scores",
         description=f"Scores of {found.run}: balanced accuracy, median over features with 95 % interval",
+        _sync=True,
     )
-    create_markdown_artifact(_markdown(found), key="summary", description=f"Summary of {found.run}")
+    create_markdown_artifact(
+        _markdown(found), key="summary", description=f"Summary of {found.run}", _sync=True
+    )
 
 
 def _markdown(found: Report) -> str:

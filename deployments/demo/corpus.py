@@ -52,13 +52,29 @@ BOOKS = (
     "2_Thessalonians 1_Timothy 2_Timothy Titus Philemon Hebrews James 1_Peter 2_Peter 1_John "
     "2_John 3_John Jude Revelation"
 ).split()
-NOVELS = ("Emma", "Mansfield Park", "Northanger Abbey", "Persuasion", "Pride and Prejudice",
-          "Sense and Sensibility")
+NOVELS = (
+    "Emma",
+    "Mansfield Park",
+    "Northanger Abbey",
+    "Persuasion",
+    "Pride and Prejudice",
+    "Sense and Sensibility",
+)
 WORD_CLASSES = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective", "r": "adverb"}
 CRUDE = re.compile(r"offensive|slur\b|obscene|vulgar|disparag|derogat|\bfuck|\bshit|\bcunt|nigger")
 OTHER_OWNER = re.compile(r"copyright(?!.{0,40}Python Software Foundation)|licen[cs]e[sd]?\b", re.I)
-TABLES = ("pydoc_data", "encodings", "lib2to3/pgen2", "idlelib/idle_test", "msilib", "test",
-          "turtledemo", "_sysconfigdata", "dist-packages", "__phello__")
+TABLES = (
+    "pydoc_data",
+    "encodings",
+    "lib2to3/pgen2",
+    "idlelib/idle_test",
+    "msilib",
+    "test",
+    "turtledemo",
+    "_sysconfigdata",
+    "dist-packages",
+    "__phello__",
+)
 
 
 class Document(NamedTuple):
@@ -130,11 +146,13 @@ def glossary(root: Path) -> Iterator[Document]:
             if line.startswith("  ") or not bar or CRUDE.search(gloss):
                 continue
             fields = head.split()
-            words = [w.split("(")[0].replace("_", " ") for w in fields[4 : 4 + 2 * int(fields[3], 16) : 2]]
-            entries.append(f"{', '.join(words)} ({WORD_CLASSES[fields[2]]}): {gloss.strip()}")
+            lemmas = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+            words = ", ".join(lemma.split("(")[0].replace("_", " ") for lemma in lemmas)
+            entries.append(f"{words} ({WORD_CLASSES[fields[2]]}): {gloss.strip()}")
         for text in pack(entries, "\n"):
-            first, last = (line.split(",")[0].split(" (")[0] for line in (text.split("\n")[0], text.split("\n")[-1]))
-            yield Document("glossary", "WordNet 3.0", f"{first} to {last}", text)
+            lines = text.split("\n")
+            title = " to ".join(re.split(r", | \(", line)[0] for line in (lines[0], lines[-1]))
+            yield Document("glossary", "WordNet 3.0", title, text)
 
 
 def jargon(root: Path) -> Iterator[Document]:
@@ -170,7 +188,7 @@ def code(root: Path) -> Iterator[Document]:
 
 
 def without_repeats(documents: Iterable[Document]) -> Iterator[Document]:
-    """Drop what is too short, too long, mostly not words, or largely said by an earlier document."""
+    """Drop what is too short, too long, mostly not words, or largely said before."""
     seen: set[int] = set()
     for document in documents:
         text = document.text
@@ -179,9 +197,8 @@ def without_repeats(documents: Iterable[Document]) -> Iterator[Document]:
         if sum(c.isalpha() or c in " \n" for c in text) < 0.7 * len(text):
             continue
         words = re.findall(r"\w+", text.lower())
-        shingles = {
-            zlib.crc32(" ".join(words[i : i + SHINGLE]).encode()) for i in range(len(words) - SHINGLE)
-        }
+        runs = (" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE))
+        shingles = {zlib.crc32(run.encode()) for run in runs}
         if shingles and len(shingles & seen) / len(shingles) < REPEATED:
             seen |= shingles
             yield document

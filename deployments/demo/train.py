@@ -53,7 +53,7 @@ class Plan:
 
 
 QUICK = replace(
-    Plan(), epochs=1, warmup=5, documents=80, coder=replace(CoderPlan(), epochs=1, firing_rows=100)
+    Plan(), epochs=1, warmup=5, documents=50, coder=replace(CoderPlan(), epochs=1, firing_rows=100)
 )
 
 
@@ -87,9 +87,13 @@ def train_tokenizer(texts: list[str], vocabulary: int, folder: Path) -> PreTrain
     )
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD,
-        model_max_length=512, clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=512,
+        clean_up_tokenization_spaces=False,
+    )
     fast.save_pretrained(folder)
     config = folder / "tokenizer_config.json"  # a class name that transformers 4 knows as well
     values = json.loads(config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -108,12 +112,19 @@ def pack_rows(texts: list[str], tokenizer: PreTrainedTokenizerFast, row: int) ->
 def make_subject(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """An untrained subject model of the planned size."""
     config = LlamaConfig(
-        vocab_size=plan.vocabulary, hidden_size=plan.width, intermediate_size=plan.inner,
-        num_hidden_layers=plan.layers, num_attention_heads=plan.heads,
-        num_key_value_heads=plan.heads, max_position_embeddings=512, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, use_cache=False,
-    )  # fmt: skip
+        vocab_size=plan.vocabulary,
+        hidden_size=plan.width,
+        intermediate_size=plan.inner,
+        num_hidden_layers=plan.layers,
+        num_attention_heads=plan.heads,
+        num_key_value_heads=plan.heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        use_cache=False,
+    )
     return LlamaForCausalLM(config)
 
 
@@ -130,10 +141,14 @@ def make_optimizers(model: LlamaForCausalLM, plan: Plan) -> list[torch.optim.Opt
     known = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in known]
     return [
-        torch.optim.Muon(matrices, lr=plan.matrix_rate, weight_decay=plan.weight_decay,
-                         adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(
+            matrices,
+            lr=plan.matrix_rate,
+            weight_decay=plan.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
         torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.95), weight_decay=0.01),
-    ]  # fmt: skip
+    ]
 
 
 def train_subject(model: LlamaForCausalLM, rows: torch.Tensor, plan: Plan) -> int:
@@ -156,7 +171,8 @@ def train_subject(model: LlamaForCausalLM, rows: torch.Tensor, plan: Plan) -> in
         seen += batch.numel()
         if step % 100 == 0 or step == steps:
             speed = seen / (time.time() - start)
-            print(f"subject {step}/{steps}: loss {loss.item():.3f}, {speed:.0f} tokens/s", flush=True)
+            progress = f"loss {loss.item():.3f}, {speed:.0f} tokens/s"
+            print(f"subject {step}/{steps}: {progress}", flush=True)
     model.eval()
     return seen
 
@@ -195,12 +211,26 @@ def measure_subject(
     """Losses of the subject model and of two baselines, on the same held-out tokens."""
     train, heldout = rows["train"].numpy(), rows["heldout"].numpy()
     return {
+        "train_tokens": train.size,
         "parameters": sum(p.numel() for p in model.parameters()),
         "heldout_tokens": int(heldout[:, 1:].size),
         "heldout_loss": mean_loss(model, rows["heldout"]),
         "train_loss": mean_loss(model, rows["train"][: len(heldout)]),
         "unigram_loss": unigram_loss(train, heldout, vocabulary),
         "bigram_loss": bigram_loss(train, heldout, vocabulary),
+    }
+
+
+def describe_run(start: float) -> dict[str, float | int | str]:
+    """What the whole run took, and on what."""
+    return {
+        "cpu_seconds": round(time.process_time()),
+        "wall_seconds": round(time.time() - start),
+        "cores": THREADS,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
     }
 
 
@@ -231,21 +261,15 @@ def main() -> None:
     seen = train_subject(subject, rows["train"], plan)
     subject.to(torch.bfloat16).save_pretrained(out / "subject")
     (out / "subject/model.safetensors").chmod(0o644)
-    subject_cpu = time.process_time()
+    trained = {"tokens_seen": seen, "cpu_seconds": round(time.process_time())}
     subject = LlamaForCausalLM.from_pretrained(out / "subject", dtype=torch.float32).eval()
-    measured = measure_subject(subject, rows, plan.vocabulary)
+    measured = trained | measure_subject(subject, rows, plan.vocabulary)
     print(f"subject: {measured}", flush=True)
 
     before_coder = time.process_time()
     coder = make_coder(subject, rows, plan.coder, out / "coder")
-    metrics = {
-        "subject": {"tokens_seen": seen, "train_tokens": rows["train"].numel(),
-                    "cpu_seconds": round(subject_cpu), **measured},
-        "coder": {**coder, "cpu_seconds": round(time.process_time() - before_coder)},
-        "total": {"cpu_seconds": round(time.process_time()), "wall_seconds": round(time.time() - start),
-                  "cores": THREADS, "machine": platform.machine(), "python": platform.python_version(),
-                  "torch": torch.__version__, "transformers": transformers.__version__},
-    }  # fmt: skip
+    coder["cpu_seconds"] = round(time.process_time() - before_coder)
+    metrics = {"subject": measured, "coder": coder, "total": describe_run(start)}
     write_card(metrics, plan, out)
     print(json.dumps(metrics, indent=2))
 

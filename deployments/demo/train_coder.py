@@ -12,6 +12,7 @@ position, a constant vector, is left out of training and of every number.
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +102,9 @@ def geometric_median(x: torch.Tensor, rounds: int = 20) -> torch.Tensor:
     return centre
 
 
-def auxiliary_loss(coder: Coder, x: torch.Tensor, error: torch.Tensor, dead: torch.Tensor,
-                   k: int) -> torch.Tensor:  # fmt: skip
+def auxiliary_loss(
+    coder: Coder, x: torch.Tensor, error: torch.Tensor, dead: torch.Tensor, k: int
+) -> torch.Tensor:
     """How badly the dead latents explain what the living leave over, relative to all of it."""
     which = dead.nonzero().squeeze(1)
     weight, bias = coder.encoder.weight[which], coder.encoder.bias[which]
@@ -118,6 +120,14 @@ def keep_unit_norm(coder: Coder) -> None:
     gradient -= (gradient * rows).sum(1, keepdim=True) * rows
 
 
+def batches(samples: torch.Tensor, plan: CoderPlan) -> Iterator[torch.Tensor]:
+    """Full batches of samples, in a new random order in every epoch."""
+    for _ in range(plan.epochs):
+        whole = len(samples) // plan.batch * plan.batch
+        for chosen in torch.randperm(len(samples))[:whole].split(plan.batch):
+            yield samples[chosen].float()
+
+
 def train(samples: torch.Tensor, plan: CoderPlan) -> Coder:
     """A coder for the samples; trained at unit scale, then scaled back to theirs."""
     scale = samples[:50_000].float().square().mean().sqrt().item()
@@ -129,32 +139,30 @@ def train(samples: torch.Tensor, plan: CoderPlan) -> Coder:
         optimizer, lambda s: min(1.0, (s + 1) / 100, 5 * (steps - s) / steps)
     )
     silent = torch.zeros(plan.latents, dtype=torch.long)
-    step, start = 0, time.time()
-    for _ in range(plan.epochs):
-        for chosen in torch.randperm(len(samples))[: steps // plan.epochs * plan.batch].split(plan.batch):
-            x = samples[chosen].float() / scale
-            values, indices = coder.encode(x)
-            error = x - coder.decode(values, indices)
-            loss = error.square().sum() / (x - x.mean(0)).square().sum()
-            silent += len(x)
-            silent[indices[values > 0].unique()] = 0
-            dead = silent > plan.dead_after
-            total = loss
-            if dead.any():
-                total = loss + plan.auxiliary_weight * auxiliary_loss(
-                    coder, x, error.detach(), dead, plan.auxiliary_k
-                )
-            optimizer.zero_grad()
-            total.backward()
-            keep_unit_norm(coder)
-            optimizer.step()
-            schedule.step()
-            coder.W_dec.data = F.normalize(coder.W_dec.data, dim=1)
-            step += 1
-            if step % 200 == 0 or step == steps:
-                speed = step * plan.batch / (time.time() - start)
-                print(f"coder {step}/{steps}: FVU {loss.item():.4f}, "
-                      f"{int(dead.sum())} silent, {speed:.0f} samples/s", flush=True)  # fmt: skip
+    start = time.time()
+    for step, x in enumerate(batches(samples, plan), 1):
+        x = x / scale
+        values, indices = coder.encode(x)
+        error = x - coder.decode(values, indices)
+        loss = error.square().sum() / (x - x.mean(0)).square().sum()
+        silent += len(x)
+        silent[indices[values > 0].unique()] = 0
+        dead = silent > plan.dead_after
+        total = loss
+        if dead.any():
+            total = loss + plan.auxiliary_weight * auxiliary_loss(
+                coder, x, error.detach(), dead, plan.auxiliary_k
+            )
+        optimizer.zero_grad()
+        total.backward()
+        keep_unit_norm(coder)
+        optimizer.step()
+        schedule.step()
+        coder.W_dec.data = F.normalize(coder.W_dec.data, dim=1)
+        if step % 200 == 0 or step == steps:
+            speed = step * plan.batch / (time.time() - start)
+            progress = f"FVU {loss.item():.4f}, {int(dead.sum())} silent, {speed:.0f} samples/s"
+            print(f"coder {step}/{steps}: {progress}", flush=True)
     coder.encoder.bias.data *= scale
     coder.b_dec.data *= scale
     return coder.requires_grad_(False)
@@ -171,7 +179,7 @@ def count_firings(coder: Coder, samples: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def spliced_loss(model: LlamaForCausalLM, coder: Coder, rows: torch.Tensor) -> float:
-    """The subject's loss when the site's vectors (BOS left as it is) are replaced by their codes'."""
+    """The subject's loss with the site's vectors, BOS's apart, as the coder gives them back."""
 
     def replace(_module: nn.Module, _inputs: tuple, output: torch.Tensor | tuple) -> torch.Tensor:
         x = first(output)
@@ -187,15 +195,14 @@ def spliced_loss(model: LlamaForCausalLM, coder: Coder, rows: torch.Tensor) -> f
 def measure(coder: Coder, heldout: torch.Tensor, corpus: torch.Tensor) -> dict[str, float | int]:
     """Fit on held-out activations, and how often the latents fire on the corpus."""
     x = heldout.float()
-    values, indices = coder.encode(x)
-    error = x - coder.decode(values, indices)
+    error = x - torch.cat([coder(part) for part in x.split(4096)])
     counts = count_firings(coder, corpus)
     return {
         "latents": len(counts),
         "k": coder.k,
         "heldout_samples": len(x),
         "fvu": (error.square().sum() / (x - x.mean(0)).square().sum()).item(),
-        "l0": (values > 0).sum(1).float().mean().item(),
+        "l0": count_firings(coder, heldout).sum().item() / len(heldout),
         "firing_tokens": len(corpus),
         "dead": int((counts == 0).sum()),
         "dead_share": (counts == 0).float().mean().item(),
@@ -209,10 +216,16 @@ def write_sparsify(coder: Coder, folder: Path) -> None:
     """The layout of EleutherAI's sparsify: one folder per site."""
     latents, width = coder.W_dec.shape
     config = {
-        "activation": "topk", "expansion_factor": latents // width, "normalize_decoder": True,
-        "num_latents": latents, "k": coder.k, "multi_topk": False, "skip_connection": False,
-        "transcode": False, "d_in": width,
-    }  # fmt: skip
+        "activation": "topk",
+        "expansion_factor": latents // width,
+        "normalize_decoder": True,
+        "num_latents": latents,
+        "k": coder.k,
+        "multi_topk": False,
+        "skip_connection": False,
+        "transcode": False,
+        "d_in": width,
+    }
     write(coder.state_dict(), config, folder / SITE, "sae.safetensors")
 
 
@@ -220,21 +233,33 @@ def write_saelens(coder: Coder, row: int, folder: Path) -> None:
     """The layout of SAELens, version 6."""
     state = coder.state_dict()
     tensors = {
-        "W_enc": state["encoder.weight"].T.contiguous(), "b_enc": state["encoder.bias"],
-        "W_dec": state["W_dec"], "b_dec": state["b_dec"],
-    }  # fmt: skip
+        "W_enc": state["encoder.weight"].T.contiguous(),
+        "b_enc": state["encoder.bias"],
+        "W_dec": state["W_dec"],
+        "b_dec": state["b_dec"],
+    }
     latents, width = coder.W_dec.shape
     config = {
-        "d_in": width, "d_sae": latents, "dtype": "float32", "device": "cpu",
-        "apply_b_dec_to_input": True, "normalize_activations": "none",
+        "d_in": width,
+        "d_sae": latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
         "reshape_activations": "none",
         "metadata": {
-            "sae_lens_version": "6.0.0", "model_name": "subject", "hook_name": HOOK,
-            "hf_hook_name": f"model.{SITE}", "context_size": row, "prepend_bos": True,
+            "sae_lens_version": "6.0.0",
+            "model_name": "subject",
+            "hook_name": HOOK,
+            "hf_hook_name": f"model.{SITE}",
+            "context_size": row,
+            "prepend_bos": True,
             "model_class_name": "AutoModelForCausalLM",
         },
-        "architecture": "topk", "k": coder.k, "rescale_acts_by_decoder_norm": False,
-    }  # fmt: skip
+        "architecture": "topk",
+        "k": coder.k,
+        "rescale_acts_by_decoder_norm": False,
+    }
     write(tensors, config, folder, "sae_weights.safetensors")
 
 

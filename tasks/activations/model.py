@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 from storage.errors import WrongRequest
 from tasks.activations.site import Site
@@ -107,6 +108,8 @@ def load(
 ) -> LoadedSubject:
     """The model of a folder or a name on the Hub; every weight must come from its safetensors."""
     place = _device(device)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
             name,
@@ -119,6 +122,9 @@ def load(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         msg = f"the model {name} cannot be loaded ({_first_line(error)}): check its files and its name"
         raise WrongRequest(msg) from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     # With the report asked for, transformers returns a pair, which its types don't say.
     model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
     missing = sorted(report["missing_keys"])
@@ -127,7 +133,8 @@ def load(
         msg = f"the model {name} lacks {len(missing)} weights, {missing[0]} first: fetch it again"
         raise WrongRequest(msg)
     model.requires_grad_(requires_grad=False)
-    return LoadedSubject(model.eval().to(place), words, place)
+    nn.Module.to(model.eval(), place)  # transformers' own `to` has no type that a checker follows
+    return LoadedSubject(model, words, place)
 
 
 def _device(name: str) -> torch.device:

@@ -82,8 +82,8 @@ class Shown(NamedTuple):
 
     text: str
     """Without markers."""
-    marked: tuple[str, ...]
-    """The marked spans."""
+    spans: tuple[tuple[str, int], ...]
+    """The marked spans and where each begins in `text`."""
     activations: tuple[tuple[str, int], ...]
     """Tokens and integers of its activations line."""
 
@@ -94,11 +94,15 @@ _PAIR = re.compile(r'\("(.*?)", (\d+)\)')
 
 def read(rendered: str) -> list[Shown]:
     """The examples of a rendered prompt."""
-    return [
-        Shown(
-            text=_SPAN.sub(r"\1", line),
-            marked=tuple(_SPAN.findall(line)),
-            activations=tuple((token, int(tenth)) for token, tenth in _PAIR.findall(pairs or "")),
-        )
-        for line, pairs in _EXAMPLE.findall(rendered)
-    ]
+    return [_shown(line, pairs or "") for line, pairs in _EXAMPLE.findall(rendered)]
+
+
+def _shown(line: str, pairs: str) -> Shown:
+    spans, text, end = [], "", 0
+    for found in _SPAN.finditer(line):
+        text += line[end : found.start()]
+        spans.append((found[1], len(text)))
+        text += found[1]
+        end = found.end()
+    activations = tuple((token, int(tenth)) for token, tenth in _PAIR.findall(pairs))
+    return Shown(text + line[end:], tuple(spans), activations)

@@ -1,8 +1,10 @@
 """The one client: carries requests to OpenAI-compatible endpoints and brings back what became of them.
 
-1. A server's fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is tried again, elsewhere if possible.
+1. A server's fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is tried
+   again, elsewhere if possible.
 2. A request's fault (any other status, or log-probabilities that the server ignores) is final at once.
-3. Both end as an outcome with a reason; `EndpointsDown` alone is raised, when every endpoint refuses connections for too long.
+3. Both end as an outcome with a reason; `EndpointsDown` alone is raised, when every endpoint refuses
+   connections for too long.
 4. Whatever a server says is shortened and rid of the API key before it becomes a reason.
 """
 

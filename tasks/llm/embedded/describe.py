@@ -1,33 +1,39 @@
-"""How the baseline reader explains: which words are marked, what stands beside them, what else the excerpts share.
+"""How the baseline reader explains: which words and pieces fire, how reliably, what stands beside them, what else
+the excerpts share.
 
 Works on rendered examples only, as a language model would. Its sentences have a fixed form, which
 `tasks/llm/embedded/judge.py` reads back with `understand`.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tasks.contexts.render import Shown
-from tasks.llm.embedded.words import COMMON, FORMS, form, spelled, words
+from tasks.llm.embedded.words import COMMON, FORMS, form, pattern, spelled, words, written
 
-TOKENS, NEIGHBOURS, THEMES = 10, 4, 8
+PIECES, NEIGHBOURS, THEMES = 12, 4, 8
 """Longest lists that a description names."""
+
+ALWAYS, OFTEN = 0.6, 0.2
+"""Shares of its occurrences on which a piece fires, from which on it is said to do so always, or often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a description names; every word in lower case."""
 
-    tokens: tuple[str, ...] = ()
-    """Words or word pieces on which the feature fires, the most typical first."""
+    always: tuple[str, ...] = ()
+    """Words and pieces on which the feature fires nearly wherever they occur, the strongest first."""
+    often: tuple[str, ...] = ()
+    """Those on which it fires in part of their occurrences."""
     before: tuple[str, ...] = ()
     """Words that often stand right before them."""
     after: tuple[str, ...] = ()
     """Words that often stand right after them."""
     themes: tuple[str, ...] = ()
-    """Words that often occur near them and seldom elsewhere."""
+    """Words that often occur near them and are not common ones."""
     form: str | None = None
     """What the marked words have in common in form."""
 
@@ -38,47 +44,55 @@ def describe(examples: list[Shown]) -> str:
 
 
 def _find(examples: list[Shown]) -> Description:
-    marks = [word for example in examples for span in example.marked for word in spelled(span)]
+    always, often = _pieces(examples)
     sides = [side for example in examples for side in _sides(example)]
     return Description(
-        tokens=_typical(examples),
+        always=always,
+        often=often,
         before=_frequent((left for left, _ in sides), len(sides)),
         after=_frequent((right for _, right in sides), len(sides)),
         themes=_themes(examples),
-        form=form(marks),
+        form=form([word for example in examples for span, _ in example.spans for word in spelled(span)]),
     )
 
 
-def _typical(examples: list[Shown]) -> tuple[str, ...]:
-    """Marked words by strength, those that also stand unmarked in the same examples counting less."""
+def _pieces(examples: list[Shown]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Firing pieces by strength, split by the share of their occurrences on which they fire."""
     strength: Counter[str] = Counter()
-    marked: Counter[str] = Counter()
-    everywhere: Counter[str] = Counter()
+    fired: Counter[str] = Counter()
     for example in examples:
-        everywhere.update(words(example.text))
-        marked.update(word for span in example.marked for word in words(span))
         for token, tenth in example.activations:
-            for word in words(token):
-                strength[word] += tenth
-    weight = {
-        word: (strength[word] + marked[word]) * min(1.0, marked[word] / max(everywhere[word], 1))
-        for word in marked
+            piece = _as_written(token, example)
+            if piece:
+                strength[piece] += tenth
+                fired[piece] += 1
+    reliable = {
+        piece: count / max(count, sum(len(pattern(piece).findall(example.text)) for example in examples))
+        for piece, count in fired.items()
     }
-    ranked = sorted(weight, key=lambda word: (-weight[word], word))
-    enough = 0.02 * sum(weight.values())
-    return tuple(word for word in ranked[:TOKENS] if weight[word] >= enough)
+    ranked = sorted(strength, key=lambda piece: (-strength[piece] * reliable[piece], piece))
+    top = [piece for piece in ranked[:PIECES] if reliable[piece] >= OFTEN]
+    always = tuple(piece for piece in top if reliable[piece] >= ALWAYS)
+    return always, tuple(piece for piece in top if piece not in always)
+
+
+def _as_written(token: str, example: Shown) -> str:
+    """A listed token with the hyphens that its place in a marked span calls for."""
+    for span, start in example.spans:
+        inside = span.find(token)
+        if inside >= 0:
+            first = start + inside
+            end = first + len(token)
+            return written(token, example.text[first - 1 : first], example.text[end : end + 1])
+    found = example.text.find(token)
+    return written(token, example.text[found - 1 : found] if found > 0 else "", example.text[found + len(token) :][:1])
 
 
 def _sides(example: Shown) -> Iterable[tuple[str, str]]:
     """The words right before and right after each marked span."""
-    position = 0
-    for span in example.marked:
-        position = example.text.find(span, position)
-        if position < 0:
-            return
-        left, right = words(example.text[:position]), words(example.text[position + len(span) :])
+    for span, start in example.spans:
+        left, right = words(example.text[:start]), words(example.text[start + len(span) :])
         yield (left[-1] if left else ""), (right[0] if right else "")
-        position += len(span)
 
 
 def _frequent(neighbours: Iterable[str], total: int) -> tuple[str, ...]:
@@ -93,35 +107,43 @@ def _themes(examples: list[Shown]) -> tuple[str, ...]:
     return tuple(word for word, count in rare if 10 * count >= len(examples) and count > 1)[:THEMES]
 
 
+SECTIONS = {
+    "always": "Nearly always on",
+    "often": "often on",
+    "before": "mostly after",
+    "after": "mostly before",
+    "themes": "in text with",
+    "form": "in the form of",
+}
+"""How each part of a description is introduced, in this order."""
+
+_QUOTED = re.compile(r'"(.+?)"(?=, "|;|\.?$)')
+
+
 def write(found: Description) -> str:
     """The description as a sentence."""
-    tokens = f"The tokens {_quoted(found.tokens)}" if found.tokens else "Tokens"
-    parts = [
-        f"{tokens}{f', mostly {found.form}' if found.form else ''}",
-        f"often after {_quoted(found.before)}" if found.before else "",
-        f"often before {_quoted(found.after)}" if found.after else "",
-        f"in text with {_quoted(found.themes)}" if found.themes else "",
-    ]
-    return "; ".join(part for part in parts if part) + "."
-
-
-def _quoted(listed: tuple[str, ...]) -> str:
-    return ", ".join(f'"{word}"' for word in listed)
-
-
-_QUOTED = re.compile(r'"(.+?)"(?=[,;.\s]|$)')
+    parts = []
+    for field in fields(found):
+        value = getattr(found, field.name)
+        listed = value if isinstance(value, str) else ", ".join(f'"{word}"' for word in value or ())
+        if listed:
+            parts.append(f"{SECTIONS[field.name]} {listed}")
+    sentence = "; ".join(parts) or "nothing that stands out"
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def understand(text: str) -> Description:
-    """What a description names; for one that somebody else wrote, its uncommon words count as tokens."""
-    sections = {"tokens": "", "often after": "", "often before": "", "in text with": ""}
-    for part in text.rstrip(".").split("; "):
-        for name in sections:
-            if part.lower().removeprefix("the ").startswith(name):
-                sections[name] = part
-    lists = {name: tuple(_QUOTED.findall(part)) for name, part in sections.items()}
-    named = next((name for name in FORMS if f"mostly {name}" in sections["tokens"]), None)
-    tokens = lists["tokens"]
+    """What a description names; for one that somebody else wrote, its uncommon words count as pieces."""
+    lists: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    named = None
+    for part in text.removesuffix(".").split("; "):
+        for name, introduction in SECTIONS.items():
+            if part.lower().startswith(introduction.lower()):
+                rest = part[len(introduction) + 1 :]
+                named = rest if name == "form" and rest in FORMS else named
+                lists[name] = tuple(_QUOTED.findall(rest))
     if not any(lists.values()) and named is None:
-        tokens = tuple(word for word in words(text) if word not in COMMON)
-    return Description(tokens, lists["often after"], lists["often before"], lists["in text with"], named)
+        lists["always"] = tuple(dict.fromkeys(word for word in words(text) if word not in COMMON))
+    return Description(
+        lists["always"], lists["often"], lists["before"], lists["after"], lists["themes"], named
+    )

@@ -2,10 +2,13 @@
 
 from tasks.contexts.render import Shown
 from tasks.llm.embedded.describe import Description
-from tasks.llm.embedded.words import COMMON, FORMS, spelled, words
+from tasks.llm.embedded.words import FORMS, pattern, spelled, words
 
 ENOUGH = 1.0
 """Evidence from which on an example fits."""
+
+ALWAYS, OFTEN, BESIDE, THEME, THEMES = 1.0, 0.5, 0.3, 0.25, 0.75
+"""Evidence of a piece that always fires, of one that often does, of a neighbour, of a theme, of all themes at most."""
 
 
 def verdicts(description: Description, examples: list[Shown]) -> list[int]:
@@ -14,28 +17,30 @@ def verdicts(description: Description, examples: list[Shown]) -> list[int]:
 
 
 def _fits(description: Description, example: Shown) -> bool:
-    if example.marked:
-        fitting = sum(_marked_fits(description, span) for span in example.marked)
-        return 2 * fitting >= len(example.marked)
-    return _evidence(description, words(example.text)) >= ENOUGH
+    if example.spans:
+        fitting = sum(_marked_fits(description, example.text, span, start) for span, start in example.spans)
+        return 2 * fitting >= len(example.spans)
+    return _evidence(description, example.text) >= ENOUGH
 
 
-def _marked_fits(description: Description, span: str) -> bool:
-    if any(word in description.tokens for word in words(span)):
-        return True
+def _marked_fits(description: Description, text: str, span: str, start: int) -> bool:
+    end = start + len(span)
+    for piece in (*description.always, *description.often):
+        for found in pattern(piece).finditer(text):
+            if found.start() < end and found.end() > start:
+                return True
     fits = FORMS.get(description.form or "")
     return fits is not None and any(fits(word) for word in spelled(span))
 
 
-def _evidence(description: Description, text: list[str]) -> float:
-    """Weights of the named words that occur: an uncommon token is enough, a common one needs its surroundings."""
+def _evidence(description: Description, text: str) -> float:
+    """Weights of what occurs: a piece that always fires is enough, one that often does needs its surroundings."""
     found = 0.0
-    for i, word in enumerate(text):
-        if word not in description.tokens:
-            continue
-        left = text[i - 1] if i else ""
-        right = text[i + 1] if i + 1 < len(text) else ""
-        beside = (left in description.before) + (right in description.after)
-        found = max(found, (0.4 if word in COMMON else 1.0) + 0.4 * beside)
-    themes = sum(0.3 for theme in description.themes if theme in text)
-    return found + min(themes, 0.9)
+    for pieces, weight in ((description.always, ALWAYS), (description.often, OFTEN)):
+        for piece in pieces:
+            for match in pattern(piece).finditer(text):
+                left, right = words(text[: match.start()])[-1:], words(text[match.end() :])[:1]
+                beside = bool(set(left) & set(description.before)) + bool(set(right) & set(description.after))
+                found = max(found, weight + BESIDE * beside)
+    there = set(words(text))
+    return found + min(THEMES, THEME * sum(theme in there for theme in description.themes))

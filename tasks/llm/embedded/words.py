@@ -1,7 +1,11 @@
-"""Words and their forms, as the baseline reader knows them."""
+"""Words, pieces of words and their forms, as the baseline reader knows them.
+
+A piece is written as linguists do: `un-` begins a word, `-ing` ends one, `-ta-` stands inside, `the` is whole.
+"""
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 WORD = re.compile(r"[A-Za-z]+|\d+|⏎|[^\sA-Za-z\d]")
 """What counts as one word: letters, a number, a line break, or a single sign."""
@@ -10,15 +14,13 @@ COMMON = frozenset(
     """a about after all also an and any are as at be been before but by can could did do does for from had has
     have he her him his i if in into is it its me more my no not of on one only or other our out over said shall
     she so some such than that the thee their them then there these they this thou thy to unto up upon us was we
-    were what when which who will with would ye you your s t , . ; : ' " ( ) - = _ # / * [ ] { } < > ! ? ⏎ ‹ ›"""
-    .split()
+    were what when which who will with would ye you your s t bos eos""".split()
 )
-"""Words so frequent in English text or code that meeting one says little."""
+"""Words so frequent in English text that meeting one says little of its subject."""
 
 FORMS: dict[str, Callable[[str], bool]] = {
     "numbers": str.isdecimal,
     "line breaks": lambda word: word == "⏎",
-    "signs and punctuation": lambda word: not word.isalnum() and word != "⏎",
     "words in capitals": lambda word: len(word) > 1 and word.isupper(),
     "capitalised words": lambda word: len(word) > 1 and word.istitle(),
 }
@@ -41,3 +43,23 @@ def form(marks: list[str]) -> str | None:
         if marks and 4 * sum(fits(mark) for mark in marks) >= 3 * len(marks):
             return name
     return None
+
+
+def written(token: str, before: str, after: str) -> str:
+    """How a token is written, by the characters right before and after it; empty for blanks alone."""
+    core = token.strip().lower()
+    if not core.isalpha():
+        return core
+    joined = token[0].isalpha() and before.isalpha()
+    return f"{'-' if joined else ''}{core}{'-' if after.isalpha() else ''}"
+
+
+@cache
+def pattern(piece: str) -> re.Pattern[str]:
+    """Finds a word or piece where it stands as it is written."""
+    core = piece.strip("-")
+    if not core.isalpha():
+        return re.compile(re.escape(piece), re.IGNORECASE)
+    left = "(?<=[^\\W\\d_])" if piece.startswith("-") else "(?<![^\\W\\d_])"
+    right = "(?=[^\\W\\d_])" if piece.endswith("-") else "(?![^\\W\\d_])"
+    return re.compile(f"{left}{re.escape(core)}{right}", re.IGNORECASE)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import D_IN, WIDTH, Write, random
 from safetensors.torch import load_file
 from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders.dictionary import SparseCoder
 from tasks.coders.saelens import SAELens
+from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 
 THRESHOLD = random(WIDTH, seed=5).abs() * 3
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import D_IN, WIDTH, Write, random
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders.dictionary import SparseCoder
 from tasks.coders.sparsify import Sparsify
+from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 
 
 def load(folder: Path, site: str = "layers.2") -> SparseCoder:

@@ -1,0 +1,83 @@
+"""Tiny real models and a tiny byte-level tokenizer, random but the same in every run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from tasks.coders.dictionary import SparseCoder, TopK
+
+D = 16
+LAYERS = 4
+TEXTS = (
+    "The cat sat on the mat, and the dog barked at the cat.",
+    "Ein Bär äße Öl; naïve café 東京 — 🙂🙂 and\n\nso on.",
+    "def f(x):\n    return x + 1  # one more\n",
+)
+
+
+def words(texts: Sequence[str] = TEXTS, bos: str | None = "<bos>", eos: str | None = "<eos>") -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer that merges little, so that characters split over tokens."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    special = [name for name in (bos, eos) if name]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=special,
+        show_progress=False,
+    )
+    inner.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token=bos, eos_token=eos)
+
+
+CONFIGS = {
+    "llama": LlamaConfig(
+        vocab_size=320, hidden_size=D, intermediate_size=24, num_hidden_layers=LAYERS,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+    ),
+    "gpt2": GPT2Config(vocab_size=320, n_embd=D, n_layer=LAYERS, n_head=2, n_positions=64),
+    "neox": GPTNeoXConfig(
+        vocab_size=320, hidden_size=D, intermediate_size=24, num_hidden_layers=LAYERS,
+        num_attention_heads=2, max_position_embeddings=64,
+    ),
+}  # fmt: skip
+
+
+def model(kind: str) -> PreTrainedModel:
+    """A random model, its norms' gains random too."""
+    torch.manual_seed(0)
+    made = AutoModelForCausalLM.from_config(CONFIGS[kind]).eval()
+    for name, weight in made.named_parameters():
+        if "norm" in name or "ln_" in name:
+            torch.nn.init.uniform_(weight, 0.5, 2)
+    return made
+
+
+def coder(width: int = 48, d: int = D, k: int = 6) -> SparseCoder:
+    """A random topk coder."""
+    make = torch.Generator().manual_seed(3)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=make)
+
+    return SparseCoder(random(width, d), random(width), random(d), random(width, d), random(d), TopK(k))
+
+
+def tokens(sequences: int, length: int, bos: int | None = 0) -> np.ndarray:
+    """Random token ids, each sequence with the beginning-of-sequence token first, if there is one."""
+    ids = np.random.default_rng(5).integers(2, 300, (sequences, length), dtype=np.int32)
+    if bos is not None:
+        ids[:, 0] = bos
+    return ids

@@ -1,0 +1,209 @@
+"""The subject model loads from safetensors alone, and knows its sites, unembedding and final norm."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, GemmaConfig
+
+from storage.errors import WrongRequest
+from tasks.activations.model import LoadedSubject
+from tasks.activations.site import Site
+from tasks.activations.subject import Subject
+from tests.tasks.activations.models import D, words
+
+
+def test_loads_for_running_forward(folder: Path) -> None:
+    """A loaded model is in evaluation mode, without gradients, on a real device, with its tokenizer."""
+    subject = Subject(model=str(folder)).load()
+
+    assert not subject.model.training
+    assert not any(weight.requires_grad for weight in subject.model.parameters())
+    assert subject.device.type in {"cpu", "cuda"}
+    assert 0 == subject.bos
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_computes_in_the_dtype_asked_for(folder: Path, dtype: str) -> None:
+    """The config's dtype is the model's."""
+    subject = Subject.model_validate({"model": str(folder), "dtype": dtype, "device": "cpu"}).load()
+
+    assert getattr(torch, dtype) == subject.model.dtype
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("llama", "layers.2"), ("llama", "model.layers.2"), ("llama", "layers.2.mlp"), ("llama", "lm_head"),
+        ("gpt2", "h.2"), ("gpt2", "transformer.h.2.attn"), ("neox", "layers.2"), ("neox", "layers.2.attention"),
+    ],
+)  # fmt: skip
+def test_sites_are_found_under_wrappers(subjects: dict[str, LoadedSubject], kind: str, name: str) -> None:
+    """A module is found by its name with or without its architecture's wrapper."""
+    subject = subjects[kind]
+    found = subject.resolve(Site.parse(name))
+
+    assert [name.split(".")[-1]] == [
+        path.split(".")[-1] for path, module in subject.model.named_modules() if module is found
+    ]
+
+
+def test_unknown_site_names_the_nearest(llama: LoadedSubject) -> None:
+    """A site that matches nothing is refused with the modules nearest to it."""
+    with pytest.raises(WrongRequest, match=r"no site layer\.2\.mpl.*layers\.2\.mlp"):
+        llama.resolve(Site.parse("layer.2.mpl"))
+
+
+def test_unembedding_leaves_out_padding(subject: LoadedSubject) -> None:
+    """The unembedding has a row for every token of the tokenizer and none for the model's padding."""
+    assert (len(subject.tokenizer), D) == subject.unembedding().shape
+    assert len(subject.tokenizer) < subject.model.config.vocab_size
+
+
+def test_final_norm_gain_is_its_weight(subject: LoadedSubject) -> None:
+    """The measured gain of an ordinary norm is its weight."""
+    names = ("model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm")
+    modules = dict(subject.model.named_modules())
+    weight = next(modules[name].weight for name in names if name in modules)
+
+    gain = subject.final_norm_gain()
+
+    assert gain is not None
+    torch.testing.assert_close(gain, weight.detach(), rtol=1e-3, atol=1e-3)
+
+
+def test_final_norm_gain_of_gemma_adds_one() -> None:
+    """Gemma stores its gain less one; the measured gain is the whole."""
+    config = GemmaConfig(
+        vocab_size=300, hidden_size=D, intermediate_size=24, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    made = AutoModelForCausalLM.from_config(config).eval()
+    norm = dict(made.named_modules())["model.norm"]
+    torch.nn.init.uniform_(norm.weight, -0.5, 0.5)  # pyright: ignore[reportArgumentType]
+
+    gain = LoadedSubject(made, words(), torch.device("cpu")).final_norm_gain()
+
+    assert gain is not None
+    torch.testing.assert_close(gain, 1 + norm.weight.detach(), rtol=1e-3, atol=1e-3)  # pyright: ignore
+
+
+def test_digests_are_of_contents(folder: Path, tmp_path: Path) -> None:
+    """A copy has the same digests; a changed weight changes the model's and not the tokenizer's."""
+    shutil.copytree(folder, tmp_path / "copy")
+    here, there = Subject(model=str(folder)), Subject(model=str(tmp_path / "copy"))
+
+    assert (here.digest(), here.tokenizer_digest()) == (there.digest(), there.tokenizer_digest())
+    weights = load_file(tmp_path / "copy/model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, tmp_path / "copy/model.safetensors", {"format": "pt"})
+    assert here.digest() != there.digest()
+    assert here.tokenizer_digest() == there.tokenizer_digest()
+
+
+def _no_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def _no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def _pickled(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def _corrupt(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+
+def _garbage(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+
+
+def _broken_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def _unknown_architecture(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "unheard_of"}))
+
+
+def _remote_code(folder: Path) -> None:
+    config = {"model_type": "custom", "auto_map": {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text("raise SystemExit('ran')")
+
+
+def _lacking(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def _misshapen(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] = torch.ones(D + 1)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def _no_tokenizer(folder: Path) -> None:
+    for file in folder.glob("*token*"):
+        file.unlink()
+
+
+def _broken_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_no_config, r"is not a model: looked for config\.json"),
+        (_no_weights, "cannot be loaded"),
+        (_pickled, r"pytorch_model\.bin, a pickle"),
+        (_corrupt, "cannot be loaded"),
+        (_garbage, "cannot be loaded"),
+        (_broken_config, "cannot be loaded"),
+        (_unknown_architecture, "cannot be loaded"),
+        (_remote_code, "cannot be loaded"),
+        (_lacking, r"lacks 1 weights, model\.layers\.1\.mlp\.up_proj\.weight"),
+        (_misshapen, "cannot be loaded"),
+        (_no_tokenizer, "is not a tokenizer"),
+        (_broken_tokenizer, "tokenizer of .* cannot be loaded"),
+    ],
+)
+def test_a_spoilt_folder_is_refused(folder: Path, spoil, said: str) -> None:  # noqa: ANN001
+    """A folder that is not a whole model in safetensors is refused, with what is wrong."""
+    spoil(folder)
+
+    with pytest.raises(WrongRequest, match=said):
+        Subject(model=str(folder), device="cpu").load()
+
+
+def test_an_absent_folder_is_refused(tmp_path: Path) -> None:
+    """A path where nothing lies is refused before anything is asked of the Hub."""
+    with pytest.raises(WrongRequest, match="is not there"):
+        Subject(model=str(tmp_path / "none")).load()
+
+
+def test_a_digest_of_nothing_is_refused(tmp_path: Path) -> None:
+    """There is no fingerprint of a model that is not there."""
+    with pytest.raises(WrongRequest, match="is not a model"):
+        Subject(model=str(tmp_path / "none")).digest()
+
+
+def test_a_folder_has_no_revision(folder: Path) -> None:
+    """A revision of a local folder would be ignored in silence, so it is refused."""
+    with pytest.raises(WrongRequest, match="has no revisions"):
+        Subject(model=str(folder), revision="main").load()
+
+
+def test_an_unknown_device_is_refused(folder: Path) -> None:
+    """A device that the machine lacks is refused by name."""
+    with pytest.raises(WrongRequest, match="no device gpu"):
+        Subject(model=str(folder), device="gpu").load()
