@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -27,14 +28,14 @@ def show_status(options: argparse.Namespace) -> int:
     if not names:
         console.print(f"lake {lake.uri} holds no run", highlight=False)
     for name in names:
-        grid = Grid(title=f"{name} in {lake.uri}", title_justify="left")
-        for column in ("stage", "of", "state", "parts", "rows", "size", "fingerprint"):
-            grid.add_column(column, justify="right" if column in {"parts", "rows", "size"} else "left")
+        grid = Grid(title=f"{name} in {lake.uri}", title_justify="left", box=SIMPLE)
+        for column in ("stage", "of", "state", "parts", "rows", "MB"):
+            grid.add_column(column, justify="right" if column in {"parts", "rows", "MB"} else "left")
         for step in runs.states(lake, name):
             state = "[green]complete[/]" if step.committed else ("[yellow]begun[/]" if step.parts else "to do")
             rows = f"{step.rows:,}" if step.rows is not None else ""
-            size = f"{step.bytes / 1e6:,.1f} MB"
-            grid.add_row(step.stage, escape(step.name), state, str(step.parts), rows, size, step.fingerprint)
+            size = f"{step.bytes / 1e6:,.1f}"
+            grid.add_row(step.stage, escape(step.name), state, str(step.parts), rows, size)
         console.print(grid)
     return 0
 
@@ -46,7 +47,7 @@ def show_tables(options: argparse.Namespace) -> int:
         return _show_columns(options.table, console)
     with lake.connect() as connection:
         runs.attach(lake, connection)
-        grid = Grid(title=f"tables in {lake.uri}", title_justify="left")
+        grid = Grid(title=f"tables in {lake.uri}", title_justify="left", box=SIMPLE)
         for column in ("table", "rows", "grain"):
             grid.add_column(column, justify="right" if column == "rows" else "left")
         for table in TABLES.values():

@@ -106,7 +106,7 @@ class Plan:
         contexts = Step(
             stage="contexts",
             name=coder.name,
-            tables=("contexts", "samples"),
+            tables=("samples", "contexts"),
             config={
                 "sampling": _dump(self.config.sample),
                 "features": _dump(self.config.features),

@@ -22,6 +22,7 @@ def _write(plan: Plan, finished: str | None) -> None:
             "stage": step.stage,
             "name": step.name,
             "fingerprint": step.fingerprint,
+            "tables": list(step.tables),
             "folders": {table: step.folder(table) for table in step.tables},
             "manifest": step.manifest,
         }

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table as Grid
+from rich.text import Text
 
 from storage import query, runs
 from storage.lake import Lake
@@ -87,11 +90,13 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
     for row in found.counts:
         failed = f", {row['failed']} could not be explained" if row["failed"] else ""
         console.print(
-            f"[bold]{row['explained']} features explained[/] of {row['chosen']} chosen from "
-            f"{escape(row['coder'])} ({row['width']} features); {row['skipped']} skipped{failed}"
+            f"[bold]{row['explained']} features explained[/] of {row['chosen']} chosen among the "
+            f"{row['width']} of {escape(row['coder'])}; {row['skipped']} skipped{failed}",
+            highlight=False,
+            soft_wrap=True,
         )
     for row in found.skipped:
-        console.print(f"  skipped {row['features']:>4}: {escape(row['reason'])}", highlight=False)
+        console.print(f"  {row['features']:>5} skipped: {escape(row['reason'])}", highlight=False, soft_wrap=True)
     if found.lines:
         console.print()
         console.print(_scores(found.lines, readers))
@@ -100,34 +105,34 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
         console.print(f"\n[bold]Best {len(found.best)} explained features[/]")
     for row in found.best:
         said = ", ".join(f"{name} {row[name]:.2f}" for name in ("detection", "fuzzing") if row[name] is not None)
-        console.print(f"  [bold]{row['feature']:>5}[/]  {said}  ({row['firings']} firings)", highlight=False)
-        console.print(f"         {escape(row['explanation'])}", highlight=False)
+        console.print(f"  [bold]{row['feature']:>6}[/]  {said}  ({row['firings']:,} firings)", highlight=False)
+        console.print(Padding(Text(row["explanation"]), (0, 0, 0, 10)))
 
 
 def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
-    grid = Grid(title="Balanced accuracy, median over features with 95 % interval", title_justify="left")
-    for title in ("coder", "explainer", "scorer", "score", "shuffled floor", "mean margin", "n"):
-        grid.add_column(title, justify="right" if title in {"score", "shuffled floor", "mean margin", "n"} else "left")
+    grid = Grid(title="Balanced accuracy, with 95 % intervals", title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1))
+    for title in ("scorer", "median", "shuffled floor", "mean margin", "n"):
+        grid.add_column(title, no_wrap=True, justify="left" if title == "scorer" else "right")
     for line in lines:
-        by = readers.get(line.explainer)
-        grid.add_row(
-            line.coder,
-            f"{line.explainer} ({by})" if by else line.explainer,
-            line.scorer,
-            interval(line.score),
-            interval(line.floor),
-            interval(line.above, sign=True),
-            str(line.score.n),
-        )
+        numbers = (interval(line.score), interval(line.floor), interval(line.above, sign=True))
+        grid.add_row(line.scorer, *numbers, str(line.score.n))
+    grid.caption = "; ".join(sorted({_by(line, readers) for line in lines}))
+    grid.caption_justify = "left"
     return grid
 
 
+def _by(line: Line, readers: dict[str, str]) -> str:
+    reader = readers.get(line.explainer)
+    by = f" by the {reader} reader" if reader else ""
+    return f"explanations of {line.coder}: {line.explainer}{by}"
+
+
 def interval(estimate: Estimate | None, *, sign: bool = False) -> str:
-    """`0.71 (0.69 to 0.73)`."""
+    """`0.71 [0.69, 0.73]`."""
     if estimate is None:
         return "not measured"
     spec = "+.2f" if sign else ".2f"
-    return f"{estimate.value:{spec}} ({estimate.low:{spec}} to {estimate.high:{spec}})"
+    return f"{estimate.value:{spec}} [{estimate.low:{spec}}, {estimate.high:{spec}}]"
 
 
 def _show_failures(found: Report, console: Console) -> None:

@@ -58,11 +58,10 @@ def states(lake: Lake, run: str) -> list[StepState]:
 
 
 def _state(lake: Lake, step: dict) -> StepState:
-    table, folder = list(step["folders"].items())[-1]
+    table = step["tables"][-1]
     manifest = lake.read_json(step["manifest"])
-    files = lake.files(folder)
-    parts = manifest["parts"][table] if manifest else list(files)
-    sizes = {name: lake.files(at) for name, at in step["folders"].items()}
+    files = {name: lake.files(folder) for name, folder in step["folders"].items()}
+    parts = manifest["parts"][table] if manifest else list(files[table])
     return StepState(
         stage=step["stage"],
         name=step["name"],
@@ -70,7 +69,7 @@ def _state(lake: Lake, step: dict) -> StepState:
         committed=manifest is not None,
         parts=len(parts),
         rows=manifest["rows"][table] if manifest else None,
-        bytes=sum(sum(found.values()) for found in sizes.values()),
+        bytes=sum(sum(found.values()) for found in files.values()),
     )
 
 

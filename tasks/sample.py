@@ -63,6 +63,6 @@ def sample_bucket(work: SampleWork, part: Range, chosen: Sequence[int]) -> int:
             connection, "contexts", CONTEXTS, coder=work.coder, tokens=tokens, window=sampling.window
         )
         samples = query.rows(connection, "samples", SAMPLES)
-    lake.write(CONTEXTS, work.step.part("contexts", part), contexts)
     lake.write(SAMPLES, work.step.part("samples", part), samples)
+    lake.write(CONTEXTS, work.step.part("contexts", part), contexts)
     return contexts.num_rows

@@ -1,7 +1,7 @@
--- One row per kind of reason for which chosen features were skipped; the numbers in a reason are left out.
+-- One row per coder and reason for which chosen features were skipped.
 select
     coder,
-    regexp_replace(reason, '[0-9]+', 'N', 'g') as reason,
+    reason,
     count(*) as features
 from samples
 where status = 'skipped'

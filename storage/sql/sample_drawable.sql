@@ -52,14 +52,9 @@ select
     case
         when not is_chosen then null
         when firings = 0 then 'it never fires'
-        when firings < $min_firings
-            then format('it fires {} times, and {} are asked for', firings, $min_firings)
-        when windows < $min_windows
-            then format('it fires in {} windows, and deciles take {} at least', windows, $min_windows)
+        when firings < $min_firings then format('it fires on fewer than {} tokens', $min_firings)
+        when windows < $min_windows then format('it fires in fewer than {} windows', $min_windows)
         when silent_windows < $negatives
-            then format(
-                'it is too dense: {} windows lie in sequences where it is silent, and {} are asked for',
-                silent_windows, $negatives
-            )
+            then format('it is too dense: fewer than {} windows lie in sequences where it is silent', $negatives)
     end as reason
 from joined

@@ -26,7 +26,9 @@ TEXTS = (
 )
 
 
-def words(texts: Sequence[str] = TEXTS, bos: str | None = "<bos>", eos: str | None = "<eos>") -> PreTrainedTokenizerFast:
+def words(
+    texts: Sequence[str] = TEXTS, bos: str | None = "<bos>", eos: str | None = "<eos>"
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer that merges little, so that characters split over tokens."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -62,6 +64,7 @@ def model(kind: str) -> PreTrainedModel:
     for name, weight in made.named_parameters():
         if "norm" in name or "ln_" in name:
             torch.nn.init.uniform_(weight, 0.5, 2)
+    made.requires_grad_(requires_grad=False)
     return made
 
 

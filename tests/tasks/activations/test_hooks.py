@@ -8,7 +8,7 @@ from storage.errors import WrongRequest
 from tasks.activations.hooks import capturing
 from tasks.activations.model import LoadedSubject
 from tasks.activations.site import Site
-from tests.tasks.activations.models import D, LAYERS, tokens
+from tests.tasks.activations.models import LAYERS, D, tokens
 
 IDS = torch.from_numpy(tokens(3, 8)).long()
 

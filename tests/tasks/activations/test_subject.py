@@ -46,7 +46,7 @@ def test_sites_are_found_under_wrappers(subjects: dict[str, LoadedSubject], kind
     subject = subjects[kind]
     found = subject.resolve(Site.parse(name))
 
-    assert [name.split(".")[-1]] == [
+    assert [name.rsplit(".", maxsplit=1)[-1]] == [
         path.split(".")[-1] for path, module in subject.model.named_modules() if module is found
     ]
 
@@ -177,7 +177,7 @@ def _broken_tokenizer(folder: Path) -> None:
         (_broken_tokenizer, "tokenizer of .* cannot be loaded"),
     ],
 )
-def test_a_spoilt_folder_is_refused(folder: Path, spoil, said: str) -> None:  # noqa: ANN001
+def test_a_spoilt_folder_is_refused(folder: Path, spoil, said: str) -> None:
     """A folder that is not a whole model in safetensors is refused, with what is wrong."""
     spoil(folder)
 

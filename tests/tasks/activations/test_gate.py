@@ -1,0 +1,96 @@
+"""A coder passes at its own site and is refused elsewhere, with the numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from storage.errors import WrongRequest
+from tasks.activations.collect import Hooked, vectors
+from tasks.activations.gate import check, measure
+from tasks.activations.model import LoadedSubject
+from tasks.activations.site import Site
+from tasks.coders.dictionary import JumpRelu, SparseCoder, TopK
+from tests.tasks.activations.models import D, coder, tokens
+
+IDS = tokens(16, 32)
+SITE = Site("layers.2")
+
+
+def at(subject: LoadedSubject, site: Site = SITE) -> torch.Tensor:
+    """The vectors at a site, without the first tokens."""
+    return next(vectors(subject, [site], IDS, len(IDS), keep_bos=False)).vectors[site]
+
+
+def fitting(subject: LoadedSubject) -> SparseCoder:
+    """A coder of the site: both signs of its principal directions, of which any number may fire."""
+    x = at(subject)
+    mean = x.mean(0)
+    axes = torch.linalg.svd(x - mean).Vh
+    both = torch.cat([axes, -axes])
+    return SparseCoder(both, torch.zeros(2 * D), mean, both, mean, JumpRelu(torch.tensor(0.0)))
+
+
+def test_a_fitting_coder_passes(llama: LoadedSubject) -> None:
+    """A coder that reconstructs its site is measured and let through."""
+    fit = check(llama, {"good": Hooked(SITE, fitting(llama))}, IDS)["good"]
+
+    assert fit.fvu < 1e-6
+    assert D == round(fit.l0)
+    assert fit.declared_l0 is None
+
+
+def test_fvu_is_the_share_of_variance_left(llama: LoadedSubject) -> None:
+    """FVU is the squared error over the variance around the mean; L0 counts firings per token."""
+    c, x = coder(), at(llama)
+    p = torch.relu((x - c.centre) @ c.encoder.T + c.encoder_bias)
+    p = torch.where(p >= p.topk(6).values[:, -1:], p, 0)
+    error = (x - p @ c.decoder - c.decoder_bias).square().sum()
+
+    fit = measure(c, x)
+
+    np.testing.assert_allclose(error / x.var(0, correction=0).sum() / len(x), fit.fvu, rtol=1e-3)
+    np.testing.assert_allclose((p > 0).sum() / len(x), fit.l0)
+
+
+def test_a_coder_of_another_site_is_refused(llama: LoadedSubject) -> None:
+    """A coder that leaves more than the variance unexplained is refused with its FVU and L0."""
+    elsewhere = replace(fitting(llama), decoder_bias=at(llama).mean(0) + 5)
+
+    with pytest.raises(WrongRequest, match=r"coder bad does not fit layers\.2: .*FVU, above 1\) with 16\.0"):
+        check(llama, {"bad": Hooked(SITE, elsewhere)}, IDS)
+
+
+def test_a_coder_that_fires_too_little_is_refused(llama: LoadedSubject) -> None:
+    """A coder that fires on less than a third of what it declares is refused with both numbers."""
+    c = fitting(llama)
+    shut = replace(c, encoder_bias=torch.full((2 * D,), -100.0), activation=TopK(12))
+
+    with pytest.raises(WrongRequest, match=r"0\.0 features fire per token where it declares 12"):
+        check(llama, {"shut": Hooked(SITE, shut)}, IDS)
+
+
+def test_nothing_is_measured_on_bos(llama: LoadedSubject) -> None:
+    """The first token's vectors, often enormous, count neither in FVU nor in L0."""
+    c = fitting(llama)
+
+    left_out = check(llama, {"c": Hooked(SITE, c)}, IDS)["c"]
+    with_it = check(llama, {"c": Hooked(SITE, c)}, IDS, keep_bos=True)["c"]
+
+    assert measure(c, at(llama)) == left_out
+    assert left_out != with_it
+
+
+def test_a_width_that_does_not_match_names_sites_that_do(llama: LoadedSubject) -> None:
+    """A coder of another width is refused with both widths and the sites of its own."""
+    with pytest.raises(
+        WrongRequest, match=r"reads vectors of 24, but layers\.2 gives vectors of 16: .*layers\.2\.mlp\.gate_proj"
+    ):
+        check(llama, {"wide": Hooked(SITE, coder(d=24))}, IDS)
+
+
+def test_a_width_that_is_nowhere_is_said_to_be(llama: LoadedSubject) -> None:
+    """Where no site has the coder's width, the message says so."""
+    with pytest.raises(WrongRequest, match="there: none"):
+        check(llama, {"wide": Hooked(SITE, coder(d=23))}, IDS)
