@@ -28,9 +28,8 @@ env: $(VENV)/.made ## make the environment in .venv, or update it when the requi
 $(VENV)/.made: requirements.txt requirements-dev.txt
 	@[[ -n "$(PYTHON)" ]] || { echo "gloss needs Python 3.11 or newer, and python3 is $$(python3 --version 2>&1 || true);" \
 		"install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	@[[ -n "$(filter $(VENV)/.made,$(wildcard $(VENV)/.made))" || ! -e $(VENV) ]] || rm -rf $(VENV)
 	@echo "making the environment in $(VENV) with $(PYTHON) ($$($(PYTHON) -V)); this takes some minutes the first time"
-	@[[ -x $(BIN)/python ]] || $(PYTHON) -m venv $(VENV) || { echo "python3's venv module is missing (on Debian and" \
+	@[[ -x $(BIN)/pip ]] || $(PYTHON) -m venv $(VENV) || { echo "python3's venv module is missing (on Debian and" \
 		"Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "installing requirements-dev.txt"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt

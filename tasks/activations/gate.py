@@ -48,10 +48,10 @@ def check(
     for name, (site, coder) in coders.items():
         x = batch.vectors[site]
         if x.shape[1] != coder.d_in:
-            there = ", ".join(_fitting(subject, site, coder.d_in, tokens[:1])) or "none"
+            near = ", ".join(_fitting(subject, site, coder.d_in, tokens[:1])) or "none"
             msg = (
                 f"the coder {name} reads vectors of {coder.d_in}, but {site} gives vectors of {x.shape[1]}: "
-                f"name a site of that width (there: {there})"
+                f"name a site of that width (in {_block(site)}: {near})"
             )
             raise WrongRequest(msg)
         fits[name] = measure(coder, x)
@@ -86,19 +86,20 @@ def _refuse_misfit(name: str, site: Site, fit: Fit) -> None:
 
 
 def _fitting(subject: LoadedSubject, site: Site, width: int, tokens: np.ndarray) -> list[str]:
-    """A few sites of this width, those in the same block first."""
-    fitting = [str(other) for other, size in widths(subject, tokens).items() if size == width]
-    return sorted(fitting, key=lambda other: not other.startswith(_layer(site)))[:NAMED]
+    """A few sites of this width in the same block."""
+    block = widths(subject, _block(site), tokens)
+    return [str(other) for other, size in block.items() if size == width][:NAMED]
 
 
 @torch.inference_mode()
-def widths(subject: LoadedSubject, tokens: np.ndarray) -> dict[Site, int]:
-    """The width of every site that gives a vector per token, by one forward pass over `tokens`."""
+def widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[Site, int]:
+    """The width of every site in a block that gives a vector per token, by passes over `tokens`."""
     found: dict[Site, int] = {}
     ids = torch.from_numpy(tokens.astype(np.int64)).to(subject.device)
-    for name, module in subject.model.named_modules():
-        for side in ("output", "input") if name else ():
-            site = Site(subject.unwrapped(name), side)
+    for path, module in subject.model.named_modules():
+        name = subject.unwrapped(path)
+        for side in ("output", "input") if f"{name}.".startswith(f"{block}.") else ():
+            site = Site(name, side)
             try:
                 with capturing(subject.model, {site: module}) as forward:
                     found[site] = forward(ids)[site].shape[-1]
@@ -107,7 +108,7 @@ def widths(subject: LoadedSubject, tokens: np.ndarray) -> dict[Site, int]:
     return found
 
 
-def _layer(site: Site) -> str:
+def _block(site: Site) -> str:
     """The name of the site's block: up to its number."""
     parts = site.module.split(".")
     number = next((place for place, part in enumerate(parts) if part.isdigit()), 0)

@@ -1,7 +1,7 @@
 """The one client: carries requests to OpenAI-compatible endpoints and brings back what became of them.
 
-1. A server's fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is tried
-   again, elsewhere if possible.
+1. A server's fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
+   tried again, elsewhere if possible.
 2. A request's fault (any other status, or log-probabilities that the server ignores) is final at once.
 3. Both end as an outcome with a reason; `EndpointsDown` alone is raised, when every endpoint refuses
    connections for too long.
@@ -280,18 +280,13 @@ def _limits(reader: OpenAIReader) -> httpx2.Limits:
     # Room for all that a client may have under way at any one endpoint: its queue, which knows
     # nothing of fairness, stays empty, and no idle connection is closed to make room.
     most = min(reader.in_flight, _CONNECTIONS) * len(reader.urls)
-    return httpx2.Limits(
-        max_connections=most, max_keepalive_connections=most, keepalive_expiry=_KEEPALIVE
-    )
+    return httpx2.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=_KEEPALIVE)
 
 
-def trusted(reader: OpenAIReader) -> ssl.SSLContext | bool:
-    """Return what to trust on https addresses; false when there are none.
-
-    Loading the certificates takes 70 ms of CPU, for which plain HTTP has no use.
-    """
+def trusted(reader: OpenAIReader) -> ssl.SSLContext:
+    """Return the certificates to trust: none when no address is https, as they take 70 ms to load."""
     secure = any(url.startswith("https:") for url in reader.urls)
-    return httpx2.create_ssl_context(trust_env=False) if secure else False
+    return httpx2.create_ssl_context(verify=secure, trust_env=False)
 
 
 def innermost(error: BaseException) -> str:

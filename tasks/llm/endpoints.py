@@ -1,7 +1,7 @@
 """How OpenAI-compatible endpoints are described in a run's config, and what is raised when they are unusable.
 
 1. A request that fails is an outcome with a reason, never an exception.
-2. `EndpointsDown` is raised when no endpoint can be reached, so that the run stops instead of failing every request.
+2. `EndpointsDown` is raised when no endpoint can be reached, and stops the run.
 3. `EndpointRefused` is raised by the check before a run, while there is still nothing to lose.
 4. Knows nothing of HTTP: the client is imported when it is opened, since it takes as long as all of this.
 """
@@ -20,14 +20,10 @@ from pydantic import (
     PositiveInt,
 )
 
-from tasks.llm.request import Usage
-
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tasks.llm.client import Client
-
-_MILLION = 1_000_000
 
 
 class EndpointsDown(RuntimeError):
@@ -67,9 +63,7 @@ def _distinct(urls: list[str]) -> list[str]:
     return urls
 
 
-_Url = Annotated[
-    str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#]+$"})
-]
+_Url = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#]+$"})]
 _Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 _Pause = Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
 
@@ -104,6 +98,10 @@ class OpenAIReader(BaseModel):
     completion_price: _Pause | None = None
     """Price of a million completion tokens, in the same currency; null when unknown."""
 
+    def identity(self) -> dict[str, object]:
+        """What decides its answers; where and how fast they are given does not."""
+        return {"kind": self.kind, "model": self.model}
+
     def open(self) -> "AbstractAsyncContextManager[Client]":
         """Open the client; leaving the context closes its connections.
 
@@ -122,14 +120,3 @@ class OpenAIReader(BaseModel):
         from tasks.llm.preflight import preflight  # noqa: PLC0415
 
         await preflight(self)
-
-    def cost(self, usage: Usage) -> float | None:
-        """Return what a request cost, in the currency of the prices; null unless all is known."""
-        prices = (self.prompt_price, self.completion_price)
-        counts = (usage.prompt_tokens, usage.completion_tokens)
-        known = [
-            price * count
-            for price, count in zip(prices, counts, strict=True)
-            if price is not None and count is not None
-        ]
-        return sum(known) / _MILLION if len(known) == len(prices) else None

@@ -86,21 +86,19 @@ class Endpoint:
             self.rest_until = max(self.rest_until, now + wait)
 
 
-def choose(
-    endpoints: Sequence[Endpoint], key: str, avoid: Endpoint | None, now: float
-) -> Endpoint | None:
+def choose(endpoints: Sequence[Endpoint], key: str, avoid: Endpoint | None, now: float) -> Endpoint | None:
     """Return where to send a request next; null while every endpoint rests.
 
-    What comes before the last slash of a key is taken for its feature: requests of one feature go
-    to one endpoint, whose prefix cache holds what they share, unless it is busier than the others.
+    What comes before the first slash of a key is its feature: requests of one feature go to one
+    endpoint, whose prefix cache holds what they share, unless it is busier than the others.
     Keys without a slash go where least is under way. The endpoint to avoid is the last resort.
     """
     ready = [endpoint for endpoint in endpoints if endpoint.rest_until <= now]
     candidates = [endpoint for endpoint in ready if endpoint is not avoid] or ready
     if len(candidates) <= 1:
         return candidates[0] if candidates else None
-    feature, _, _ = key.rpartition("/")
-    if not feature:
+    feature, slash, _ = key.partition("/")
+    if not slash:
         return min(candidates, key=lambda one: (one.outstanding, _weight(one, key)))
     # Bounded loads (Mirrokni et al. 2018): someone is always below a bound above the mean.
     total = sum(endpoint.outstanding for endpoint in candidates)

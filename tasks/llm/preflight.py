@@ -52,9 +52,7 @@ async def preflight(reader: OpenAIReader) -> None:
         raise EndpointRefused(complaints[0] + more)
 
 
-async def _complaint(
-    reader: OpenAIReader, url: str, http: httpx2.AsyncClient, secret: Secret
-) -> str | None:
+async def _complaint(reader: OpenAIReader, url: str, http: httpx2.AsyncClient, secret: Secret) -> str | None:
     """Return what is wrong with one endpoint, where, and what to do; null if nothing is."""
     try:
         response = await http.get(f"{url}/models")
@@ -68,9 +66,7 @@ async def _complaint(
     return _reading(reader, url, response, secret)
 
 
-def _reading(
-    reader: OpenAIReader, url: str, response: httpx2.Response, secret: Secret
-) -> str | None:
+def _reading(reader: OpenAIReader, url: str, response: httpx2.Response, secret: Secret) -> str | None:
     """Return what is wrong with an endpoint that answered."""
     if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         given = "was refused" if secret else "is missing"

@@ -2,7 +2,7 @@
 
 Knows both routes (chat and plain completions) and vLLM's `prompt_logprobs`; knows nothing of connections.
 A 200 is not yet success: bytes that are no finished answer raise `ServerFault`, worth another try, and an
-answer without the log-probabilities that were asked for raises `FieldIgnored`, which no further try would mend.
+answer without the log-probabilities asked for raises `FieldIgnored`, which no further try would mend.
 """
 
 import json
@@ -143,10 +143,7 @@ class _CompletionLogprobs(BaseModel):
         except ValueError:
             msg = "choices.0.logprobs: its lists differ in length"
             raise ServerFault(msg) from None
-        return [
-            TokenLogprob(token, logprob, (top or {}) if wanted else {})
-            for token, logprob, top in rows
-        ]
+        return [TokenLogprob(token, logprob, (top or {}) if wanted else {}) for token, logprob, top in rows]
 
 
 class _Message(BaseModel):
@@ -215,9 +212,7 @@ def _usage(usage: _Usage | None) -> Usage:
     return Usage(usage.prompt_tokens, cached, usage.completion_tokens)
 
 
-def _completion(
-    request: Request, choice: _ChatChoice | _CompletionChoice
-) -> tuple[TokenLogprob, ...]:
+def _completion(request: Request, choice: _ChatChoice | _CompletionChoice) -> tuple[TokenLogprob, ...]:
     """Return the generated tokens if they were asked for; raises FieldIgnored if they are missing."""
     wanted = request.top_logprobs
     if wanted is None:
@@ -248,9 +243,7 @@ def _prompt_token(position: dict[str, _PromptToken] | None, wanted: int) -> Toke
     own = next(iter(position.values()))
     ranked = position.values() if wanted else ()
     top = _highest(
-        (one.get("decoded_token") or "", one["logprob"])
-        for one in ranked
-        if (one.get("rank") or 0) <= wanted
+        (one.get("decoded_token") or "", one["logprob"]) for one in ranked if (one.get("rank") or 0) <= wanted
     )
     return TokenLogprob(own.get("decoded_token") or "", own["logprob"], top)
 

@@ -16,8 +16,9 @@ FEATURES = [3, 0, 47]
 def test_logits_are_the_largest_and_smallest(llama: LoadedSubject, *, fold_norm: bool) -> None:
     """Top and bottom tokens are those of the decoder row times the unembedding, with their text."""
     c = coder()
-    gain = llama.final_norm_gain() if fold_norm else 1
-    logits = (c.decoder[FEATURES] * gain) @ llama.unembedding().T
+    gain = llama.final_norm_gain() if fold_norm else None
+    rows = c.decoder[FEATURES] if gain is None else c.decoder[FEATURES] * gain
+    logits = rows @ llama.unembedding().T
     order = logits.argsort(dim=1, descending=True)
 
     found = directions(c, FEATURES, reading(llama, fold_norm=fold_norm), 5)

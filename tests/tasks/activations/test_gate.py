@@ -92,5 +92,5 @@ def test_a_width_that_does_not_match_names_sites_that_do(llama: LoadedSubject) -
 
 def test_a_width_that_is_nowhere_is_said_to_be(llama: LoadedSubject) -> None:
     """Where no site has the coder's width, the message says so."""
-    with pytest.raises(WrongRequest, match="there: none"):
+    with pytest.raises(WrongRequest, match=r"in layers\.2: none"):
         check(llama, {"wide": Hooked(SITE, coder(d=23))}, IDS)

@@ -89,7 +89,7 @@ def test_a_site_that_never_runs_is_refused(llama: LoadedSubject) -> None:
     modules = {Site("idle"): idle, Site("layers.0"): llama.resolve(Site("layers.0"))}
 
     with (
-        pytest.raises(WrongRequest, match="^idle did not run"),
+        pytest.raises(WrongRequest, match=r"^idle did not run"),
         capturing(llama.model, modules) as forward,
     ):
         forward(IDS)

@@ -36,7 +36,7 @@ def pre(c: SparseCoder, x: Tensor) -> Tensor:
     return torch.einsum("td,wd->tw", x - c.centre, c.encoder) + c.encoder_bias
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.integers(0, 40), st.integers(1, 50), st.sampled_from(["topk", "jump"]))
 def test_blocks_do_not_change_firings(seed: int, tokens: int, block: int, kind: str) -> None:
     """Any block size gives the same firings in the same order."""
@@ -48,7 +48,7 @@ def test_blocks_do_not_change_firings(seed: int, tokens: int, block: int, kind: 
     assert all(torch.equal(a, b) for a, b in zip(whole, split, strict=True))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, WIDTH))
 def test_topk_is_the_dense_topk(seed: int, k: int) -> None:
     """The k largest pre-activations of each token fire if they are above zero, and nothing else."""
@@ -62,7 +62,7 @@ def test_topk_is_the_dense_topk(seed: int, k: int) -> None:
     torch.testing.assert_close(dense(c.encode(x), 11), expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.floats(-2, 3))
 def test_jumprelu_fires_above_threshold_and_zero(seed: int, threshold: float) -> None:
     """A pre-activation fires when it is above its threshold and above zero, both strictly."""

@@ -117,7 +117,7 @@ def mixture(
     """Return the behaviour that treats a share of the requests, drawn by their number, to a fault."""
 
     def behave(number: int, _body: Body) -> Answer:
-        draw = random.Random(f"{seed}/{number}")  # noqa: S311
+        draw = random.Random(f"{seed}/{number}")
         return draw.choice(faults) if draw.random() < share else otherwise
 
     return behave
@@ -315,9 +315,7 @@ _SPOILT: Mapping[Fault, Callable[[Body], bytes]] = {
     Fault.EMPTY_BODY: lambda _whole: raw_response(200, b""),
     Fault.BAD_REQUEST_HTML: lambda _whole: raw_response(400, b"<h1>Bad\n request</h1>" * 99),
     Fault.ERROR_200: lambda _whole: response(200, {"error": {"message": "the engine is gone"}}),
-    Fault.BAD_ENCODING: lambda _whole: raw_response(
-        200, b"this is not gzip", {"Content-Encoding": "gzip"}
-    ),
+    Fault.BAD_ENCODING: lambda _whole: raw_response(200, b"this is not gzip", {"Content-Encoding": "gzip"}),
     Fault.EMPTY_CHOICES: lambda whole: response(200, whole | {"choices": []}),
     Fault.ABORTED: lambda whole: response(200, with_choice(whole, finish_reason="abort")),
     Fault.UNFINISHED: lambda whole: response(200, with_choice(whole, finish_reason=None)),

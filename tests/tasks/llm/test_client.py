@@ -138,7 +138,7 @@ def test_a_reason_tells_what_happened(fault: Fault, words: str) -> None:
 def test_a_server_that_stalls_is_left_in_time(fault: Fault) -> None:
     """Neither silence nor a trickle of bytes holds a slot for longer than the timeouts."""
     with faulty_server(script([fault, Fault.NONE])) as server:
-        outcome = ask(reader(server.url, read_timeout=0.2, connect_timeout=0.5))
+        outcome = ask(reader(server.url, read_timeout=0.1, connect_timeout=0.2))
     assert outcome.reply is not None
     assert outcome.attempts == 2
 
@@ -182,9 +182,7 @@ def test_ignored_log_probabilities_are_a_failure_at_once() -> None:
         outcome = ask(reader(server.url), replace(ASKED, top_logprobs=2))
         assert len(server.requests) == 1
     assert outcome.reply is None
-    assert outcome.reason == (
-        "the server ignored that log-probabilities of the reply were asked for"
-    )
+    assert outcome.reason == ("the server ignored that log-probabilities of the reply were asked for")
 
 
 @pytest.mark.parametrize(

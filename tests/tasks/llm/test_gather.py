@@ -74,7 +74,7 @@ def test_two_hundred_requests_come_back_in_order_sixty_four_at_a_time() -> None:
 
 def test_nothing_is_lost_when_a_third_of_the_requests_meets_a_fault() -> None:
     """Over three servers with every kind of passing fault, everything is answered in order."""
-    many = requests(300)
+    many = requests(150)
     faulty = mixture(22, 0.33, TRANSIENT)
     with (
         faulty_server(faulty, echo) as one,
@@ -86,7 +86,7 @@ def test_nothing_is_lost_when_a_third_of_the_requests_meets_a_fault() -> None:
         outcomes = asyncio.run(asked(config, many))
         seen = len(one.requests) + len(two.requests) + len(three.requests)
     texts = [outcome.reply.text for outcome in outcomes if outcome.reply]
-    assert texts == [f"to n {number}" for number in range(300)]
+    assert texts == [f"to n {number}" for number in range(150)]
     assert seen <= sum(outcome.attempts for outcome in outcomes)
 
 
