@@ -48,11 +48,14 @@ class Lake:
     """A lake by its root: a folder, `file://` or `s3://bucket/prefix`. Pickles: it holds only the URI."""
 
     def __init__(self, uri: str) -> None:
-        """Remember the root; reaches nothing. Raises `WrongRequest` for a scheme that has no backend."""
+        """Remember the root; reaches nothing. Raises `WrongRequest` for one that no backend can hold."""
         scheme = uri.split("://", 1)[0] if "://" in uri else "file"
         if scheme not in BACKENDS:
             allowed = "a folder or " + ", ".join(f"{name}://" for name in BACKENDS if name != "file")
             msg = f"lake {uri}: {scheme}:// is not supported; give {allowed}"
+            raise WrongRequest(msg)
+        if set(uri) & set("*?["):
+            msg = f"lake {uri}: DuckDB takes * ? and [ in a path for a pattern; give one without them"
             raise WrongRequest(msg)
         self.uri = uri
         self._scheme = scheme
@@ -218,5 +221,7 @@ class Lake:
         if not paths:
             return schema.empty()
         with self.connect() as connection:
-            rows = connection.execute("select * from read_parquet($paths)", {"paths": list(paths)})
+            rows = connection.execute(
+                "select * from read_parquet($paths, hive_partitioning = false)", {"paths": list(paths)}
+            )
             return schema.conform(rows.to_arrow_table())

@@ -308,7 +308,7 @@ SCORES = Table(
                    null="no probabilities, or one class only"),
             column("auprc", pa.float64(), "Average precision of the probabilities.",
                    null="no probabilities, or no positives"),
-            column("hit_rates", pa.list_(pa.float64()),
+            column("hit_rates", pa.list_(pa.field("element", pa.float64())),
                    "Recall by decile, the strongest first; null where a decile has no verdict."),
             column("weighted_precision", pa.float64(),
                    "Precision if positives were as rare as windows in which the feature fires.",

@@ -59,7 +59,7 @@ def s3_server(folder: Path) -> Iterator[Server]:
         raise RuntimeError(msg)
     key, secret = f"key{secrets.token_hex(6)}", f"secret{secrets.token_hex(12)}"
     command = [rclone, "serve", "s3", folder.as_posix(), "--addr", "127.0.0.1:0"]
-    command += ["--auth-key", f"{key},{secret}", "--config", "", "--dir-cache-time", "0s"]
+    command += ["--auth-key", f"{key},{secret}", "--config", ""]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         try:
             endpoint = _endpoint(process)

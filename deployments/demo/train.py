@@ -266,6 +266,7 @@ def main() -> None:
     measured = trained | measure_subject(subject, rows, plan.vocabulary)
     print(f"subject: {measured}", flush=True)
 
+    seed_everything()  # the coder depends on the saved subject model, not on how it came about
     before_coder = time.process_time()
     coder = make_coder(subject, rows, plan.coder, out / "coder")
     coder["cpu_seconds"] = round(time.process_time() - before_coder)

@@ -34,7 +34,7 @@ class CoderPlan:
 
     latents: int = 2048
     k: int = 24
-    epochs: int = 3
+    epochs: int = 2
     batch: int = 1024
     rate: float = 1e-3
     auxiliary_k: int = 96

@@ -7,6 +7,7 @@ in memory only.
 
 import importlib.util
 import logging
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,8 +31,16 @@ class S3Backend:
         return self._root
 
     def filesystem(self) -> AbstractFileSystem:
-        """An s3fs filesystem that keeps no listings, since other machines write here too."""
-        return fsspec.filesystem("s3", use_listings_cache=False, default_fill_cache=False)
+        """An s3fs filesystem that keeps no listings, since other machines write here too.
+
+        Some servers send the whole object's checksum with a part of it, which no reader could confirm.
+        """
+        return fsspec.filesystem(
+            "s3",
+            use_listings_cache=False,
+            default_fill_cache=False,
+            config_kwargs={"response_checksum_validation": "when_required"},
+        )
 
     def put(self, path: str, data: bytes) -> None:
         """One upload: S3 shows an object only when its upload is complete."""
@@ -53,6 +62,8 @@ class S3Backend:
             connection.register_filesystem(self.filesystem())
             return
         connection.load_extension(extension.as_posix())
+        for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
+            connection.execute(f"set {setting} = ''")  # taken from the environment, and shown to any query
         connection.execute(*_secret())
 
 
@@ -71,7 +82,9 @@ def _secret() -> tuple[str, list[str | bool]]:
     from botocore.session import get_session  # noqa: PLC0415  (slow to import, and only s3 lakes need it)
 
     session = get_session()
-    client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
+    # botocore itself looks at AWS_DEFAULT_REGION only; the other SDKs at AWS_REGION.
+    region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
+    client = session.create_client("s3", region_name=region)
     endpoint = urlsplit(client.meta.endpoint_url)
     options: dict[str, str | bool] = {"region": client.meta.region_name}
     if not endpoint.netloc.endswith("amazonaws.com"):

@@ -3,7 +3,7 @@ with between_bounds as (
     select
         feature,
         row_number() over (order by hash(feature, $seed), feature) as place
-    from read_parquet($features)
+    from read_parquet($features, hive_partitioning = false)
     where density between $low and $high
 )
 

@@ -16,7 +16,7 @@ spelled as (
         read.tokens[numbered.slot * $window + 1:(numbered.slot + 1) * $window] as tokens,
         read.strings[numbered.slot * $window + 1:(numbered.slot + 1) * $window] as strings
     from numbered
-    inner join read_parquet($tokens) as read on numbered.sequence = read.sequence
+    inner join read_parquet($tokens, hive_partitioning = false) as read on numbered.sequence = read.sequence
 ),
 
 fired as (

@@ -5,7 +5,7 @@ with explained as (
         feature,
         replicate,
         text
-    from read_parquet($explanations)
+    from read_parquet($explanations, hive_partitioning = false)
     where status = 'ok'
 ),
 

@@ -4,6 +4,6 @@ select
     replicate,
     feature as explanation_of,
     text
-from read_parquet($explanations)
+from read_parquet($explanations, hive_partitioning = false)
 where status = 'ok'
 order by feature, replicate

@@ -6,7 +6,7 @@ with firings as (
         feature,
         activation,
         filename
-    from read_parquet($activations, filename = true)
+    from read_parquet($activations, filename = true, hive_partitioning = false)
     where feature >= $first and feature < $end
 ),
 

@@ -1,6 +1,6 @@
 -- Temporary table `drawn`: one row per activating context; negatives are added to it. From each tenth a feature gives `$score` windows to the scorers and its share
 -- of `$explain` to the explainer, in the tenth's random order; when a tenth has too few for both, both get
--- the same part of what they ask for. No window is given twice.
+-- the same part of what they ask for, and the scorers one at least. No window is given twice.
 create or replace temporary table drawn as
 with shares as (
     select
@@ -13,7 +13,7 @@ with shares as (
 given as (
     select
         *,
-        least(explain, ceil(in_decile * explain / ($score + explain))::integer) as to_explain
+        least(explain, in_decile - 1, ceil(in_decile * explain / ($score + explain))::integer) as to_explain
     from shares
 )
 

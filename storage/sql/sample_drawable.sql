@@ -6,7 +6,7 @@ with base as (
         feature,
         firings,
         max
-    from read_parquet($features)
+    from read_parquet($features, hive_partitioning = false)
     where feature >= $first and feature < $end
 ),
 

@@ -11,6 +11,6 @@ select
     read.position,
     read.activation,
     (read.position // $window)::integer as slot
-from read_parquet($activations) as read
+from read_parquet($activations, hive_partitioning = false) as read
 semi join chosen on read.feature = chosen.feature
 where read.feature >= $first and read.feature < $end

@@ -1,4 +1,4 @@
--- One row per explanation, control and scorer, from its judgements; those without a verdict only count as failed.
+-- One row per explanation, control and scorer, from its judgements; failed ones only count as failed.
 -- Interval of the balanced accuracy: a Wilson interval for each class (Wilson 1927), combined for the mean of two
 -- independent proportions by MOVER (Zou and Donner 2008). AUROC: Mann-Whitney with midranks. AUPRC: average
 -- precision over distinct thresholds.
@@ -6,8 +6,8 @@ with judged as (
     select
         judgements.*,
         contexts.decile
-    from read_parquet($judgements) as judgements
-    inner join read_parquet($contexts) as contexts using (coder, feature, context)
+    from read_parquet($judgements, hive_partitioning = false) as judgements
+    inner join read_parquet($contexts, hive_partitioning = false) as contexts using (coder, feature, context)
 ),
 
 counted as (
@@ -20,7 +20,7 @@ counted as (
         explanation_of,
         scorer,
         count(verdict) as n,
-        count(*) - count(verdict) as n_failed,
+        count(*) filter (where status = 'failed') as n_failed,
         count(*) filter (where truth and verdict) as hits,
         count(verdict) filter (where truth) as positives,
         count(*) filter (where not truth and not verdict) as rejections,
@@ -121,7 +121,7 @@ densities as (
     select
         feature,
         windows / windows_total as density
-    from read_parquet($samples)
+    from read_parquet($samples, hive_partitioning = false)
 )
 
 select

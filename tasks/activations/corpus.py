@@ -30,7 +30,7 @@ class Document(NamedTuple):
 class Corpus(BaseModel):
     """The text that the features fire on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: str
     """Parquet file, or a folder of them, read in the order of their names; local or a URL such as

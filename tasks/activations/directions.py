@@ -49,9 +49,7 @@ def reading(subject: LoadedSubject, *, fold_norm: bool = True) -> Reading:
 
 
 @torch.inference_mode()
-def directions(
-    coder: SparseCoder, features: Sequence[int], read: Reading, k: int = 10
-) -> list[Direction]:
+def directions(coder: SparseCoder, features: Sequence[int], read: Reading, k: int = 10) -> list[Direction]:
     """The k top and bottom logits and the k nearest neighbours of a block of features."""
     chosen = torch.as_tensor(list(features), dtype=torch.int64, device=coder.decoder.device)
     tops: list[tuple[Logits | None, Logits | None]] = [(None, None)] * len(features)

@@ -91,9 +91,7 @@ def pack(
         raise WrongRequest(msg)
 
 
-def tokenised(
-    documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast
-) -> Iterator[Tokenised]:
+def tokenised(documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast) -> Iterator[Tokenised]:
     """The documents as tokens, without special ones; a document that makes no token is left out."""
     for batch in _batches(documents):
         encoded = tokenizer(

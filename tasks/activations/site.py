@@ -1,4 +1,4 @@
-"""The name of a site: which module of the subject model, and its input or its output. No torch."""
+"""What names a site: a module of the subject model, its input or its output."""  # noqa: A005  (no entrypoint)
 
 import re
 from dataclasses import dataclass

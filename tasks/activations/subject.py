@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "merges.txt", "tokenizer.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
 )
 
 
 class Subject(BaseModel):
     """The language model whose features are explained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str
     """Local folder in the Hugging Face layout, or a name on the Hub; weights in safetensors only."""
@@ -67,7 +72,9 @@ class Subject(BaseModel):
         return files.digest(self.model, [name for name in TOKENIZER_FILES if name in self._there()])
 
     def _local(self) -> bool:
-        local = Path(self.model).exists() or self.model.startswith((".", "/", "~")) or self.model.count("/") > 1
+        local = (
+            Path(self.model).exists() or self.model.startswith((".", "/", "~")) or self.model.count("/") > 1
+        )
         if local and self.revision is not None:
             msg = f"{self.model} is a folder and has no revisions: leave revision {self.revision} out"
             raise WrongRequest(msg)

@@ -41,7 +41,7 @@ class Checkpoint(BaseModel):
 class SAELens(BaseModel):
     """A sparse autoencoder saved by SAELens: standard (ReLU), topk or jumprelu."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["saelens"] = "saelens"
     """The format."""

@@ -40,7 +40,7 @@ class Checkpoint(BaseModel):
 class Sparsify(BaseModel):
     """A top-k sparse autoencoder trained with sparsify."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["sparsify"] = "sparsify"
     """The format."""
@@ -124,5 +124,7 @@ def _check(checkpoint: Checkpoint, shown: str) -> None:
             msg = f"{shown} asks for {name}, which gloss cannot load: use a topk autoencoder of sparsify"
             raise WrongRequest(msg)
     if checkpoint.k > checkpoint.width:
-        msg = f"{shown} asks for {checkpoint.k} active features of {checkpoint.width}: it is not a topk config"
+        msg = (
+            f"{shown} asks for {checkpoint.k} active features of {checkpoint.width}: it is not a topk config"
+        )
         raise WrongRequest(msg)

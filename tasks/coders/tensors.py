@@ -32,6 +32,9 @@ def read(
     except (SafetensorError, OSError) as error:
         msg = f"{shown} is not a whole safetensors file ({error}): fetch the checkpoint again"
         raise WrongRequest(msg) from error
+    except (RuntimeError, AssertionError) as error:  # how torch says that a device is missing or full
+        msg = f"{shown} does not go on the device {device} ({str(error).splitlines()[0]}): name another"
+        raise WrongRequest(msg) from error
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             msg = f"{shown}: {name} holds NaN or infinity: the checkpoint is broken, use another"

@@ -89,7 +89,7 @@ class Shown(NamedTuple):
 
 
 _EXAMPLE = re.compile(r"^Example \d+: (.*)$(?:\nActivations: (.*)$)?", re.MULTILINE)
-_PAIR = re.compile(r'\("(.*?)", (\d+)\)')
+_PAIR = re.compile(r'\("(.*?)", (\d+)\)(?=, \("|$)')
 
 
 def read(rendered: str) -> list[Shown]:

@@ -97,14 +97,19 @@ def _sides(example: Shown) -> Iterable[tuple[str, str]]:
 
 def _frequent(neighbours: Iterable[str], total: int) -> tuple[str, ...]:
     counted = Counter(word for word in neighbours if word)
-    return tuple(word for word, count in counted.most_common(NEIGHBOURS) if 5 * count >= total)
+    return tuple(word for word, count in _ranked(counted)[:NEIGHBOURS] if 5 * count >= total)
 
 
 def _themes(examples: list[Shown]) -> tuple[str, ...]:
     """Uncommon words that a tenth of the examples contain."""
     containing = Counter(word for example in examples for word in set(words(example.text)))
-    rare = ((word, count) for word, count in containing.most_common() if word not in COMMON and word.isalpha())
+    rare = ((word, count) for word, count in _ranked(containing) if word not in COMMON and word.isalpha())
     return tuple(word for word, count in rare if 10 * count >= len(examples) and count > 1)[:THEMES]
+
+
+def _ranked(counted: Counter[str]) -> list[tuple[str, int]]:
+    """By count, then by the alphabet: words come out of sets, whose order differs between processes."""
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
 
 
 SECTIONS = {
@@ -117,7 +122,8 @@ SECTIONS = {
 }
 """How each part of a description is introduced, in this order."""
 
-_QUOTED = re.compile(r'"(.+?)"(?=, "|;|\.?$)')
+_QUOTED = re.compile(r'"(.+?)"(?=, "|$)')
+_NOTHING = "Nothing that stands out."
 
 
 def write(found: Description) -> str:
@@ -128,12 +134,16 @@ def write(found: Description) -> str:
         listed = value if isinstance(value, str) else ", ".join(f'"{word}"' for word in value or ())
         if listed:
             parts.append(f"{SECTIONS[field.name]} {listed}")
-    sentence = "; ".join(parts) or "nothing that stands out"
+    if not parts:
+        return _NOTHING
+    sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def understand(text: str) -> Description:
     """What a description names; for one that somebody else wrote, its uncommon words count as pieces."""
+    if text == _NOTHING:
+        return Description()
     lists: dict[str, tuple[str, ...]] = defaultdict(tuple)
     named = None
     for part in text.removesuffix(".").split("; "):

@@ -33,6 +33,5 @@ def subject(request: pytest.FixtureRequest) -> LoadedSubject:
 def subjects() -> dict[str, LoadedSubject]:
     """All architectures by name."""
     return {
-        kind: LoadedSubject(model(kind), words(), torch.device("cpu"))
-        for kind in ("llama", "gpt2", "neox")
+        kind: LoadedSubject(model(kind), words(), torch.device("cpu")) for kind in ("llama", "gpt2", "neox")
     }

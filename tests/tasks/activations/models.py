@@ -49,7 +49,9 @@ CONFIGS = {
         vocab_size=320, hidden_size=D, intermediate_size=24, num_hidden_layers=LAYERS,
         num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
     ),
-    "gpt2": GPT2Config(vocab_size=320, n_embd=D, n_layer=LAYERS, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=1),
+    "gpt2": GPT2Config(
+        vocab_size=320, n_embd=D, n_layer=LAYERS, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=1
+    ),
     "neox": GPTNeoXConfig(
         vocab_size=320, hidden_size=D, intermediate_size=24, num_hidden_layers=LAYERS,
         num_attention_heads=2, max_position_embeddings=64,

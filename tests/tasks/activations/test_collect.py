@@ -128,5 +128,3 @@ def test_features_sort_stably(features: list[int]) -> None:
     column = np.array(features, np.int32)
 
     np.testing.assert_array_equal(np.argsort(column, kind="stable"), _by_feature(column))
-
-

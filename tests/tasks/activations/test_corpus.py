@@ -55,7 +55,9 @@ def test_a_url_is_read(file: Path) -> None:
     memory.rm("/corpora", recursive=True)
 
 
-@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
 def test_every_kind_of_string_is_text(tmp_path: Path, kind: pa.DataType) -> None:
     """Long, viewed and dictionary-encoded strings are text too."""
     texts = pa.array(["a", "b"]).cast(kind)

@@ -85,7 +85,8 @@ def test_nothing_is_measured_on_bos(llama: LoadedSubject) -> None:
 def test_a_width_that_does_not_match_names_sites_that_do(llama: LoadedSubject) -> None:
     """A coder of another width is refused with both widths and the sites of its own."""
     with pytest.raises(
-        WrongRequest, match=r"reads vectors of 24, but layers\.2 gives vectors of 16: .*layers\.2\.mlp\.gate_proj"
+        WrongRequest,
+        match=r"reads vectors of 24, but layers\.2 gives vectors of 16: .*layers\.2\.mlp\.gate_proj",
     ):
         check(llama, {"wide": Hooked(SITE, coder(d=24))}, IDS)
 

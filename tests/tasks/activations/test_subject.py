@@ -39,7 +39,8 @@ def test_computes_in_the_dtype_asked_for(folder: Path, dtype: str) -> None:
     ("kind", "name"),
     [
         ("llama", "layers.2"), ("llama", "model.layers.2"), ("llama", "layers.2.mlp"), ("llama", "lm_head"),
-        ("gpt2", "h.2"), ("gpt2", "transformer.h.2.attn"), ("neox", "layers.2"), ("neox", "layers.2.attention"),
+        ("gpt2", "h.2"), ("gpt2", "transformer.h.2.attn"), ("neox", "layers.2"),
+        ("neox", "layers.2.attention"),
     ],
 )  # fmt: skip
 def test_sites_are_found_under_wrappers(subjects: dict[str, LoadedSubject], kind: str, name: str) -> None:

@@ -18,9 +18,7 @@ def x() -> torch.Tensor:
 def sparsify(tmp_path: Path) -> Write:
     """Write a checkpoint of sparsify; `cfg` and `tensors` replace fields, null removes them."""
 
-    def write(
-        folder: str = "layers.2", cfg: dict | None = None, tensors: dict | None = None
-    ) -> Path:
+    def write(folder: str = "layers.2", cfg: dict | None = None, tensors: dict | None = None) -> Path:
         config = {
             "activation": "topk", "expansion_factor": 32, "normalize_decoder": True,
             "num_latents": WIDTH, "k": 5, "multi_topk": False, "skip_connection": False,

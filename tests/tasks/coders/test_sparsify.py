@@ -163,3 +163,10 @@ def test_a_copy_elsewhere_has_the_same_digest(sparsify: Write, tmp_path: Path) -
     config = json.loads((tmp_path / "b/cfg.json").read_text())
     (tmp_path / "b/cfg.json").write_text(json.dumps(config | {"k": 6}))
     assert here != there.digest("layers.2")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the machine has what the test says is missing")
+def test_a_missing_device_is_refused(sparsify: Write) -> None:
+    """A device that the machine lacks is refused by name."""
+    with pytest.raises(WrongRequest, match="does not go on the device cuda"):
+        Sparsify(path=str(sparsify())).load("layers.2", "cuda")

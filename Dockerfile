@@ -1,0 +1,29 @@
+# gloss on a CPU: sampling, explaining and scoring, and caching of small models. Caching large models wants a GPU image:
+# the same file on a base with CUDA. Nothing in the project's checks builds this file.
+#
+#   docker build -t gloss .
+#   docker run --rm -v "$PWD:/work" gloss run deployments/demo/demo.yaml --lake /work/gloss-lake
+FROM python:3.11-slim
+
+# Prefect's embedded server starts four times as fast from compiled bytecode, so pip may write it.
+ENV PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    DO_NOT_TRACK=1
+
+WORKDIR /gloss
+
+# From some indexes torch brings CUDA along, gigabytes of it; one that has the CPU build is named with
+# --build-arg PIP_EXTRA_INDEX_URL=...
+ARG PIP_EXTRA_INDEX_URL
+COPY requirements.txt ./
+RUN pip install -r requirements.txt
+
+COPY . .
+RUN pip install --no-deps --editable . && python -m compileall -q benchmarks deployments flows storage tasks
+
+RUN useradd --create-home --uid 1000 gloss && chown gloss:gloss /gloss
+USER gloss
+
+ENTRYPOINT ["gloss"]
+CMD ["--help"]

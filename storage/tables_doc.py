@@ -1,0 +1,90 @@
+"""docs/tables.md: every table with its grain and its columns, generated from `storage/tables.py`.
+
+`python -m storage.tables_doc` writes it; `--check` only says whether it is current.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from storage.tables import TABLES, Table
+
+FILE = Path(__file__).parents[1] / "docs" / "tables.md"
+
+INTRODUCTION = """\
+# Tables
+
+Generated from `storage/tables.py` by `make docs`; edit that file, not this one.
+
+A lake holds these tables as Parquet parts. `gloss sql "select ..."` has each of them as a view, with the column `run`
+in front. A column is null only where "null when" says what null means.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([INTRODUCTION, *_contents(TABLES.values()), *_sections(TABLES.values())])
+
+
+def _contents(tables: Iterable[Table]) -> Iterator[str]:
+    yield "| table | grain |"
+    yield "|---|---|"
+    for table in tables:
+        yield f"| [`{table.name}`](#{table.name}) | {table.grain} |"
+    yield ""
+
+
+def _sections(tables: Iterable[Table]) -> Iterator[str]:
+    for table in tables:
+        yield f"## {table.name}"
+        yield ""
+        yield f"{_sentence(table.grain)} A row is identified by {_listed(table.keys)};"
+        yield f"inside a part rows are sorted by {_listed(table.order)}."
+        yield ""
+        yield "| column | type | unit | meaning | null when |"
+        yield "|---|---|---|---|---|"
+        for field in table.schema:
+            yield _row(field)
+        yield ""
+
+
+def _row(field: pa.Field) -> str:
+    said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    cells = [f"`{field.name}`", f"`{_type(field.type)}`", *(said.get(key, "") for key in ("unit", "doc", "null"))]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"list<{_type(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(f'{part.name}: {_type(part.type)}' for part in kind.fields)}>"
+    return str(kind)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def main() -> int:
+    """Write the page, or compare it with what is there."""
+    parser = argparse.ArgumentParser(prog="python -m storage.tables_doc", description="Write docs/tables.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when it is not current")
+    if not parser.parse_args().check:
+        FILE.write_text(page(), encoding="utf-8")
+        return 0
+    if FILE.is_file() and FILE.read_text(encoding="utf-8") == page():
+        return 0
+    sys.stderr.write("docs/tables.md is not what storage/tables.py says; run make docs\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Small caches made by hand: tokens, activations and features as the cache stage leaves them, in several shards."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from storage.lake import Lake
+from storage.layout import Range, Step, ranges
+from storage.tables import ACTIVATIONS, FEATURES, TOKENS
+from tasks.contexts.negatives import Random
+from tasks.contexts.sampling import Sampling
+from tasks.sample import SampleWork
+from tests.storage.toys import value
+
+CODER = "toy"
+LENGTH = 16
+"""Tokens per sequence."""
+
+Firings = dict[int, dict[tuple[int, int], float]]
+"""By feature, then sequence and position."""
+
+
+def steps() -> tuple[Step, Step, Step, Step]:
+    """Tokens, activations, features, contexts."""
+    tokens = Step("tokens", "corpus", ("tokens",), {}, 1)
+    activations = Step("activations", CODER, ("activations",), {}, 1, (tokens,))
+    features = Step("features", CODER, ("features",), {}, 1, (activations,))
+    return tokens, activations, features, Step("contexts", CODER, ("contexts", "samples"), {}, 1, (features,))
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A coder's firings on a corpus of numbered tokens."""
+
+    sequences: int
+    width: int
+    firings: Firings
+
+    def token(self, sequence: int, position: int) -> int:
+        """The token there; no two are the same."""
+        return sequence * LENGTH + position
+
+    def write(self, lake: Lake, shards: int = 3) -> None:
+        """Write and commit the three steps that sampling reads."""
+        tokens, activations, features, _ = steps()
+        cut = ranges(self.sequences, -(-self.sequences // shards))
+        for shard in cut:
+            lake.write(TOKENS, tokens.part("tokens", shard), TOKENS.rows(self._tokens(shard)))
+            lake.write(ACTIVATIONS, activations.part("activations", shard), ACTIVATIONS.rows(self._fired(shard)))
+        lake.write(FEATURES, features.part("features", Range(0, self.width)), FEATURES.rows(self._features()))
+        lake.commit(tokens, cut)
+        lake.commit(activations, cut)
+        lake.commit(features, [Range(0, self.width)])
+
+    def _tokens(self, shard: Range) -> list[dict[str, object]]:
+        rows = []
+        for sequence in range(*shard):
+            ids = [self.token(sequence, position) for position in range(LENGTH)]
+            filled = {field.name: value(field.type) for field in TOKENS.schema}
+            rows.append(filled | {"sequence": sequence, "tokens": ids, "strings": [f"t{i}" for i in ids]})
+        return rows
+
+    def _fired(self, shard: Range) -> list[dict[str, object]]:
+        return [
+            {"coder": CODER, "feature": f, "sequence": s, "position": p, "activation": activation}
+            for f, places in sorted(self.firings.items())
+            for (s, p), activation in sorted(places.items())
+            if shard.first <= s < shard.end
+        ]
+
+    def _features(self) -> list[dict[str, object]]:
+        rows = []
+        for feature in range(self.width):
+            places = self.firings.get(feature, {})
+            filled = {
+                field.name: None if field.nullable else value(field.type) for field in FEATURES.schema
+            }
+            rows.append(
+                filled
+                | {
+                    "coder": CODER,
+                    "feature": feature,
+                    "firings": len(places),
+                    "max": max(places.values(), default=None),
+                    "density": len(places) / (self.sequences * LENGTH),
+                    "dead": not places,
+                }
+            )
+        return rows
+
+
+def drawn(seed: int, sequences: int, shares: Iterable[float]) -> Cache:
+    """A cache in which feature after feature fires in a share of the sequences, here and there.
+
+    Activations are few eighths, so that ties are many and sums exact.
+    """
+    draw = random.Random(seed)
+    firings: Firings = defaultdict(dict)
+    shares = tuple(shares)
+    for feature, share in enumerate(shares):
+        for sequence in range(sequences):
+            if draw.random() < share:
+                for _ in range(draw.randint(1, 12)):
+                    firings[feature][sequence, draw.randrange(LENGTH)] = draw.randint(1, 20) / 8
+    return Cache(sequences, len(shares), dict(firings))
+
+
+def work(lake: Lake, sampling: Sampling, seed: int = 22) -> SampleWork:
+    """How the flow asks for samples of a cache."""
+    tokens, activations, features, contexts = steps()
+    return SampleWork(lake, CODER, contexts, tokens, activations, features, sampling, LENGTH, seed)
+
+
+def sampling(
+    *, window: int = 4, explain: int = 20, per_decile: int = 3, negatives: int = 20, min_firings: int = 20
+) -> Sampling:
+    """Sampling sizes that fit small caches."""
+    return Sampling(
+        window=window,
+        explain=explain,
+        per_decile=per_decile,
+        negatives=(Random(n=negatives),),
+        min_firings=min_firings,
+    )

@@ -1,0 +1,299 @@
+"""Sampling, against a plain-Python account of what it promises."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.lake import Lake
+from storage.layout import Range
+from tasks.contexts.sampling import Sampling
+from tasks.sample import sample_bucket
+from tests.s3 import Place
+from tests.tasks.caches import LENGTH, Cache, drawn, sampling, steps, work
+
+BOUNDED = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+CACHES = st.builds(
+    drawn,
+    st.integers(0, 10**6),
+    st.integers(10, 60),
+    st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]), min_size=1, max_size=5),
+)
+SAMPLINGS = st.builds(
+    sampling,
+    window=st.sampled_from([2, 4, 8]),
+    explain=st.integers(1, 60),
+    per_decile=st.integers(1, 5),
+    negatives=st.integers(1, 40),
+    min_firings=st.integers(1, 60),
+)
+
+Row = dict
+
+
+class ThreadedLake(Lake):
+    """A lake whose connections take a given number of threads, whatever they are asked to take."""
+
+    threads = 1
+
+    def connect(self, threads: int | None = None, memory: str | None = None) -> duckdb.DuckDBPyConnection:
+        return super().connect(self.threads, memory)
+
+
+def sampled(
+    lake: Lake,
+    cache: Cache,
+    asked: Sampling,
+    chosen: Sequence[int] | None = None,
+    cut: Sequence[Range] = (),
+    seed: int = 22,
+) -> tuple[pa.Table, pa.Table]:
+    """Contexts and samples of a written cache, bucket by bucket."""
+    cut = cut or [Range(0, cache.width)]
+    wanted = range(cache.width) if chosen is None else chosen
+    for part in cut:
+        inside = [feature for feature in wanted if feature in range(*part)]
+        sample_bucket.fn(work(lake, asked, seed), part, inside)
+    step = steps()[-1]
+    lake.commit(step, cut)
+    return (
+        lake.read("contexts", lake.parts(step, "contexts")),
+        lake.read("samples", lake.parts(step, "samples")),
+    )
+
+
+def tried(cache: Cache, asked: Sampling, chosen: Sequence[int] | None = None) -> tuple[list[Row], list[Row]]:
+    """The same in a lake of its own, as records."""
+    with TemporaryDirectory() as folder:
+        lake = Lake(folder)
+        cache.write(lake)
+        contexts, samples = sampled(lake, cache, asked, chosen)
+    return contexts.to_pylist(), samples.to_pylist()
+
+
+def windows(cache: Cache, feature: int, window: int) -> dict[tuple[int, int], float]:
+    """Peak of every window in which a feature fires, by sequence and start."""
+    peaks: dict[tuple[int, int], float] = defaultdict(float)
+    for (sequence, position), activation in cache.firings.get(feature, {}).items():
+        place = (sequence, position // window * window)
+        peaks[place] = max(peaks[place], activation)
+    return dict(peaks)
+
+
+def deciles(peaks: dict[tuple[int, int], float]) -> dict[tuple[int, int], int]:
+    """Tenth of each window by the rank of its peak, ties by place."""
+    ranked = sorted(peaks, key=lambda place: (-peaks[place], place))
+    return {place: rank * 10 // len(ranked) for rank, place in enumerate(ranked)}
+
+
+def expected_status(cache: Cache, feature: int, asked: Sampling) -> tuple[str, str | None]:
+    """Status of a chosen feature, and the first words of the reason."""
+    fired = cache.firings.get(feature, {})
+    peaks = windows(cache, feature, asked.window)
+    silent = LENGTH // asked.window * (cache.sequences - len({sequence for sequence, _ in fired}))
+    if not fired:
+        return "skipped", "it never fires"
+    if len(fired) < asked.min_firings:
+        return "skipped", f"it fires {len(fired)} times"
+    if len(peaks) < 20:
+        return "skipped", f"it fires in {len(peaks)} windows"
+    if silent < asked.negatives[0].n:
+        return "skipped", f"it is too dense: {silent} windows"
+    return "sampled", None
+
+
+@given(CACHES, SAMPLINGS, st.data())
+@BOUNDED
+def test_every_feature_has_its_row_and_its_reason(cache: Cache, asked: Sampling, data: st.DataObject) -> None:
+    """Dead, rare, narrow, dense and unchosen features keep a row that says so; only the others have contexts."""
+    chosen = data.draw(st.lists(st.sampled_from(range(cache.width)), unique=True).map(sorted))
+    contexts, samples = tried(cache, asked, chosen)
+    assert list(range(cache.width)) == [row["feature"] for row in samples]
+    counts = Counter(
+        (row["feature"], row["role"], row["kind"] == "activating") for row in contexts
+    )
+    slots = LENGTH // asked.window
+    for row in samples:
+        feature, fired = row["feature"], cache.firings.get(row["feature"], {})
+        status, reason = expected_status(cache, feature, asked) if feature in chosen else ("not chosen", None)
+        assert status == row["status"]
+        assert (row["reason"] or "").startswith(reason or "")
+        assert (reason is None) == (row["reason"] is None)
+        assert (len(fired), slots * cache.sequences) == (row["firings"], row["windows_total"])
+        assert max(fired.values(), default=None) == row["max"]
+        drawn_of_it = (row["explain"], row["score"], row["negatives"])
+        assert drawn_of_it == (
+            counts[feature, "explain", True],
+            counts[feature, "score", True],
+            counts[feature, "score", False],
+        )
+        assert (status == "sampled") == (sum(drawn_of_it) > 0)
+        if feature in chosen:
+            busy = {sequence for sequence, _ in fired}
+            assert len(windows(cache, feature, asked.window)) == row["windows"]
+            assert slots * (cache.sequences - len(busy)) == row["silent_windows"]
+    assert len(contexts) == sum(counts.values())
+
+
+@given(CACHES, SAMPLINGS)
+@BOUNDED
+def test_each_tenth_gives_its_share(cache: Cache, asked: Sampling) -> None:
+    """A tenth gives all that is asked where it can, and where it cannot, both readers the same part of it."""
+    contexts, samples = tried(cache, asked)
+    for feature in (row["feature"] for row in samples if row["status"] == "sampled"):
+        sizes = Counter(deciles(windows(cache, feature, asked.window)).values())
+        given_ = Counter(
+            (row["role"], row["decile"])
+            for row in contexts
+            if row["feature"] == feature and row["kind"] == "activating"
+        )
+        for decile in range(10):
+            share = asked.explain // 10 + (decile < asked.explain % 10)
+            size, score = sizes[decile], asked.per_decile
+            explain = min(share, size - 1, math.ceil(size * share / (score + share)))
+            assert (explain, min(score, size - explain)) == (given_["explain", decile], given_["score", decile])
+            assert given_["score", decile] >= 1
+            if size >= share + score:
+                assert (share, score) == (given_["explain", decile], given_["score", decile])
+
+
+@given(CACHES, SAMPLINGS)
+@BOUNDED
+def test_contexts_are_what_the_cache_holds(cache: Cache, asked: Sampling) -> None:
+    """Tokens, strings, activations, peak, its position and the tenth are those of the window; none is given twice."""
+    contexts, samples = tried(cache, asked)
+    assert len(contexts) == len({(row["feature"], row["sequence"], row["start"]) for row in contexts})
+    tenths = {row["feature"]: deciles(windows(cache, row["feature"], asked.window)) for row in samples}
+    for row in contexts:
+        fired, sequence, start = cache.firings[row["feature"]], row["sequence"], row["start"]
+        places = [(sequence, start + i) for i in range(asked.window)]
+        activations = [fired.get(place, 0.0) for place in places]
+        tokens = [cache.token(*place) for place in places]
+        assert 0 == start % asked.window
+        assert (tokens, [f"t{i}" for i in tokens]) == (row["tokens"], row["strings"])
+        assert (activations, max(activations)) == (row["activations"], row["peak"])
+        active = row["kind"] == "activating"
+        assert (activations.index(row["peak"]) if active else None) == row["peak_position"]
+        assert (tenths[row["feature"]][sequence, start] if active else None) == row["decile"]
+    for row in samples:
+        numbers = [context["context"] for context in contexts if context["feature"] == row["feature"]]
+        assert list(range(len(numbers))) == numbers
+
+
+@given(CACHES, SAMPLINGS)
+@BOUNDED
+def test_negatives_come_from_silence(cache: Cache, asked: Sampling) -> None:
+    """A sampled feature has exactly as many as asked, distinct, from sequences in which it never fires."""
+    contexts, samples = tried(cache, asked)
+    for row in samples:
+        negatives = [
+            (context["sequence"], context["start"])
+            for context in contexts
+            if context["feature"] == row["feature"] and context["kind"] == "random"
+        ]
+        wanted = asked.negatives[0].n if row["status"] == "sampled" else 0
+        assert wanted == len(negatives) == len(set(negatives))
+        busy = {sequence for sequence, _ in cache.firings.get(row["feature"], {})}
+        assert not busy & {sequence for sequence, _ in negatives}
+
+
+CACHE = drawn(5, 120, [0.5, 0.2, 0.0, 0.9, 0.4, 1.0, 0.6, 0.02])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pa.Table, pa.Table]:
+    """What one thread draws of one bucket in a local lake."""
+    lake = Lake(tmp_path_factory.mktemp("undisturbed").as_posix())
+    CACHE.write(lake)
+    return sampled(lake, CACHE, sampling())
+
+
+def test_a_full_tenth_gives_exactly_what_is_asked(undisturbed: tuple[pa.Table, pa.Table]) -> None:
+    """With enough windows there are ten times per_decile to score and exactly as many to explain as asked."""
+    rows = [row for row in undisturbed[1].to_pylist() if row["status"] == "sampled" and row["windows"] >= 60]
+    assert len(rows) > 2
+    assert {(20, 30, 20)} == {(row["explain"], row["score"], row["negatives"]) for row in rows}
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_threads_change_nothing(
+    tmp_path: Path, undisturbed: tuple[pa.Table, pa.Table], threads: int
+) -> None:
+    """The same rows in the same order at any number of threads."""
+    lake = ThreadedLake(tmp_path.as_posix())
+    lake.threads = threads
+    CACHE.write(lake)
+    assert undisturbed == sampled(lake, CACHE, sampling())
+
+
+@pytest.mark.parametrize("cuts", [(1,), (3, 4), tuple(range(1, 8))])
+def test_buckets_change_nothing(
+    tmp_path: Path, undisturbed: tuple[pa.Table, pa.Table], cuts: tuple[int, ...]
+) -> None:
+    """The same rows however features are cut into buckets."""
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake)
+    ends = (0, *cuts, CACHE.width)
+    parts = [Range(first, end) for first, end in zip(ends, ends[1:], strict=False)]
+    assert undisturbed == sampled(lake, CACHE, sampling(), cut=parts)
+
+
+def test_shards_change_nothing(tmp_path: Path, undisturbed: tuple[pa.Table, pa.Table]) -> None:
+    """The same rows however sequences are cut into shards."""
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake, shards=7)
+    assert undisturbed == sampled(lake, CACHE, sampling())
+
+
+def test_features_that_are_not_chosen_change_nothing(
+    tmp_path: Path, undisturbed: tuple[pa.Table, pa.Table]
+) -> None:
+    """A feature's contexts don't depend on who else is sampled."""
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake)
+    contexts, _ = sampled(lake, CACHE, sampling(), chosen=[4])
+    assert contexts.num_rows > 0
+    assert [row for row in undisturbed[0].to_pylist() if row["feature"] == 4] == contexts.to_pylist()
+
+
+def test_a_bucket_in_s3_gives_the_same_rows(s3: Place, undisturbed: tuple[pa.Table, pa.Table]) -> None:
+    """Where the lake lies changes nothing."""
+    lake = Lake(s3.uri)
+    CACHE.write(lake)
+    assert undisturbed == sampled(lake, CACHE, sampling())
+
+
+def test_another_seed_draws_other_windows(tmp_path: Path, undisturbed: tuple[pa.Table, pa.Table]) -> None:
+    """Features and counts stay; positives and negatives change."""
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake)
+    contexts, samples = sampled(lake, CACHE, sampling(), seed=23)
+    assert undisturbed[1] == samples
+    for kind in ("activating", "random"):
+        before, after = (
+            {
+                (row["feature"], row["role"], row["sequence"], row["start"])
+                for row in table.to_pylist()
+                if row["kind"] == kind
+            }
+            for table in (undisturbed[0], contexts)
+        )
+        assert len(before) == len(after)
+        assert before != after
+
+
+def test_a_bucket_of_unchosen_features_is_written_all_the_same(tmp_path: Path) -> None:
+    """Its contexts are empty and its samples say why."""
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake)
+    contexts, samples = sampled(lake, CACHE, sampling(), chosen=[])
+    assert 0 == contexts.num_rows
+    assert {"not chosen"} == set(samples["status"].to_pylist())

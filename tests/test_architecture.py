@@ -1,0 +1,147 @@
+"""What no linter sees: who is loaded by whom, what files are called, and that every table and statement explains itself."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import tasks
+from storage import tables_doc
+from storage.tables import TABLES, Table
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("benchmarks", "deployments", "flows", "storage", "tasks")
+MODULES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+STATEMENTS = sorted((ROOT / "storage" / "sql").glob("*.sql"))
+VERBS = sorted(file for file in (ROOT / "tasks").glob("*.py") if file.stem != "__init__")
+NOUNS = sorted(f"tasks.{file.parent.name}" for file in (ROOT / "tasks").glob("*/__init__.py"))
+
+
+def _name(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def _loaded(module: str) -> set[str]:
+    """Top-level modules that importing one loads into a fresh process."""
+    code = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "tasks.coders",
+        "tasks.contexts",
+        "tasks.explainers",
+        "tasks.llm.baseline",
+        "tasks.llm.readers",
+        "tasks.metrics",
+        "tasks.scorers",
+    ],
+)
+def test_pure_code_loads_neither_prefect_nor_torch(module: str) -> None:
+    """Science runs, and is tested, without an orchestrator."""
+    assert set() == _loaded(module) & {"prefect", "torch", "transformers"}
+
+
+@pytest.mark.parametrize("module", ["tasks.activations.collect", "tasks.llm.client", "storage.lake", "storage.query"])
+def test_heavier_code_loads_no_prefect(module: str) -> None:
+    """As above, for what needs torch, HTTP or DuckDB."""
+    assert "prefect" not in _loaded(module)
+
+
+@pytest.mark.parametrize("module", ["flows.config", "flows.cli"])
+def test_a_config_costs_neither_torch_nor_prefect(module: str) -> None:
+    """`gloss --help`, a refused config and a question about a lake answer at once."""
+    assert set() == _loaded(module) & {"prefect", "torch", "transformers"}
+
+
+def test_nothing_is_called_utils() -> None:
+    """A module is named after what it knows."""
+    banned = {"utils", "util", "helpers", "helper", "common", "misc"}
+    named = [file for file in MODULES if {file.stem, *file.relative_to(ROOT).parts[:-1]} & banned]
+    assert [] == [_name(file) for file in named]
+
+
+def test_nothing_is_called_as_a_standard_module() -> None:
+    """Prefect puts a file entrypoint's folder first on `sys.path`, where `select.py` would replace `select`."""
+    named = [file for file in MODULES if file.stem in sys.stdlib_module_names and file.stem != "__init__"]
+    assert [] == [_name(file) for file in named]
+
+
+@pytest.mark.parametrize("file", VERBS, ids=_name)
+def test_a_verb_is_thin(file: Path) -> None:
+    """A task reads, calls pure code once, writes. 100 lines of code are the aim, 130 the bound."""
+    source = file.read_text(encoding="utf-8")
+    written = {n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            written -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    assert len(written) <= 130
+
+
+def test_flows_have_real_annotations() -> None:
+    """`from __future__ import annotations` breaks serving a flow whose parameters are pydantic models."""
+    late = [
+        file
+        for file in (ROOT / "flows").glob("*.py")
+        if re.search(r"^from __future__ import .*annotations", file.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert [] == [_name(file) for file in late]
+
+
+def test_the_packages_are_these() -> None:
+    """`tasks` is a common name: another package of that name would be a silent stranger."""
+    assert ROOT / "tasks" / "__init__.py" == Path(tasks.__file__ or "")
+
+
+def test_every_noun_has_its_layer() -> None:
+    """A new folder of `tasks/` has to say in pyproject.toml whom it may know."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = {name for layer in contracts[0]["layers"] for name in layer.split(" | ")}
+    files = {f"tasks.{file.stem}" for file in VERBS}
+    assert set() == {*NOUNS, *files} - layers
+
+
+@pytest.mark.parametrize("file", STATEMENTS, ids=_name)
+def test_a_statement_begins_with_what_a_row_is(file: Path) -> None:
+    """Its first line is a comment."""
+    assert file.read_text(encoding="utf-8").startswith("-- ")
+
+
+@pytest.mark.parametrize("file", STATEMENTS, ids=_name)
+def test_a_statement_is_one_and_is_used(file: Path) -> None:
+    """Python names it, whole or, for `negatives_*`, by its beginning."""
+    text = re.sub(r"'[^']*'|--[^\n]*", "", file.read_text(encoding="utf-8"))
+    assert ";" not in text.rstrip().rstrip(";")
+    begin = file.stem.split("_")[0]
+    names = (f'"{file.stem}"', f'f"{begin}_{{')
+    assert any(name in module.read_text(encoding="utf-8") for module in MODULES for name in names)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_every_column_says_what_it_means(table: Table) -> None:
+    """Its meaning is a sentence, and a null has a meaning wherever one is allowed."""
+    for field in table.schema:
+        said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        assert said["doc"].endswith((".", ";")), field.name
+        assert field.nullable == bool(said.get("null")), field.name
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_every_table_says_what_a_row_is(table: Table) -> None:
+    """Its grain, and columns that identify and sort its rows."""
+    assert table.grain.startswith("one row per ")
+    assert {*table.keys, *table.order} <= set(table.schema.names)
+    assert isinstance(table.schema, pa.Schema)
+
+
+def test_the_page_of_tables_is_current() -> None:
+    """docs/tables.md is what `make docs` writes."""
+    assert tables_doc.page() == tables_doc.FILE.read_text(encoding="utf-8")
