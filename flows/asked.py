@@ -32,7 +32,9 @@ def show_status(options: argparse.Namespace) -> int:
         for column in ("stage", "of", "state", "parts", "rows", "MB"):
             grid.add_column(column, justify="right" if column in {"parts", "rows", "MB"} else "left")
         for step in runs.states(lake, name):
-            state = "[green]complete[/]" if step.committed else ("[yellow]begun[/]" if step.parts else "to do")
+            state = (
+                "[green]complete[/]" if step.committed else ("[yellow]begun[/]" if step.parts else "to do")
+            )
             rows = f"{step.rows:,}" if step.rows is not None else ""
             size = f"{step.bytes / 1e6:,.1f}"
             grid.add_row(step.stage, escape(step.name), state, str(step.parts), rows, size)
@@ -55,7 +57,9 @@ def show_tables(options: argparse.Namespace) -> int:
             grid.add_row(table.name, f"{rows:,}", table.grain)
         for view in runs.VIEWS:
             (rows,) = connection.table(view).count("*").fetchone() or (0,)
-            grid.add_row(view, f"{rows:,}", "view: one row per run, coder, feature and explanation, scores beside it")
+            grid.add_row(
+                view, f"{rows:,}", "view: one row per run, coder, feature and explanation, scores beside it"
+            )
     console.print(grid)
     return 0
 
@@ -69,7 +73,9 @@ def _show_columns(name: str, console: Console) -> int:
         grid.add_column(column)
     for field in TABLES[name].schema:
         said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-        grid.add_row(field.name, escape(str(field.type)), said.get("unit", ""), said["doc"], said.get("null", ""))
+        grid.add_row(
+            field.name, escape(str(field.type)), said.get("unit", ""), said["doc"], said.get("null", "")
+        )
     console.print(grid)
     return 0
 
@@ -112,8 +118,11 @@ def _json(rows: pa.Table) -> str:
 
 def _csv(rows: pa.Table) -> str:
     flat = [
-        column.cast(pa.string()) if not pa.types.is_nested(column.type)
-        else pa.chunked_array([[json.dumps(value, ensure_ascii=False) for value in column.to_pylist()]], pa.string())
+        column.cast(pa.string())
+        if not pa.types.is_nested(column.type)
+        else pa.chunked_array(
+            [[json.dumps(value, ensure_ascii=False) for value in column.to_pylist()]], pa.string()
+        )
         for column in rows.columns
     ]
     buffer = io.BytesIO()

@@ -34,7 +34,6 @@ async def each_bucket(
     gate = asyncio.Semaphore(at_once)
     if todo:
         with progress(title, len(todo)) as bar:
-
             failures: list[BaseException] = []
 
             async def one(part: Range) -> None:

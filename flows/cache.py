@@ -4,8 +4,10 @@ from prefect import flow
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import record
 from flows.config import RunConfig
 from flows.plan import Plan
+from flows.preflight import check_cache
 from flows.progress import progress
 from storage.layout import Range, ranges
 from tasks.cache import CacheWork, cache_shard, describe_features, forget, width, write_tokens
@@ -14,7 +16,7 @@ FEATURES_AT_ONCE = 4096
 """Features whose decoder rows are multiplied with the unembedding at once."""
 
 
-@flow(name="cache", task_runner=ThreadPoolTaskRunner(max_workers=1))
+@flow(name="cache", task_runner=ThreadPoolTaskRunner(max_workers=1))  # pyright: ignore[reportCallIssue, reportArgumentType]
 def cache(config: RunConfig) -> None:
     """Make what is missing of the cache, then commit it.
 
@@ -24,6 +26,8 @@ def cache(config: RunConfig) -> None:
     unfinished = plan.unfinished("cache")
     if not unfinished:
         return
+    check_cache(plan)
+    record.write(plan)
     work = CacheWork(
         lake=plan.lake,
         subject=config.subject,

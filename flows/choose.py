@@ -1,9 +1,5 @@
 """Which features a run takes, and how they are cut into buckets."""
 
-from storage import query
-from storage.errors import WrongRequest
-from storage.lake import Lake
-from storage.layout import Range, Step
 from flows.config import (
     AllFeatures,
     Features,
@@ -12,6 +8,10 @@ from flows.config import (
     RangeOfFeatures,
     SampledFeatures,
 )
+from storage import query
+from storage.errors import WrongRequest
+from storage.lake import Lake
+from storage.layout import Range, Step
 
 
 def chosen(features: Features, lake: Lake, step: Step, seed: int) -> list[int]:
@@ -38,9 +38,7 @@ def chosen(features: Features, lake: Lake, step: Step, seed: int) -> list[int]:
     return found
 
 
-def _selected(
-    features: SampledFeatures | FeaturesByDensity, lake: Lake, step: Step, seed: int
-) -> list[int]:
+def _selected(features: SampledFeatures | FeaturesByDensity, lake: Lake, step: Step, seed: int) -> list[int]:
     by_density = isinstance(features, FeaturesByDensity)
     with lake.connect() as connection:
         rows = query.records(

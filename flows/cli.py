@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     for stage in STAGES:
         _run_command(commands.add_parser(stage, help=f"one stage: {helps[stage]}"), (stage,))
     _asking_command(commands.add_parser("status", help="how far runs are"), show_status, ("run",))
-    _asking_command(commands.add_parser("tables", help="the tables and their columns"), show_tables, ("table",))
+    _asking_command(
+        commands.add_parser("tables", help="the tables and their columns"), show_tables, ("table",)
+    )
     sql = commands.add_parser("sql", help="ask the tables a question")
     sql.add_argument("query", metavar="QUERY", help="a SELECT over the tables and the view summary")
     sql.add_argument("--run", help="only this run's rows")
@@ -74,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> None:
     parser.add_argument("config", metavar="CONFIG.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="change one key of the config")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="change one key of the config"
+    )
     parser.add_argument("--lake", metavar="URI", help="folder or s3://bucket/prefix, instead of the config's")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     parser.set_defaults(act=_run, stages=stages)
@@ -116,7 +120,9 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
     for stage in stages:
         for step in plan.stage(stage):
             state = "to do" if step in unfinished else "done "
-            console.print(f"{state}  {stage:<8} {step.stage:<13} {step.fingerprint}  {step.name}", highlight=False)
+            console.print(
+                f"{state}  {stage:<8} {step.stage:<13} {step.fingerprint}  {step.name}", highlight=False
+            )
     console.print(f"lake: {plan.lake.uri}", highlight=False)
     return 0
 
@@ -131,7 +137,8 @@ def _conclude(plan: Plan, console: Console, path: str) -> None:
     where = "" if config.lake == DEFAULT_LAKE else f" --lake {config.lake}"
     best = "select feature, explanation, detection, fuzzing from summary order by detection desc limit 10"
     console.print(f"\nThe tables are in [bold]{escape(config.lake)}[/]. Next:", highlight=False)
-    for command in (f'gloss sql{where} "{best}"', f"gloss tables{where}", f"gloss run {path}{where}   # again: nothing is redone"):
+    again = f"gloss run {path}{where}   # again: nothing is redone"
+    for command in (f'gloss sql{where} "{best}"', f"gloss tables{where}", again):
         console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
 
 

@@ -15,7 +15,6 @@ from storage.errors import WrongRequest
 from tasks.activations.coder import Coder
 from tasks.activations.corpus import Corpus
 from tasks.activations.subject import Subject
-from tasks.coders import Source
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.llm.readers import ReaderConfig
@@ -148,7 +147,9 @@ class RunConfig(Model):
         def seeded(part: Any) -> Any:
             return {"seed": seed, **part} if isinstance(part, dict) else part
 
-        lists = {key: data[key] for key in ("explainers", "scorers") if isinstance(data.get(key), list | tuple)}
+        lists = {
+            key: data[key] for key in ("explainers", "scorers") if isinstance(data.get(key), list | tuple)
+        }
         return {**data, **{key: [seeded(part) for part in parts] for key, parts in lists.items()}}
 
     @model_validator(mode="after")
@@ -156,7 +157,11 @@ class RunConfig(Model):
         if self.corpus.sequence % self.sample.window:
             msg = f"sample.window {self.sample.window} does not divide corpus.sequence {self.corpus.sequence}"
             raise ValueError(msg)
-        for path, parts in (("coders", self.coders), ("explainers", self.explainers), ("scorers", self.scorers)):
+        for path, parts in (
+            ("coders", self.coders),
+            ("explainers", self.explainers),
+            ("scorers", self.scorers),
+        ):
             names = [part.name for part in parts]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -165,7 +170,9 @@ class RunConfig(Model):
         for path, parts in (("explainers", self.explainers), ("scorers", self.scorers)):
             for i, part in enumerate(parts):
                 if part.reader not in self.readers:
-                    msg = f"{path}.{i}.reader is {part.reader!r}; readers has {', '.join(sorted(self.readers))}"
+                    msg = (
+                        f"{path}.{i}.reader is {part.reader!r}; readers has {', '.join(sorted(self.readers))}"
+                    )
                     raise ValueError(msg)
         return self
 
@@ -195,7 +202,8 @@ def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = No
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        raise WrongRequest(f"{path}: {fault(error, RunConfig)}") from None
+        msg = f"{path}: {fault(error, RunConfig)}"
+        raise WrongRequest(msg) from None
 
 
 def _set(data: dict, setting: str) -> None:
@@ -229,5 +237,7 @@ def _step(here: Any, key: str, path: str, dotted: str) -> Any:
 def _index(here: list, key: str, dotted: str) -> int:
     if key.isdecimal() and int(key) < len(here):
         return int(key)
-    msg = f"--set {dotted}: {key!r} is not an index of a list of {len(here)}; allowed are 0 to {len(here) - 1}"
+    msg = (
+        f"--set {dotted}: {key!r} is not an index of a list of {len(here)}; allowed are 0 to {len(here) - 1}"
+    )
     raise WrongRequest(msg)

@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
-from flows.run import run, stages
+from flows.run import begin, run
 from storage.errors import RunFailed, WrongRequest
 
 
@@ -17,7 +17,7 @@ def work(plan: Plan, wanted: tuple[str, ...]) -> None:
     Raises `WrongRequest` before Prefect is started where the request can be seen to be wrong; every failure of a
     task that is not one of ours becomes `RunFailed`.
     """
-    asyncio.run(preflight(plan))
+    asyncio.run(preflight(plan, wanted))
     # Heartbeats let a server notice dead flows; a flow of this process dies with the command, and each sync flow
     # would wait a second for its heartbeat thread.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
@@ -35,5 +35,6 @@ def work(plan: Plan, wanted: tuple[str, ...]) -> None:
 async def _run(plan: Plan, wanted: tuple[str, ...]) -> None:
     if wanted == STAGES:
         await run(plan.config)
-    else:
-        await stages(plan.config, wanted)
+        return
+    for stage in wanted:
+        await begin(stage, plan.config)

@@ -2,9 +2,11 @@
 
 from prefect import flow
 
+from flows import record
 from flows.asking import asked, each_bucket, opened
 from flows.config import RunConfig
 from flows.plan import Explaining, Plan
+from flows.preflight import check_readers
 from tasks.explain import ExplainWork, explain_bucket
 from tasks.llm.request import Reader
 
@@ -13,6 +15,8 @@ from tasks.llm.request import Reader
 async def explain(config: RunConfig) -> None:
     """Let every explainer explain every sampled feature."""
     plan = Plan(config)
+    await check_readers(plan, "explain")
+    record.write(plan)
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]
     async with opened(config, (explaining.explainer.reader for explaining in todo)) as readers:

@@ -42,13 +42,14 @@ def _child(schema: dict[str, Any], part: int | str) -> dict[str, Any]:
     found = schema.get("properties", {}).get(part)
     if found is not None:
         return found
-    more = schema.get("additionalProperties", {})
+    # A mapping whose keys must match a pattern has its values' schema under that pattern.
+    more = next(iter(schema.get("patternProperties", {}).values()), schema.get("additionalProperties", {}))
     return more if isinstance(more, dict) else {}
 
 
 def _sentence(fault: Any, holder: dict[str, Any]) -> str:
     given = repr(fault["input"])
-    given = given if len(given) <= 80 else f"{given[:77]}..."  # noqa: PLR2004  (a line's worth)
+    given = given if len(given) <= 80 else f"{given[:77]}..."  # a line's worth
     key = str(fault["loc"][-1]) if fault["loc"] else ""
     allowed = sorted(holder.get("properties", {}))
     match fault["type"]:
@@ -62,9 +63,16 @@ def _sentence(fault: Any, holder: dict[str, Any]) -> str:
         case "value_error":
             return f"is wrong: {fault['ctx']['error']}"
         case "union_tag_invalid":
-            context = fault["ctx"]
-            return f"has {context['discriminator']} {context['tag']!r}; allowed are {context['expected_tags']}"
+            about = fault["ctx"]
+            return (
+                f"has {_bare(about['discriminator'])} {about['tag']!r}; allowed are {about['expected_tags']}"
+            )
         case "union_tag_not_found":
-            return f"lacks the key {fault['ctx']['discriminator']} (given {given})"
+            return f"lacks the key {_bare(fault['ctx']['discriminator'])} (given {given})"
         case _:
             return f"is {given}; {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def _bare(name: str) -> str:
+    # pydantic names a discriminator with its quotes.
+    return name.strip("'")

@@ -178,9 +178,7 @@ class Plan:
             ),
             "sample": tuple(coder.contexts for coder in self.coders),
             "explain": tuple(explaining.step for explaining in self.explanations),
-            "score": tuple(
-                step for scoring in self.scores for step in (scoring.judgements, scoring.scores)
-            ),
+            "score": tuple(step for scoring in self.scores for step in (scoring.judgements, scoring.scores)),
         }[name]
 
     @property

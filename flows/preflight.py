@@ -10,25 +10,34 @@ from storage.errors import WrongRequest
 from tasks.llm.endpoints import EndpointRefused
 
 
-async def preflight(plan: Plan) -> None:
-    """Check lake, corpus, subject, sites, coders and endpoints. Raises `WrongRequest` with the first fault."""
-    unfinished = plan.unfinished("cache")
-    asking = plan.unfinished("explain", "score")
-    if unfinished:
-        from tasks.cache import try_out  # noqa: PLC0415  (loads torch, which a finished cache doesn't need)
+async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
+    """Check what some stages need: corpus, subject, sites, coders, endpoints, lake.
 
-        config = plan.config
-        await asyncio.to_thread(try_out, config.subject, config.corpus, config.coders)
-    if asking:
-        await _check_readers(plan)
-    if unfinished or asking or plan.unfinished("sample"):
+    Raises `WrongRequest` with the first fault.
+    """
+    if "cache" in stages:
+        await asyncio.to_thread(check_cache, plan)
+    for stage in stages:
+        await check_readers(plan, stage)
+    if plan.unfinished(*stages):
         plan.lake.check_writable()
 
 
-async def _check_readers(plan: Plan) -> None:
+def check_cache(plan: Plan) -> None:
+    """Load corpus, subject and coders, and try them out. Raises `WrongRequest` with the first fault."""
+    if plan.unfinished("cache"):
+        from tasks.cache import try_out  # noqa: PLC0415  (loads torch, which a finished cache doesn't need)
+
+        try_out(plan.config.subject, plan.config.corpus, plan.config.coders)
+
+
+async def check_readers(plan: Plan, stage: str) -> None:
+    """Ask the readers of a stage whether they are there. Raises `WrongRequest` with the first that is not."""
     config = plan.config
-    used = {part.reader for part in (*config.explainers, *config.scorers)}
-    for name in sorted(used):
+    parts = {"explain": config.explainers, "score": config.scorers}.get(stage, ())
+    if not parts or not plan.unfinished(stage):
+        return
+    for name in sorted({part.reader for part in parts}):
         try:
             await config.readers[name].check()
         except EndpointRefused as error:

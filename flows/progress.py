@@ -9,7 +9,14 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 ARTIFACT_SECONDS = 5.0
 """Least time between two updates of the artifact, each of which costs Prefect's server 27 ms."""
@@ -43,19 +50,24 @@ class Bar:
 
     def _line(self) -> None:
         seconds = time.monotonic() - self._started
-        self._console.print(f"{self.title}: {self.done} of {self.total} parts ({seconds:.0f} s)", highlight=False)
+        self._console.print(
+            f"{self.title}: {self.done} of {self.total} parts ({seconds:.0f} s)", highlight=False
+        )
 
     def _send(self) -> None:
         if self._artifact is not None:
-            update_progress_artifact(
-                self._artifact, progress=100.0 * self.done / max(self.total, 1), _sync=True
-            )
+            percent = 100.0 * self.done / max(self.total, 1)
+            update_progress_artifact(self._artifact, progress=percent, _sync=True)  # pyright: ignore[reportCallIssue]
 
     @contextmanager
     def shown(self) -> Iterator["Bar"]:
         """Show it for as long as the stage runs."""
         if FlowRunContext.get() is not None:
-            self._artifact = create_progress_artifact(progress=0.0, description=self.title, _sync=True)
+            self._artifact = create_progress_artifact(
+                progress=0.0,
+                description=self.title,
+                _sync=True,  # pyright: ignore[reportCallIssue]
+            )
         if self._console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description:<34}"),

@@ -2,21 +2,12 @@
 
 from datetime import UTC, datetime
 
-from flows.plan import Plan
+from flows.plan import STAGES, Plan
 from storage.runs import path
 
 
-def begin(plan: Plan) -> None:
-    """Write the record before the first part, so that an unfinished run can be asked about."""
-    _write(plan, finished=None)
-
-
-def finish(plan: Plan) -> None:
-    """Note that all steps are committed."""
-    _write(plan, finished=datetime.now(UTC).isoformat(timespec="seconds"))
-
-
-def _write(plan: Plan, finished: str | None) -> None:
+def write(plan: Plan) -> None:
+    """Write the record; every stage does before its first part, so that an unfinished run can be asked about."""
     steps = [
         {
             "stage": step.stage,
@@ -35,6 +26,6 @@ def _write(plan: Plan, finished: str | None) -> None:
             "config": plan.config.model_dump(mode="json"),
             "steps": steps,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "finished": finished,
+            "complete": not plan.unfinished(*STAGES),
         },
     )

@@ -96,7 +96,9 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
             soft_wrap=True,
         )
     for row in found.skipped:
-        console.print(f"  {row['features']:>5} skipped: {escape(row['reason'])}", highlight=False, soft_wrap=True)
+        console.print(
+            f"  {row['features']:>5} skipped: {escape(row['reason'])}", highlight=False, soft_wrap=True
+        )
     if found.lines:
         console.print()
         console.print(_scores(found.lines, readers))
@@ -104,13 +106,23 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
     if found.best:
         console.print(f"\n[bold]Best {len(found.best)} explained features[/]")
     for row in found.best:
-        said = ", ".join(f"{name} {row[name]:.2f}" for name in ("detection", "fuzzing") if row[name] is not None)
-        console.print(f"  [bold]{row['feature']:>6}[/]  {said}  ({row['firings']:,} firings)", highlight=False)
+        said = ", ".join(
+            f"{name} {row[name]:.2f}" for name in ("detection", "fuzzing") if row[name] is not None
+        )
+        console.print(
+            f"  [bold]{row['feature']:>6}[/]  {said}  ({row['firings']:,} firings)", highlight=False
+        )
         console.print(Padding(Text(row["explanation"]), (0, 0, 0, 10)))
 
 
 def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
-    grid = Grid(title="Balanced accuracy, with 95 % intervals", title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1))
+    grid = Grid(
+        title="Balanced accuracy, with 95 % intervals",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1),
+    )
     for title in ("scorer", "median", "shuffled floor", "mean margin", "n"):
         grid.add_column(title, no_wrap=True, justify="left" if title == "scorer" else "right")
     for line in lines:
@@ -163,10 +175,13 @@ def publish(found: Report) -> None:
         ],
         key="scores",
         description=f"Scores of {found.run}: balanced accuracy, median over features with 95 % interval",
-        _sync=True,
+        _sync=True,  # pyright: ignore[reportCallIssue]
     )
     create_markdown_artifact(
-        _markdown(found), key="summary", description=f"Summary of {found.run}", _sync=True
+        _markdown(found),
+        key="summary",
+        description=f"Summary of {found.run}",
+        _sync=True,  # pyright: ignore[reportCallIssue]
     )
 
 
@@ -176,13 +191,9 @@ def _markdown(found: Report) -> str:
         f"{row['skipped']} skipped, {row['failed']} failed"
         for row in found.counts
     ]
-    best = [
-        f"| {row['coder']} | {row['feature']} | {_cell(row['explanation'])} |" for row in found.best
-    ]
-    return "\n".join(
-        [f"# {found.run}", "", *counts, "", "| coder | feature | explanation |", "|---|---|---|", *best]
-        + ["", f"Tables: `{found.lake}`"]
-    )
+    best = [f"| {row['coder']} | {row['feature']} | {_cell(row['explanation'])} |" for row in found.best]
+    head = ["| coder | feature | explanation |", "|---|---|---|"]
+    return "\n".join([f"# {found.run}", "", *counts, "", *head, *best, "", f"Tables: `{found.lake}`"])
 
 
 def _cell(text: str) -> str:

@@ -19,23 +19,17 @@ async def run(config: RunConfig) -> None:
 
     Raises `WrongRequest` before anything is written, `RunFailed` and what a task raised later on.
     """
-    await stages(config, STAGES)
-    publish(report(Plan(config).lake, config.run, config.seed))
-
-
-async def stages(config: RunConfig, wanted: tuple[str, ...]) -> None:
-    """Run some stages in order; those that are complete are not even begun."""
     plan = Plan(config)
-    await preflight(plan)
-    record.begin(plan)
-    for stage in wanted:
+    await preflight(plan, STAGES)
+    for stage in STAGES:
         if plan.unfinished(stage):
-            await _begin(stage, config)
-    if not plan.unfinished(*STAGES):
-        record.finish(plan)
+            await begin(stage, config)
+    record.write(plan)
+    publish(report(plan.lake, config.run, config.seed))
 
 
-async def _begin(stage: str, config: RunConfig) -> None:
+async def begin(stage: str, config: RunConfig) -> None:
+    """Run the flow of one stage."""
     match stage:
         case "cache":
             cache(config)

@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import record
 from flows.choose import buckets, chosen
 from flows.config import RunConfig
 from flows.plan import CoderSteps, Plan
@@ -11,11 +12,12 @@ from flows.progress import progress
 from tasks.sample import SampleWork, sample_bucket
 
 
-@flow(name="sample", task_runner=ThreadPoolTaskRunner())
+@flow(name="sample", task_runner=ThreadPoolTaskRunner())  # pyright: ignore[reportCallIssue, reportArgumentType]
 def sample(config: RunConfig) -> None:
     """Draw the contexts of every coder's chosen features."""
     plan = Plan(config)
     unfinished = plan.unfinished("sample")
+    record.write(plan)
     for coder in plan.coders:
         if coder.contexts in unfinished:
             _sample(plan, coder)
@@ -40,7 +42,9 @@ def _sample(plan: Plan, coder: CoderSteps) -> None:
         seed=config.seed,
     )
     with progress(f"contexts of {coder.coder.name}", len(todo)) as bar:
-        for future in as_completed([sample_bucket.submit(work, part, list(inside)) for part, inside in todo.items()]):
+        for future in as_completed(
+            [sample_bucket.submit(work, part, list(inside)) for part, inside in todo.items()]
+        ):
             future.result()
             bar.advance()
     plan.lake.commit(coder.contexts, list(cut))

@@ -4,18 +4,22 @@ from prefect import flow
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import record
 from flows.asking import asked, each_bucket, opened
 from flows.config import RunConfig
 from flows.plan import Plan, Scoring
+from flows.preflight import check_readers
 from flows.progress import progress
 from tasks.llm.request import Reader
 from tasks.score import ScoreWork, judge_bucket, score_bucket
 
 
-@flow(name="score", task_runner=ThreadPoolTaskRunner())
+@flow(name="score", task_runner=ThreadPoolTaskRunner())  # pyright: ignore[reportCallIssue, reportArgumentType]
 async def score(config: RunConfig) -> None:
     """Let every scorer judge every explanation, and the shuffled control, then derive the scores."""
     plan = Plan(config)
+    await check_readers(plan, "score")
+    record.write(plan)
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]
     asking = [scoring for scoring in todo if scoring.judgements in unfinished]
@@ -40,9 +44,7 @@ def _work(plan: Plan, scoring: Scoring) -> ScoreWork:
         scorer=scorer,
         controls=plan.config.controls.shuffled,
         seed=plan.config.seed,
-        asked=asked(
-            plan.config, coder, "score", f"{explaining.explainer.name}/{scorer.name}", scorer.reader
-        ),
+        asked=asked(plan.config, coder, "score", f"{explaining.explainer.name}/{scorer.name}", scorer.reader),
     )
 
 

@@ -78,7 +78,7 @@ class Lake:
         try:
             self._backend.put(probe, b"")
             self._backend.filesystem().rm_file(f"{self._backend.root}/{probe}")
-        except Exception as error:  # noqa: BLE001  (each backend and each S3 server has its own errors)
+        except Exception as error:  # each backend and each S3 server has its own errors
             said = f"{type(error).__name__}: {error}"
             msg = f"lake {self.uri} cannot be written ({said}); check the path, its rights or the AWS_* variables"
             raise WrongRequest(msg) from error
@@ -92,7 +92,7 @@ class Lake:
         filesystem, root = self._backend.filesystem(), self._backend.root
         found = filesystem.find(f"{root}/{folder}", detail=True)
         sizes = {
-            path.split(f"{root}/", 1)[-1]: int(entry.get("size") or 0) for path, entry in found.items()
+            path.split(f"{root}/", 1)[-1]: int(entry.get("size") or 0) for path, entry in dict(found).items()
         }
         return {p: sizes[p] for p in sorted(sizes) if not p.rsplit("/", 1)[-1].startswith(".")}
 
@@ -118,7 +118,7 @@ class Lake:
             buffer,
             row_group_size=ROW_GROUP,
             compression="zstd",
-            use_dictionary=["coder"] if plain else True,
+            use_dictionary=["coder"] if plain else True,  # pyright: ignore[reportArgumentType]  (the stub lacks lists)
             column_encoding=encodings if plain else None,
             sorting_columns=pq.SortingColumn.from_ordering(
                 table.schema, [(name, "ascending") for name in table.order]
@@ -201,9 +201,7 @@ class Lake:
             ).fetchone()
         return int(counted[0]) if counted else 0
 
-    def connect(
-        self, threads: int | None = None, memory: str | None = None
-    ) -> duckdb.DuckDBPyConnection:
+    def connect(self, threads: int | None = None, memory: str | None = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection that reads this lake; close it, or use it as a context manager."""
         connection = duckdb.connect(config={"autoinstall_known_extensions": False})
         connection.execute("set timezone = 'UTC'")

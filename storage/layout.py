@@ -1,8 +1,8 @@
 """Where everything lies in a lake, and what decides whether it has to be made again.
 
-    <table>/<address>/<first>-<end>.parquet     parts
-    manifests/<stage>/<fingerprint>.json        commit records, written last
-    runs/<run>.json                             a run's config and its steps
+<table>/<address>/<first>-<end>.parquet     parts
+manifests/<stage>/<fingerprint>.json        commit records, written last
+runs/<run>.json                             a run's config and its steps
 """
 
 import json

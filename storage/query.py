@@ -44,4 +44,4 @@ def records(
     connection: duckdb.DuckDBPyConnection, name: str, **parameters: object
 ) -> Sequence[Mapping[str, object]]:
     """Run a statement and take its rows as dictionaries."""
-    return rows(connection, name, **parameters).to_pylist()
+    return rows(connection, name, None, **parameters).to_pylist()

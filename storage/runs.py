@@ -91,7 +91,9 @@ def attach(lake: Lake, connection: duckdb.DuckDBPyConnection, run: str | None = 
     for table in TABLES.values():
         paths = sorted({row["filename"] for row in parts if row["table"] == table.name})
         if paths:
-            connection.read_parquet(paths, filename=True, hive_partitioning=False).create_view(f"{table.name}_parts")
+            connection.read_parquet(paths, filename=True, hive_partitioning=False).create_view(
+                f"{table.name}_parts"
+            )
         else:
             empty = table.empty().append_column("filename", pa.array([], pa.string()))
             connection.register(f"{table.name}_parts", empty)

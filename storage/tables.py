@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 
-def column(
-    name: str, kind: pa.DataType, doc: str, unit: str = "", *, null: str | None = None
-) -> pa.Field:
+def column(name: str, kind: pa.DataType, doc: str, unit: str = "", *, null: str | None = None) -> pa.Field:
     """Declare one column: its meaning, its unit where it has one, and, where it may be null, what null means."""
     metadata = {"doc": doc}
     if unit:
@@ -213,10 +211,17 @@ CONTEXTS = Table(
             column("start", pa.int32(), "Where the window begins.", "token position"),
             column("tokens", items(pa.int32()), "Token ids."),
             column("strings", items(pa.string()), "The text of each token."),
-            column("activations", items(pa.float32()), "The feature's activation on each token, 0 if silent."),
+            column(
+                "activations", items(pa.float32()), "The feature's activation on each token, 0 if silent."
+            ),
             column("peak", pa.float32(), "Largest activation in the window."),
-            column("peak_position", pa.int32(), "Where it is, from the window's start.", "token position",
-                   null="the feature is silent in the window"),
+            column(
+                "peak_position",
+                pa.int32(),
+                "Where it is, from the window's start.",
+                "token position",
+                null="the feature is silent in the window",
+            ),
         ]
     ),
     keys=("coder", "feature", "context"),
@@ -294,25 +299,51 @@ SCORES = Table(
             SCORER,
             column("n", pa.int32(), "Judgements with a verdict."),
             column("n_failed", pa.int32(), "Judgements without one; they count in no score."),
-            column("balanced_accuracy", pa.float64(), "Mean of recall and specificity.",
-                   null="no verdict on one of the two classes"),
-            column("low", pa.float64(), "Lower end of its 95 % interval (Wilson per class, combined by MOVER).",
-                   null="no verdict on one of the two classes"),
+            column(
+                "balanced_accuracy",
+                pa.float64(),
+                "Mean of recall and specificity.",
+                null="no verdict on one of the two classes",
+            ),
+            column(
+                "low",
+                pa.float64(),
+                "Lower end of its 95 % interval (Wilson per class, combined by MOVER).",
+                null="no verdict on one of the two classes",
+            ),
             column("high", pa.float64(), "Upper end of it.", null="no verdict on one of the two classes"),
             column("recall", pa.float64(), "Share of true positives found.", null="no positives"),
             column("specificity", pa.float64(), "Share of true negatives left out.", null="no negatives"),
-            column("precision", pa.float64(), "Share of positive verdicts that are right.",
-                   null="no positive verdict"),
+            column(
+                "precision",
+                pa.float64(),
+                "Share of positive verdicts that are right.",
+                null="no positive verdict",
+            ),
             column("f1", pa.float64(), "Harmonic mean of precision and recall.", null="no positives"),
-            column("auroc", pa.float64(), "Area under the ROC curve of the probabilities.",
-                   null="no probabilities, or one class only"),
-            column("auprc", pa.float64(), "Average precision of the probabilities.",
-                   null="no probabilities, or no positives"),
-            column("hit_rates", pa.list_(pa.field("element", pa.float64())),
-                   "Recall by decile, the strongest first; null where a decile has no verdict."),
-            column("weighted_precision", pa.float64(),
-                   "Precision if positives were as rare as windows in which the feature fires.",
-                   null="no verdict on one of the two classes, or no positive verdict"),
+            column(
+                "auroc",
+                pa.float64(),
+                "Area under the ROC curve of the probabilities.",
+                null="no probabilities, or one class only",
+            ),
+            column(
+                "auprc",
+                pa.float64(),
+                "Average precision of the probabilities.",
+                null="no probabilities, or no positives",
+            ),
+            column(
+                "hit_rates",
+                pa.list_(pa.field("element", pa.float64())),
+                "Recall by decile, the strongest first; null where a decile has no verdict.",
+            ),
+            column(
+                "weighted_precision",
+                pa.float64(),
+                "Precision if positives were as rare as windows in which the feature fires.",
+                null="no verdict on one of the two classes, or no positive verdict",
+            ),
         ]
     ),
     keys=("coder", "feature", "explainer", "replicate", "control", "scorer"),
@@ -334,14 +365,21 @@ REQUESTS = Table(
             MODEL,
             PROMPT_HASH,
             column("prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=UNSAID),
-            column("cached_tokens", pa.int64(), "Prompt tokens from the prefix cache.", "tokens", null=UNSAID),
+            column(
+                "cached_tokens", pa.int64(), "Prompt tokens from the prefix cache.", "tokens", null=UNSAID
+            ),
             column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
             column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
             column("attempts", pa.int32(), "How often it was sent."),
             STATUS,
             REASON,
-            column("cost", pa.float64(), "Price at the reader's rates.", "currency of the rates",
-                   null="the reader's config names no rates, or the endpoint did not count tokens"),
+            column(
+                "cost",
+                pa.float64(),
+                "Price at the reader's rates.",
+                "currency of the rates",
+                null="the reader's config names no rates, or the endpoint did not count tokens",
+            ),
         ]
     ),
     keys=("coder", "stage", "component", "request"),
@@ -351,6 +389,14 @@ REQUESTS = Table(
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        TOKENS, ACTIVATIONS, FEATURES, SAMPLES, CONTEXTS, EXPLANATIONS, JUDGEMENTS, SCORES, REQUESTS,
+        TOKENS,
+        ACTIVATIONS,
+        FEATURES,
+        SAMPLES,
+        CONTEXTS,
+        EXPLANATIONS,
+        JUDGEMENTS,
+        SCORES,
+        REQUESTS,
     )
 }

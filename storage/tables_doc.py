@@ -53,7 +53,11 @@ def _sections(tables: Iterable[Table]) -> Iterator[str]:
 
 def _row(field: pa.Field) -> str:
     said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    cells = [f"`{field.name}`", f"`{_type(field.type)}`", *(said.get(key, "") for key in ("unit", "doc", "null"))]
+    cells = [
+        f"`{field.name}`",
+        f"`{_type(field.type)}`",
+        *(said.get(key, "") for key in ("unit", "doc", "null")),
+    ]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

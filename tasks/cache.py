@@ -1,6 +1,5 @@
 """Shards of the corpus -> tokens and activations, blocks of features -> features. Pure code does the work."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -22,9 +21,9 @@ from tasks.activations.corpus import Corpus
 from tasks.activations.directions import directions, reading
 from tasks.activations.model import LoadedSubject
 from tasks.activations.pack import pack
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
-from tasks.llm.retries import unless_refused
+from tasks.retries import unless_refused
 
 TRIED = 16
 """Sequences on which coders are tried out before anything is written."""
@@ -61,11 +60,13 @@ def _hooked(subject: Subject, coders: tuple[Coder, ...]) -> dict[str, Hooked]:
 
 def forget() -> None:
     """Free the model and the coders."""
+    try_out.cache_clear()
     _hooked.cache_clear()
     _loaded.cache_clear()
 
 
-def try_out(subject: Subject, corpus: Corpus, coders: Sequence[Coder]) -> dict[str, gate.Fit]:
+@lru_cache(maxsize=1)
+def try_out(subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]) -> dict[str, gate.Fit]:
     """Load all, and measure each coder on the corpus' first sequences; writes nothing.
 
     Raises `WrongRequest` with the first thing that is wrong with corpus, model, site or coder.
@@ -75,7 +76,7 @@ def try_out(subject: Subject, corpus: Corpus, coders: Sequence[Coder]) -> dict[s
     loaded = _loaded(subject)
     for coder in coders:
         loaded.resolve(Site.parse(coder.site))
-    return gate.check(loaded, _hooked(subject, tuple(coders)), tokens, keep_bos=corpus.keep_bos)
+    return gate.check(loaded, _hooked(subject, coders), tokens, keep_bos=corpus.keep_bos)
 
 
 def width(work: CacheWork, coder: str) -> int:

@@ -15,7 +15,7 @@ from tasks.explainers.base import explanation
 from tasks.llm.gather import ask_all
 from tasks.llm.ledger import Asked, request_rows
 from tasks.llm.request import Outcome, Reader
-from tasks.llm.retries import unless_refused
+from tasks.retries import unless_refused
 
 
 @dataclass(frozen=True)

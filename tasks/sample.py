@@ -29,7 +29,12 @@ class SampleWork:
     seed: int
 
 
-@task(name="sample", task_run_name="sample {work.coder} {part.first}-{part.end}", retries=2, cache_policy=NO_CACHE)
+@task(
+    name="sample",
+    task_run_name="sample {work.coder} {part.first}-{part.end}",
+    retries=2,
+    cache_policy=NO_CACHE,
+)
 def sample_bucket(work: SampleWork, part: Range, chosen: Sequence[int]) -> int:
     """Draw the contexts of the chosen features of a bucket; returns how many."""
     lake, sampling = work.lake, work.sampling

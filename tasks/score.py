@@ -14,7 +14,7 @@ from tasks.explain import sampled
 from tasks.llm.gather import ask_all
 from tasks.llm.ledger import Asked, request_rows
 from tasks.llm.request import Reader
-from tasks.llm.retries import unless_refused
+from tasks.retries import unless_refused
 from tasks.scorers import Scorer
 from tasks.scorers.base import Posed, judgement_rows, pose
 

@@ -1,4 +1,4 @@
-"""What no linter sees: who is loaded by whom, what files are called, and that every table and statement explains itself."""
+"""What no linter sees: who loads whom, what files are called, and that every table and statement explains itself."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ def _name(file: Path) -> str:
 def _loaded(module: str) -> set[str]:
     """Top-level modules that importing one loads into a fresh process."""
     code = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
@@ -50,7 +50,9 @@ def test_pure_code_loads_neither_prefect_nor_torch(module: str) -> None:
     assert set() == _loaded(module) & {"prefect", "torch", "transformers"}
 
 
-@pytest.mark.parametrize("module", ["tasks.activations.collect", "tasks.llm.client", "storage.lake", "storage.query"])
+@pytest.mark.parametrize(
+    "module", ["tasks.activations.collect", "tasks.llm.client", "storage.lake", "storage.query"]
+)
 def test_heavier_code_loads_no_prefect(module: str) -> None:
     """As above, for what needs torch, HTTP or DuckDB."""
     assert "prefect" not in _loaded(module)
@@ -79,9 +81,17 @@ def test_nothing_is_called_as_a_standard_module() -> None:
 def test_a_verb_is_thin(file: Path) -> None:
     """A task reads, calls pure code once, writes. 100 lines of code are the aim, 130 the bound."""
     source = file.read_text(encoding="utf-8")
-    written = {n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")}
+    written = {
+        n
+        for n, line in enumerate(source.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    }
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             written -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     assert len(written) <= 130
 
@@ -103,7 +113,9 @@ def test_the_packages_are_these() -> None:
 
 def test_every_noun_has_its_layer() -> None:
     """A new folder of `tasks/` has to say in pyproject.toml whom it may know."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     layers = {name for layer in contracts[0]["layers"] for name in layer.split(" | ")}
     files = {f"tasks.{file.stem}" for file in VERBS}
     assert set() == {*NOUNS, *files} - layers

@@ -1,5 +1,5 @@
--- Adds to `drawn` one row per non-activating context: distinct windows, drawn at random, of sequences in which the feature
--- never fires. First come 4 * $n draws with replacement over all windows, of which the silent ones count; a
+-- Adds to `drawn` one row per non-activating context: distinct windows, drawn at random, of sequences in which the
+-- feature never fires. First come 4 * $n draws with replacement over all windows, of which the silent ones count; a
 -- feature that is too dense for that gets all its silent windows in a random order. Needs `firings`, `drawable`.
 insert into drawn
 with asked as (

@@ -1,6 +1,7 @@
--- Temporary table `drawn`: one row per activating context; negatives are added to it. From each tenth a feature gives `$score` windows to the scorers and its share
--- of `$explain` to the explainer, in the tenth's random order; when a tenth has too few for both, both get
--- the same part of what they ask for, and the scorers one at least. No window is given twice.
+-- Temporary table `drawn`: one row per activating context; negatives are added to it. From each tenth a feature gives
+-- `$score` windows to the scorers and its share of `$explain` to the explainer, in the tenth's random order; when a
+-- tenth has too few for both, both get the same part of what they ask for, and the scorers one at least. No window is
+-- given twice.
 create or replace temporary table drawn as
 with shares as (
     select

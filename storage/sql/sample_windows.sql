@@ -13,7 +13,7 @@ with peaks as (
             *,
             max(activation) over (partition by feature, sequence, slot) as strongest
         from firings
-    )
+    ) as marked
     group by feature, sequence, slot
 ),
 

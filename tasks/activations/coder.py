@@ -1,11 +1,12 @@
 """A sparse coder as a run's config names it: a checkpoint and the site that it is hooked to. Loads no torch."""
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from storage.errors import WrongRequest
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tasks.coders import Source
 
 
@@ -25,7 +26,8 @@ class Coder(BaseModel):
     @classmethod
     def _named(cls, data: Any) -> Any:
         if isinstance(data, dict) and not data.get("name") and isinstance(data.get("source"), dict):
-            return {**data, "name": f"{data.get('site')}-{data['source'].get('kind')}"}
+            made = f"{data.get('site')}-{data['source'].get('kind')}"
+            return {**data, "name": re.sub(r"[^A-Za-z0-9._-]+", "-", made)}
         return data
 
     @model_validator(mode="after")

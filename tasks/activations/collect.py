@@ -13,7 +13,7 @@ from torch import Tensor
 from storage.errors import RunFailed
 from tasks.activations.hooks import capturing
 from tasks.activations.model import LoadedSubject
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tasks.coders.dictionary import Firings, SparseCoder
 
 

@@ -14,7 +14,7 @@ from storage.errors import WrongRequest
 from tasks.activations.collect import Hooked, vectors
 from tasks.activations.hooks import capturing
 from tasks.activations.model import LoadedSubject
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tasks.coders.dictionary import SparseCoder
 
 WORST_FVU = 1.0

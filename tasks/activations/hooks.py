@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from storage.errors import WrongRequest
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 
 Forward = Callable[[Tensor], dict[Site, Tensor]]
 

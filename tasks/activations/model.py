@@ -20,7 +20,7 @@ from transformers import (
 from transformers.utils import logging
 
 from storage.errors import WrongRequest
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 
 WRAPPERS = ("", "model.", "transformer.", "gpt_neox.", "language_model.", "model.language_model.")
 """What architectures put before the names that coders are published under."""

@@ -18,7 +18,9 @@ def borrowed(context: Context, positives: Sequence[Context], seed: int, feature:
     Raises `ValueError` when there is no positive to borrow from.
     """
     if not positives:
-        msg = f"feature {feature} has no activating context whose marks context {context.context} could borrow"
+        msg = (
+            f"feature {feature} has no activating context whose marks context {context.context} could borrow"
+        )
         raise ValueError(msg)
     draw = random.Random(f"{seed}/{feature}/{context.context}")  # noqa: S311  (a draw, not a secret)
     places = strongest(draw.choice(positives))

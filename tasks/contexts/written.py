@@ -1,4 +1,4 @@
-"""Contexts written by hand, for few-shot turns and tests: `He| un:7|tied| it`, tokens between |, activation behind :."""
+"""Contexts written by hand, for few-shot turns and tests: `He| un:7|tied| it`, tokens between |, activation after :."""
 
 import re
 

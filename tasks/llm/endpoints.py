@@ -20,17 +20,19 @@ from pydantic import (
     PositiveInt,
 )
 
+from storage.errors import RunFailed, WrongRequest
+
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tasks.llm.client import Client
 
 
-class EndpointsDown(RuntimeError):
+class EndpointsDown(RunFailed):
     """No endpoint accepts connections any more; what is done is kept and the run can be continued."""
 
 
-class EndpointRefused(ValueError):
+class EndpointRefused(WrongRequest):
     """An endpoint as configured cannot answer the run's requests; one sentence says what to change."""
 
 

@@ -56,4 +56,3 @@ def _row(asked: Asked, outcome: Outcome) -> dict[str, object]:
         "reason": outcome.reason,
         "cost": asked.cost(usage),
     }
-

@@ -1,4 +1,4 @@
-"""Prompts are files: `<component>.prompt.txt` beside the component, and few-shot turns as data, `<component>.shots.yaml`.
+"""Prompts are files: `<component>.prompt.txt` beside the component; few-shot turns are data, `<component>.shots.yaml`.
 
 Slots are `{name}` and are filled in one pass, so that an explanation which itself contains `{contexts}` or JSON
 braces stays as it is.

@@ -1,5 +1,4 @@
-"""How the baseline reader explains: which words and pieces fire, how reliably, what stands beside them, what else
-the excerpts share.
+"""How the baseline reader explains: which words and pieces fire, how reliably, beside what, and what else is shared.
 
 Works on rendered examples only, as a language model would. Its sentences have a fixed form, which
 `tasks/llm/embedded/judge.py` reads back with `understand`.
@@ -85,7 +84,9 @@ def _as_written(token: str, example: Shown) -> str:
             end = first + len(token)
             return written(token, example.text[first - 1 : first], example.text[end : end + 1])
     found = example.text.find(token)
-    return written(token, example.text[found - 1 : found] if found > 0 else "", example.text[found + len(token) :][:1])
+    return written(
+        token, example.text[found - 1 : found] if found > 0 else "", example.text[found + len(token) :][:1]
+    )
 
 
 def _sides(example: Shown) -> Iterable[tuple[str, str]]:

@@ -12,7 +12,7 @@ from storage.errors import RunFailed
 from storage.tables import ACTIVATIONS
 from tasks.activations.collect import Columns, Hooked, _by_feature, firings
 from tasks.activations.model import LoadedSubject
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tasks.coders.dictionary import JumpRelu, SparseCoder, TopK
 from tests.tasks.activations.models import coder, model, tokens, words
 

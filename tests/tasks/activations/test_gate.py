@@ -10,7 +10,7 @@ from storage.errors import WrongRequest
 from tasks.activations.collect import Hooked, vectors
 from tasks.activations.gate import check, measure
 from tasks.activations.model import LoadedSubject
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tasks.coders.dictionary import JumpRelu, SparseCoder, TopK
 from tests.tasks.activations.models import D, coder, tokens
 

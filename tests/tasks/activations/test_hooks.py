@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from storage.errors import WrongRequest
 from tasks.activations.hooks import capturing
 from tasks.activations.model import LoadedSubject
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tests.tasks.activations.models import LAYERS, D, tokens
 
 IDS = torch.from_numpy(tokens(3, 8)).long()

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GemmaConfig
 
 from storage.errors import WrongRequest
 from tasks.activations.model import LoadedSubject
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
 from tests.tasks.activations.models import D, words
 

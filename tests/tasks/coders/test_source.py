@@ -44,7 +44,7 @@ def test_configs_cost_no_torch() -> None:
     """Importing every config of this side loads neither torch nor transformers nor the pipeline's tools."""
     code = (
         "import sys, tasks.coders, tasks.activations.subject, tasks.activations.corpus, "
-        "tasks.activations.site; "
+        "tasks.activations.sites; "
         "print({'torch', 'transformers', 'safetensors', 'prefect', 'duckdb'} & set(sys.modules))"
     )
     root = Path(str(tasks.__file__)).parents[1]

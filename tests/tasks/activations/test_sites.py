@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import WrongRequest
-from tasks.activations.site import Site
+from tasks.activations.sites import Site
 
 PART = st.one_of(st.from_regex(r"[A-Za-z0-9_]+", fullmatch=True), st.sampled_from(["input", "output"]))
 MODULE = st.lists(PART, min_size=1, max_size=4).map(".".join)

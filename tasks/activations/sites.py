@@ -1,4 +1,4 @@
-"""What names a site: a module of the subject model, its input or its output."""  # noqa: A005  (no entrypoint)
+"""What names a site: a module of the subject model, its input or its output."""
 
 import re
 from dataclasses import dataclass

@@ -1,0 +1,156 @@
+"""The config: one model, faults named by their dotted path."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from flows.config import RunConfig, load
+from flows.faults import fault
+from storage.errors import WrongRequest
+from tests.flows.command import ROOT, TINY
+
+FAULTS = {
+    "a missing key": ({"subject": None}, "subject is missing; it must be given"),
+    "a misspelt key": ({"corpsu": {}}, "corpsu is not a key", "did you mean corpus"),
+    "a misspelt option of a part": (
+        {"scorers": [{"kind": "detection", "reader": "baseline", "shwon": 5}]},
+        "scorers.0.shwon is not a key (given 5)",
+        "did you mean shown",
+    ),
+    "a wrong kind": (
+        {"scorers": [{"kind": "detecting", "reader": "baseline"}]},
+        "scorers.0 has kind 'detecting'; allowed are 'detection', 'fuzzing'",
+    ),
+    "a part without a kind": ({"readers": {"baseline": {}}}, "readers.baseline lacks the key kind"),
+    "an option of another kind": (
+        {"coders": [{"site": "layers.2", "source": {"kind": "sparsify", "path": "x", "repo": "y"}}]},
+        "coders.0.source.repo is not a key (given 'y')",
+        "allowed are kind, path, revision",
+    ),
+    "a number out of range": ({"sample": {"per_decile": 0}}, "sample.per_decile is 0", "greater than or equal to 1"),
+    "a wrong type": ({"seed": "many"}, "seed is 'many'", "integer"),
+    "a window that does not divide the sequence": (
+        {"sample": {"window": 33}},
+        "sample.window 33 does not divide corpus.sequence 256",
+    ),
+    "a reader that is not there": (
+        {"scorers": [{"kind": "detection", "reader": "judge"}]},
+        "scorers.0.reader is 'judge'; readers has baseline",
+    ),
+    "two parts of one name": (
+        {"scorers": [{"kind": "detection", "reader": "baseline"}] * 2},
+        "scorers: the name detection is used twice",
+    ),
+    "a name that no folder can have": ({"run": "a/b"}, "run is 'a/b'", "pattern"),
+    "an empty range of features": ({"features": {"choose": "range", "first": 4, "end": 4}}, "features", "greater"),
+    "an address of no server": (
+        {"readers": {"judge": {"kind": "openai", "urls": ["nowhere"], "model": "m"}}},
+        "readers.judge.urls.0 is wrong: it must look like http://host:port/v1",
+    ),
+    "a site that can be none": (
+        {"coders": [{"site": "layers 2", "source": {"kind": "sparsify", "path": "x"}}]},
+        "coders.0",
+        "names no site",
+    ),
+}
+
+
+def _file(folder: Path, changes: dict[str, object]) -> Path:
+    data = {key: value for key, value in {**TINY, **changes}.items() if value is not None}
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_by_its_path(tmp_path: Path, name: str) -> None:
+    """Every fault is one sentence with the dotted path, what was given and what is allowed."""
+    changes, *said = FAULTS[name]
+
+    with pytest.raises(WrongRequest) as refused:
+        load(_file(tmp_path, changes))
+
+    message = str(refused.value)
+    assert [] == [part for part in said if part not in message], message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "deployments").rglob("*.yaml")), ids=lambda file: file.name)
+def test_shipped_configs_are_valid(file: Path) -> None:
+    """Every run config that ships validates."""
+    if "subject" in yaml.safe_load(file.read_text(encoding="utf-8")):
+        load(file)
+
+
+def test_settings_change_single_keys(tmp_path: Path) -> None:
+    """--set reaches into mappings and lists, and reads its value as YAML."""
+    file = _file(tmp_path, {})
+
+    config = load(file, ("corpus.tokens=512", "scorers.1.shown=3", "sample.negatives.0.n=7", "seed=5"))
+
+    assert (512, 3, 7, 5) == (
+        config.corpus.tokens,
+        config.scorers[1].shown,
+        config.sample.negatives[0].n,
+        config.seed,
+    )
+
+
+def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
+    """Explainers and scorers take the run's seed unless they have their own."""
+    scorers = [{"kind": "detection", "reader": "baseline", "seed": 1}, {"kind": "fuzzing", "reader": "baseline"}]
+
+    config = load(_file(tmp_path, {"scorers": scorers}), ("seed=9",))
+
+    assert (9, [1, 9]) == (config.explainers[0].seed, [scorer.seed for scorer in config.scorers])
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("seed", "must have the form a.b=value"),
+        ("scorers.7.shown=3", "'7' is not an index of a list of 2"),
+        ("run.deep=3", "has no keys"),
+        ("corpus.tokns=3", "did you mean tokens"),
+    ],
+)
+def test_a_wrong_setting_is_refused(tmp_path: Path, setting: str, said: str) -> None:
+    """A setting that reaches nothing is refused with its own text."""
+    with pytest.raises(WrongRequest, match=said):
+        load(_file(tmp_path, {}), (setting,))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    """A file that holds no YAML mapping is refused by name."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(WrongRequest, match="config.yaml"):
+        load(file)
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    """A missing config file is named."""
+    with pytest.raises(WrongRequest, match="nowhere.yaml does not exist"):
+        load("nowhere.yaml")
+
+
+def test_a_config_survives_json() -> None:
+    """What Prefect stores of a config gives the same config back."""
+    config = RunConfig.model_validate({**TINY, "lake": "./lake"})
+
+    assert config == RunConfig.model_validate(config.model_dump(mode="json"))
+
+
+@given(st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8), max_size=3))
+def test_no_mapping_at_all_crashes_the_reader(changes: dict[str, object]) -> None:
+    """Whatever keys a config has, it is accepted or refused with a sentence, and nothing else happens."""
+    try:
+        RunConfig.model_validate({**TINY, **changes})
+    except ValidationError as error:
+        assert fault(error, RunConfig)

@@ -1,0 +1,67 @@
+"""The shuffled control: who is judged with whose explanation."""
+
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import query
+from storage.lake import Lake
+from storage.tables import EXPLANATIONS
+from tests.storage.sql.test_scores import record
+
+WIDTH = 100
+BOUNDED = settings(max_examples=20, deadline=None)
+FEATURES = st.dictionaries(st.integers(0, WIDTH - 1), st.sampled_from(["ok", "failed"]), max_size=30)
+
+Pairs = dict[int, int]
+
+
+def controls(features: dict[int, str], n: int, seed: int = 22, cuts: tuple[int, ...] = (0, WIDTH)) -> Pairs:
+    """Whose explanation each feature is given, by buckets."""
+    rows = [
+        record(EXPLANATIONS, feature=feature, replicate=0, status=status, text=f"about {feature}")
+        for feature, status in sorted(features.items())
+    ]
+    with TemporaryDirectory() as folder:
+        lake = Lake(folder)
+        lake.write(EXPLANATIONS, "e", EXPLANATIONS.rows(rows))
+        found: list = []
+        with lake.connect() as connection:
+            for first, end in zip(cuts, cuts[1:], strict=False):
+                asked = {"n": n, "seed": seed, "first": first, "end": end}
+                found += query.records(connection, "controls", explanations=[lake.path("e")], **asked)
+    assert all(row["text"] == f"about {row['explanation_of']}" for row in found)
+    assert len(found) == len({row["feature"] for row in found})
+    return {row["feature"]: row["explanation_of"] for row in found}
+
+
+@given(FEATURES, st.integers(1, 40))
+@BOUNDED
+def test_explanations_go_round_in_a_ring(features: dict[int, str], n: int) -> None:
+    """At most n explained features, each with another one's explanation, and each explanation given once."""
+    explained = {feature for feature, status in features.items() if status == "ok"}
+    pairs = controls(features, n)
+    size = min(n, len(explained))
+    assert (size if size > 1 else 0) == len(pairs)
+    assert set(pairs) == set(pairs.values()) <= explained
+    assert all(own != other for own, other in pairs.items())
+
+
+@given(FEATURES, st.integers(1, 40), st.lists(st.integers(1, WIDTH - 1), max_size=4))
+@BOUNDED
+def test_buckets_do_not_change_the_ring(features: dict[int, str], n: int, cuts: list[int]) -> None:
+    """The same pairs however features are cut into buckets."""
+    assert controls(features, n) == controls(features, n, cuts=(0, *sorted(cuts), WIDTH))
+
+
+def test_the_seed_decides_the_ring() -> None:
+    """Another seed pairs otherwise."""
+    features = dict.fromkeys(range(40), "ok")
+    assert controls(features, 40, seed=1) == controls(features, 40, seed=1)
+    assert controls(features, 40, seed=1) != controls(features, 40, seed=2)
+
+
+def test_a_single_explanation_has_no_control() -> None:
+    """There is no other one to give."""
+    assert {} == controls({3: "ok", 4: "failed"}, 10)

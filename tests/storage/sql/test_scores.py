@@ -1,0 +1,236 @@
+"""Scores from judgements, against hand-made cases and independent computations."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from storage import query
+from storage.lake import Lake
+from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES, SCORES, Table
+from tests.storage.toys import value
+
+BOUNDED = settings(max_examples=25, deadline=None)
+APPROX = {"rel": 1e-6, "abs": 1e-9}
+
+
+class Judged(NamedTuple):
+    """A judgement as far as scores care."""
+
+    truth: bool
+    verdict: bool | None
+    probability: float | None = None
+    decile: int = 0
+    failed: bool | None = None
+    """Whether it failed; null: when there is no verdict."""
+
+
+def record(table: Table, **known: object) -> dict[str, object]:
+    """A row in which only some columns matter."""
+    return {
+        field.name: known.get(field.name, None if field.nullable else value(field.type))
+        for field in table.schema
+    }
+
+
+def scores(*groups: Sequence[Judged], windows: int = 25, total: int = 100, **about: object) -> list[dict]:
+    """Scores of features 0, 1, ..., each with its judgements."""
+    base = {"coder": "toy", "explainer": "e", "replicate": 0, "control": "none", "scorer": "s"} | about
+    contexts, judgements, samples = [], [], []
+    for feature, group in enumerate(groups):
+        samples.append(record(SAMPLES, coder="toy", feature=feature, windows=windows, windows_total=total))
+        for number, one in enumerate(group):
+            known = {"coder": "toy", "feature": feature, "context": number}
+            contexts.append(record(CONTEXTS, **known, decile=one.decile if one.truth else None))
+            failed = one.verdict is None if one.failed is None else one.failed
+            judgements.append(
+                record(
+                    JUDGEMENTS,
+                    **base | known,
+                    explanation_of=feature,
+                    truth=one.truth,
+                    verdict=one.verdict,
+                    probability=one.probability,
+                    status="failed" if failed else "ok",
+                    reason="no list" if failed else None,
+                )
+            )
+    with TemporaryDirectory() as folder:
+        lake = Lake(folder)
+        lake.write(JUDGEMENTS, "j", JUDGEMENTS.rows(judgements))
+        lake.write(CONTEXTS, "c", CONTEXTS.rows(contexts))
+        lake.write(SAMPLES, "s", SAMPLES.rows(samples))
+        paths = {"judgements": [lake.path("j")], "contexts": [lake.path("c")], "samples": [lake.path("s")]}
+        with lake.connect(threads=1) as connection:
+            return query.rows(connection, "scores", SCORES, **paths).to_pylist()
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Roots of |p - share| = z sqrt(p (1 - p) / n), the definition of Wilson's interval."""
+    z2, share = NormalDist().inv_cdf(0.975) ** 2, hits / n
+    a, b, c = 1 + z2 / n, -(2 * share + z2 / n), share**2
+    root = math.sqrt(max(0.0, b * b - 4 * a * c))
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
+def mover(hits: int, positives: int, rejections: int, negatives: int) -> tuple[float, float]:
+    """Interval of the mean of two independent proportions from theirs (Zou and Donner 2008)."""
+    shares = (hits / positives, rejections / negatives)
+    intervals = (wilson(hits, positives), wilson(rejections, negatives))
+    below = math.hypot(*(share - low for share, (low, _) in zip(shares, intervals, strict=True)))
+    above = math.hypot(*(high - share for share, (_, high) in zip(shares, intervals, strict=True)))
+    return (sum(shares) - below) / 2, (sum(shares) + above) / 2
+
+
+def test_scores_of_a_small_case() -> None:
+    """Three of four found, one of five taken wrongly, two failed."""
+    judged = [
+        Judged(True, True, decile=0),
+        Judged(True, True, decile=0),
+        Judged(True, False, decile=4),
+        Judged(True, True, decile=4),
+        Judged(True, None, decile=9),
+        *[Judged(False, False)] * 4,
+        Judged(False, True),
+        Judged(False, None),
+    ]
+    (row,) = scores(judged)
+    expected = {"n": 9, "n_failed": 2, "recall": 0.75, "specificity": 0.8, "precision": 0.75, "f1": 0.75}
+    assert expected == {name: row[name] for name in expected}
+    assert pytest.approx(0.775) == row["balanced_accuracy"]
+    assert [1.0, None, None, None, 0.5, None, None, None, None, None] == row["hit_rates"]
+    # A quarter of all windows fires: 0.75 * 0.25 / (0.75 * 0.25 + 0.2 * 0.75).
+    assert pytest.approx(0.1875 / 0.3375) == row["weighted_precision"]
+    assert pytest.approx(mover(3, 4, 4, 5), rel=1e-6) == (row["low"], row["high"])
+    assert (None, None) == (row["auroc"], row["auprc"])
+
+
+def test_failures_count_in_no_score() -> None:
+    """A feature that is judged without failures has the same scores as with many."""
+    good = [Judged(True, True), Judged(True, False), Judged(False, False), Judged(False, True)]
+    clean, spoilt = scores(good, [*good, *[Judged(True, None), Judged(False, None)] * 10])
+    assert (0, 20) == (clean.pop("n_failed"), spoilt.pop("n_failed"))
+    same = set(clean) - {"feature", "explanation_of"}
+    assert {name: clean[name] for name in same} == {name: spoilt[name] for name in same}
+
+
+def test_a_feature_without_a_verdict_has_no_score() -> None:
+    """Where all judgements failed there are nulls and a count, not zeros."""
+    (row,) = scores([Judged(True, None, decile=3), Judged(False, None)])
+    assert (0, 2) == (row["n"], row["n_failed"])
+    assert [None] * 10 == row["hit_rates"]
+    numbers = SCORES.schema.names[SCORES.schema.names.index("balanced_accuracy") :]
+    assert {None} == {row[name] for name in numbers if name != "hit_rates"}
+
+
+def test_a_judgement_without_a_verdict_can_be_an_answer() -> None:
+    """A simulation predicts activations and gives no verdict; that is no failure."""
+    (row,) = scores([Judged(True, None, failed=False), Judged(True, None)])
+    assert (0, 1) == (row["n"], row["n_failed"])
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_one_class_alone_has_no_balanced_accuracy(truth: bool) -> None:
+    """Half a mean is not reported as a whole one."""
+    (row,) = scores([Judged(truth, True), Judged(truth, False)])
+    assert (None, None, None) == (row["balanced_accuracy"], row["low"], row["high"])
+    assert row["weighted_precision"] is None
+    assert 0.5 == row["recall" if truth else "specificity"]
+
+
+def test_nobody_found_means_no_precision() -> None:
+    """Without a positive verdict precision is null and F1 is 0."""
+    (row,) = scores([Judged(True, False), Judged(False, False)])
+    assert (None, None, 0.0) == (row["precision"], row["weighted_precision"], row["f1"])
+
+
+JUDGED = st.lists(
+    st.builds(
+        Judged,
+        truth=st.booleans(),
+        verdict=st.sampled_from([True, False, None]),
+        probability=st.sampled_from([None, *(k / 8 for k in range(9))]),
+        decile=st.integers(0, 9),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(JUDGED, JUDGED)
+@BOUNDED
+def test_scores_agree_with_scikit_learn(one: list[Judged], other: list[Judged]) -> None:
+    """Counts, balanced accuracy, F1, precision, AUROC and AUPRC, two features at a time."""
+    for judged, row in zip((one, other), scores(one, other), strict=True):
+        answered = [(j.truth, j.verdict) for j in judged if j.verdict is not None]
+        truths, verdicts = [truth for truth, _ in answered], [verdict for _, verdict in answered]
+        assert (len(answered), len(judged) - len(answered)) == (row["n"], row["n_failed"])
+        expected = dict.fromkeys(("balanced_accuracy", "precision", "f1", "auroc", "auprc"))
+        if len(set(truths)) == 2:
+            expected["balanced_accuracy"] = metrics.balanced_accuracy_score(truths, verdicts)
+        if any(verdicts):
+            expected["precision"] = metrics.precision_score(truths, verdicts)
+        if any(verdicts) or any(truths):
+            expected["f1"] = metrics.f1_score(truths, verdicts)
+        probable = [(j.truth, j.probability) for j in judged if j.probability is not None]
+        classes = {truth for truth, _ in probable}
+        if len(classes) == 2:
+            expected["auroc"] = metrics.roc_auc_score(*zip(*probable, strict=True))
+        if True in classes:
+            expected["auprc"] = metrics.average_precision_score(*zip(*probable, strict=True))
+        assert pytest.approx(expected, **APPROX) == {name: row[name] for name in expected}
+
+
+@given(JUDGED)
+@BOUNDED
+def test_hit_rates_are_recall_by_tenth(judged: list[Judged]) -> None:
+    """Ten numbers, the strongest tenth first; null where a tenth has no verdict."""
+    expected: list[float | None] = []
+    for decile in range(10):
+        found = [j.verdict for j in judged if j.truth and j.decile == decile and j.verdict is not None]
+        expected.append(sum(found) / len(found) if found else None)
+    (row,) = scores(judged)
+    assert expected == pytest.approx(row["hit_rates"], **APPROX)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.data())
+@BOUNDED
+def test_the_interval_is_the_published_one(positives: int, negatives: int, data: st.DataObject) -> None:
+    """Wilson's for each class, combined by MOVER; it holds the score and stays between 0 and 1."""
+    hits, rejections = data.draw(st.integers(0, positives)), data.draw(st.integers(0, negatives))
+    judged = [Judged(True, number < hits) for number in range(positives)]
+    judged += [Judged(False, number >= rejections) for number in range(negatives)]
+    (row,) = scores(judged)
+    assert pytest.approx(mover(hits, positives, rejections, negatives), rel=1e-5, abs=1e-6) == (
+        row["low"],
+        row["high"],
+    )
+    assert -1e-9 <= row["low"] <= row["balanced_accuracy"] <= row["high"] <= 1 + 1e-9
+
+
+@given(
+    st.integers(0, 20), st.integers(0, 20), st.integers(1, 99)
+)
+@BOUNDED
+def test_weighted_precision_is_bayes_rule(hits: int, alarms: int, windows: int) -> None:
+    """The share of right positive verdicts if positives were as rare as windows in which the feature fires."""
+    judged = [Judged(True, number < hits) for number in range(20)]
+    judged += [Judged(False, number < alarms) for number in range(20)]
+    (row,) = scores(judged, windows=windows, total=100)
+    found, wrong = hits * windows, alarms * (100 - windows)
+    expected = None if hits + alarms == 0 else found / (found + wrong)
+    assert pytest.approx(expected) == row["weighted_precision"]
+
+
+def test_controls_are_scored_apart() -> None:
+    """The shuffled control has a row of its own with its own tenths."""
+    own = scores([Judged(True, True), Judged(False, False)])
+    shuffled = scores([Judged(True, True), Judged(False, False)], control="shuffled")
+    assert ["none", "shuffled"] == [own[0].pop("control"), shuffled[0].pop("control")]
+    assert own == shuffled

@@ -1,0 +1,61 @@
+"""Medians and margins with their intervals, against numpy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.metrics import Estimate, margin, median
+
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+BOUNDED = settings(max_examples=20, deadline=None)
+
+
+@given(SCORES)
+@BOUNDED
+def test_the_median_lies_in_its_interval(values: list[float]) -> None:
+    """The value is the plain median, and the interval stays within what was seen."""
+    found = median(values)
+    assert (pytest.approx(np.median(values)), len(values)) == (found.value, found.n)
+    assert min(values) - 1e-9 <= found.low <= found.value + 1e-9
+    assert found.value - 1e-9 <= found.high <= max(values) + 1e-9
+
+
+@given(SCORES, st.floats(-1, 1))
+@BOUNDED
+def test_a_constant_margin_is_certain(values: list[float], gain: float) -> None:
+    """The difference is taken feature by feature: the spread between features adds nothing to the interval."""
+    found = margin([value + gain for value in values], values)
+    assert pytest.approx((gain, gain, gain), abs=1e-9) == found[:3]
+
+
+def test_the_interval_of_a_mean_is_the_textbook_one() -> None:
+    """With many values the bootstrap agrees with the normal approximation."""
+    draw = np.random.default_rng(3)
+    values, floors = draw.normal(0.7, 0.1, 400), draw.normal(0.5, 0.1, 400)
+    differences = values - floors
+    half = 1.96 * differences.std(ddof=1) / 20
+    found = margin(values, floors)
+    assert pytest.approx((differences.mean() - half, differences.mean() + half), abs=0.15 * half) == (
+        found.low,
+        found.high,
+    )
+
+
+def test_a_seed_gives_one_interval() -> None:
+    """The same seed the same, another one another."""
+    values = np.random.default_rng(1).random(30)
+    assert median(values, seed=1) == median(values, seed=1)
+    assert margin(values, values[::-1], seed=1) != margin(values, values[::-1], seed=2)
+
+
+def test_one_value_is_all_there_is_to_say() -> None:
+    """A single feature has an interval of no width."""
+    assert Estimate(0.7, 0.7, 0.7, 1) == median([0.7])
+
+
+@pytest.mark.parametrize("estimate", [lambda: median([]), lambda: margin([], [])])
+def test_no_values_are_refused(estimate: object) -> None:
+    """Nothing has no median."""
+    with pytest.raises(ValueError, match="no values"):
+        estimate()  # type: ignore[operator]
