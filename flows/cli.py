@@ -5,8 +5,11 @@ Prefect and torch are loaded only when there is something to run.
 
 import argparse
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -31,7 +34,7 @@ DEFAULT_LAKE = "./gloss-lake"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 the run failed, 2 the request was wrong."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         return options.act(options)
@@ -46,11 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command understands."""
+    whole = argparse.ArgumentParser(
         prog="gloss", description="Explain the features of sparse coders, and say how far to trust it."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
     _run_command(commands.add_parser("run", help="the whole pipeline; run again to continue"), STAGES)
     helps = {
         "cache": "corpus, model and coders to firings",
@@ -71,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
     sql.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help="folder or s3://bucket/prefix")
     sql.set_defaults(act=ask_sql)
-    return parser
+    return whole
 
 
 def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> None:
@@ -102,9 +106,7 @@ def _run(options: argparse.Namespace) -> int:
         _work(plan, options.stages)
     else:
         console.print("Nothing left to do: every table of this run is committed.")
-    if options.stages == STAGES:
-        _conclude(plan, console, options.config)
-    return 0
+    return _conclude(plan, console, options) if options.stages == STAGES else 0
 
 
 def _work(plan: Plan, stages: tuple[str, ...]) -> None:
@@ -127,19 +129,31 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
     return 0
 
 
-def _conclude(plan: Plan, console: Console, path: str) -> None:
+def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     from flows.report import report, show  # noqa: PLC0415  (as above)
 
     config = plan.config
-    kinds = {part.name: config.readers[part.reader].kind for part in config.explainers}
+    found = report(plan.lake, config.run, config.seed)
     console.print()
-    show(report(plan.lake, config.run, config.seed), console, kinds)
-    where = "" if config.lake == DEFAULT_LAKE else f" --lake {config.lake}"
-    best = "select feature, explanation, detection, fuzzing from summary order by detection desc limit 10"
+    show(found, console, {part.name: config.readers[part.reader].kind for part in config.explainers})
     console.print(f"\nThe tables are in [bold]{escape(config.lake)}[/]. Next:", highlight=False)
-    again = f"gloss run {path}{where}   # again: nothing is redone"
-    for command in (f'gloss sql{where} "{best}"', f"gloss tables{where}", again):
+    for command in _next(options, config.lake):
         console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
+    return 1 if found.nothing_explained else 0
+
+
+def _next(options: argparse.Namespace, lake: str) -> tuple[str, str, str]:
+    """Three commands that work as they stand: with this lake, and with gloss where it really is."""
+    called = Path(sys.argv[0])
+    gloss = "gloss" if shutil.which("gloss") or called.name != "gloss" else os.path.relpath(called)
+    where = "" if lake == DEFAULT_LAKE else f" --lake {lake}"
+    settings = "".join(f" --set {shlex.quote(setting)}" for setting in options.set)
+    best = "select feature, explanation, detection, fuzzing from summary order by detection desc limit 10"
+    return (
+        f'{gloss} sql{where} "{best}"',
+        f"{gloss} tables{where}",
+        f"{gloss} run {options.config}{settings}{where}   # again: nothing is redone",
+    )
 
 
 if __name__ == "__main__":

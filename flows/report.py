@@ -44,6 +44,11 @@ class Report:
     best: list[dict]
     failures: list[dict] = field(default_factory=list)
 
+    @property
+    def nothing_explained(self) -> bool:
+        """Whether every explanation that was asked for failed."""
+        return any(row["failed"] for row in self.counts) and not any(row["explained"] for row in self.counts)
+
 
 def report(lake: Lake, run: str, seed: int) -> Report:
     """Read a finished run's tables."""

@@ -8,12 +8,17 @@ in memory only.
 import importlib.util
 import logging
 import os
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import duckdb
 import fsspec
 from fsspec import AbstractFileSystem
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
 
 LOG = logging.getLogger(__name__)
 
@@ -79,25 +84,42 @@ def _extension() -> Path | None:
 
 def _secret() -> tuple[str, list[str | bool]]:
     """A DuckDB secret with what botocore finds: the one resolver that every AWS tool agrees with."""
-    from botocore.session import get_session  # noqa: PLC0415  (slow to import, and only s3 lakes need it)
-
-    session = get_session()
-    # botocore itself looks at AWS_DEFAULT_REGION only; the other SDKs at AWS_REGION.
-    region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
-    client = session.create_client("s3", region_name=region)
-    endpoint = urlsplit(client.meta.endpoint_url)
-    options: dict[str, str | bool] = {"region": client.meta.region_name}
+    found = _resolved(
+        frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
+    )
+    endpoint = urlsplit(found.endpoint)
+    options: dict[str, str | bool] = {"region": found.region}
     if not endpoint.netloc.endswith("amazonaws.com"):
         options |= {
             "endpoint": endpoint.netloc,
             "url_style": "path",
             "use_ssl": endpoint.scheme == "https",
         }
-    credentials = session.get_credentials()
-    if credentials is not None:
-        frozen = credentials.get_frozen_credentials()
+    if found.credentials is not None:
+        # Frozen anew for every connection: those of a role expire, and botocore renews them.
+        frozen = found.credentials.get_frozen_credentials()
         options |= {"key_id": frozen.access_key or "", "secret": frozen.secret_key or ""}
         if frozen.token:
             options["session_token"] = frozen.token
     settings = ", ".join(f"{name} ?" for name in options)
     return f"create or replace secret lake (type s3, {settings})", list(options.values())
+
+
+class _Resolved(NamedTuple):
+    """Where requests go and who signs them."""
+
+    endpoint: str
+    region: str
+    credentials: "Credentials | None"
+
+
+@lru_cache(maxsize=1)
+def _resolved(_environment: frozenset[tuple[str, str]]) -> _Resolved:
+    # Making a client takes botocore a third of a second, and a run makes thousands of connections.
+    from botocore.session import get_session  # noqa: PLC0415  (slow to import, and only s3 lakes need it)
+
+    session = get_session()
+    # botocore itself looks at AWS_DEFAULT_REGION only; the other SDKs at AWS_REGION.
+    region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
+    client = session.create_client("s3", region_name=region)
+    return _Resolved(client.meta.endpoint_url, client.meta.region_name, session.get_credentials())

@@ -42,12 +42,12 @@ rates as (
 wilson as (
     select
         *,
-        (recall + 3.841459 / (2 * positives)) / (1 + 3.841459 / positives) as recall_centre,
-        1.959964 * sqrt(recall * (1 - recall) / positives + 3.841459 / (4 * positives * positives))
-        / (1 + 3.841459 / positives) as recall_half,
-        (specificity + 3.841459 / (2 * negatives)) / (1 + 3.841459 / negatives) as specificity_centre,
-        1.959964 * sqrt(specificity * (1 - specificity) / negatives + 3.841459 / (4 * negatives * negatives))
-        / (1 + 3.841459 / negatives) as specificity_half
+        (recall + 3.841458881296 / (2 * positives)) / (1 + 3.841458881296 / positives) as recall_centre,
+        1.959964 * sqrt(recall * (1 - recall) / positives + 3.841458881296 / (4 * positives * positives))
+        / (1 + 3.841458881296 / positives) as recall_half,
+        (specificity + 3.841458881296 / (2 * negatives)) / (1 + 3.841458881296 / negatives) as specificity_centre,
+        1.959964 * sqrt(specificity * (1 - specificity) / negatives + 3.841458881296 / (4 * negatives * negatives))
+        / (1 + 3.841458881296 / negatives) as specificity_half
     from rates
 ),
 

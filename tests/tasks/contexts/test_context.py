@@ -1,0 +1,34 @@
+"""Rows as records, and contexts written by hand."""
+
+from tasks.contexts.context import Context, features
+from tasks.contexts.written import context
+from storage.tables import CONTEXTS, SAMPLES
+from tests.storage.toys import some
+
+
+def test_rows_become_features_with_their_contexts() -> None:
+    """One feature per row of samples, contexts in their order, contexts of other features left out."""
+    samples = SAMPLES.rows([row | {"feature": n, "max": 2.5} for n, row in enumerate(some(SAMPLES).to_pylist())])
+    rows = [
+        row | {"feature": feature, "context": number, "kind": "activating", "decile": 4}
+        for feature, number, row in zip((1, 1, 9), (0, 1, 0), some(CONTEXTS, 3).to_pylist(), strict=True)
+    ]
+    found = features(CONTEXTS.rows(rows), samples)
+    assert [(0, 0), (1, 2)] == [(one.feature, len(one.contexts)) for one in found]
+    assert [0, 1] == [one.context for one in found[1].contexts]
+    assert 2.5 == found[1].max
+    assert (("é\n", "é\n"), (0.5, 0.5)) == (found[1].contexts[0].strings, found[1].contexts[0].activations)
+    assert found[1].contexts[0].activating
+    assert 0.5 == found[1].contexts[0].peak
+
+
+def test_a_context_can_be_written_by_hand() -> None:
+    """Tokens between bars, an activation behind the last colon of a token."""
+    expected = Context(4, "activating", 0, ("x", " +=", ":", " 1:", "y"), (0.0, 8.0, 0.0, 2.5, 0.0))
+    assert expected == context("x| +=:8|:| 1::2.5|y", 4)
+
+
+def test_a_written_context_without_activations_is_silent() -> None:
+    """It is a random one and has no tenth."""
+    expected = Context(0, "random", None, ("a", "b"), (0.0, 0.0))
+    assert expected == context("a|b")

@@ -1,0 +1,207 @@
+"""Detection and fuzzing: what they ask, and what they take from the answers."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.contexts import render
+from tasks.contexts.written import context
+from tasks.llm.request import Outcome, Reply, Request, Unreadable
+from tasks.scorers.base import Judgement, judgement_rows, judgements, pose
+from tasks.scorers.detection import Detection
+from tasks.scorers.fuzzing import Fuzzing
+from tests.tasks.snapshots import kept, rendered
+from tests.tasks.toys import LIGHTHOUSE, reading
+
+DETECTION = Detection(kind="detection", reader="r")
+FUZZING = Fuzzing(kind="fuzzing", reader="r")
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+BOTH = pytest.mark.parametrize("scorer", [DETECTION, FUZZING], ids=["detection", "fuzzing"])
+
+
+def asked(scorer: Detection | Fuzzing = DETECTION) -> list[Request]:
+    return scorer.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)
+
+
+@BOTH
+def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Detection | Fuzzing) -> None:
+    """A change of a rendered prompt shows in the kept copy (UPDATE_SNAPSHOTS=1 writes it)."""
+    text = "".join(rendered(request) for request in asked(scorer))
+    assert kept(SNAPSHOTS / f"{scorer.name}.txt", text) == text
+
+
+@BOTH
+def test_only_the_last_turn_depends_on_feature_and_explanation(scorer: Detection | Fuzzing) -> None:
+    """All before it is the same byte for byte, so that a server's prefix cache serves it."""
+    other = scorer.requests("8/0/none", "Boats.", replace(LIGHTHOUSE, feature=8))
+    assert 1 == len({request.messages[:-1] for request in [*asked(scorer), *other]})
+
+
+@BOTH
+def test_few_shot_turns_have_the_form_of_live_ones(scorer: Detection | Fuzzing) -> None:
+    """A description and five numbered examples, answered with five labels; marks in fuzzing alone."""
+    turns = asked(scorer)[0].messages[1:]
+    assert ["user", "assistant"] * 3 + ["user"] == [turn.role for turn in turns]
+    for turn in turns[::2]:
+        assert re.fullmatch(r"Description: .+\n(\nExample \d: .+){5}", turn.text)
+        shown = render.read(turn.text)
+        assert 5 == len(shown)
+        assert {scorer is FUZZING} == {bool(one.spans) for one in shown}
+    labels = [json.loads(turn.text) for turn in turns[1::2]]
+    assert [5, 5, 5] == [len(one) for one in labels]
+    assert {0, 1} == set(sum(labels, []))
+
+
+@BOTH
+@given(shown=st.integers(1, 9), seed=st.integers(0, 99))
+def test_every_context_is_asked_about_once(scorer: Detection | Fuzzing, shown: int, seed: int) -> None:
+    """In groups of the size asked for, each with its truth; classes are mixed by the seed."""
+    again = scorer.model_copy(update={"shown": shown, "seed": seed})
+    requests = asked(again)
+    assert list(range(6)) == sorted(number for request in requests for number in request.contexts)
+    assert all(len(request.contexts) == shown for request in requests[:-1])
+    for request in requests:
+        truths = tuple(LIGHTHOUSE.contexts[number].activating for number in request.contexts)
+        assert truths == request.truths
+        assert len(request.contexts) == len(render.read(request.messages[-1].text))
+    assert len(requests) == len({request.key for request in requests})
+    assert all(request.key.startswith("7/0/none/") for request in requests)
+    assert requests == asked(again)
+
+
+@BOTH
+def test_truths_are_not_told(scorer: Detection | Fuzzing) -> None:
+    """What is sent is the same whatever the truths are."""
+    request = asked(scorer)[0]
+    turned = replace(request, truths=tuple(not truth for truth in request.truths))
+    assert request.digest == turned.digest
+
+
+def test_detection_shows_nothing_but_text() -> None:
+    """No marks, and neighbours joined as they were."""
+    texts = [shown.text for request in asked() for shown in render.read(request.messages[-1].text)]
+    expected = [render.text(one.strings) for one in LIGHTHOUSE.contexts]
+    assert sorted(expected) == sorted(texts)
+
+
+def test_fuzzing_marks_positives_where_they_fire_and_negatives_elsewhere() -> None:
+    """Positives are marked above three tenths of their peak, each negative at the places of some positive."""
+    lent = {render.strongest(one) for one in LIGHTHOUSE.contexts if one.activating}
+    for request in asked(FUZZING):
+        lines = request.messages[-1].text.split("\n")[2:]
+        for number, line in zip(request.contexts, lines, strict=True):
+            shown = LIGHTHOUSE.contexts[number]
+            places = {render.strongest(shown)} if shown.activating else lent
+            assert line.partition(": ")[2] in {render.text(shown.strings, one) for one in places}
+
+
+def test_fuzzing_marks_both_classes_alike() -> None:
+    """Over many windows no position and no number of marks gives a negative away."""
+    positives = [
+        context("|".join(f"t{i}:9" if i in places else f"t{i}" for i in range(8)), number)
+        for number, places in enumerate([(0,), (1, 2), (3,), (3, 4, 7), (6,)] * 40)
+    ]
+    negatives = [context("|".join(f"t{i}" for i in range(8)), 200 + number) for number in range(200)]
+    feature = replace(LIGHTHOUSE, contexts=(*positives, *negatives))
+    seen: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for request in FUZZING.requests("7/0/none", "x", feature):
+        lines = request.messages[-1].text.split("\n")[2:]
+        for truth, line in zip(request.truths, lines, strict=True):
+            seen[truth][line.partition(": ")[2]] += 1
+    assert set(seen[True]) == set(seen[False])
+    assert all(20 <= count <= 60 for count in seen[False].values())
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("[0, 1, 1, 0, 1]", (0, 1, 1, 0, 1)),
+        ("[0,1,1,0,1]\n", (0, 1, 1, 0, 1)),
+        ("The answer:\n[ 0, 1,\n 1, 0, 1 ] since the first speaks of boats.", (0, 1, 1, 0, 1)),
+        ("Perhaps [1, 1, 1, 1, 1]? No: [0, 1, 1, 0, 1]", (0, 1, 1, 0, 1)),
+    ],
+)
+def test_the_last_list_holds_the_verdicts(
+    scorer: Detection | Fuzzing, text: str, labels: tuple[int, ...]
+) -> None:
+    """One verdict per context, in the order in which they were shown, whatever prose stands around."""
+    request = asked(scorer)[0]
+    expected = [
+        Judgement(number, truth, bool(label))
+        for number, truth, label in zip(request.contexts, request.truths, labels, strict=True)
+    ]
+    assert expected == scorer.read(request, reading(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no list of 0 and 1"),
+        ("Examples 2 and 3 fit.", "no list of 0 and 1"),
+        ("[]", "no list of 0 and 1"),
+        ("[0, 1, 1, 0, ", "no list of 0 and 1"),
+        ("[0, 1, 2, 0, 1]", "no list of 0 and 1"),
+        ("[true, false, true, true, false]", "no list of 0 and 1"),
+        ("[0, 1, 1, 0]", "4 verdicts on 5 examples"),
+        ("[0, 1, 1, 0, 1, 1]", "6 verdicts on 5 examples"),
+        ("[0, 1, 1, 0, 1], so it fits [1]", "1 verdicts on 5 examples"),
+    ],
+)
+def test_an_unreadable_reply_gives_failed_judgements(text: str, reason: str) -> None:
+    """Each context keeps its row and its truth, without a verdict and with the reason."""
+    request = asked()[0]
+    with pytest.raises(Unreadable, match=reason):
+        DETECTION.read(request, reading(text))
+    rows = judgements(DETECTION, Outcome(request, reading(text), None, "here", "m", 1, 0.0))
+    assert list(zip(request.contexts, request.truths, strict=True)) == [(row.context, row.truth) for row in rows]
+    assert {(None, None)} == {(row.verdict, row.probability) for row in rows}
+    assert all(reason in (row.reason or "") for row in rows)
+
+
+@given(st.text(max_size=200))
+def test_no_reply_breaks_a_scorer(text: str) -> None:
+    """Whatever comes back, there is one judgement per context with a verdict or a reason, not both."""
+    request = asked()[0]
+    rows = judgements(DETECTION, Outcome(request, Reply(text), None, "here", "m", 1, 0.0))
+    assert request.contexts == tuple(row.context for row in rows)
+    assert all((row.verdict is None) == (row.reason is not None) for row in rows)
+
+
+@pytest.mark.parametrize("reason", ["503: busy", None])
+def test_a_request_without_a_reply_gives_failed_judgements(reason: str | None) -> None:
+    """The reason is the client's; there is always one."""
+    rows = judgements(DETECTION, Outcome(asked()[0], None, reason, "here", "m", 3, 1.0))
+    assert [reason or "the reader gave no reply"] * 5 == [row.reason for row in rows]
+
+
+def test_rows_say_whose_explanation_was_judged() -> None:
+    """Rows carry feature, control, request and status, in the table's order."""
+    explained = [
+        {"feature": 7, "replicate": 0, "explanation_of": 3, "text": "Boats."},
+        {"feature": 7, "replicate": 0, "explanation_of": 7, "text": "Lighthouses."},
+    ]
+    posed = pose([LIGHTHOUSE], explained)
+    assert ["7/0/shuffled", "7/0/none"] == [one.key for one in posed]
+    owners, outcomes = {}, []
+    for one in posed:
+        for request in DETECTION.requests(one.key, one.text, one.feature):
+            owners[request.key] = one
+            text = json.dumps([1] * len(request.contexts))
+            outcomes.append(Outcome(request, Reply(text) if one.control == "none" else None, "x", "", "m", 1, 0))
+    rows = judgement_rows(DETECTION, outcomes, owners, {"coder": "toy"})
+    assert [("none", n) for n in range(6)] + [("shuffled", n) for n in range(6)] == [
+        (row["control"], row["context"]) for row in rows
+    ]
+    assert {("none", 7, "ok", True), ("shuffled", 3, "failed", None)} == {
+        (row["control"], row["explanation_of"], row["status"], row["verdict"]) for row in rows
+    }
+    assert all(str(row["request"]).startswith(f"7/0/{row['control']}/") for row in rows)
+
+
