@@ -51,7 +51,7 @@ test: env ## run the tests
 lint: env ## check style, types, imports, SQL and the generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint storage/sql
 	$(BIN)/python -m storage.tables_doc --check

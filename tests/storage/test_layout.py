@@ -63,7 +63,9 @@ def test_a_longer_step_uses_the_parts_of_a_shorter_one() -> None:
         return packed, fired, step(name="features", parents=(fired,))
 
     short, long = chain(1000), chain(2000)
-    assert [True, True, False] == [one.address == other.address for one, other in zip(short, long, strict=True)]
+    assert [True, True, False] == [
+        one.address == other.address for one, other in zip(short, long, strict=True)
+    ]
     assert not {one.fingerprint for one in short} & {one.fingerprint for one in long}
 
 

@@ -19,7 +19,9 @@ def test_every_column_is_described(table: Table) -> None:
     assert table.grain.startswith("one row per ")
     for field in table.schema:
         assert (field.metadata or {}).get(b"doc", b"").endswith(b"."), field.name
-        assert field.nullable == (b"null" in (field.metadata or {})) or pa.types.is_list(field.type), field.name
+        assert field.nullable == (b"null" in (field.metadata or {})) or pa.types.is_list(field.type), (
+            field.name
+        )
 
 
 @EVERY

@@ -54,5 +54,3 @@ def some(table: Table, rows: int = 2) -> pa.Table:
             for number in range(rows)
         ]
     )
-
-

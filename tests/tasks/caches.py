@@ -47,7 +47,9 @@ class Cache:
         cut = ranges(self.sequences, -(-self.sequences // shards))
         for shard in cut:
             lake.write(TOKENS, tokens.part("tokens", shard), TOKENS.rows(self._tokens(shard)))
-            lake.write(ACTIVATIONS, activations.part("activations", shard), ACTIVATIONS.rows(self._fired(shard)))
+            lake.write(
+                ACTIVATIONS, activations.part("activations", shard), ACTIVATIONS.rows(self._fired(shard))
+            )
         lake.write(FEATURES, features.part("features", Range(0, self.width)), FEATURES.rows(self._features()))
         lake.commit(tokens, cut)
         lake.commit(activations, cut)
@@ -73,9 +75,7 @@ class Cache:
         rows = []
         for feature in range(self.width):
             places = self.firings.get(feature, {})
-            filled = {
-                field.name: None if field.nullable else value(field.type) for field in FEATURES.schema
-            }
+            filled = {field.name: None if field.nullable else value(field.type) for field in FEATURES.schema}
             rows.append(
                 filled
                 | {

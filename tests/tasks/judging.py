@@ -63,9 +63,7 @@ def _write(
     shown, samples, texts = [], [], []
     for feature, (text, windows) in sorted(features.items()):
         about = {"coder": CODER, "feature": feature, "explainer": "e", "replicate": 0}
-        samples.append(
-            record(SAMPLES, **about, status="sampled", max=10.0, windows=25, windows_total=100)
-        )
+        samples.append(record(SAMPLES, **about, status="sampled", max=10.0, windows=25, windows_total=100))
         texts.append(record(EXPLANATIONS, **about, status="ok", text=text))
         for one in windows:
             drawn = {"strings": list(one.strings), "activations": list(one.activations)}

@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from tasks.sample import sample_bucket
 from tests.s3 import Place
 from tests.tasks.caches import LENGTH, Cache, drawn, sampling, steps, work
 
-BOUNDED = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BOUNDED = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CACHES = st.builds(
     drawn,
@@ -117,9 +118,7 @@ def test_every_feature_has_its_row_and_its_reason(cache: Cache, asked: Sampling,
     chosen = data.draw(st.lists(st.sampled_from(range(cache.width)), unique=True).map(sorted))
     contexts, samples = tried(cache, asked, chosen)
     assert list(range(cache.width)) == [row["feature"] for row in samples]
-    counts = Counter(
-        (row["feature"], row["role"], row["kind"] == "activating") for row in contexts
-    )
+    counts = Counter((row["feature"], row["role"], row["kind"] == "activating") for row in contexts)
     slots = LENGTH // asked.window
     for row in samples:
         feature, fired = row["feature"], cache.firings.get(row["feature"], {})
@@ -159,7 +158,10 @@ def test_each_tenth_gives_its_share(cache: Cache, asked: Sampling) -> None:
             share = asked.explain // 10 + (decile < asked.explain % 10)
             size, score = sizes[decile], asked.per_decile
             explain = min(share, size - 1, math.ceil(size * share / (score + share)))
-            assert (explain, min(score, size - explain)) == (given_["explain", decile], given_["score", decile])
+            assert (explain, min(score, size - explain)) == (
+                given_["explain", decile],
+                given_["score", decile],
+            )
             assert given_["score", decile] >= 1
             if size >= share + score:
                 assert (share, score) == (given_["explain", decile], given_["score", decile])
@@ -224,9 +226,7 @@ def test_a_full_tenth_gives_exactly_what_is_asked(undisturbed: tuple[pa.Table, p
 
 
 @pytest.mark.parametrize("threads", [2, 4])
-def test_threads_change_nothing(
-    tmp_path: Path, undisturbed: tuple[pa.Table, pa.Table], threads: int
-) -> None:
+def test_threads_change_nothing(tmp_path: Path, undisturbed: tuple[pa.Table, pa.Table], threads: int) -> None:
     """The same rows in the same order at any number of threads."""
     lake = ThreadedLake(tmp_path.as_posix())
     lake.threads = threads
@@ -242,7 +242,7 @@ def test_buckets_change_nothing(
     lake = Lake(tmp_path.as_posix())
     CACHE.write(lake)
     ends = (0, *cuts, CACHE.width)
-    parts = [Range(first, end) for first, end in zip(ends, ends[1:], strict=False)]
+    parts = [Range(first, end) for first, end in pairwise(ends)]
     assert undisturbed == sampled(lake, CACHE, sampling(), cut=parts)
 
 

@@ -154,7 +154,8 @@ def understand(text: str) -> Description:
                 named = rest if name == "form" and rest in FORMS else named
                 lists[name] = tuple(_QUOTED.findall(rest))
     if not any(lists.values()) and named is None:
-        lists["always"] = tuple(dict.fromkeys(word for word in words(text) if word not in COMMON))
+        named_words = (word for word in words(text) if word.isalnum() and word not in COMMON)
+        lists["always"] = tuple(dict.fromkeys(named_words))
     return Description(
         lists["always"], lists["often"], lists["before"], lists["after"], lists["themes"], named
     )

@@ -117,9 +117,7 @@ def test_prefixes_with_unusual_characters_work(s3: Place, prefix: str) -> None:
     assert firings(3).equals(lake.read("activations", lake.parts(step(), "activations")))
 
 
-def test_credentials_are_nowhere_to_be_found(
-    s3: Place, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_credentials_are_nowhere_to_be_found(s3: Place, caplog: pytest.LogCaptureFixture) -> None:
     """Neither what is stored nor what is logged nor what SQL can ask for holds the secret."""
     with caplog.at_level(logging.DEBUG, "storage"):
         lake = made(s3)

@@ -1,5 +1,6 @@
 """The shuffled control: who is judged with whose explanation."""
 
+from itertools import pairwise
 from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ def controls(features: dict[int, str], n: int, seed: int = 22, cuts: tuple[int, 
         lake.write(EXPLANATIONS, "e", EXPLANATIONS.rows(rows))
         found: list = []
         with lake.connect() as connection:
-            for first, end in zip(cuts, cuts[1:], strict=False):
+            for first, end in pairwise(cuts):
                 asked = {"n": n, "seed": seed, "first": first, "end": end}
                 found += query.records(connection, "controls", explanations=[lake.path("e")], **asked)
     assert all(row["text"] == f"about {row['explanation_of']}" for row in found)

@@ -16,8 +16,8 @@ from storage.lake import Lake
 from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES, SCORES, Table
 from tests.storage.toys import value
 
-BOUNDED = settings(max_examples=25, deadline=None)
-APPROX = {"rel": 1e-6, "abs": 1e-9}
+BOUNDED = settings(max_examples=15, deadline=None)
+CLOSE = 1e-6
 
 
 class Judged(NamedTuple):
@@ -191,7 +191,7 @@ def test_scores_agree_with_scikit_learn(one: list[Judged], other: list[Judged]) 
         if True in classes:
             expected["auprc"] = metrics.average_precision_score(*zip(*probable, strict=True))
         assert numbers(expected.values()) == pytest.approx(
-            numbers(row[name] for name in expected), **APPROX
+            numbers(row[name] for name in expected), abs=CLOSE
         ), expected
 
 
@@ -204,7 +204,7 @@ def test_hit_rates_are_recall_by_tenth(judged: list[Judged]) -> None:
         found = [j.verdict for j in judged if j.truth and j.decile == decile and j.verdict is not None]
         expected.append(sum(found) / len(found) if found else None)
     (row,) = scores(judged)
-    assert numbers(expected) == pytest.approx(numbers(row["hit_rates"]), **APPROX)
+    assert numbers(expected) == pytest.approx(numbers(row["hit_rates"]), abs=CLOSE)
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.data())
@@ -222,9 +222,7 @@ def test_the_interval_is_the_published_one(positives: int, negatives: int, data:
     assert -1e-9 <= row["low"] <= row["balanced_accuracy"] <= row["high"] <= 1 + 1e-9
 
 
-@given(
-    st.integers(0, 20), st.integers(0, 20), st.integers(1, 99)
-)
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 99))
 @BOUNDED
 def test_weighted_precision_is_bayes_rule(hits: int, alarms: int, windows: int) -> None:
     """The share of right positive verdicts if positives were as rare as windows in which the feature fires."""

@@ -1,14 +1,16 @@
 """Rows as records, and contexts written by hand."""
 
+from storage.tables import CONTEXTS, SAMPLES
 from tasks.contexts.context import Context, features
 from tasks.contexts.written import context
-from storage.tables import CONTEXTS, SAMPLES
 from tests.storage.toys import some
 
 
 def test_rows_become_features_with_their_contexts() -> None:
     """One feature per row of samples, contexts in their order, contexts of other features left out."""
-    samples = SAMPLES.rows([row | {"feature": n, "max": 2.5} for n, row in enumerate(some(SAMPLES).to_pylist())])
+    samples = SAMPLES.rows(
+        [row | {"feature": n, "max": 2.5} for n, row in enumerate(some(SAMPLES).to_pylist())]
+    )
     rows = [
         row | {"feature": feature, "context": number, "kind": "activating", "decile": 4}
         for feature, number, row in zip((1, 1, 9), (0, 1, 0), some(CONTEXTS, 3).to_pylist(), strict=True)

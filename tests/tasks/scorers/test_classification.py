@@ -55,7 +55,7 @@ def test_few_shot_turns_have_the_form_of_live_ones(scorer: Detection | Fuzzing) 
         assert {scorer is FUZZING} == {bool(one.spans) for one in shown}
     labels = [json.loads(turn.text) for turn in turns[1::2]]
     assert [5, 5, 5] == [len(one) for one in labels]
-    assert {0, 1} == set(sum(labels, []))
+    assert {0, 1} == {label for one in labels for label in one}
 
 
 @BOTH
@@ -160,7 +160,9 @@ def test_an_unreadable_reply_gives_failed_judgements(text: str, reason: str) -> 
     with pytest.raises(Unreadable, match=reason):
         DETECTION.read(request, reading(text))
     rows = judgements(DETECTION, Outcome(request, reading(text), None, "here", "m", 1, 0.0))
-    assert list(zip(request.contexts, request.truths, strict=True)) == [(row.context, row.truth) for row in rows]
+    assert list(zip(request.contexts, request.truths, strict=True)) == [
+        (row.context, row.truth) for row in rows
+    ]
     assert {(None, None)} == {(row.verdict, row.probability) for row in rows}
     assert all(reason in (row.reason or "") for row in rows)
 
@@ -194,7 +196,9 @@ def test_rows_say_whose_explanation_was_judged() -> None:
         for request in DETECTION.requests(one.key, one.text, one.feature):
             owners[request.key] = one
             text = json.dumps([1] * len(request.contexts))
-            outcomes.append(Outcome(request, Reply(text) if one.control == "none" else None, "x", "", "m", 1, 0))
+            outcomes.append(
+                Outcome(request, Reply(text) if one.control == "none" else None, "x", "", "m", 1, 0)
+            )
     rows = judgement_rows(DETECTION, outcomes, owners, {"coder": "toy"})
     assert [("none", n) for n in range(6)] + [("shuffled", n) for n in range(6)] == [
         (row["control"], row["context"]) for row in rows
@@ -203,5 +207,3 @@ def test_rows_say_whose_explanation_was_judged() -> None:
         (row["control"], row["explanation_of"], row["status"], row["verdict"]) for row in rows
     }
     assert all(str(row["request"]).startswith(f"7/0/{row['control']}/") for row in rows)
-
-

@@ -85,7 +85,9 @@ class Failing(Known):
 def test_failures_are_counted_and_are_no_score(tmp_path: Path) -> None:
     """What is readable is scored as if it were all; the rest is counted, with its reasons."""
     detection = Detection(kind="detection", reader="r")
-    judgements, scores, requests = judge(Lake(tmp_path.as_posix()), FEW, detection, Failing(lambda truth: truth))
+    judgements, scores, requests = judge(
+        Lake(tmp_path.as_posix()), FEW, detection, Failing(lambda truth: truth)
+    )
     for row in scores:
         assert (15, 35, 1.0) == (row["n"], row["n_failed"], row["balanced_accuracy"])
     failed = [row for row in judgements if row["status"] == "failed"]

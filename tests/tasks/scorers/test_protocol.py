@@ -49,7 +49,9 @@ class Simulation(BaseModel):
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """The expected activation behind each tab. Raises `Unreadable` when tabs or numbers are missing."""
         behind = [
-            after.top for before, after in zip(reply.prompt, reply.prompt[1:], strict=False) if before.token == TAB
+            after.top
+            for before, after in zip(reply.prompt, reply.prompt[1:], strict=False)
+            if before.token == TAB
         ]
         if len(behind) != (request.prompt or "").count(TAB):
             msg = f"{len(behind)} tabs in the tokens of the prompt of {request.key}"
@@ -61,7 +63,9 @@ class Simulation(BaseModel):
 
 def expected(top: dict[str, float], key: str) -> float:
     """The mean of the numbers 0 to 10 among the alternatives, by their probabilities."""
-    weights = {int(token): math.exp(logprob) for token, logprob in top.items() if re.fullmatch("10|[0-9]", token)}
+    weights = {
+        int(token): math.exp(logprob) for token, logprob in top.items() if re.fullmatch("10|[0-9]", token)
+    }
     if not weights:
         msg = f"no number among the alternatives at a tab of {key}"
         raise Unreadable(msg)
@@ -121,7 +125,9 @@ def _tokens(prompt: str) -> list[TokenLogprob]:
     seen = []
     for place, piece in enumerate(pieces):
         hot = place > 1 and pieces[place - 1] == TAB and pieces[place - 2].endswith("a")
-        top = {"8": math.log(0.6), "4": math.log(0.2), "hot": math.log(0.2)} if hot else {"0": 0.0, "the": -9.0}
+        top = (
+            {"8": math.log(0.6), "4": math.log(0.2), "hot": math.log(0.2)} if hot else {"0": 0.0, "the": -9.0}
+        )
         seen.append(TokenLogprob(piece, None if place == 0 else -1.0, {} if place == 0 else top))
     return seen
 

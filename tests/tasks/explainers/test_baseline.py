@@ -1,0 +1,120 @@
+"""The embedded baseline reader, through the same requests and replies as any endpoint."""
+
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.lake import Lake
+from tasks.contexts.context import Context, Feature
+from tasks.explainers.base import explanation
+from tasks.explainers.exemplars import Exemplars
+from tasks.llm.baseline import Baseline
+from tasks.llm.embedded.describe import Description, understand, write
+from tasks.llm.embedded.words import FORMS
+from tasks.llm.request import Message, Outcome, Request
+from tasks.scorers.detection import Detection
+from tasks.scorers.fuzzing import Fuzzing
+from tests.tasks.judging import judge
+
+EXEMPLARS = Exemplars(kind="exemplars", reader="baseline")
+PIECE = st.text(min_size=1, max_size=6).filter(lambda text: not any(c.isspace() for c in text))
+PIECES = st.lists(st.one_of(PIECE, st.text('";,.-a', min_size=1, max_size=4)), max_size=5).map(tuple)
+
+
+@given(
+    st.builds(
+        Description,
+        always=PIECES,
+        often=PIECES,
+        before=PIECES,
+        after=PIECES,
+        themes=PIECES,
+        form=st.sampled_from([None, *FORMS]),
+    )
+)
+def test_a_description_is_understood_as_it_was_meant(description: Description) -> None:
+    """Whatever the words are, quotes and full stops among them, and even when there are none."""
+    assert description == understand(write(description))
+
+
+def test_somebody_else_s_explanation_is_taken_by_its_words() -> None:
+    """Common words and signs say nothing, the others are what to look for."""
+    assert Description(always=("word", "lighthouse")) == understand('The word "lighthouse", and the.')
+
+
+def ask(request: Request) -> Outcome:
+    return asyncio.run(Baseline().ask(request))
+
+
+WORDS = "boat rope salt wind deck crew sail wave sand gull coin lamp".split()
+
+
+def planted(word: str, seed: int) -> tuple[list[Context], list[Context]]:
+    """Contexts of other words, of which the first half has one more that alone fires."""
+    draw = random.Random(seed)
+    active, silent = [], []
+    for number in range(80):
+        strings = [f" {draw.choice(WORDS)}" for _ in range(12)]
+        activations = [0.0] * 12
+        if number < 40:
+            place = draw.randrange(12)
+            strings[place], activations[place] = f" {word}", draw.randint(4, 10)
+        kind, decile = ("activating", number // 4) if number < 40 else ("random", None)
+        shown = Context(number, kind, decile, tuple(strings), tuple(activations))
+        (active if number < 40 else silent).append(shown)
+    return active, silent
+
+
+def explained(contexts: list[Context]) -> str | None:
+    (request,) = EXEMPLARS.requests("7/0", Feature(7, 10.0, tuple(contexts)))
+    return explanation(EXEMPLARS, ask(request)).text
+
+
+def test_a_planted_word_is_found_and_named() -> None:
+    """A feature that fires on one word is explained by that word alone."""
+    text = explained(planted("lighthouse", 1)[0])
+    assert text is not None
+    assert ("lighthouse",) == understand(text).always
+    assert () == understand(text).often
+
+
+@pytest.mark.parametrize("scorer", [Detection, Fuzzing])
+def test_a_planted_word_is_judged_as_an_oracle_would(
+    tmp_path: Path, scorer: type[Detection | Fuzzing]
+) -> None:
+    """An explanation from some contexts tells others apart without a mistake; a wrong one doesn't."""
+    text = explained(planted("lighthouse", 1)[0])
+    assert text is not None
+    active, silent = planted("lighthouse", 2)
+    one = scorer(kind=scorer.model_fields["name"].default, reader="baseline")
+    features = {0: (text, [*active, *silent]), 1: (text.replace("lighthouse", "harbour"), [*active, *silent])}
+    _, scores, _ = judge(Lake(tmp_path.as_posix()), features, one, Baseline())
+    assert (80, 0, 1.0) == (scores[0]["n"], scores[0]["n_failed"], scores[0]["balanced_accuracy"])
+    assert (80, 0) == (scores[1]["n"], scores[1]["n_failed"])
+    assert scores[1]["balanced_accuracy"] < 0.7
+
+
+def test_only_rendered_text_is_seen() -> None:
+    """Truths, contexts and keys change no answer."""
+    active, silent = planted("lighthouse", 2)
+    detection = Detection(kind="detection", reader="baseline")
+    for request in detection.requests("7/0/none", "Lighthouse.", Feature(7, 10.0, (*active, *silent))):
+        blind = replace(request, key="0/x", contexts=(), truths=())
+        assert ask(request).reply == ask(blind).reply
+        assert ask(request).request is request
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request("7/0", prompt="Once upon a time"), Request("7/0", messages=(Message("user", "Who are you?"),))],
+)
+def test_what_it_cannot_answer_is_a_failure(request_: Request) -> None:
+    """A completion or a free question gets a reason and no reply."""
+    outcome = ask(request_)
+    assert outcome.reply is None
+    assert "only questions about rendered examples" in (outcome.reason or "")
