@@ -50,7 +50,9 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_demo_in_the_readme_is_the_demo() -> None:
     """The README shows the end of a real `make demo`, as docs/demo.txt keeps it."""
-    shown = re.search(r"<!-- demo:.*?-->\n```\n(.*?)```\n<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown = re.search(
+        r"<!-- demo:.*?-->\n```\n(.*?)```\n<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL
+    )
 
     assert shown is not None
     assert (ROOT / "docs" / "demo.txt").read_text() == shown[1]

@@ -27,7 +27,7 @@ class Document(NamedTuple):
     text: str
 
 
-class Corpus(BaseModel):
+class Corpus(BaseModel, frozen=True):
     """The text that the features fire on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

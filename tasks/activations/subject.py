@@ -25,7 +25,7 @@ TOKENIZER_FILES = (
 )
 
 
-class Subject(BaseModel):
+class Subject(BaseModel, frozen=True):
     """The language model whose features are explained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -4,6 +4,7 @@ One chat request per feature: a fixed system prompt and few-shot turns, byte-ide
 server's prefix cache holds them, then the feature's explain-contexts.
 """
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,8 @@ from tasks.llm import prompt
 from tasks.llm.request import Message, Reply, Request, Unreadable
 
 TAG = "EXPLANATION:"
+_TAG = re.compile(r"\**explanation\**:\**", re.IGNORECASE)
+"""As readers write it, who like to set it in bold."""
 
 
 class Exemplars(BaseModel):
@@ -53,9 +56,9 @@ class Exemplars(BaseModel):
 
     def read(self, request: Request, reply: Reply) -> str:
         """The text behind the last tag. Raises `Unreadable` when there is no tag or nothing behind it."""
-        _, tag, behind = reply.text.rpartition(TAG)
-        text = " ".join(behind.split())
-        if not tag or not text:
+        tags = list(_TAG.finditer(reply.text))
+        text = " ".join(reply.text[tags[-1].end() :].split()) if tags else ""
+        if not text:
             said = " ".join(reply.text.split())[:120]
             cut = ", and it was cut off at max_tokens" if reply.finish_reason == "length" else ""
             msg = f"no line {TAG} in the reply to {request.key} ({said!r}{cut})"

@@ -20,7 +20,11 @@ TINY = {
     "subject": {"model": str(DEMO / "subject")},
     "corpus": {"path": str(DEMO / "corpus.parquet"), "tokens": 40_960},
     "coders": [
-        {"name": "demo", "site": "layers.2", "source": {"kind": "sparsify", "path": str(DEMO / "coder/sparsify")}}
+        {
+            "name": "demo",
+            "site": "layers.2",
+            "source": {"kind": "sparsify", "path": str(DEMO / "coder/sparsify")},
+        }
     ],
     "features": {"choose": "sample", "n": 48},
     "sample": {"explain": 20, "per_decile": 4, "negatives": [{"kind": "random", "n": 20}], "min_firings": 60},
@@ -73,5 +77,5 @@ def tables(lake: str, run: str = "tiny") -> dict[str, list[tuple]]:
             keys = ", ".join(f'"{key}"' for key in table.keys)
             left_out = ", ".join(UNREPEATABLE.get(name, []))
             chosen = f"* exclude ({left_out})" if left_out else "*"
-            found[name] = connection.sql(f"select {chosen} from {name} order by {keys}").fetchall()  # noqa: S608
+            found[name] = connection.sql(f"select {chosen} from {name} order by {keys}").fetchall()
     return found

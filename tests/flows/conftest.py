@@ -17,7 +17,6 @@ from tests.flows.command import gloss, write_config
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "ERROR",
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
 }
@@ -51,7 +50,7 @@ def _answers(url: str, server: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            with urlopen(url, timeout=5):  # noqa: S310  (a server of our own)
+            with urlopen(url, timeout=5):
                 return
         except (URLError, OSError):
             time.sleep(0.2)

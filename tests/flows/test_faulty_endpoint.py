@@ -3,7 +3,6 @@
 import json
 import re
 import threading
-from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
@@ -72,7 +71,10 @@ def _config(folder: Path, server: FaultyServer, **reader: object) -> Path:
         str(folder / "lake"),
         features={"choose": "sample", "n": 12},
         explainers=[{"kind": "exemplars", "reader": "judge"}],
-        scorers=[{"kind": "detection", "reader": "judge", "shown": 4}, {"kind": "fuzzing", "reader": "judge"}],
+        scorers=[
+            {"kind": "detection", "reader": "judge", "shown": 4},
+            {"kind": "fuzzing", "reader": "judge"},
+        ],
         readers={"judge": judge},
     )
 
@@ -114,7 +116,8 @@ def test_every_failure_is_counted_and_none_is_a_score(tmp_path: Path, prefect: d
     )
     assert [(shown - failed, failed)] == _rows(lake, "select sum(n), sum(n_failed) from scores")
     reasons = Counter(
-        reason.split(" ")[0] for (reason,) in _rows(lake, "select distinct reason from judgements where reason is not null")
+        reason.split(" ")[0]
+        for (reason,) in _rows(lake, "select distinct reason from judgements where reason is not null")
     )
     assert len(reasons) > 1, reasons
     assert f"{failed} failed judgements" in _joined(ended.stdout)
@@ -138,7 +141,9 @@ def test_an_explanation_that_failed_is_not_judged(tmp_path: Path, prefect: dict[
     assert 0 == ended.returncode, ended.stderr
     lake = tmp_path / "lake"
     assert [(len(features), len(features) // 2)] == _rows(
-        lake, "select count(*), count(*) filter (where text is null and reason like 'no line EXPLANATION:%') from explanations"
+        lake,
+        "select count(*), count(*) filter (where text is null and reason like 'no line EXPLANATION:%')"
+        " from explanations",
     )
     assert [(0,)] == _rows(
         lake,
@@ -179,12 +184,18 @@ def test_endpoints_that_go_down_end_the_run_and_it_goes_on(tmp_path: Path, prefe
 def test_the_key_is_nowhere(tmp_path: Path, prefect: dict[str, str]) -> None:
     """An API key goes to the endpoint and into no table, manifest, message or log."""
     key = "sk-quite-secret-0123456789"
-    with faulty_server(lambda number, _: Fault.ECHO_KEY if number % 3 == 0 else Fault.NONE, _answer) as server:
+    with faulty_server(
+        lambda number, _: Fault.ECHO_KEY if number % 3 == 0 else Fault.NONE, _answer
+    ) as server:
         ended = gloss(["run", str(_config(tmp_path, server))], {**prefect, "OPENAI_API_KEY": key})
 
     assert 0 == ended.returncode, ended.stderr
     assert key not in ended.stdout + ended.stderr
-    assert [] == [path for path in (tmp_path / "lake").rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    assert [] == [
+        path
+        for path in (tmp_path / "lake").rglob("*")
+        if path.is_file() and key.encode() in path.read_bytes()
+    ]
     reasons = _rows(tmp_path / "lake", "select distinct reason from requests where reason is not null")
     assert [] == [reason for (reason,) in reasons if key in reason]
 

@@ -53,7 +53,9 @@ def test_nested_columns_and_brackets_print(undisturbed: Path, capsys: pytest.Cap
     """Lists, nulls and text that looks like markup print as they are, also as CSV."""
     question = "select ['[red]', 'b'] as words, null as nothing, top_logits from features limit 1"
 
-    codes = [main(["sql", question, "--lake", str(undisturbed), "--format", form]) for form in ("table", "csv")]
+    codes = [
+        main(["sql", question, "--lake", str(undisturbed), "--format", form]) for form in ("table", "csv")
+    ]
 
     assert [0, 0] == codes
     assert "[red]" in capsys.readouterr().out

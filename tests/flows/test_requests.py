@@ -25,7 +25,10 @@ def _coder(path: Path, site: str = "layers.2", kind: str = "sparsify") -> dict[s
 def _judge(url: str) -> dict[str, object]:
     return {
         "explainers": [{"kind": "exemplars", "reader": "judge"}],
-        "readers": {"judge": {"kind": "openai", "urls": [url], "model": "tiny"}, "baseline": {"kind": "baseline"}},
+        "readers": {
+            "judge": {"kind": "openai", "urls": [url], "model": "tiny"},
+            "baseline": {"kind": "baseline"},
+        },
     }
 
 
@@ -133,7 +136,9 @@ def test_a_wrong_request_is_refused(case: Case, tmp_path: Path, capsys: pytest.C
     assert not lake.exists()
 
 
-def test_a_model_that_the_endpoint_lacks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_the_endpoint_lacks_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The names that the endpoint lists are in the message."""
     with faulty_server(models=("llama-8b", "llama-70b")) as server:
         config = write_config(tmp_path, str(tmp_path / "lake"), **_judge(server.url))

@@ -79,7 +79,8 @@ def test_a_bucket_on_s3_holds_the_same_rows(
     assert tables(str(undisturbed)) == tables(s3.uri)
     question = "select feature, explanation, detection from summary order by detection desc, feature limit 10"
     local, remote = (
-        gloss(["sql", "--lake", lake, "--format", "json", question], {}) for lake in (str(undisturbed), s3.uri)
+        gloss(["sql", "--lake", lake, "--format", "json", question], {})
+        for lake in (str(undisturbed), s3.uri)
     )
     assert 0 == remote.returncode, remote.stderr
     assert local.stdout == remote.stdout

@@ -22,7 +22,7 @@ def capture(subject: LoadedSubject, *names: str) -> dict[str, Tensor]:
 
 def hooks(model: nn.Module) -> int:
     """How many hooks the model has."""
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())  # noqa: SLF001
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
 def block(subject: LoadedSubject, number: int) -> str:

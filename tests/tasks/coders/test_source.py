@@ -22,7 +22,7 @@ def test_kind_chooses_the_format(kind: type[Sparsify | SAELens]) -> None:
     source = SOURCE.validate_python({"kind": kind.__name__.lower(), "path": "somewhere"})
 
     assert isinstance(source, kind)
-    assert source == pickle.loads(pickle.dumps(source))  # noqa: S301  (our own bytes)
+    assert source == pickle.loads(pickle.dumps(source))
     assert source == SOURCE.validate_python(source.model_dump())
 
 
@@ -49,8 +49,6 @@ def test_configs_cost_no_torch() -> None:
     )
     root = Path(str(tasks.__file__)).parents[1]
 
-    done = subprocess.run(  # noqa: S603  (our own interpreter on our own line)
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
 
     assert "set()" == done.stdout.strip()
