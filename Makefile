@@ -42,10 +42,11 @@ $(VENV)/.made: requirements.txt requirements-dev.txt
 demo: env ## run the whole pipeline on the model and the text that ship with gloss: CPU, no network, no key
 	HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/demo/demo.yaml
 
-# Tests of one file stay in one process, since files share models and servers.
+# Tests of one file stay in one process, since files share models and servers. Threads that wait must not spin:
+# two processes with as many threads as cores would keep each other from working.
 .PHONY: test
 test: env ## run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: lint
 lint: env ## check style, types, imports, SQL and the generated pages

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from tasks.contexts.render import Shown
 from tasks.llm.embedded.words import COMMON, FORMS, form, pattern, spelled, words, written
 
-PIECES, NEIGHBOURS, THEMES = 12, 4, 8
+PIECES, NEIGHBOURS, THEMES = 16, 4, 8
 """Longest lists that a description names."""
 
 ALWAYS, OFTEN = 0.6, 0.2
