@@ -8,7 +8,7 @@ from flows import record
 from flows.config import RunConfig
 from flows.plan import Plan
 from flows.preflight import check_cache
-from flows.progress import progress
+from flows.progress import progress, say
 from storage.layout import Range, ranges
 from tasks.cache import CacheWork, cache_shard, describe_features, forget, width, write_tokens
 
@@ -26,7 +26,8 @@ def cache(config: RunConfig) -> None:
     unfinished = plan.unfinished("cache")
     if not unfinished:
         return
-    check_cache(plan)
+    for line in check_cache(plan):
+        say(line)
     record.write(plan)
     work = CacheWork(
         lake=plan.lake,

@@ -94,3 +94,8 @@ def progress(title: str, total: int) -> Iterator[Bar]:
     """A bar for `total` parts, on standard error, so that output can be piped."""
     with Bar(title, total, Console(file=sys.stderr)).shown() as bar:
         yield bar
+
+
+def say(line: str) -> None:
+    """One line between the bars."""
+    Console(file=sys.stderr).print(line, highlight=False, markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from storage import runs
 from storage.lake import Lake
 from tests.flows.command import gloss, start, write_config
-from tests.tasks.llm.faulty_server import Body, Fault, FaultyServer, faulty_server
+from tests.tasks.llm.faulty_server import Behaviour, Body, Fault, FaultyServer, faulty_server
 
 LASTING = (
     Fault.LIMITED,
@@ -42,9 +42,16 @@ def _fault(body: Body) -> Fault:
     return LASTING[share % len(LASTING)] if share < 33 else Fault.NONE
 
 
-def _behave(number: int, body: Body) -> Fault:
-    """Beside the lasting faults, every seventh attempt meets one that the next attempt mends."""
-    return Fault.RESET_MIDWAY if number % 7 == 0 else _fault(body)
+def _behaviour() -> Behaviour:
+    """Beside the lasting faults, the first attempt at some questions meets one that the next attempt mends."""
+    met: set[str] = set()
+
+    def behave(_number: int, body: Body) -> Fault:
+        first = _question(body) not in met
+        met.add(_question(body))
+        return Fault.RESET_MIDWAY if first and _share(body) % 5 == 0 else _fault(body)
+
+    return behave
 
 
 def _answer(body: Body) -> str:
@@ -88,7 +95,7 @@ def _rows(lake: Path, query: str) -> list[tuple]:
 
 def test_every_failure_is_counted_and_none_is_a_score(tmp_path: Path, prefect: dict[str, str]) -> None:
     """The run ends; each question has its row, failures say why, and scores are made of verdicts alone."""
-    with faulty_server(_behave, _answer, retry_after=0.01) as server:
+    with faulty_server(_behaviour(), _answer, retry_after=0.01) as server:
         ended = gloss(["run", str(_config(tmp_path, server))], prefect)
 
     assert 0 == ended.returncode, ended.stderr

@@ -41,7 +41,7 @@ def site_of_another_width(folder: Path) -> tuple[dict[str, object], tuple[str, .
 
 
 def site_where_it_does_not_fit(folder: Path) -> tuple[dict[str, object], tuple[str, ...]]:
-    return _coder(SPARSIFY, site="layers.2.mlp"), ("does not fit layers.2.mlp", "FVU")
+    return _coder(SPARSIFY, site="layers.2.input_layernorm"), ("does not fit layers.2.input_layernorm", "FVU")
 
 
 def corrupt_weights(folder: Path) -> tuple[dict[str, object], tuple[str, ...]]:
