@@ -10,13 +10,14 @@ from flows.plan import Plan
 from flows.preflight import check_cache
 from flows.progress import progress, say
 from storage.layout import Range, ranges
-from tasks.cache import CacheWork, cache_shard, describe_features, forget, width, write_tokens
+from tasks.activations.resident import forget
+from tasks.cache import CacheWork, cache_shard, describe_features, write_tokens
 
 FEATURES_AT_ONCE = 4096
 """Features whose decoder rows are multiplied with the unembedding at once."""
 
 
-@flow(name="cache", task_runner=ThreadPoolTaskRunner(max_workers=1))  # pyright: ignore[reportCallIssue, reportArgumentType]
+@flow(name="cache", flow_run_name="{config.run} cache", task_runner=ThreadPoolTaskRunner(max_workers=1))  # pyright: ignore[reportCallIssue, reportArgumentType]
 def cache(config: RunConfig) -> None:
     """Make what is missing of the cache, then commit it.
 
@@ -63,7 +64,7 @@ def _activations(plan: Plan, work: CacheWork, shards: list[Range]) -> None:
 
 def _features(plan: Plan, work: CacheWork) -> None:
     for coder in plan.coders:
-        buckets = ranges(width(work, coder.coder.name), FEATURES_AT_ONCE)
+        buckets = ranges(work.hooked[coder.coder.name].coder.width, FEATURES_AT_ONCE)
         todo = plan.lake.missing(coder.features, buckets)
         if todo:
             with progress(f"features of {coder.coder.name}", len(todo)) as bar:

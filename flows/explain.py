@@ -11,7 +11,7 @@ from tasks.explain import ExplainWork, explain_bucket
 from tasks.llm.request import Reader
 
 
-@flow(name="explain")
+@flow(name="explain", flow_run_name="{config.run} explain")
 async def explain(config: RunConfig) -> None:
     """Let every explainer explain every sampled feature."""
     plan = Plan(config)

@@ -37,7 +37,7 @@ def check_cache(plan: Plan) -> list[str]:
     """
     if not plan.unfinished("cache"):
         return []
-    from tasks.cache import try_out  # noqa: PLC0415  (loads torch, which a finished cache doesn't need)
+    from tasks.activations.resident import try_out  # noqa: PLC0415  (loads torch, which a finished cache doesn't need)
 
     config = plan.config
     fits = try_out(config.subject, config.corpus, config.coders)

@@ -12,7 +12,7 @@ from flows.progress import progress
 from tasks.sample import SampleWork, sample_bucket
 
 
-@flow(name="sample", task_runner=ThreadPoolTaskRunner())  # pyright: ignore[reportCallIssue, reportArgumentType]
+@flow(name="sample", flow_run_name="{config.run} sample", task_runner=ThreadPoolTaskRunner())  # pyright: ignore[reportCallIssue, reportArgumentType]
 def sample(config: RunConfig) -> None:
     """Draw the contexts of every coder's chosen features."""
     plan = Plan(config)

@@ -14,7 +14,7 @@ from tasks.llm.request import Reader
 from tasks.score import ScoreWork, judge_bucket, score_bucket
 
 
-@flow(name="score", task_runner=ThreadPoolTaskRunner())  # pyright: ignore[reportCallIssue, reportArgumentType]
+@flow(name="score", flow_run_name="{config.run} score", task_runner=ThreadPoolTaskRunner())  # pyright: ignore[reportCallIssue, reportArgumentType]
 async def score(config: RunConfig) -> None:
     """Let every scorer judge every explanation, and the shuffled control, then derive the scores."""
     plan = Plan(config)
