@@ -1,11 +1,10 @@
 """corpus + subject model + coders -> tokens, activations, features. One task per shard, then one per bucket."""
 
 from prefect import flow
-from prefect.futures import as_completed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import record
 from flows.config import RunConfig
+from flows.parts import drain, make_parts
 from flows.plan import Plan
 from flows.preflight import check_cache
 from flows.progress import progress, say
@@ -17,12 +16,9 @@ FEATURES_AT_ONCE = 4096
 """Features whose decoder rows are multiplied with the unembedding at once."""
 
 
-@flow(name="cache", flow_run_name="{config.run} cache", task_runner=ThreadPoolTaskRunner(max_workers=1))  # pyright: ignore[reportCallIssue, reportArgumentType]
+@flow(name="cache", flow_run_name="{config.run} cache")
 def cache(config: RunConfig) -> None:
-    """Make what is missing of the cache, then commit it.
-
-    One worker: a forward pass takes all cores (or the GPU), and memory stays bounded by one shard.
-    """
+    """Make what is missing of the cache, then commit it."""
     plan = Plan(config)
     unfinished = plan.unfinished("cache")
     if not unfinished:
@@ -55,9 +51,8 @@ def _activations(plan: Plan, work: CacheWork, shards: list[Range]) -> None:
     todo = [shard for shard in shards if any(shard not in done[step] for step in steps)]
     if todo:
         with progress("forward passes and coders", len(todo)) as bar:
-            for future in as_completed([cache_shard.submit(work, shard) for shard in todo]):
-                future.result()
-                bar.advance()
+            # One at a time: a forward pass takes all cores (or the GPU), and memory stays bounded by one shard.
+            drain((cache_shard.submit(work, shard) for shard in todo), 1, bar)
     for step in steps:
         plan.lake.commit(step, shards)
 
@@ -65,12 +60,12 @@ def _activations(plan: Plan, work: CacheWork, shards: list[Range]) -> None:
 def _features(plan: Plan, work: CacheWork) -> None:
     for coder in plan.coders:
         buckets = ranges(work.hooked[coder.coder.name].coder.width, FEATURES_AT_ONCE)
-        todo = plan.lake.missing(coder.features, buckets)
-        if todo:
-            with progress(f"features of {coder.coder.name}", len(todo)) as bar:
-                for future in as_completed(
-                    [describe_features.submit(work, coder.coder.name, bucket) for bucket in todo]
-                ):
-                    future.result()
-                    bar.advance()
-        plan.lake.commit(coder.features, buckets)
+        name = coder.coder.name
+        make_parts(
+            f"features of {name}",
+            plan.lake,
+            coder.features,
+            buckets,
+            lambda bucket, name=name: describe_features.submit(work, name, bucket),
+            1,
+        )

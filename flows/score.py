@@ -1,20 +1,18 @@
 """contexts + explanations -> judgements -> scores. One task per bucket and scorer."""
 
 from prefect import flow
-from prefect.futures import as_completed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import record
 from flows.asking import asked, each_bucket, opened
 from flows.config import RunConfig
+from flows.parts import make_parts
 from flows.plan import Plan, Scoring
 from flows.preflight import check_readers
-from flows.progress import progress
 from tasks.llm.request import Reader
 from tasks.score import ScoreWork, judge_bucket, score_bucket
 
 
-@flow(name="score", flow_run_name="{config.run} score", task_runner=ThreadPoolTaskRunner())  # pyright: ignore[reportCallIssue, reportArgumentType]
+@flow(name="score", flow_run_name="{config.run} score")
 async def score(config: RunConfig) -> None:
     """Let every scorer judge every explanation, and the shuffled control, then derive the scores."""
     plan = Plan(config)
@@ -62,11 +60,11 @@ async def _judge(plan: Plan, scoring: Scoring, reader: Reader) -> None:
 
 def _score(plan: Plan, scoring: Scoring) -> None:
     work = _work(plan, scoring)
-    parts = plan.lake.ranges(work.judgements)
-    todo = plan.lake.missing(scoring.scores, parts)
-    if todo:
-        with progress(f"scores of {scoring.scores.name}", len(todo)) as bar:
-            for future in as_completed([score_bucket.submit(work, part) for part in todo]):
-                future.result()
-                bar.advance()
-    plan.lake.commit(scoring.scores, parts)
+    make_parts(
+        f"scores of {scoring.scores.name}",
+        plan.lake,
+        scoring.scores,
+        plan.lake.ranges(work.judgements),
+        lambda part: score_bucket.submit(work, part),
+        plan.config.runner.workers,
+    )
