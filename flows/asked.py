@@ -23,14 +23,15 @@ from storage.tables import TABLES
 
 def show_status(options: argparse.Namespace) -> int:
     """How far each step of a run, or of all runs, is."""
-    lake, console = Lake(options.lake), Console()
+    lake, console = _reached(options.lake), Console()
     names = [options.run] if options.run else runs.names(lake)
     if not names:
         console.print(f"lake {lake.uri} holds no run", highlight=False)
     for name in names:
         grid = Grid(title=f"{name} in {lake.uri}", title_justify="left", box=SIMPLE)
         for column in ("stage", "of", "state", "parts", "rows", "MB"):
-            grid.add_column(column, justify="right" if column in {"parts", "rows", "MB"} else "left")
+            numbers = column in {"parts", "rows", "MB"}
+            grid.add_column(column, justify="right" if numbers else "left", overflow="fold")
         for step in runs.states(lake, name):
             state = (
                 "[green]complete[/]" if step.committed else ("[yellow]begun[/]" if step.parts else "to do")
@@ -42,11 +43,18 @@ def show_status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _reached(uri: str) -> Lake:
+    lake = Lake(uri)
+    lake.check_reachable()
+    return lake
+
+
 def show_tables(options: argparse.Namespace) -> int:
     """Every table with its grain and the rows that the lake holds, or one table's columns."""
     lake, console = Lake(options.lake), Console()
     if options.table is not None:
         return _show_columns(options.table, console)
+    lake.check_reachable()
     with lake.connect() as connection:
         runs.attach(lake, connection)
         grid = Grid(title=f"tables in {lake.uri}", title_justify="left", box=SIMPLE)
@@ -85,20 +93,33 @@ def ask_sql(options: argparse.Namespace) -> int:
     if options.format == "parquet" and options.output is None:
         msg = "--format parquet writes a file; name it with -o FILE"
         raise WrongRequest(msg)
-    lake = Lake(options.lake)
+    lake = _reached(options.lake)
     with lake.connect() as connection:
         runs.attach(lake, connection, options.run)
         try:
+            _refuse_writing(connection, options.query)
             found = connection.sql(options.query)
+            rows = found.to_arrow_table() if found is not None else None
         except duckdb.Error as error:
             msg = f"the query cannot be run: {' '.join(str(error).split())}"
             raise WrongRequest(msg) from None
-        if found is None:
+        if rows is None:
             msg = "the query returns no rows; write a SELECT"
             raise WrongRequest(msg)
-        rows = found.to_arrow_table()
-    _write(rows, options.format, Path(options.output) if options.output else None)
+    try:
+        _write(rows, options.format, Path(options.output) if options.output else None)
+    except OSError as error:
+        msg = f"{options.output} cannot be written ({error.strerror or error}); name another file with -o"
+        raise WrongRequest(msg) from error
     return 0
+
+
+def _refuse_writing(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    """Raises `WrongRequest` for anything but questions: a COPY would write, a CREATE be forgotten."""
+    kinds = {statement.type for statement in connection.extract_statements(text)}
+    if kinds - {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
+        msg = "gloss sql only answers questions, with SELECT; -o FILE writes the answer to a file"
+        raise WrongRequest(msg)
 
 
 def _write(rows: pa.Table, form: str, file: Path | None) -> None:

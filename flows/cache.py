@@ -36,23 +36,24 @@ def cache(config: RunConfig) -> None:
     )
     if plan.tokens in unfinished:
         with progress("packing the corpus", 1) as bar:
-            write_tokens(work)
+            made = write_tokens(work)
             bar.advance()
-    sequences = plan.lake.rows(plan.tokens, "tokens")
-    shards = ranges(sequences, config.runner.shard)
-    _activations(plan, work, shards)
+        if made < config.corpus.rows:
+            say(f"the corpus has {made} of the {config.corpus.rows} sequences that corpus.tokens asks for")
+    _activations(plan, work, plan.lake.ranges(plan.tokens))
     _features(plan, work)
     forget()
 
 
 def _activations(plan: Plan, work: CacheWork, shards: list[Range]) -> None:
     steps = [coder.activations for coder in plan.coders]
-    done = {step: plan.lake.done(step) for step in steps}
-    todo = [shard for shard in shards if any(shard not in done[step] for step in steps)]
+    done = {coder.coder.name: plan.lake.done(coder.activations) for coder in plan.coders}
+    lacking = {shard: [name for name, there in done.items() if shard not in there] for shard in shards}
+    todo = {shard: names for shard, names in lacking.items() if names}
     if todo:
         with progress("forward passes and coders", len(todo)) as bar:
             # One at a time: a forward pass takes all cores (or the GPU), and memory stays bounded by one shard.
-            drain((cache_shard.submit(work, shard) for shard in todo), 1, bar)
+            drain((cache_shard.submit(work, shard, names) for shard, names in todo.items()), 1, bar)
     for step in steps:
         plan.lake.commit(step, shards)
 

@@ -20,6 +20,7 @@ def chosen(features: Features, lake: Lake, step: Step, seed: int) -> list[int]:
     Raises `WrongRequest` when the choice names a feature that the coder doesn't have, or none at all.
     """
     width = lake.rows(step, "features")
+    check(features, width, step.name)
     match features:
         case AllFeatures():
             found = list(range(width))
@@ -32,10 +33,26 @@ def chosen(features: Features, lake: Lake, step: Step, seed: int) -> list[int]:
     if not found:
         msg = f"features chooses none of the {width} features of {step.name}; widen the choice"
         raise WrongRequest(msg)
-    if found[-1] >= width:
-        msg = f"features chooses feature {found[-1]}, and {step.name} has features 0 to {width - 1}"
-        raise WrongRequest(msg)
     return found
+
+
+def check(features: Features, width: int, coder: str) -> None:
+    """Raises `WrongRequest` when a choice names more features than a coder of this width has."""
+    match features:
+        case ListedFeatures():
+            wrong = max(features.features) >= width
+            asked = f"lists feature {max(features.features)}"
+        case RangeOfFeatures():
+            wrong = features.end > width
+            asked = f"ends at {features.end}"
+        case SampledFeatures():
+            wrong = features.n > width
+            asked = f"samples {features.n}"
+        case _:
+            return
+    if wrong:
+        msg = f"features {asked}, and {coder} has {width} features, 0 to {width - 1}; choose among those"
+        raise WrongRequest(msg)
 
 
 def _selected(features: SampledFeatures | FeaturesByDensity, lake: Lake, step: Step, seed: int) -> list[int]:

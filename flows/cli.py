@@ -4,6 +4,7 @@ Prefect and torch are loaded only when there is something to run.
 """
 
 import argparse
+import logging
 import os
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows import config as configs
+from flows import record
 from flows.asked import ask_sql, show_status, show_tables
 from flows.plan import STAGES, Plan
 from storage.errors import RunFailed, WrongRequest
@@ -35,6 +37,9 @@ DEFAULT_LAKE = "./gloss-lake"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 the run failed, 2 the request was wrong."""
     options = parser().parse_args(arguments)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many tries
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         return options.act(options)
@@ -99,6 +104,7 @@ def _asking_command(
 
 def _run(options: argparse.Namespace) -> int:
     plan = Plan(configs.load(options.config, tuple(options.set), options.lake))
+    plan.lake.check_reachable()
     console = Console()
     if options.dry_run:
         return _show_plan(plan, console, options.stages)
@@ -106,12 +112,11 @@ def _run(options: argparse.Namespace) -> int:
         _work(plan, options.stages)
     else:
         console.print("Nothing left to do: every table of this run is committed.")
+        record.write(plan)
     return _conclude(plan, console, options) if options.stages == STAGES else 0
 
 
 def _work(plan: Plan, stages: tuple[str, ...]) -> None:
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
     from flows.embedded import work  # noqa: PLC0415  (Prefect takes seconds to import)
 
     work(plan, stages)
@@ -123,7 +128,9 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
         for step in plan.stage(stage):
             state = "to do" if step in unfinished else "done "
             console.print(
-                f"{state}  {stage:<8} {step.stage:<13} {step.fingerprint}  {step.name}", highlight=False
+                f"{state}  {stage:<8} {step.stage:<13} {step.fingerprint}  {step.name}",
+                highlight=False,
+                soft_wrap=True,
             )
     console.print(f"lake: {plan.lake.uri}", highlight=False)
     return 0
@@ -136,10 +143,13 @@ def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     found = report(plan.lake, config.run, config.seed)
     console.print()
     show(found, console, {part.name: config.readers[part.reader].kind for part in config.explainers})
+    if not found.explained:
+        console.print("\nNothing was explained: see the reasons above; sample.min_firings may be too high.")
+        return 1
     console.print(f"\nThe tables are in [bold]{escape(config.lake)}[/]. Next:", highlight=False)
     for command in _next(options, config.lake):
         console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
-    return 1 if found.nothing_explained else 0
+    return 0
 
 
 def _next(options: argparse.Namespace, lake: str) -> tuple[str, str, str]:

@@ -217,12 +217,20 @@ def _set(data: dict, setting: str) -> None:
     for depth, key in enumerate(parents):
         here = _step(here, key, ".".join(parents[: depth + 1]), dotted)
     if isinstance(here, list):
-        here[_index(here, last, dotted)] = yaml.safe_load(value)
+        here[_index(here, last, dotted)] = _value(setting, value)
     elif isinstance(here, dict):
-        here[last] = yaml.safe_load(value)
+        here[last] = _value(setting, value)
     else:
         msg = f"--set {dotted}: {'.'.join(parents)} is {here!r}, which has no keys"
         raise WrongRequest(msg)
+
+
+def _value(setting: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        msg = f"--set {setting}: {value!r} is not YAML; quote it as YAML wants it"
+        raise WrongRequest(msg) from None
 
 
 def _step(here: Any, key: str, path: str, dotted: str) -> Any:

@@ -2,13 +2,41 @@
 
 import asyncio
 import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from rich.console import Console
 
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
 from flows.run import begin, run
 from storage.errors import RunFailed, WrongRequest
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """While it lasts, Ctrl-C ends the process at once: parts appear whole, so that nothing is half-written.
+
+    An exception would end only the main thread; the others would work on to the end of their stage.
+    """
+
+    def leave(_signal: int, _frame: object) -> None:
+        said = "[red]gloss:[/] interrupted; what is done is kept, and the same command continues"
+        Console(stderr=True, soft_wrap=True).print(said)
+        for server in list(SubprocessASGIServer._instances.values()):  # noqa: SLF001  (the embedded API's process)
+            if server.server_process is not None:
+                server.server_process.terminate()
+        os._exit(1)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def work(plan: Plan, wanted: tuple[str, ...]) -> None:
@@ -20,7 +48,7 @@ def work(plan: Plan, wanted: tuple[str, ...]) -> None:
     asyncio.run(preflight(plan, wanted))
     # Heartbeats let a server notice dead flows; a flow of this process dies with the command, and each sync flow
     # would wait a second for its heartbeat thread.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _interruptible():
         try:
             asyncio.run(_run(plan, wanted))
         except (WrongRequest, RunFailed):

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 def fault(error: ValidationError, model: type[BaseModel]) -> str:
     """The first fault of a config, and how many more there are."""
-    faults = error.errors(include_url=False)
+    # A misspelt key is told before the key that it was meant to be is missed.
+    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     first = faults[0]
     path, schema = _walk(first["loc"], model.model_json_schema())
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -73,11 +73,12 @@ class Plan:
             config={
                 "corpus": corpus.digest(),
                 "column": corpus.column,
+                "split": corpus.split,
                 "sequence": corpus.sequence,
                 "tokenizer": self.config.subject.tokenizer_digest(),
             },
             version=ACTIVATIONS_VERSION,
-            extent={"tokens": corpus.tokens, "shard": self.config.runner.shard},
+            extent={"tokens": corpus.tokens},
             extends=True,
         )
 
@@ -188,9 +189,8 @@ class Plan:
 
     def unfinished(self, *stages: str) -> tuple[Step, ...]:
         """Steps of some stages that the lake doesn't have complete."""
-        return tuple(
-            step for stage in stages for step in self.stage(stage) if not self.lake.exists(step.manifest)
-        )
+        lake = self.lake
+        return tuple(step for stage in stages for step in self.stage(stage) if not lake.complete(step))
 
 
 STAGES = ("cache", "sample", "explain", "score")

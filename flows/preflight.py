@@ -6,6 +6,7 @@ Only what is still to be done is checked: a finished cache needs no model, a fin
 import asyncio
 from typing import TYPE_CHECKING
 
+from flows.choose import check
 from flows.plan import Plan
 from storage.errors import WrongRequest
 from tasks.llm.endpoints import EndpointRefused
@@ -24,6 +25,8 @@ async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
     """
     if "cache" in stages:
         await asyncio.to_thread(check_cache, plan)
+    if "sample" in stages:
+        check_choice(plan)
     for stage in stages:
         await check_readers(plan, stage)
     if plan.unfinished(*stages):
@@ -37,10 +40,13 @@ def check_cache(plan: Plan) -> list[str]:
     """
     if not plan.unfinished("cache"):
         return []
-    from tasks.activations.resident import try_out  # noqa: PLC0415  (loads torch, which a finished cache doesn't need)
+    # Local, since it loads torch, which a finished cache doesn't need.
+    from tasks.activations.resident import hooked, try_out  # noqa: PLC0415
 
     config = plan.config
     fits = try_out(config.subject, config.corpus, config.coders)
+    for name, found in hooked(config.subject, config.coders).items():
+        check(config.features, found.coder.width, name)
     return [f"{coder.name} at {coder.site}: {_fit(fits[coder.name])}" for coder in config.coders]
 
 
@@ -50,13 +56,23 @@ def _fit(fit: "Fit") -> str:
     return f"FVU {fit.fvu:.3f}, L0 {fit.l0:.1f}{declared}{doubt}"
 
 
+def check_choice(plan: Plan) -> None:
+    """Check the choice of features against finished caches. Raises `WrongRequest` when one has too few."""
+    for coder in plan.coders:
+        manifest = plan.lake.manifest(coder.features)
+        if manifest is not None:
+            check(plan.config.features, manifest.rows["features"], coder.coder.name)
+
+
 async def check_readers(plan: Plan, stage: str) -> None:
     """Ask the readers of a stage whether they are there. Raises `WrongRequest` with the first that is not."""
     config = plan.config
-    parts = {"explain": config.explainers, "score": config.scorers}.get(stage, ())
-    if not parts or not plan.unfinished(stage):
-        return
-    for name in sorted({part.reader for part in parts}):
+    asking = {
+        "explain": [(explaining.explainer.reader, explaining.step) for explaining in plan.explanations],
+        "score": [(scoring.scorer.reader, scoring.judgements) for scoring in plan.scores],
+    }.get(stage, [])
+    # Scores are derived without anyone, so that only those are asked whose own answers are missing.
+    for name in sorted({reader for reader, step in asking if not plan.lake.complete(step)}):
         try:
             await config.readers[name].check()
         except EndpointRefused as error:

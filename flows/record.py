@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime
 
-from flows.plan import STAGES, Plan
+from flows.plan import Plan
 from storage.runs import path
 
 
 def write(plan: Plan) -> None:
-    """Write the record; every stage does before its first part, so that an unfinished run can be asked about."""
+    """Write the record; every stage does before its first part, so that an unfinished run can be asked about.
+
+    A record that says the same already is left alone.
+    """
     steps = [
         {
             "stage": step.stage,
@@ -19,13 +22,8 @@ def write(plan: Plan) -> None:
         }
         for step in plan.steps
     ]
-    plan.lake.write_json(
-        path(plan.config.run),
-        {
-            "run": plan.config.run,
-            "config": plan.config.model_dump(mode="json"),
-            "steps": steps,
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "complete": not plan.unfinished(*STAGES),
-        },
-    )
+    content = {"run": plan.config.run, "config": plan.config.model_dump(mode="json"), "steps": steps}
+    old = plan.lake.read_json(path(plan.config.run)) or {}
+    if content != {key: value for key, value in old.items() if key != "written"}:
+        written = datetime.now(UTC).isoformat(timespec="seconds")
+        plan.lake.write_json(path(plan.config.run), {**content, "written": written})

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import isnan
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
@@ -45,9 +46,9 @@ class Report:
     failures: list[dict] = field(default_factory=list)
 
     @property
-    def nothing_explained(self) -> bool:
-        """Whether every explanation that was asked for failed."""
-        return any(row["failed"] for row in self.counts) and not any(row["explained"] for row in self.counts)
+    def explained(self) -> int:
+        """Features with an explanation, over all coders."""
+        return sum(row["explained"] for row in self.counts)
 
 
 def report(lake: Lake, run: str, seed: int) -> Report:
@@ -100,10 +101,11 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    several = len(found.counts) > 1
     for row in found.skipped:
-        console.print(
-            f"  {row['features']:>5} skipped: {escape(row['reason'])}", highlight=False, soft_wrap=True
-        )
+        of = f" of {escape(row['coder'])}" if several else ""
+        reason = escape(row["reason"])
+        console.print(f"  {row['features']:>5} skipped{of}: {reason}", highlight=False, soft_wrap=True)
     if found.lines:
         console.print()
         console.print(_scores(found.lines, readers))
@@ -112,12 +114,18 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
         console.print(f"\n[bold]Best {len(found.best)} explained features[/]")
     for row in found.best:
         said = ", ".join(
-            f"{name} {row[name]:.2f}" for name in ("detection", "fuzzing") if row[name] is not None
+            f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)
         )
+        of = f" of {escape(row['coder'])} by {escape(row['explainer'])}" if _varied(found.lines) else ""
         console.print(
-            f"  [bold]{row['feature']:>6}[/]  {said}  ({row['firings']:,} firings)", highlight=False
+            f"  [bold]{row['feature']:>6}[/]{of}  {said}  ({row['firings']:,} firings)", highlight=False
         )
         console.print(Padding(Text(row["explanation"]), (0, 0, 0, 10)))
+
+
+def _varied(lines: list[Line]) -> bool:
+    """Whether there is more than one coder or explainer to tell apart."""
+    return len({(line.coder, line.explainer) for line in lines}) > 1
 
 
 def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
@@ -129,10 +137,14 @@ def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
         padding=(0, 1),
     )
     for title in ("scorer", "median", "shuffled floor", "mean margin", "n"):
-        grid.add_column(title, no_wrap=True, justify="left" if title == "scorer" else "right")
+        if title == "scorer":
+            grid.add_column(title, overflow="fold")
+        else:
+            grid.add_column(title, no_wrap=True, justify="right")
     for line in lines:
         numbers = (interval(line.score), interval(line.floor), interval(line.above, sign=True))
-        grid.add_row(line.scorer, *numbers, str(line.score.n))
+        who = f"{line.coder}/{line.explainer}/{line.scorer}" if _varied(lines) else line.scorer
+        grid.add_row(escape(who), *numbers, str(line.score.n))
     grid.caption = "; ".join(sorted({_by(line, readers) for line in lines}))
     grid.caption_justify = "left"
     return grid
@@ -149,6 +161,8 @@ def interval(estimate: Estimate | None, *, sign: bool = False) -> str:
     if estimate is None:
         return "not measured"
     spec = "+.2f" if sign else ".2f"
+    if isnan(estimate.low):
+        return f"{estimate.value:{spec}}"
     return f"{estimate.value:{spec}} [{estimate.low:{spec}}, {estimate.high:{spec}}]"
 
 

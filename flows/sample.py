@@ -7,6 +7,7 @@ from flows.choose import buckets, chosen
 from flows.config import RunConfig
 from flows.parts import make_parts
 from flows.plan import CoderSteps, Plan
+from flows.preflight import check_choice
 from tasks.sample import SampleWork, sample_bucket
 
 
@@ -15,6 +16,7 @@ def sample(config: RunConfig) -> None:
     """Draw the contexts of every coder's chosen features."""
     plan = Plan(config)
     unfinished = plan.unfinished("sample")
+    check_choice(plan)
     record.write(plan)
     for coder in plan.coders:
         if coder.contexts in unfinished:

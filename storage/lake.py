@@ -72,6 +72,14 @@ class Lake:
         """A path as DuckDB and people read it."""
         return self._backend.uri(path)
 
+    def check_reachable(self) -> None:
+        """Look at the root. Raises `WrongRequest` when the place cannot be asked; one that is empty can."""
+        try:
+            self._backend.filesystem().exists(f"{self._backend.root}/runs")
+        except Exception as error:  # each backend and each S3 server has its own errors
+            msg = f"lake {self.uri} cannot be reached ({_said(error)}); check its path, its rights, the AWS_* variables"
+            raise WrongRequest(msg) from error
+
     def check_writable(self) -> None:
         """Write and remove one small object. Raises `WrongRequest` when the place refuses it."""
         probe = f".writable-{uuid4().hex}"
@@ -79,8 +87,7 @@ class Lake:
             self._backend.put(probe, b"")
             self._backend.filesystem().rm_file(f"{self._backend.root}/{probe}")
         except Exception as error:  # each backend and each S3 server has its own errors
-            said = f"{type(error).__name__}: {error}"
-            msg = f"lake {self.uri} cannot be written ({said}); check the path, its rights or the AWS_* variables"
+            msg = f"lake {self.uri} cannot be written ({_said(error)}); check its path, its rights, the AWS_* variables"
             raise WrongRequest(msg) from error
 
     def exists(self, path: str) -> bool:
@@ -90,7 +97,10 @@ class Lake:
     def files(self, folder: str) -> dict[str, int]:
         """Files below a folder with their sizes in bytes, sorted by path; unfinished ones are not listed."""
         filesystem, root = self._backend.filesystem(), self._backend.root
-        found = filesystem.find(f"{root}/{folder}", detail=True)
+        try:
+            found = filesystem.find(f"{root}/{folder}", detail=True)
+        except FileNotFoundError:  # s3fs says so of a bucket that is not there
+            return {}
         sizes = {
             path.split(f"{root}/", 1)[-1]: int(entry.get("size") or 0) for path, entry in dict(found).items()
         }
@@ -129,8 +139,9 @@ class Lake:
         return len(data)
 
     def done(self, step: Step) -> set[Range]:
-        """Ranges of a step whose parts are written."""
-        return {Range.of(path) for path in self.files(step.folder(step.tables[-1]))}
+        """Ranges of a step whose parts are written, in each of its tables."""
+        found = [{Range.of(path) for path in self.files(step.folder(table))} for table in step.tables]
+        return set.intersection(*found)
 
     def missing(self, step: Step, wanted: Iterable[Range]) -> list[Range]:
         """The wanted ranges that still have to be made."""
@@ -143,6 +154,14 @@ class Lake:
         if content is None:
             return None
         return Manifest(content["stage"], content["fingerprint"], content["parts"], content["rows"])
+
+    def complete(self, step: Step) -> bool:
+        """Whether the step is committed and every part of it is still there."""
+        manifest = self.manifest(step)
+        if manifest is None:
+            return False
+        there = {path for table in step.tables for path in self.files(step.folder(table))}
+        return all(path in there for paths in manifest.parts.values() for path in paths)
 
     def parts(self, step: Step, table: str) -> list[str]:
         """URIs of the parts of a committed step's table.
@@ -223,3 +242,7 @@ class Lake:
                 "select * from read_parquet($paths, hive_partitioning = false)", {"paths": list(paths)}
             )
             return schema.conform(rows.to_arrow_table())
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -91,15 +91,25 @@ def attach(lake: Lake, connection: duckdb.DuckDBPyConnection, run: str | None = 
     for table in TABLES.values():
         paths = sorted({row["filename"] for row in parts if row["table"] == table.name})
         if paths:
-            connection.read_parquet(paths, filename=True, hive_partitioning=False).create_view(
-                f"{table.name}_parts"
-            )
+            _view(lake, connection, table.name, paths)
         else:
             empty = table.empty().append_column("filename", pa.array([], pa.string()))
             connection.register(f"{table.name}_parts", empty)
         query.run_template(connection, "view_table", table=table.name)
     for view in VIEWS:
         query.run(connection, f"view_{view}")
+
+
+def _view(lake: Lake, connection: duckdb.DuckDBPyConnection, table: str, paths: list[str]) -> None:
+    try:
+        read = connection.read_parquet(paths, filename=True, hive_partitioning=False)
+    except duckdb.Error as error:
+        said = " ".join(str(error).split())
+        msg = (
+            f"a part of {table} in {lake.uri} cannot be read ({said}); run the run again, which makes it anew"
+        )
+        raise WrongRequest(msg) from error
+    read.create_view(f"{table}_parts")
 
 
 def _parts(lake: Lake, run: str) -> list[dict[str, str]]:

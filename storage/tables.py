@@ -141,8 +141,8 @@ FEATURES = Table(
                 items(pa.int64()),
                 "Firings by activation: bin i counts those in [2^(i-16), 2^(i-15)), the two ends open.",
             ),
-            column("first_shard", pa.int32(), "First shard with a firing.", null="it never fired"),
-            column("last_shard", pa.int32(), "Last shard with a firing.", null="it never fired"),
+            column("first_sequence", pa.int64(), "First sequence with a firing.", null="it never fired"),
+            column("last_sequence", pa.int64(), "Last sequence with a firing.", null="it never fired"),
             column("dead", pa.bool_(), "It never fired."),
             column(
                 "top_logits",

@@ -1,5 +1,6 @@
 """Shards of the corpus -> tokens and activations, blocks of features -> features. Pure code does the work."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -65,11 +66,10 @@ def write_tokens(work: CacheWork) -> int:
     retry_condition_fn=unless_refused,
     cache_policy=NO_CACHE,
 )
-def cache_shard(work: CacheWork, shard: Range) -> int:
+def cache_shard(work: CacheWork, shard: Range, lacking: Sequence[str]) -> int:
     """Run one shard through the model and the coders that lack it; returns the firings."""
     rows = work.lake.read("tokens", [work.lake.path(work.tokens.part("tokens", shard))])
     tokens = rows["tokens"].combine_chunks().flatten().to_numpy().reshape(len(rows), work.corpus.sequence)
-    lacking = {coder.name: step for coder, step, _ in work.coders if shard not in work.lake.done(step)}
     found = collect.firings(
         loaded(work.subject),
         {name: work.hooked[name] for name in lacking},
@@ -77,10 +77,11 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
         shard.first,
         keep_bos=work.corpus.keep_bos,
     )
-    for name, step in lacking.items():
-        columns = found[name]._asdict()
-        table = pa.table({"coder": pa.repeat(name, len(columns["feature"])), **columns})
-        work.lake.write(ACTIVATIONS, step.part("activations", shard), table)
+    for coder, step, _ in work.coders:
+        if coder.name in lacking:
+            columns = found[coder.name]._asdict()
+            table = pa.table({"coder": pa.repeat(coder.name, len(columns["feature"])), **columns})
+            work.lake.write(ACTIVATIONS, step.part("activations", shard), table)
     return sum(len(columns.feature) for columns in found.values())
 
 

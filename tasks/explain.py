@@ -13,7 +13,7 @@ from tasks.contexts.context import Feature, features
 from tasks.explainers import Explainer
 from tasks.explainers.base import explanation
 from tasks.llm.gather import ask_all
-from tasks.llm.ledger import Asked, request_rows
+from tasks.llm.ledger import Asked, check_answered, request_rows
 from tasks.llm.request import Outcome, Reader
 from tasks.retries import unless_refused
 
@@ -46,6 +46,9 @@ async def explain_bucket(work: ExplainWork, part: Range, reader: Reader) -> int:
         for request in work.explainer.requests(f"{feature.feature}/0", feature)
     }
     outcomes = await ask_all(reader, (request for _, request in requests.values()))
+    check_answered(outcomes, work.step.name)
+    if work.lake.exists(work.step.part("explanations", part)):
+        return 0  # another process was faster, and what it wrote may be judged already
     owner = {key: feature.feature for key, (feature, _) in requests.items()}
     rows = [_row(work, owner[outcome.request.key], outcome) for outcome in outcomes]
     work.lake.write(

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
+DRAWN = 4_000_000
+"""Numbers drawn at once: bounds the memory at some hundred megabytes, however many features there are."""
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval, which is not a number (NaN) over a single feature."""
 
     value: float
     low: float
@@ -39,9 +41,14 @@ def _bootstrap(values: np.ndarray, statistic: object, seed: int) -> Estimate:
         raise ValueError(msg)
     centre = float(statistic(values))  # type: ignore[operator]
     if values.size == 1:
-        return Estimate(centre, centre, centre, 1)
+        return Estimate(centre, float("nan"), float("nan"), 1)
     found = bootstrap(
-        (values,), statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(seed)
+        (values,),
+        statistic,
+        batch=max(1, DRAWN // values.size),
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
     )
     interval = found.confidence_interval
     return Estimate(centre, float(interval.low), float(interval.high), int(values.size))

@@ -12,7 +12,7 @@ from storage.layout import Range, Step
 from storage.tables import JUDGEMENTS, REQUESTS, SCORES
 from tasks.explain import sampled
 from tasks.llm.gather import ask_all
-from tasks.llm.ledger import Asked, request_rows
+from tasks.llm.ledger import Asked, check_answered, request_rows
 from tasks.llm.request import Reader
 from tasks.retries import unless_refused
 from tasks.scorers import Scorer
@@ -57,6 +57,9 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
                 yield request
 
     outcomes = await ask_all(reader, questions())
+    check_answered(outcomes, step.name)
+    if lake.exists(step.part("judgements", part)):
+        return 0  # another process was faster
     about = {
         "coder": work.coder,
         "explainer": work.explainer,

@@ -5,7 +5,7 @@ with numbered as (
         *,
         row_number() over (
             partition by feature
-            order by role, kind, decile nulls last, place
+            order by role, kind, decile nulls last, place, sequence, slot
         ) - 1 as context
     from drawn
 ),

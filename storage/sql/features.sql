@@ -1,29 +1,14 @@
 -- One row per feature of [$first, $end), dead ones included: the statistics columns of `features`.
--- $activations: parts of one coder, in the order of its shards; $tokens: tokens of the cache that can fire.
+-- $activations: parts of one coder; $tokens: tokens of the cache that can fire.
 -- The mean is summed in integers of 2^-24, so that it is the same whatever the number of threads.
-with firings as (
+with binned as (
     select
         feature,
+        sequence,
         activation,
-        filename
-    from read_parquet($activations, filename = true, hive_partitioning = false)
+        greatest(0, least(31, floor(log2(abs(activation)))::integer + 16)) as bin
+    from read_parquet($activations, hive_partitioning = false)
     where feature >= $first and feature < $end
-),
-
-shards as (
-    select
-        unnest($activations) as filename,
-        unnest(range(len($activations))) as shard
-),
-
-binned as (
-    select
-        firings.feature,
-        firings.activation,
-        shards.shard,
-        greatest(0, least(31, floor(log2(abs(firings.activation)))::integer + 16)) as bin
-    from firings
-    inner join shards using (filename)
 ),
 
 counted as (
@@ -32,8 +17,8 @@ counted as (
         count(*) as firings,
         max(activation) as max,
         sum(round(activation::double * 16777216)::hugeint)::double / 16777216 / count(*) as mean,
-        min(shard) as first_shard,
-        max(shard) as last_shard
+        min(sequence) as first_sequence,
+        max(sequence) as last_sequence
     from binned
     group by feature
 ),
@@ -70,8 +55,8 @@ select
     counted.max,
     counted.mean,
     histograms.histogram,
-    counted.first_shard,
-    counted.last_shard,
+    counted.first_sequence,
+    counted.last_sequence,
     counted.firings is null as dead
 from histograms
 left join counted using (feature)

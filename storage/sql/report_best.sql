@@ -1,13 +1,15 @@
--- The $n best explained features: the mean of their scores, most firings first among equals.
-with mean_scores as (
+-- The $n best explained features with all their scores: the mean of these, most firings first among equals.
+with scored as (
     select
         coder,
         explainer,
         feature,
         replicate,
-        avg(balanced_accuracy) as score
+        avg(balanced_accuracy) as mean_score,
+        list(scorer order by scorer) as scorers,
+        list(balanced_accuracy order by scorer) as scores
     from scores
-    where control = 'none'
+    where control = 'none' and balanced_accuracy is not null
     group by all
 )
 
@@ -17,10 +19,10 @@ select
     summary.explainer,
     summary.explanation,
     summary.firings,
-    summary.detection,
-    summary.fuzzing
+    scored.scorers,
+    scored.scores
 from summary
-inner join mean_scores using (coder, explainer, feature, replicate)
+inner join scored using (coder, explainer, feature, replicate)
 where summary.explanation is not null
-order by mean_scores.score desc, summary.firings desc, summary.coder, summary.feature
+order by scored.mean_score desc, summary.firings desc, summary.coder, summary.feature, summary.explainer
 limit $n

@@ -1,6 +1,6 @@
 """What is drawn of a feature: how many windows, how long, for whom."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.contexts.negatives import Negatives, Random
 
@@ -23,3 +23,13 @@ class Sampling(BaseModel):
     """Non-activating contexts for the scorers, by kind."""
     min_firings: int = Field(default=200, ge=1)
     """Features that fire on fewer tokens are skipped (paper 3.1)."""
+
+    @model_validator(mode="after")
+    def _each_kind_once(self) -> "Sampling":
+        kinds = [kind.kind for kind in self.negatives]
+        if len(set(kinds)) < len(kinds):
+            msg = (
+                f"negatives has {', '.join(kinds)}; name each kind once, with all that are wanted of it as n"
+            )
+            raise ValueError(msg)
+        return self

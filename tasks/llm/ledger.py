@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from storage.errors import RunFailed
 from tasks.llm.request import Outcome, Usage
 
 
@@ -56,3 +57,16 @@ def _row(asked: Asked, outcome: Outcome) -> dict[str, object]:
         "reason": outcome.reason,
         "cost": asked.cost(usage),
     }
+
+
+def check_answered(outcomes: Sequence[Outcome], name: str) -> None:
+    """Refuse to commit a bucket of which no request at all got a reply: that is the endpoint's state, not theirs.
+
+    Raises `RunFailed` with the first reason; running again asks again.
+    """
+    if outcomes and all(outcome.reply is None for outcome in outcomes):
+        msg = (
+            f"none of {len(outcomes)} requests of {name} got a reply (the first: {outcomes[0].reason}); "
+            "mend the endpoint and run again to continue"
+        )
+        raise RunFailed(msg)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from storage.errors import WrongRequest
+
 VERSION = 1
 """Raise it when contexts are rendered or replies read in another way: explanations and judgements change."""
 
@@ -22,7 +24,11 @@ _SLOT = re.compile(r"\{([a-z_]+)\}")
 def read(package: str, name: str, override: str | None = None) -> str:
     """The text of a prompt file, or of the file that the config names instead."""
     if override is not None:
-        return Path(override).read_text(encoding="utf-8").strip()
+        try:
+            return Path(override).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"prompt {override} cannot be read ({error}); name a text file"
+            raise WrongRequest(msg) from error
     return files(package).joinpath(name).read_text(encoding="utf-8").strip()
 
 

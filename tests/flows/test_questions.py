@@ -66,7 +66,8 @@ def test_nested_columns_and_brackets_print(undisturbed: Path, capsys: pytest.Cap
     [
         ("select nothing from summary", "nothing"),
         ("selct 1", "syntax error"),
-        ("create table t as select 1", "returns no rows"),
+        ("create table t as select 1", "only answers questions"),
+        ("copy scores to 'x.csv'", "only answers questions"),
     ],
 )
 def test_a_wrong_question_is_refused(

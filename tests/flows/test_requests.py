@@ -101,7 +101,17 @@ def endpoint_that_is_not_there(folder: Path) -> tuple[dict[str, object], tuple[s
         return _judge(url), ("readers.judge", url)
 
 
+def feature_beyond_the_width(folder: Path) -> tuple[dict[str, object], tuple[str, ...]]:
+    return {"features": {"choose": "list", "features": [3, 2048]}}, ("feature 2048", "0 to 2047")
+
+
+def more_features_than_there_are(folder: Path) -> tuple[dict[str, object], tuple[str, ...]]:
+    return {"features": {"choose": "sample", "n": 5000}}, ("samples 5000", "2048 features")
+
+
 CASES: tuple[Case, ...] = (
+    feature_beyond_the_width,
+    more_features_than_there_are,
     site_that_is_not_there,
     site_of_another_width,
     site_where_it_does_not_fit,

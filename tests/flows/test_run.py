@@ -67,6 +67,34 @@ def test_killed_in_every_stage_it_loses_nothing(
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
+def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    """An interrupt to the whole process group, as a terminal sends it, ends the run with one sentence and no server."""
+    lake = tmp_path / "lake"
+    config = write_config(tmp_path, str(lake))
+    process = start(["run", str(config)], {"PREFECT_HOME": str(tmp_path / "prefect"), "HF_HUB_OFFLINE": "1"})
+    while not _parts(lake, "activations") and process.poll() is None:
+        time.sleep(0.01)
+
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+
+    assert 1 == process.returncode, said
+    assert "interrupted; what is done is kept" in said.splitlines()[-1]
+    assert not _parts(lake, "scores")
+    deadline = time.monotonic() + 20
+    while _group_lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _group_lives(process.pid)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_a_bucket_on_s3_holds_the_same_rows(
     undisturbed: Path, tmp_path: Path, prefect: dict[str, str], s3: Place
 ) -> None:
