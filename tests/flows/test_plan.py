@@ -1,0 +1,110 @@
+"""What decides whether something is made again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from flows.config import RunConfig
+from flows.plan import Plan
+from tests.flows.command import DEMO, TINY
+
+SAME = {
+    "run": "another",
+    "lake": "s3://another/lake",
+    "subject.device": "cpu",
+    "runner.workers": 7,
+    "runner.shard": 64,
+    "runner.bucket": 3,
+    "runner.buckets_in_flight": 9,
+}
+"""Keys that change where, when or how fast, and no row."""
+
+OTHER = {
+    "subject.dtype": "bfloat16",
+    "corpus.column": "title",
+    "corpus.split": "train",
+    "corpus.tokens": 8192,
+    "corpus.sequence": 128,
+    "corpus.keep_bos": True,
+    "coders.0.site": "layers.2.input",
+    "coders.0.name": "other",
+    "features.n": 47,
+    "features": {"choose": "all"},
+    "sample.window": 16,
+    "sample.explain": 19,
+    "sample.per_decile": 5,
+    "sample.negatives.0.n": 19,
+    "sample.min_firings": 61,
+    "explainers.0.temperature": 0.5,
+    "explainers.0.max_tokens": 400,
+    "explainers.0.prompt": str(DEMO / "demo.yaml"),
+    "scorers.0.shown": 4,
+    "scorers.0.temperature": 0.5,
+    "scorers.0.max_tokens": 90,
+    "scorers.0.prompt": str(DEMO / "demo.yaml"),
+    "controls.shuffled": 9,
+    "seed": 23,
+}
+"""Keys that change rows of some table."""
+
+
+def _changed(path: str, value: object) -> RunConfig:
+    data = RunConfig.model_validate({**TINY, "lake": "./lake"}).model_dump(mode="json")
+    here: Any = data
+    *parents, last = path.split(".")
+    for key in parents:
+        here = here[int(key)] if isinstance(here, list) else here[key]
+    if isinstance(here, list):
+        here[int(last)] = value
+    else:
+        here[last] = value
+    if path == "seed":
+        # The run's seed reaches explainers and scorers where the config is written, not where it is stored.
+        for part in (*data["explainers"], *data["scorers"]):
+            part["seed"] = value
+    return RunConfig.model_validate(data)
+
+
+def _fingerprints(config: RunConfig) -> list[str]:
+    return [step.fingerprint for step in Plan(config).steps]
+
+
+def _leaves(data: object, path: str = "") -> set[str]:
+    if isinstance(data, Mapping) and data:
+        return {leaf for key, value in data.items() for leaf in _leaves(value, f"{path}.{key}")}
+    if isinstance(data, list) and data and not isinstance(data[0], int):
+        return _leaves(data[0], f"{path}.0")
+    return {path.removeprefix(".")}
+
+
+@pytest.mark.parametrize("path", SAME)
+def test_where_and_how_fast_changes_no_fingerprint(path: str) -> None:
+    """A finished run stays finished when it is only run elsewhere or with other numbers at a time."""
+    assert _fingerprints(_changed("run", "tiny")) == _fingerprints(_changed(path, SAME[path]))
+
+
+@pytest.mark.parametrize("path", OTHER)
+def test_what_changes_rows_changes_fingerprints(path: str) -> None:
+    """Everything that changes rows changes the fingerprint of the steps behind it."""
+    assert _fingerprints(_changed("run", "tiny")) != _fingerprints(_changed(path, OTHER[path]))
+
+
+def test_every_key_is_in_one_of_the_lists() -> None:
+    """A key that is added to the config must be said to change rows or not to."""
+    config = RunConfig.model_validate({**TINY, "lake": "./lake"}).model_dump(mode="json")
+    known = {*SAME, *OTHER}
+    # What these name is hashed by content, or says which of the others there are.
+    by_content = {
+        "subject.model",
+        "subject.revision",
+        "corpus.path",
+        "coders.0.source.path",
+        "coders.0.source.revision",
+    }
+    kinds = {
+        leaf for leaf in _leaves(config) if leaf.rsplit(".", 1)[-1] in {"kind", "choose", "name", "reader"}
+    }
+    seeds = {"explainers.0.seed", "scorers.0.seed"}
+
+    assert set() == _leaves(config) - known - by_content - kinds - seeds
