@@ -99,7 +99,7 @@ class Lake:
         filesystem, root = self._backend.filesystem(), self._backend.root
         try:
             found = filesystem.find(f"{root}/{folder}", detail=True)
-        except FileNotFoundError:  # s3fs says so of a bucket that is not there
+        except (FileNotFoundError, NotADirectoryError):  # as s3fs says of a bucket that is not there
             return {}
         sizes = {
             path.split(f"{root}/", 1)[-1]: int(entry.get("size") or 0) for path, entry in dict(found).items()
@@ -110,7 +110,7 @@ class Lake:
         """A JSON object, or null when there is no such file."""
         try:
             return json.loads(self._backend.filesystem().cat_file(f"{self._backend.root}/{path}"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write_json(self, path: str, content: dict) -> None:

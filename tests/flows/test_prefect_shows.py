@@ -23,9 +23,12 @@ def test_artifacts_tell_of_progress_scores_and_features(undisturbed: Path, prefe
     assert {("scores", "table"), ("summary", "markdown")} <= found
     (table,) = [artifact for artifact in artifacts if artifact["key"] == "scores"][:1]
     assert {"detection", "fuzzing"} == {row["scorer"] for row in json.loads(table["data"])}
-    done = {
-        artifact["description"]: artifact["data"] for artifact in artifacts if artifact["type"] == "progress"
-    }
+    # Other tests' runs on this server may have failed on the way.
+    done: dict[str, float] = {}
+    for artifact in artifacts:
+        if artifact["type"] == "progress":
+            title = artifact["description"]
+            done[title] = max(artifact["data"], done.get(title, 0))
     assert {100.0} == set(done.values()), done
     assert "explanations by demo/exemplars" in done
 
