@@ -2,7 +2,7 @@
 # the same file on a base with CUDA. Nothing in the project's checks builds this file.
 #
 #   docker build -t gloss .
-#   docker run --rm -v "$PWD:/work" gloss run deployments/demo/demo.yaml --lake /work/gloss-lake
+#   docker run --rm -v "$PWD:/data" gloss run deployments/demo/demo.yaml --lake /data/gloss-lake
 FROM python:3.11-slim
 
 # Prefect's embedded server starts four times as fast from compiled bytecode, so pip may write it.

@@ -56,6 +56,7 @@ lint: env ## check style, types, imports, SQL and the generated pages
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint storage/sql
 	$(BIN)/python -m storage.tables_doc --check
+	$(BIN)/python -m flows.config_doc --check
 	$(BIN)/python -m deployments.readme --check
 
 .PHONY: format
@@ -67,6 +68,7 @@ format: env ## write the code as `make lint` wants it, where that can be done wi
 .PHONY: docs
 docs: env ## write the generated pages again
 	$(BIN)/python -m storage.tables_doc
+	$(BIN)/python -m flows.config_doc
 	$(BIN)/python -m deployments.readme
 
 .PHONY: clean

@@ -41,7 +41,7 @@ class ListedFeatures(Model):
 
     choose: Literal["list"]
     features: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
-    """Indices."""
+    """Their indices."""
 
 
 class RangeOfFeatures(Model):
@@ -49,9 +49,9 @@ class RangeOfFeatures(Model):
 
     choose: Literal["range"]
     first: int = Field(ge=0)
-    """First index."""
+    """The first index."""
     end: int = Field(ge=1)
-    """One behind the last index."""
+    """One behind the last index, which is not taken."""
 
     @model_validator(mode="after")
     def _order(self) -> "RangeOfFeatures":
