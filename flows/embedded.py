@@ -13,6 +13,7 @@ from rich.console import Console
 
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
+from flows.progress import waiting
 from flows.run import begin, run
 from storage.errors import RunFailed, WrongRequest
 
@@ -45,7 +46,8 @@ def work(plan: Plan, wanted: tuple[str, ...]) -> None:
     Raises `WrongRequest` before Prefect is started where the request can be seen to be wrong; every failure of a
     task that is not one of ours becomes `RunFailed`.
     """
-    asyncio.run(preflight(plan, wanted))
+    with waiting("checking the request, loading what it needs"):
+        asyncio.run(preflight(plan, wanted))
     # Heartbeats let a server notice dead flows; a flow of this process dies with the command, and each sync flow
     # would wait a second for its heartbeat thread.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _interruptible():

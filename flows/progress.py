@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -30,6 +30,7 @@ class Bar:
     def __init__(self, title: str, total: int, console: Console) -> None:
         """Nothing is done yet."""
         self.title, self.total, self.done = title, total, 0
+        self._told = -1
         self._console = console
         self._bars: Progress | None = None
         self._artifact: UUID | None = None
@@ -49,6 +50,9 @@ class Bar:
             self._send()
 
     def _line(self) -> None:
+        if self._told == self.done:
+            return
+        self._told = self.done
         seconds = time.monotonic() - self._started
         self._console.print(
             f"{self.title}: {self.done} of {self.total} parts ({seconds:.0f} s)", highlight=False
@@ -99,3 +103,11 @@ def progress(title: str, total: int) -> Iterator[Bar]:
 def say(line: str) -> None:
     """One line between the bars."""
     Console(file=sys.stderr).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long; elsewhere say nothing."""
+    console = Console(file=sys.stderr)
+    with console.status(what) if console.is_terminal else nullcontext():
+        yield
