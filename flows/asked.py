@@ -51,10 +51,10 @@ def _reached(uri: str) -> Lake:
 
 def show_tables(options: argparse.Namespace) -> int:
     """Every table with its grain and the rows that the lake holds, or one table's columns."""
-    lake, console = Lake(options.lake), Console()
+    console = Console()
     if options.table is not None:
         return _show_columns(options.table, console)
-    lake.check_reachable()
+    lake = _reached(options.lake)
     with lake.connect() as connection:
         runs.attach(lake, connection)
         grid = Grid(title=f"tables in {lake.uri}", title_justify="left", box=SIMPLE)

@@ -220,15 +220,13 @@ class Lake:
             ).fetchone()
         return int(counted[0]) if counted else 0
 
-    def connect(self, threads: int | None = None, memory: str | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(self, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection that reads this lake; close it, or use it as a context manager."""
         connection = duckdb.connect(config={"autoinstall_known_extensions": False})
         connection.execute("set timezone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
         if threads is not None:
             connection.execute("set threads = ?", [threads])
-        if memory is not None:
-            connection.execute("set memory_limit = ?", [memory])
         self._backend.prepare(connection)
         return connection
 

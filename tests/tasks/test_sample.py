@@ -45,8 +45,8 @@ class ThreadedLake(Lake):
 
     threads = 1
 
-    def connect(self, threads: int | None = None, memory: str | None = None) -> duckdb.DuckDBPyConnection:
-        return super().connect(self.threads, memory)
+    def connect(self, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+        return super().connect(self.threads)
 
 
 def sampled(
