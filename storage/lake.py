@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from storage.backends import BACKENDS, Backend
 from storage.errors import RunFailed, WrongRequest
 from storage.layout import Range, Step
-from storage.tables import TABLES, Table
+from storage.table import Table
+from storage.tables import TABLES
 
 ROW_GROUP = 131_072
 """Rows per row group: small enough for a bucket's query to skip most of a part, large enough to compress."""

@@ -7,7 +7,8 @@ from importlib.resources import files
 import duckdb
 import pyarrow as pa
 
-from storage.tables import TABLES, Table
+from storage.table import Table
+from storage.tables import TABLES
 
 
 @cache

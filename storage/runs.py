@@ -12,7 +12,8 @@ import pyarrow as pa
 from storage import query, summary
 from storage.errors import WrongRequest
 from storage.lake import Lake
-from storage.tables import TABLES, Table
+from storage.table import Table
+from storage.tables import TABLES
 
 
 @dataclass(frozen=True)

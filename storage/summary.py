@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from storage.tables import EXPLANATIONS, FEATURES, SAMPLES, SCORES, column
+from storage.table import column
+from storage.tables import EXPLANATIONS, FEATURES, SAMPLES, SCORES
 
 NAME = "summary"
 GRAIN = "one row per feature, explainer and replicate, and one per feature that nobody was asked to explain"

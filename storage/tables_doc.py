@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from storage import summary
-from storage.tables import TABLES, Table
+from storage.table import Table
+from storage.tables import TABLES
 
 FILE = Path(__file__).parents[1] / "docs" / "tables.md"
 

@@ -12,7 +12,8 @@ import pytest
 
 import tasks
 from storage import tables_doc
-from storage.tables import TABLES, Table
+from storage.table import Table
+from storage.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("benchmarks", "deployments", "flows", "storage", "tasks")

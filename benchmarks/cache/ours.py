@@ -16,7 +16,8 @@ from benchmarks.cache.device import held, settle
 from benchmarks.meter import Meter
 from storage.lake import Lake
 from storage.layout import Range, Step, ranges
-from storage.tables import ACTIVATIONS, Table
+from storage.table import Table
+from storage.tables import ACTIVATIONS
 from tasks.activations import collect, model
 from tasks.activations.collect import Hooked
 from tasks.activations.memory import give_back

@@ -12,7 +12,8 @@ import pytest
 from storage.errors import RunFailed, WrongRequest
 from storage.lake import Lake, Manifest
 from storage.layout import Range
-from storage.tables import ACTIVATIONS, FEATURES, TABLES, Table
+from storage.table import Table
+from storage.tables import ACTIVATIONS, FEATURES, TABLES
 from tests.storage.toys import WANTED, firings, some, step
 
 

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.lake import Lake
-from storage.tables import TABLES, Table
+from storage.table import Table
+from storage.tables import TABLES
 from tests.storage.toys import some
 
 EVERY = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

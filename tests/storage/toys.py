@@ -3,7 +3,8 @@
 import pyarrow as pa
 
 from storage.layout import Range, Step
-from storage.tables import ACTIVATIONS, Table
+from storage.table import Table
+from storage.tables import ACTIVATIONS
 
 WANTED = (Range(0, 10), Range(10, 15))
 

@@ -13,7 +13,8 @@ from sklearn import metrics
 
 from storage import query
 from storage.lake import Lake
-from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES, SCORES, Table
+from storage.table import Table
+from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES, SCORES
 from tests.storage.toys import value
 
 BOUNDED = settings(max_examples=15, deadline=None)
