@@ -334,6 +334,13 @@ JUDGEMENTS = Table(
             column("verdict", pa.bool_(), "The reader's verdict.", null="there is none; see reason"),
             column("probability", pa.float32(), "Probability of a positive verdict.", null="not asked for"),
             column(
+                "value",
+                pa.float32(),
+                "What ranks contexts where there is no probability, in the scorer's own unit: the larger, the likelier "
+                "that the feature fires.",
+                null="the scorer gives none, or it failed",
+            ),
+            column(
                 "simulated",
                 items(pa.float32()),
                 "Predicted activation on each token of the context.",

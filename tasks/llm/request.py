@@ -30,14 +30,18 @@ class TokenLogprob(NamedTuple):
 class Request:
     """One question to a reader, with the rows that its answer is about.
 
-    Exactly one of `messages` (chat) and `prompt` (plain completion) is set. A request that needs
-    probabilities says so here and never receives the client.
+    Exactly one of `messages` (chat), `prompt` (plain completion), `texts` (embedding) and `parts` is set.
+    A request that needs probabilities says so here and never receives the client.
     """
 
     key: str
     """Unique among the requests of one task; a reply is matched by it."""
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
+    texts: tuple[str, ...] = ()
+    """Texts to be turned into vectors."""
+    parts: tuple["Request", ...] = ()
+    """Questions that are asked one by one and read together, such as one per token of a context."""
     contexts: tuple[int, ...] = ()
     """Ids of the contexts asked about, in the order in which they are shown."""
     truths: tuple[bool, ...] = ()
@@ -52,9 +56,10 @@ class Request:
     """Alternatives wanted at every prompt token (0: the prompt's own tokens only); null asks for none."""
 
     def __post_init__(self) -> None:
-        """Refuse a request that is neither chat nor completion, or both."""
-        if bool(self.messages) == (self.prompt is not None):
-            msg = f"request {self.key} must have either messages or a prompt"
+        """Refuse a request that asks nothing, or in two ways."""
+        ways = (bool(self.messages), self.prompt is not None, bool(self.texts), bool(self.parts))
+        if sum(ways) != 1:
+            msg = f"request {self.key} must have either messages, a prompt, texts or parts"
             raise ValueError(msg)
 
     @property
@@ -63,6 +68,8 @@ class Request:
         seen = (
             self.messages,
             self.prompt,
+            self.texts,
+            tuple(part.digest for part in self.parts),
             self.max_tokens,
             self.temperature,
             self.seed,
@@ -92,6 +99,10 @@ class Reply:
     """The generated tokens, when `top_logprobs` was asked for."""
     prompt: tuple[TokenLogprob, ...] = ()
     """The prompt's tokens, when `prompt_logprobs` was asked for."""
+    vectors: tuple[tuple[float, ...], ...] = ()
+    """One vector per text, when `texts` were given."""
+    parts: tuple["Reply", ...] = ()
+    """One reply per part, when `parts` were asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ class Judgement:
     verdict: bool | None = None
     probability: float | None = None
     """Of a positive verdict, where the scorer asks for it."""
+    value: float | None = None
+    """What ranks contexts where there is no probability: the larger, the likelier that the feature fires."""
     simulated: tuple[float, ...] | None = None
     """Predicted activation on each token, where the scorer is a simulation."""
     reason: str | None = None
@@ -126,6 +128,7 @@ def _row(
         "truth": judgement.truth,
         "verdict": judgement.verdict,
         "probability": judgement.probability,
+        "value": judgement.value,
         "simulated": judgement.simulated,
         "status": "ok" if judgement.reason is None else "failed",
         "reason": judgement.reason,
