@@ -1,7 +1,9 @@
 """What the pure code sees of a context and of its feature: small frozen records, field by field as in the tables."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,6 +19,8 @@ class Context:
     """The text of each token."""
     activations: tuple[float, ...]
     """The feature's activation on each token, 0 where it is silent."""
+    near: int | None = None
+    """The neighbouring feature that fires in it, where a neighbour's contexts were asked for."""
 
     @property
     def activating(self) -> bool:
@@ -30,6 +34,20 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """What the table `features` says of a feature apart from its contexts."""
+
+    single_token: bool | None = None
+    """Whether nearly all of its firings lie on one token."""
+    top_tokens: tuple[str, ...] = ()
+    """The tokens on which it fires most, the first the most."""
+    top_logits: tuple[str, ...] | None = None
+    """The tokens that it raises most at the output, null where nothing is known of it."""
+    bottom_logits: tuple[str, ...] | None = None
+    """Those that it lowers most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
     """A feature with what its readers are shown, in the order in which it was drawn."""
 
@@ -37,12 +55,14 @@ class Feature:
     max: float
     """Largest activation over the whole cache: the scale of the integers that a reader sees."""
     contexts: tuple[Context, ...]
+    described: Described | None = None
+    """Only where an explainer needs it."""
 
 
 def features(contexts: pa.Table, samples: pa.Table) -> list[Feature]:
     """Rows of `contexts` and `samples` as records: one feature per row of `samples`, its contexts in their order."""
     shown: dict[int, list[Context]] = defaultdict(list)
-    wanted = ["feature", "context", "kind", "decile", "strings", "activations"]
+    wanted = ["feature", "context", "kind", "decile", "strings", "activations", "near"]
     for row in contexts.select(wanted).to_pylist():
         shown[row["feature"]].append(
             Context(
@@ -51,9 +71,27 @@ def features(contexts: pa.Table, samples: pa.Table) -> list[Feature]:
                 decile=row["decile"],
                 strings=tuple(row["strings"]),
                 activations=tuple(row["activations"]),
+                near=row["near"],
             )
         )
     return [
         Feature(row["feature"], row["max"], tuple(shown[row["feature"]]))
         for row in samples.select(["feature", "max"]).to_pylist()
     ]
+
+
+def descriptions(rows: Sequence[Mapping[str, Any]]) -> dict[int, Described]:
+    """Rows of `features` as records, by feature."""
+
+    def words(said: list[dict[str, Any]] | None, key: str) -> tuple[str, ...] | None:
+        return None if said is None else tuple(one[key] for one in said)
+
+    return {
+        row["feature"]: Described(
+            single_token=row["single_token"],
+            top_tokens=words(row["top_tokens"], "string") or (),
+            top_logits=words(row["top_logits"], "token"),
+            bottom_logits=words(row["bottom_logits"], "token"),
+        )
+        for row in rows
+    }

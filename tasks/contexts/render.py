@@ -72,6 +72,16 @@ def explained(number: int, context: Context, scale: float) -> str:
     return f"{line}\nActivations: {listed}" if listed else line
 
 
+def counterexample(number: int, context: Context) -> str:
+    """A context in which the feature is silent, as the explainer sees it."""
+    return f"Counterexample {number}: {text(context.strings)}"
+
+
+def quoted(tokens: Iterable[str]) -> str:
+    """Tokens as lists of them show them, in their order."""
+    return ", ".join(f'"{plain(token)}"' for token in tokens)
+
+
 def numbered(texts: Sequence[str]) -> str:
     """Contexts as a judge sees them, one per line, numbered from 1."""
     return "\n".join(f"Example {number}: {line}" for number, line in enumerate(texts, start=1))
@@ -90,6 +100,12 @@ class Shown(NamedTuple):
 
 _EXAMPLE = re.compile(r"^Example \d+: (.*)$(?:\nActivations: (.*)$)?", re.MULTILINE)
 _PAIR = re.compile(r'\("(.*?)", (\d+)\)(?=, \("|$)')
+_OTHER = re.compile(r"^(?!Example \d+: |Activations: |Counterexample \d+: |$)", re.MULTILINE)
+
+
+def examples_only(rendered: str) -> bool:
+    """Whether a text holds rendered examples and nothing else."""
+    return not _OTHER.search(rendered)
 
 
 def read(rendered: str) -> list[Shown]:

@@ -12,15 +12,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.contexts import render
+from tasks.contexts import questions, render
+from tasks.llm.embedded import choose
 from tasks.llm.embedded.describe import describe, understand
 from tasks.llm.embedded.judge import verdicts
 from tasks.llm.request import Outcome, Reply, Request
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same question gets another answer."""
-
-DESCRIPTION = "Description: "
 
 
 class BaselineReader(BaseModel):
@@ -38,7 +37,7 @@ class BaselineReader(BaseModel):
         """The reader itself."""
         return _opened()
 
-    async def check(self) -> None:
+    async def check(self, _examples: object = ()) -> None:
         """It is always there."""
 
 
@@ -53,7 +52,9 @@ class Baseline:
         return Outcome(
             request=request,
             reply=Reply(reply) if reply else None,
-            reason=None if reply else "the baseline reader answers only questions about rendered examples",
+            reason=None
+            if reply
+            else "the baseline reader answers only questions about rendered examples and nothing else",
             endpoint="embedded",
             model="baseline",
             attempts=1,
@@ -67,10 +68,17 @@ async def _opened() -> AsyncIterator[Baseline]:
 
 
 def _answer(text: str) -> str | None:
-    examples = render.read(text)
-    if not examples:
-        return None
-    if text.startswith(DESCRIPTION):
-        description = text.removeprefix(DESCRIPTION).split("\n", 1)[0]
-        return json.dumps(verdicts(understand(description), examples))
-    return f"EXPLANATION: {describe(examples)}"
+    question = questions.read(text)
+    if question is None:
+        # Whatever stands beside examples would have to be understood as well.
+        examples = render.read(text) if render.examples_only(text) else []
+        return f"EXPLANATION: {describe(examples)}" if examples else None
+    if question.named == "intruder":
+        return str(choose.intruder(question.examples))
+    description = understand(question.description or "")
+    if question.named == "described":
+        return str(choose.described(description, question.examples))
+    labels = verdicts(description, question.examples)
+    if question.named == "fitting":
+        return json.dumps([number for number, label in enumerate(labels, start=1) if label])
+    return json.dumps(labels)

@@ -43,11 +43,13 @@ def fill(template: str, **slots: str) -> str:
     return _SLOT.sub(lambda found: slots[found[1]], template)
 
 
-def digest(package: str, kind: str, override: str | None = None) -> str:
-    """Hash of a component's prompt and few-shot files; 16 hexadecimal digits."""
+def digest(package: str, kind: str, override: str | None = None, shots: str | None = None) -> str:
+    """Hash of a component's prompt and few-shot files, its own if none are named; 16 hexadecimal digits."""
     folder = files(package)
     texts = [read(package, f"{kind}.prompt.txt", override)]
-    few_shots = folder.joinpath(f"{kind}.shots.yaml")
+    few_shots = folder.joinpath(shots or f"{kind}.shots.yaml")
     if few_shots.is_file():
         texts.append(few_shots.read_text(encoding="utf-8"))
+    others = (file for file in folder.iterdir() if re.fullmatch(rf"{kind}\.\w+\.prompt\.txt", file.name))
+    texts += [file.read_text(encoding="utf-8") for file in sorted(others, key=lambda file: file.name)]
     return sha256("\0".join(texts).encode()).hexdigest()[:16]

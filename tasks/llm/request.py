@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, NamedTuple, Protocol
 
+Structured = Literal["structured_outputs", "response_format", "plain"]
+"""How a server holds replies to a form: vLLM's field, OpenAI's field, or not at all."""
+
 
 class Message(NamedTuple):
     """One turn of a chat."""
@@ -46,6 +49,8 @@ class Request:
     """Ids of the contexts asked about, in the order in which they are shown."""
     truths: tuple[bool, ...] = ()
     """What the right verdict on each context is; never part of what is sent."""
+    right: int | None = None
+    """Number, from 1, of the right one of the examples, where one is to be chosen; never part of what is sent."""
     max_tokens: int = 500
     temperature: float = 0.0
     seed: int | None = None
@@ -54,6 +59,11 @@ class Request:
     """Alternatives wanted at every generated token; null asks for no log-probabilities."""
     prompt_logprobs: int | None = None
     """Alternatives wanted at every prompt token (0: the prompt's own tokens only); null asks for none."""
+    schema: str | None = None
+    """JSON schema, as JSON, that the reply is held to where the server can do that. Log-probabilities are then those
+    among what the schema allows."""
+    choices: tuple[str, ...] = ()
+    """Replies that are allowed, held to likewise."""
 
     def __post_init__(self) -> None:
         """Refuse a request that asks nothing, or in two ways."""
@@ -61,23 +71,38 @@ class Request:
         if sum(ways) != 1:
             msg = f"request {self.key} must have either messages, a prompt, texts or parts"
             raise ValueError(msg)
+        if self.held and (self.texts or self.parts or (self.schema is not None and self.choices)):
+            msg = f"request {self.key} may have a schema or choices, not both, and only for one reply"
+            raise ValueError(msg)
+
+    @property
+    def held(self) -> bool:
+        """Whether the reply is to be held to a form."""
+        return self.schema is not None or bool(self.choices)
 
     @property
     def digest(self) -> str:
         """Hash of everything that the reader sees; 16 hexadecimal digits."""
+        return self.fingerprint[:16]
+
+    @property
+    def fingerprint(self) -> str:
+        """The whole of that hash; 64 hexadecimal digits."""
         seen = (
             self.messages,
             self.prompt,
             self.texts,
-            tuple(part.digest for part in self.parts),
+            tuple(part.fingerprint for part in self.parts),
             self.max_tokens,
             self.temperature,
             self.seed,
             self.stop,
             self.top_logprobs,
             self.prompt_logprobs,
+            self.schema,
+            self.choices,
         )
-        return sha256(repr(seen).encode()).hexdigest()[:16]
+        return sha256(repr(seen).encode()).hexdigest()
 
 
 class Usage(NamedTuple):
@@ -118,6 +143,10 @@ class Outcome:
     attempts: int
     latency: float
     """Seconds from the first attempt to the end of the last, waits included."""
+    structured: Structured | None = None
+    """How the reply was held to a form; null where none was asked for."""
+    too_long: bool = False
+    """Whether it failed since it does not fit into the model's context, where a shorter one may."""
 
 
 class Unreadable(ValueError):

@@ -5,7 +5,7 @@ The one place where a failure becomes a row: a judgement without a verdict, with
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tasks.contexts.context import Feature
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
@@ -30,9 +30,12 @@ class Judgement:
 class Judges(Protocol):
     """The two pure hooks of a scorer; the client is never handed to it.
 
-    A scorer that needs probabilities says so on its requests. One that needs no explanation (intruder)
-    ignores it; one that asks about a group of contexts returns a judgement for each of them.
+    A scorer that needs probabilities says so on its requests; one that asks about a group of contexts returns a
+    judgement for each of them.
     """
+
+    needs_explanation: ClassVar[bool]
+    """Whether it judges an explanation. One that does not is put once per feature, with an empty text."""
 
     def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
         """The questions about one explanation; `feature.contexts` are its score-contexts.
@@ -64,13 +67,16 @@ def failed(request: Request, reason: str) -> list[Judgement]:
     ]
 
 
-def labelled(request: Request, verdicts: Sequence[bool]) -> list[Judgement]:
+def labelled(
+    request: Request, verdicts: Sequence[bool], probabilities: Sequence[float] | None = None
+) -> list[Judgement]:
     """The rows of a question that got one verdict per context. Raises `Unreadable` when the counts differ."""
     if len(verdicts) != len(request.contexts):
         msg = f"{len(verdicts)} verdicts on {len(request.contexts)} examples in the reply to {request.key}"
         raise Unreadable(msg)
-    rows = zip(request.contexts, request.truths, verdicts, strict=True)
-    return [Judgement(context, truth, verdict) for context, truth, verdict in rows]
+    known = [None] * len(verdicts) if probabilities is None else probabilities
+    rows = zip(request.contexts, request.truths, verdicts, known, strict=True)
+    return [Judgement(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,11 @@ def pose(features: Sequence[Feature], explanations: Sequence[Mapping[str, object
         key = f"{number}/{row['replicate']}/{control}"
         posed.append(Posed(key, by_number[number], int(str(row["replicate"])), other, str(row["text"])))
     return posed
+
+
+def pose_alone(features: Sequence[Feature]) -> list[Posed]:
+    """Every feature once, without an explanation."""
+    return [Posed(f"{one.feature}/0/none", one, 0, one.feature, "") for one in features]
 
 
 def judgement_rows(

@@ -1,98 +1,88 @@
-"""What detection and fuzzing share: several contexts per question, a list of 0 and 1 back (paper 3.3.1, 3.3.2)."""
+"""What detection and fuzzing share: several contexts per question, 0 or 1 for each back (paper 3.3.1, 3.3.2)."""
 
 import json
-import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from tasks.contexts import render
+from tasks.contexts import questions
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.written import context as written_context
 from tasks.llm import prompt
 from tasks.llm.request import Message, Reply, Request, Unreadable
+from tasks.scorers import logprobs
+from tasks.scorers.asking import Asking, said, shots
 from tasks.scorers.base import Judgement, labelled
 
-_LIST = re.compile(r"\[\s*[01](?:\s*,\s*[01])*\s*\]")
+_LIST = re.compile(r"(?P<answer>\[\s*[01](?:\s*,\s*[01])*\s*\])")
+_ONE = re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>[01])\W*\Z")
+"""A last line with nothing but the digit."""
+_LABEL = re.compile("[01]")
 
 
-class Classification(BaseModel):
+class Classification(Asking, frozen=True):
     """Options that detection and fuzzing have in common."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    reader: str
-    """Which of `readers` is asked."""
     shown: int = Field(default=5, ge=1)
-    """Contexts per question; the last question of a feature may have fewer."""
-    temperature: float = Field(default=0.0, ge=0)
-    """Sampling temperature; the paper's is 0.7."""
-    max_tokens: int = Field(default=100, ge=1)
-    """Longest reply, in tokens."""
-    seed: int = 22
-    """Seeds the order of the contexts and the marks, and is sent to the server; the run's where none is given."""
-    prompt: str | None = None
-    """A file with another system prompt."""
+    """Contexts per question; the last question of a feature may have fewer. 1 asks about each alone, for a single
+    digit."""
+    logprobs: bool = False
+    """Whether the server is asked for log-probabilities, which give each verdict its probability."""
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
-        """One verdict per context from the last list of 0 and 1 in the reply. Raises `Unreadable` without one."""
-        lists = _LIST.findall(reply.text)
-        if not lists:
-            said = " ".join(reply.text.split())[:120]
-            msg = f"no list of 0 and 1 in the reply to {request.key} ({said!r})"
+        """One verdict per context, from the last list of 0 and 1, or the last line where one was shown.
+
+        Raises `Unreadable` without one, and when log-probabilities were asked for and did not come.
+        """
+        found = list((_ONE if self.shown == 1 else _LIST).finditer(reply.text))
+        if not found:
+            wanted = "digit 0 or 1" if self.shown == 1 else "list of 0 and 1"
+            msg = f"no {wanted} in the reply to {request.key} ({said(reply)})"
             raise Unreadable(msg)
-        return labelled(request, [bool(label) for label in json.loads(lists[-1])])
+        answer = found[-1]["answer"]
+        verdicts = [label == "1" for label in _LABEL.findall(answer)]
+        if not self.logprobs:
+            return labelled(request, verdicts)
+        start = logprobs.place_of(answer, reply, request.key)
+        places = [start + label.start() for label in _LABEL.finditer(answer)]
+        shares = [share["1"] for share in logprobs.probabilities(reply, places, ("0", "1"))]
+        return labelled(request, verdicts, shares)
 
     def ask(
         self,
         key: str,
-        system: str,
-        few_shots: list[Message],
         explanation: str,
+        contexts: Sequence[Context],
         feature: Feature,
         show: Callable[[Context], str],
+        few_shots: Sequence[Message],
     ) -> list[Request]:
         """Questions of `shown` contexts each, in a random order that is the same for the same seed."""
-        contexts = list(feature.contexts)
-        random.Random(f"{self.seed}/{feature.feature}").shuffle(contexts)  # noqa: S311  (a draw, not a secret)
-        groups = [contexts[i : i + self.shown] for i in range(0, len(contexts), self.shown)]
+        file = f"{self.kind}.one.prompt.txt" if self.shown == 1 else f"{self.kind}.prompt.txt"
+        system = prompt.read("tasks.scorers", file, self.prompt)
+        order = list(contexts)
+        self.draw(feature.feature).shuffle(order)
+        groups = [order[i : i + self.shown] for i in range(0, len(order), self.shown)]
         return [
-            Request(
-                key=f"{key}/{number}",
-                messages=(
-                    Message("system", system),
-                    *few_shots,
-                    question(explanation, [show(context) for context in group]),
-                ),
-                contexts=tuple(context.context for context in group),
-                truths=tuple(context.activating for context in group),
-                max_tokens=self.max_tokens,
-                temperature=self.temperature,
-                seed=self.seed,
+            self.request(
+                f"{key}/{number}",
+                system,
+                few_shots,
+                questions.write([show(context) for context in group], explanation),
+                {context.context: context.activating for context in group},
+                probable=self.logprobs,
             )
             for number, group in enumerate(groups)
         ]
 
 
-def question(explanation: str, texts: list[str]) -> Message:
-    """The one form in which a judge is asked: the description, then the numbered examples."""
-    return Message("user", f"Description: {explanation}\n\n{render.numbered(texts)}")
-
-
-def few_shot_turns(name: str, show: Callable[[Context, list[int]], str]) -> list[Message]:
-    """The few-shot turns of a scorer, in the same form as its live questions.
-
-    `show` renders a hand-made context; the list it is given are the places that the file marks with `*`.
-    """
+def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], *, singly: bool) -> list[Message]:
+    """The few-shot turns of a scorer, in the same form as its live questions: one context at a time where `singly`."""
     turns: list[Message] = []
-    for shot in prompt.shots("tasks.scorers", name):
-        texts = [show(*_written(line)) for line in shot["contexts"]]
-        turns += [question(shot["description"], texts), Message("assistant", json.dumps(shot["labels"]))]
+    for shot, texts in shots(name, show):
+        labels = shot["labels"]
+        asked = zip(([text] for text in texts), map(str, labels), strict=True)
+        for group, answer in asked if singly else [(texts, json.dumps(labels))]:
+            question = questions.write(group, shot["description"])
+            turns += [Message("user", question), Message("assistant", answer)]
     return turns
-
-
-def _written(line: str) -> tuple[Context, list[int]]:
-    starred = [place for place, piece in enumerate(line.split("|")) if piece.endswith("*")]
-    plain = "|".join(piece.removesuffix("*") for piece in line.split("|"))
-    return written_context(plain), starred

@@ -1,20 +1,20 @@
 """Detection (paper 3.3.1, D.1): given an explanation, which of these unmarked contexts activate the feature?
 
-Score: balanced accuracy over activating contexts from every decile and as many silent ones. Measures whether the
-explanation tells contexts apart; says nothing of where in the context the feature fires.
+Score: balanced accuracy (recall + specificity) / 2 over activating contexts from every decile and as many silent ones;
+with log-probabilities also AUROC and AUPRC of P(1) / (P(0) + P(1)). Chance is 0.5. Measures whether the explanation
+tells contexts apart; says nothing of where in the context the feature fires.
 """
 
 from functools import cache
 from typing import Literal
 
 from tasks.contexts import render
-from tasks.contexts.context import Feature
-from tasks.llm import prompt
+from tasks.contexts.context import Context, Feature
 from tasks.llm.request import Message, Request
 from tasks.scorers.classification import Classification, few_shot_turns
 
 
-class Detection(Classification):
+class Detection(Classification, frozen=True):
     """Which contexts fit the explanation?"""
 
     kind: Literal["detection"]
@@ -23,12 +23,14 @@ class Detection(Classification):
 
     def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
         """Questions about plain, unmarked contexts."""
-        system = prompt.read("tasks.scorers", "detection.prompt.txt", self.prompt)
-        return self.ask(
-            key, system, _few_shots(), explanation, feature, lambda context: render.text(context.strings)
-        )
+        contexts = [context for context in feature.contexts if self.shows(context)]
+        return self.ask(key, explanation, contexts, feature, _plain, _few_shots(singly=self.shown == 1))
+
+
+def _plain(context: Context) -> str:
+    return render.text(context.strings)
 
 
 @cache
-def _few_shots() -> list[Message]:
-    return few_shot_turns("detection.shots.yaml", lambda context, _: render.text(context.strings))
+def _few_shots(*, singly: bool) -> list[Message]:
+    return few_shot_turns("detection.shots.yaml", lambda context, _: _plain(context), singly=singly)

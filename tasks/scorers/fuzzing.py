@@ -2,18 +2,20 @@
 
 Activating contexts come with the tokens marked on which the feature fires (above 0.3 of the context's peak); those are
 the positives. The negatives are marked wrongly, at places borrowed from the positives (`tasks/contexts/marks.py`), and
-`marks` says what they are. Score: balanced accuracy over both. Measures whether the explanation says on which tokens
-the feature fires.
+`marks` says what they are. Score: balanced accuracy over both; with log-probabilities also AUROC and AUPRC of
+P(1) / (P(0) + P(1)). Chance is 0.5. Measures whether the explanation says on which tokens the feature fires; says
+nothing of contexts that the reader would have to find without marks.
 """
 
 from dataclasses import replace
 from functools import cache
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed, displaced, shared_out
-from tasks.llm import prompt
 from tasks.llm.request import Message, Request
 from tasks.scorers.classification import Classification, few_shot_turns
 
@@ -24,7 +26,7 @@ WRONG = "mismarked"
 """Kind of an activating context while a question shows it with wrong marks."""
 
 
-class Fuzzing(Classification):
+class Fuzzing(Classification, frozen=True):
     """Are the marked tokens what the explanation describes?"""
 
     kind: Literal["fuzzing"]
@@ -35,10 +37,17 @@ class Fuzzing(Classification):
     contexts, marked where the feature is silent, and no non-activating ones; harder, since only the marks tell.
     `mismarked`: the same with two of seven activating contexts per decile (the authors' blog)."""
 
+    @model_validator(mode="after")
+    def _kinds_are_asked_about(self) -> Self:
+        if self.marks != "silent" and self.kinds is not None:
+            msg = f"marks: {self.marks} asks about no non-activating contexts; leave kinds out, or set marks: silent"
+            raise ValueError(msg)
+        return self
+
     def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
         """Questions about contexts with marked tokens."""
-        feature = self._posed(feature)
-        positives = [context for context in feature.contexts if context.activating]
+        contexts = self._posed(feature)
+        positives = [context for context in contexts if context.activating]
 
         def marked(context: Context) -> str:
             if context.activating:
@@ -48,20 +57,21 @@ class Fuzzing(Classification):
                 places = elsewhere(context, positives, self.seed, feature.feature)
             return render.text(context.strings, places)
 
-        system = prompt.read("tasks.scorers", "fuzzing.prompt.txt", self.prompt)
-        return self.ask(key, system, _few_shots(), explanation, feature, marked)
+        return self.ask(key, explanation, contexts, feature, marked, _few_shots(singly=self.shown == 1))
 
-    def _posed(self, feature: Feature) -> Feature:
-        """The feature with the contexts that are asked about; those that will be marked wrongly are no positives."""
+    def _posed(self, feature: Feature) -> list[Context]:
+        """The contexts that are asked about; those that will be marked wrongly are no positives."""
         if self.marks == "silent":
-            return feature
-        wrong, of, most = SHARES[self.marks]
+            return [context for context in feature.contexts if self.shows(context)]
         active = [context for context in feature.contexts if context.activating]
+        wrong, of, most = SHARES[self.marks]
         rightly, wrongly = shared_out(active, wrong, of, most, self.seed, feature.feature)
         shown = rightly + [replace(context, kind=WRONG) for context in wrongly]
-        return replace(feature, contexts=tuple(sorted(shown, key=lambda one: one.context)))
+        return sorted(shown, key=lambda one: one.context)
 
 
 @cache
-def _few_shots() -> list[Message]:
-    return few_shot_turns("fuzzing.shots.yaml", lambda context, marked: render.text(context.strings, marked))
+def _few_shots(*, singly: bool) -> list[Message]:
+    return few_shot_turns(
+        "fuzzing.shots.yaml", lambda context, marked: render.text(context.strings, marked), singly=singly
+    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from storage.lake import Lake
 from storage.layout import Range, Step
-from storage.tables import CONTEXTS, EXPLANATIONS, SAMPLES
+from storage.tables import CONTEXTS, EXPLANATIONS, NO_EXPLAINER, SAMPLES
 from tasks.contexts.context import Context
 from tasks.llm.ledger import Asked
 from tasks.llm.request import Reader
@@ -27,22 +27,24 @@ def judge(
     part = Range(0, max(features) + 1)
     contexts = Step("contexts", CODER, ("contexts", "samples"), {}, 1)
     explanations = Step("explanations", f"{CODER}/e", ("explanations",), {}, 1, (contexts,))
-    name = f"{CODER}/e/{scorer.name}"
-    judged = Step("judgements", name, ("requests", "judgements"), scorer.model_dump(), 1, (explanations,))
+    explainer = "e" if scorer.needs_explanation else NO_EXPLAINER
+    name = f"{CODER}/{explainer}/{scorer.name}"
+    parent = explanations if scorer.needs_explanation else contexts
+    judged = Step("judgements", name, ("requests", "judgements"), scorer.model_dump(), 1, (parent,))
     scores = Step("scores", name, ("scores",), {}, 1, (judged,))
     _write(lake, features, part, contexts, explanations)
     work = ScoreWork(
         lake=lake,
         coder=CODER,
-        explainer="e",
+        explainer=explainer,
         judgements=judged,
         scores=scores,
         contexts=contexts,
-        explanations=explanations,
+        explanations=explanations if scorer.needs_explanation else None,
         scorer=scorer,
         controls=controls,
         seed=22,
-        asked=Asked(CODER, "score", f"e/{scorer.name}", scorer.reader),
+        asked=Asked(CODER, "score", f"{explainer}/{scorer.name}", scorer.reader),
     )
     asyncio.run(judge_bucket.fn(work, part, reader))
     lake.commit(judged, [part])
@@ -67,7 +69,13 @@ def _write(
         texts.append(record(EXPLANATIONS, **about, status="ok", text=text))
         for one in windows:
             drawn = {"strings": list(one.strings), "activations": list(one.activations)}
-            named = {"context": one.context, "kind": one.kind, "decile": one.decile, "role": "score"}
+            named = {
+                "context": one.context,
+                "kind": one.kind,
+                "decile": one.decile,
+                "near": one.near,
+                "role": "score",
+            }
             shown.append(record(CONTEXTS, **about, **drawn, **named))
     lake.write(CONTEXTS, contexts.part("contexts", part), CONTEXTS.rows(shown))
     lake.write(SAMPLES, contexts.part("samples", part), SAMPLES.rows(samples))

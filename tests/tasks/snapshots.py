@@ -7,8 +7,12 @@ from tasks.llm.request import Request
 
 
 def rendered(request: Request) -> str:
-    """All turns of a chat as a reader sees them."""
-    return "\n".join(f"--- {message.role}\n{message.text}" for message in request.messages) + "\n"
+    """All that a reader sees: the turns of a chat, a prompt, texts, or each part."""
+    seen = [(message.role, message.text) for message in request.messages]
+    seen += [("prompt", request.prompt)] if request.prompt is not None else []
+    seen += [("text", text) for text in request.texts]
+    said = "".join(f"--- {role}\n{text}\n" for role, text in seen)
+    return said + "".join(rendered(part) for part in request.parts)
 
 
 def kept(path: Path, text: str) -> str:

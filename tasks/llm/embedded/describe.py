@@ -59,8 +59,9 @@ def _pieces(examples: list[Shown]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Firing pieces by strength, split by the share of their occurrences on which they fire."""
     strength: Counter[str] = Counter()
     fired: Counter[str] = Counter()
+    listed = any(example.activations for example in examples)
     for example in examples:
-        for token, tenth in example.activations:
+        for token, tenth in example.activations if listed else _marked(example):
             piece = _as_written(token, example)
             if piece:
                 strength[piece] += tenth
@@ -73,6 +74,11 @@ def _pieces(examples: list[Shown]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     top = [piece for piece in ranked[:PIECES] if reliable[piece] >= OFTEN]
     always = tuple(piece for piece in top if reliable[piece] >= ALWAYS)
     return always, tuple(piece for piece in top if piece not in always)
+
+
+def _marked(example: Shown) -> list[tuple[str, int]]:
+    """The words of the marked spans, where nothing says how strongly they fire."""
+    return [(word, 1) for span, _ in example.spans for word in spelled(span)]
 
 
 def _as_written(token: str, example: Shown) -> str:

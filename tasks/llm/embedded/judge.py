@@ -20,7 +20,7 @@ def _fits(description: Description, example: Shown) -> bool:
     if example.spans:
         fitting = sum(_marked_fits(description, example.text, span, start) for span, start in example.spans)
         return 2 * fitting >= len(example.spans)
-    return _evidence(description, example.text) >= ENOUGH
+    return evidence(description, example.text) >= ENOUGH
 
 
 def _marked_fits(description: Description, text: str, span: str, start: int) -> bool:
@@ -33,7 +33,7 @@ def _marked_fits(description: Description, text: str, span: str, start: int) -> 
     return fits is not None and any(fits(word) for word in spelled(span))
 
 
-def _evidence(description: Description, text: str) -> float:
+def evidence(description: Description, text: str) -> float:
     """Weights of what occurs: a piece that always fires is enough, one that often does needs its surroundings."""
     found = 0.0
     for pieces, weight in ((description.always, ALWAYS), (description.often, OFTEN)):

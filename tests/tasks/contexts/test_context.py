@@ -12,8 +12,10 @@ def test_rows_become_features_with_their_contexts() -> None:
         [row | {"feature": n, "max": 2.5} for n, row in enumerate(some(SAMPLES).to_pylist())]
     )
     rows = [
-        row | {"feature": feature, "context": number, "kind": "activating", "decile": 4}
-        for feature, number, row in zip((1, 1, 9), (0, 1, 0), some(CONTEXTS, 3).to_pylist(), strict=True)
+        row | {"feature": feature, "context": number, "kind": "activating", "decile": 4, "near": near}
+        for feature, number, near, row in zip(
+            (1, 1, 9), (0, 1, 0), (None, 7, 3), some(CONTEXTS, 3).to_pylist(), strict=True
+        )
     ]
     found = features(CONTEXTS.rows(rows), samples)
     assert [(0, 0), (1, 2)] == [(one.feature, len(one.contexts)) for one in found]
@@ -22,6 +24,7 @@ def test_rows_become_features_with_their_contexts() -> None:
     assert (("é\n", "é\n"), (0.5, 0.5)) == (found[1].contexts[0].strings, found[1].contexts[0].activations)
     assert found[1].contexts[0].activating
     assert 0.5 == found[1].contexts[0].peak
+    assert [None, 7] == [one.near for one in found[1].contexts]
 
 
 def test_a_context_can_be_written_by_hand() -> None:

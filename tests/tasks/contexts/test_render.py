@@ -103,3 +103,13 @@ def test_a_silent_context_has_no_marks() -> None:
     """Nothing is above three tenths of nothing."""
     assert () == render.strongest(context("a|b"))
     assert "Example 3: ab" == render.explained(3, context("a|b"), 8.0)
+
+
+def test_examples_alone_are_told_from_examples_beside_something_else() -> None:
+    """What understands nothing but examples can see whether it was shown more."""
+    example = render.explained(1, context("a|\n|b:3| c"), 10.0)
+    counter = render.counterexample(1, context("a|\n|b| <|<|c"))
+    assert "Counterexample 1: a⏎b ‹‹c" == counter
+    assert render.examples_only(f"{example}\n\n{render.numbered(['x', ''])}\n\n{counter}")
+    assert not render.examples_only(f"{example}\n\nMade likelier: {render.quoted([' a', 'b'])}")
+    assert 'Made likelier: " a", "b"' == f"Made likelier: {render.quoted([' a', 'b'])}"

@@ -46,12 +46,12 @@ def asked(scorer: Fuzzing) -> list[Request]:
 
 
 def windows(per_decile: int) -> list[Context]:
-    """Contexts of a feature: as many activating ones in each decile, and silent ones."""
+    """Contexts of a feature: as many activating ones in each decile, and silent ones; no two are alike."""
     active = [
-        replace(context("a| b:5| c| d:4", number), decile=number // per_decile)
+        replace(context(f"a{number}| b:5| c| d:4", number), decile=number // per_decile)
         for number in range(10 * per_decile)
     ]
-    return active + [context("x| y| z| w", 10 * per_decile + number) for number in range(30)]
+    return active + [context(f"x{number}| y| z| w", 10 * per_decile + number) for number in range(30)]
 
 
 FEW = {feature: ("Something.", windows(7)) for feature in range(3)}
@@ -134,7 +134,7 @@ def test_a_constant_scores_half(tmp_path: Path, scorer: Fuzzing, verdict: bool) 
 @BOTH
 def test_a_coin_scores_half_within_its_interval(tmp_path: Path, scorer: Fuzzing) -> None:
     """About 95 of 100 intervals hold one half."""
-    features = {feature: ("Something.", windows(10)) for feature in range(100)}
+    features = {feature: (f"Something {feature}.", windows(10)) for feature in range(100)}
     _, scores, _ = judge(Lake(tmp_path.as_posix()), features, scorer, coin(4))
     assert 88 <= sum(row["low"] <= 0.5 <= row["high"] for row in scores) <= 100
     assert pytest.approx(0.5, abs=0.03) == sum(row["balanced_accuracy"] for row in scores) / 100

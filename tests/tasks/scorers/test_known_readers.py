@@ -1,7 +1,10 @@
 """Readers of known skill get the scores that they deserve, the whole way from contexts to the table of scores."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -9,62 +12,196 @@ from storage.lake import Lake
 from tasks.contexts.context import Context
 from tasks.contexts.written import context
 from tasks.llm.request import Outcome, Reply, Request
+from tasks.scorers import Scorer
 from tasks.scorers.detection import Detection
+from tasks.scorers.discrimination import Discrimination
 from tasks.scorers.fuzzing import Fuzzing
+from tasks.scorers.intruder import Intruder
+from tasks.scorers.saebench import SAEBench
 from tests.tasks.judging import judge
-from tests.tasks.toys import Known, coin, constant, oracle
-
-BOTH = pytest.mark.parametrize(
-    "scorer",
-    [Detection(kind="detection", reader="r"), Fuzzing(kind="fuzzing", reader="r", shown=7)],
-    ids=["detection", "fuzzing"],
-)
+from tests.tasks.toys import Known, coin, constant, erring, oracle
 
 
-def windows(positives: int = 100, negatives: int = 100) -> list[Context]:
-    """Contexts of a feature: a tenth of the positives from each decile, then the negatives."""
-    active = [context("a| b:5| c", number) for number in range(positives)]
-    active = [replace(one, decile=one.context * 10 // positives) for one in active]
-    return active + [context("x| y| z", positives + number) for number in range(negatives)]
+@dataclass(frozen=True)
+class Case:
+    """A scorer, and what theory says of readers that know nothing."""
+
+    scorer: Scorer
+    number: str = "balanced_accuracy"
+    """The column that is its number."""
+    chance: float = 0.5
+    always: float = 0.5
+    """What one gets who always says yes, or always names the first."""
+    never: float = 0.5
+    """What one gets who always says no, or always names the first."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether one is to be named."""
+        return isinstance(self.scorer, Intruder | Discrimination)
 
 
-FEW = {feature: ("Something.", windows(20, 30)) for feature in range(3)}
+def detection(**options: object) -> Detection:
+    return Detection.model_validate({"kind": "detection", "reader": "r", **options})
 
 
-@BOTH
-def test_an_oracle_scores_one(tmp_path: Path, scorer: Detection | Fuzzing) -> None:
+def fuzzing(**options: object) -> Fuzzing:
+    return Fuzzing.model_validate({"kind": "fuzzing", "reader": "r", **options})
+
+
+def discrimination(**options: object) -> Discrimination:
+    return Discrimination.model_validate({"kind": "discrimination", "reader": "r", **options})
+
+
+INTRUDER = Intruder(kind="intruder", reader="r", logprobs=True)
+CASES = {
+    "detection": Case(detection()),
+    "detection with log-probabilities": Case(detection(logprobs=True)),
+    "detection among neighbours": Case(detection(kinds=["similar"])),
+    "fuzzing": Case(fuzzing(shown=7)),
+    "fuzzing, one at a time, with log-probabilities": Case(fuzzing(shown=1, logprobs=True)),
+    "fuzzing of active contexts": Case(fuzzing(marks="active", logprobs=True)),
+    "fuzzing of mismarked contexts": Case(fuzzing(marks="mismarked", logprobs=True)),
+    "intruder": Case(INTRUDER, "accuracy", 1 / 5, 1 / 5, 1 / 5),
+    "discrimination": Case(discrimination(logprobs=True), "accuracy", 1 / 5, 1 / 5, 1 / 5),
+    "discrimination among three": Case(discrimination(others=2), "accuracy", 1 / 3, 1 / 3, 1 / 3),
+    "saebench": Case(SAEBench(kind="saebench", reader="r"), "accuracy", 0.5, 4 / 14, 10 / 14),
+}
+
+Features = Mapping[int, tuple[str, list[Context]]]
+
+
+def windows(feature: int) -> list[Context]:
+    """Contexts of a feature, no two of them alike: activating ones, random ones, and those of ten neighbours."""
+    active = [
+        replace(context(f"a{feature}.{number}| b:5| c| d:4", number), decile=number // 4)
+        for number in range(40)
+    ]
+    silent = [context(f"x{feature}.{number}| y| z| w", number) for number in range(40, 80)]
+    near = [replace(one, kind="similar", near=100 + one.context % 10) for one in silent[20:]]
+    return [*active, *silent[:20], *near]
+
+
+def features(n: int) -> Features:
+    return {feature: (f"Something {feature}.", windows(feature)) for feature in range(n)}
+
+
+SKILLS = {
+    "oracle": (3, oracle()),
+    "always": (6, constant(verdict=True)),
+    "never": (6, constant(verdict=False)),
+    "coin": (24, coin(4)),
+    "erring": (24, erring(5, 0.1)),
+}
+"""How many features each reader judges, in this order."""
+
+MOST = 19 / 24
+"""Of 24 intervals that each hold the true share with a probability of 0.95, fewer do so once in a thousand times."""
+
+
+class Every:
+    """All of the readers, each with its features."""
+
+    async def ask(self, request: Request) -> Outcome:
+        number = int(request.key.partition("/")[0])
+        for n, reader in SKILLS.values():
+            if number < n:
+                return await reader.ask(request)
+            number -= n
+        raise AssertionError(request.key)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A case, with the scores that each reader's features got and all of its judgements."""
+
+    case: Case
+    scores: Mapping[str, list[dict]]
+    judgements: list[dict]
+
+    def numbers(self, reader: str) -> list[float]:
+        """The case's number of each feature of a reader."""
+        return [row[self.case.number] for row in self.scores[reader]]
+
+    def near(self, reader: str, true: float) -> bool:
+        """Whether the mean over a reader's features is within 3.5 standard errors of a share."""
+        n = sum(row["n"] for row in self.scores[reader])
+        return abs(mean(self.numbers(reader)) - true) <= 3.5 * sqrt(true * (1 - true) / n)
+
+    def holding(self, reader: str, true: float) -> float:
+        """Share of a reader's features whose interval holds a number."""
+        low, high = f"{self.case.number}_low", f"{self.case.number}_high"
+        return mean(row[low] <= true <= row[high] for row in self.scores[reader])
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=list(CASES))
+def judged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """Every case is judged once, by all readers."""
+    lake = Lake(tmp_path_factory.mktemp("lake").as_posix())
+    asked = features(sum(n for n, _ in SKILLS.values()))
+    judgements, scores, _ = judge(lake, asked, request.param.scorer, Every())
+    assert len(asked) == len(scores)
+    rows = iter(scores)
+    return Judged(
+        request.param, {name: [next(rows) for _ in range(n)] for name, (n, _) in SKILLS.items()}, judgements
+    )
+
+
+def test_an_oracle_scores_one(judged: Judged) -> None:
     """Every number is perfect, in every tenth, and nothing failed."""
-    judgements, scores, requests = judge(Lake(tmp_path.as_posix()), FEW, scorer, oracle())
-    assert 150 == len(judgements)
-    assert 3 * -(-50 // scorer.shown) == len(requests)
-    for row in scores:
-        assert (50, 0) == (row["n"], row["n_failed"])
-        best = ("balanced_accuracy", "recall", "specificity", "precision", "f1", "weighted_precision")
-        assert {1.0} == {row[name] for name in best} == set(row["hit_rates"])
-        assert row["low"] < 1.0 == pytest.approx(row["high"])
+    for row in judged.scores["oracle"]:
+        assert {1.0} == {row["accuracy"], row["recall"], row["precision"], row["f1"]}
+        assert row["accuracy_low"] < 1.0 == pytest.approx(row["accuracy_high"])
+        if not judged.case.chooses:
+            assert {1.0} == {row["balanced_accuracy"], row["specificity"], row["weighted_precision"]}
+        if judged.case.number == "balanced_accuracy":
+            assert {1.0} == set(row["hit_rates"])
 
 
-@BOTH
-@pytest.mark.parametrize("verdict", [True, False])
-def test_a_constant_scores_half(tmp_path: Path, scorer: Detection | Fuzzing, verdict: bool) -> None:
-    """Exactly, however many of each class there are."""
-    _, scores, _ = judge(Lake(tmp_path.as_posix()), FEW, scorer, constant(verdict))
-    assert [0.5] * 3 == [row["balanced_accuracy"] for row in scores]
+def test_a_constant_scores_what_theory_says(judged: Judged) -> None:
+    """Exactly where it gives verdicts, and chance within its interval where it names the first."""
+    if judged.case.chooses:
+        assert all(judged.near(reader, judged.case.always) for reader in ("always", "never"))
+        held = [judged.holding(reader, judged.case.always) for reader in ("always", "never")]
+        assert mean(held) >= 0.8
+    else:
+        assert [pytest.approx(judged.case.always)] * 6 == judged.numbers("always")
+        assert [pytest.approx(judged.case.never)] * 6 == judged.numbers("never")
 
 
-@BOTH
-def test_a_coin_scores_half_within_its_interval(tmp_path: Path, scorer: Detection | Fuzzing) -> None:
-    """About 95 of 100 intervals hold one half, and the mean of 100 features is close to it."""
-    features = {feature: ("Something.", windows(50, 50)) for feature in range(100)}
-    _, scores, _ = judge(Lake(tmp_path.as_posix()), features, scorer, coin(4))
-    assert 90 <= sum(row["low"] <= 0.5 <= row["high"] for row in scores) <= 99
-    assert pytest.approx(0.5, abs=0.02) == sum(row["balanced_accuracy"] for row in scores) / 100
+def test_a_coin_scores_chance_within_its_interval(judged: Judged) -> None:
+    """About 95 of 100 intervals hold it, and the mean over features is within its own error of it."""
+    assert judged.holding("coin", judged.case.chance) >= MOST
+    assert judged.near("coin", judged.case.chance)
+
+
+def test_an_oracle_that_errs_in_a_tenth_scores_nine_tenths(judged: Judged) -> None:
+    """About 95 of 100 intervals hold it, and the mean over features is within its own error of it."""
+    assert judged.holding("erring", 0.9) >= MOST
+    assert judged.near("erring", 0.9)
+
+
+def test_probabilities_rank_as_well_as_the_reader_can(judged: Judged) -> None:
+    """Two values of a probability give an AUROC that is the mean of recall and specificity."""
+    probable = getattr(judged.case.scorer, "logprobs", False)
+    for row in (row for rows in judged.scores.values() for row in rows):
+        ranked = probable and not judged.case.chooses
+        assert (pytest.approx(row["balanced_accuracy"], abs=1e-6) if ranked else None) == row["auroc"]
+        assert probable == (row["brier"] is not None)
+
+
+def test_every_judgement_is_counted(judged: Judged) -> None:
+    """Once, and none has failed."""
+    rows = [row for rows in judged.scores.values() for row in rows]
+    assert len(judged.judgements) == sum(row["n"] for row in rows)
+    assert {0} == {row["n_failed"] for row in rows}
 
 
 def test_the_shuffled_control_is_judged_beside(tmp_path: Path) -> None:
     """Each feature in it has a second row, about another one's explanation."""
-    detection = Detection(kind="detection", reader="r")
-    judgements, scores, requests = judge(Lake(tmp_path.as_posix()), FEW, detection, oracle(), controls=3)
+    judgements, scores, requests = judge(
+        Lake(tmp_path.as_posix()), features(3), detection(), oracle(), controls=3
+    )
     assert ["none", "shuffled"] * 3 == [row["control"] for row in scores]
     assert all((row["control"] == "none") == (row["explanation_of"] == row["feature"]) for row in scores)
     assert len(judgements) == len({(row["feature"], row["control"], row["context"]) for row in judgements})
@@ -84,14 +221,13 @@ class Failing(Known):
 
 def test_failures_are_counted_and_are_no_score(tmp_path: Path) -> None:
     """What is readable is scored as if it were all; the rest is counted, with its reasons."""
-    detection = Detection(kind="detection", reader="r")
     judgements, scores, requests = judge(
-        Lake(tmp_path.as_posix()), FEW, detection, Failing(lambda truth: truth)
+        Lake(tmp_path.as_posix()), features(3), detection(), Failing(lambda truth: truth)
     )
     for row in scores:
-        assert (15, 35, 1.0) == (row["n"], row["n_failed"], row["balanced_accuracy"])
+        assert (25, 55, 1.0) == (row["n"], row["n_failed"], row["balanced_accuracy"])
     failed = [row for row in judgements if row["status"] == "failed"]
-    assert 105 == len(failed)
+    assert 165 == len(failed)
     assert {None} == {row["verdict"] for row in failed}
     assert {"500: overloaded", "no list of 0 and 1"} == {row["reason"].split(" in ")[0] for row in failed}
-    assert 12 == sum(row["status"] == "failed" for row in requests)
+    assert 18 == sum(row["status"] == "failed" for row in requests)

@@ -1,0 +1,84 @@
+"""When a scorer may stop asking about a feature: its score is known well enough, however often one has looked.
+
+The contexts of a feature are a finite urn. Each holds the verdict that the reader would give, and questions draw from
+it in a random order, without putting back. For the share of right verdicts in an urn of N after s right ones of t, the
+prior-posterior ratio (Waudby-Smith and Ramdas 2020, "Confidence sequences for sampling without replacement", arXiv
+2006.04347) with a uniform prior keeps every number n of right ones for which
+
+    C(n, s) C(N - n, t - s) / C(N + 1, t + 1)  >  level / (N + 1),
+
+left the posterior probability of n, right the level times its prior one. The true n is never left out, at whatever
+times one looks, with a probability of 1 - level at least. The two classes have an urn each, at half the level, and the
+score is the mean of both: the interval holds the balanced accuracy that all questions together would give. It takes
+the verdict on a context for the same in whatever company it is shown, and what cannot be read for lost by chance.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import comb
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.scorers.base import Judgement
+
+LEVEL = 0.05
+"""How often a sequence of intervals may leave out the truth at some time."""
+
+
+class Interval(NamedTuple):
+    """Ends of an interval of a share."""
+
+    low: float
+    high: float
+
+
+class Adaptive(BaseModel):
+    """Ask in rounds, and stop as soon as the score is known well enough.
+
+    The intervals in `scores` don't know of it: they are those of as many contexts as were judged, drawn at once, and a
+    little too narrow.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    half_width: float = Field(default=0.1, gt=0, lt=0.5)
+    """Half the width of the interval, an anytime-valid one of 95 %, at which a feature is done."""
+    bar: float | None = Field(default=None, gt=0, lt=1)
+    """A score by which features are to be told apart: one whose interval lies above or below it is done; null sets
+    none."""
+    round: int = Field(default=5, ge=1)
+    """Questions per round and feature."""
+
+    def settled(self, judged: Sequence[Judgement], truths: Sequence[bool]) -> bool:
+        """Whether the judgements so far say enough of all contexts, whose truths are given."""
+        found = interval(judged, truths)
+        if self.bar is not None and not found.low <= self.bar <= found.high:
+            return True
+        return (found.high - found.low) / 2 <= self.half_width
+
+
+def interval(judged: Sequence[Judgement], truths: Sequence[bool]) -> Interval:
+    """The balanced accuracy over all contexts, or the accuracy where they are of one class."""
+    classes = sorted(set(truths))
+    ends = []
+    for truth in classes:
+        own = [one for one in judged if one.truth == truth]
+        answered = [one for one in own if one.verdict is not None]
+        right = sum(one.verdict == truth for one in answered)
+        left = list(truths).count(truth) - (len(own) - len(answered))
+        ends.append(share(right, len(answered), left, LEVEL / len(classes)))
+    if not ends:
+        return Interval(0.0, 1.0)
+    return Interval(*(sum(end) / len(end) for end in zip(*ends, strict=True)))
+
+
+@lru_cache(maxsize=100_000)
+def share(right: int, drawn: int, total: int, level: float) -> Interval:
+    """The share of right ones among `total`, after `right` of `drawn`; all that is possible where nothing is known."""
+    if total == 0:
+        return Interval(0.0, 1.0)
+    bar = level * comb(total + 1, drawn + 1) / (total + 1)
+    possible = range(right, total - (drawn - right) + 1)
+    kept = [n for n in possible if comb(n, right) * comb(total - n, drawn - right) > bar]
+    return Interval(kept[0] / total, kept[-1] / total)

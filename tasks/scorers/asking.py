@@ -1,0 +1,113 @@
+"""What scorers that ask by chat share: options, a fixed beginning, and a last turn that alone depends on the feature.
+
+The system prompt and the few-shot turns are byte-identical for all features, so that a server's prefix cache holds
+them. Few-shot turns are rendered by the same code as live ones.
+"""
+
+import random
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.contexts.context import Context
+from tasks.contexts.written import context as written_context
+from tasks.llm import prompt
+from tasks.llm.request import Message, Reply, Request
+from tasks.scorers import logprobs
+from tasks.scorers.adaptive import Adaptive
+
+SAID = 120
+"""Characters of a reply that a reason quotes."""
+
+
+class Asking(BaseModel, frozen=True):
+    """Options that all scorers that ask by chat have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    needs_explanation: ClassVar[bool] = True
+    """Whether it judges an explanation, or the feature alone."""
+
+    kind: str
+    name: str
+    reader: str
+    """Which of `readers` is asked."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Sampling temperature; the paper's is 0.7."""
+    max_tokens: int = Field(default=100, ge=1)
+    """Longest reply, in tokens."""
+    seed: int = 22
+    """Seeds which contexts are shown, their order and the marks, and is sent to the server; the run's where none is
+    given."""
+    prompt: str | None = None
+    """A file with another system prompt."""
+    kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Kinds of non-activating contexts that are shown, all if null."""
+    adaptive: Adaptive | None = None
+    """When to stop asking about a feature; null asks all questions."""
+
+    def lacks(self, kinds: Collection[str]) -> str | None:
+        """What it misses in a run with these kinds of non-activating contexts, as a sentence; null when nothing."""
+        missing = [kind for kind in self.kinds or () if kind not in kinds]
+        if not missing:
+            return None
+        return f"kinds names {missing[0]}, and sample.negatives has {listed(kinds)}; name one that is there"
+
+    def shows(self, context: Context) -> bool:
+        """Whether a context is activating, or of a kind that is shown."""
+        return context.activating or self.kinds is None or context.kind in self.kinds
+
+    def draw(self, *about: object) -> random.Random:
+        """Random numbers that are the same for the same seed and the same matter."""
+        return random.Random("/".join(str(one) for one in (self.seed, *about)))  # noqa: S311  (no secret)
+
+    def request(
+        self,
+        key: str,
+        system: str,
+        few_shots: Sequence[Message],
+        question: str,
+        truths: Mapping[int, bool],
+        *,
+        right: int | None = None,
+        probable: bool = False,
+    ) -> Request:
+        """A question about contexts with their truths; `probable` asks for the alternatives at each token."""
+        return Request(
+            key=key,
+            messages=(Message("system", system), *few_shots, Message("user", question)),
+            contexts=tuple(truths),
+            truths=tuple(truths.values()),
+            right=right,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            seed=self.seed,
+            top_logprobs=logprobs.ALTERNATIVES if probable else None,
+        )
+
+
+def shots(name: str, show: Callable[[Context, list[int]], str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The few-shot turns of a file, each with its contexts as they are shown.
+
+    `show` renders a hand-made context; the list it is given are the places that the file marks with `*`.
+    """
+    for shot in prompt.shots("tasks.scorers", name):
+        yield shot, [show(*_written(line)) for line in shot["contexts"]]
+
+
+def _written(line: str) -> tuple[Context, list[int]]:
+    starred = [place for place, piece in enumerate(line.split("|")) if piece.endswith("*")]
+    plain = "|".join(piece.removesuffix("*") for piece in line.split("|"))
+    return written_context(plain), starred
+
+
+def said(reply: Reply) -> str:
+    """The beginning of a reply, for a reason, and whether its end is missing."""
+    cut = ", and it was cut off at max_tokens" if reply.finish_reason == "length" else ""
+    return f"{' '.join(reply.text.split())[:SAID]!r}{cut}"
+
+
+def listed(kinds: Collection[str]) -> str:
+    """Kinds of contexts, for a sentence."""
+    return ", ".join(sorted(kinds)) or "none"

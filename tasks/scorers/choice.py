@@ -1,0 +1,88 @@
+"""What intruder and discrimination share: several contexts per question, of which one is to be named."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from tasks.contexts import questions
+from tasks.contexts.context import Context, Feature
+from tasks.contexts.questions import Named
+from tasks.llm import prompt
+from tasks.llm.request import Message, Reply, Request, Unreadable
+from tasks.scorers import logprobs
+from tasks.scorers.asking import Asking, said, shots
+from tasks.scorers.base import Judgement
+
+_NUMBER = re.compile(r"(?:^|\n)\W*?(?:example\W*)?(?P<number>[0-9]+)\W*\Z", re.IGNORECASE)
+"""A last line with nothing but the number."""
+
+
+class Choice(Asking, frozen=True):
+    """Options that they have in common."""
+
+    named: ClassVar[Named]
+    """What is to be named."""
+
+    logprobs: bool = False
+    """Whether the server is asked for log-probabilities, which give the right choice its probability."""
+
+    def read(self, request: Request, reply: Reply) -> list[Judgement]:
+        """Whether the right one was named, in the last line.
+
+        Raises `Unreadable` when none was, and when log-probabilities were asked for and did not come.
+        """
+        shown = [str(number) for number in range(1, self.examples + 1)]
+        found = _NUMBER.search(reply.text)
+        if found is None or found["number"] not in shown:
+            msg = f"no number from 1 to {len(shown)} in the reply to {request.key} ({said(reply)})"
+            raise Unreadable(msg)
+        number, right = found["number"], str(request.right)
+        probability = None
+        if self.logprobs:
+            place = logprobs.place_of(number, reply, request.key)
+            (shares,) = logprobs.probabilities(reply, [place], shown)
+            probability = shares[right]
+        (context,) = request.contexts
+        return [Judgement(context, truth=True, verdict=number == right, probability=probability)]
+
+    @property
+    def examples(self) -> int:
+        """Examples per question; at most 9, so that the answer is one digit."""
+        raise NotImplementedError
+
+    def ask(
+        self,
+        key: str,
+        few_shots: Sequence[Message],
+        feature: Feature,
+        sought: tuple[Context, str],
+        others: Sequence[str],
+        description: str | None,
+    ) -> Request:
+        """A question about a context, as it is shown, among others: in an order that is the same for the same seed."""
+        context, text = sought
+        draw = self.draw(feature.feature, context.context)
+        texts = draw.sample(others, len(others))
+        place = draw.randrange(len(texts) + 1)
+        texts.insert(place, text)
+        return self.request(
+            key,
+            prompt.read("tasks.scorers", f"{self.kind}.prompt.txt", self.prompt),
+            few_shots,
+            questions.write(texts, description, self.named),
+            {context.context: True},
+            right=place + 1,
+            probable=self.logprobs,
+        )
+
+
+def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], named: Named) -> list[Message]:
+    """The few-shot turns of a scorer, in the same form as its live questions."""
+    return [
+        turn
+        for shot, texts in shots(name, show)
+        for turn in (
+            Message("user", questions.write(texts, shot.get("description"), named)),
+            Message("assistant", str(shot["right"])),
+        )
+    ]

@@ -1,0 +1,106 @@
+"""Discrimination: given an explanation, which context is the feature's own, and which are its nearest neighbours'?
+
+An explanation that fits many features alike does well wherever the negatives are random, and scores chance here. Each
+question shows an activating context, unmarked, and contexts in which a neighbouring feature fires and this one doesn't,
+of different neighbours as far as possible; they come from the kinds of `sample.negatives` that have a neighbour.
+Score: the share of questions in which the feature's own context is named, `accuracy`. Chance is 1 in `others` + 1.
+Neighbours' contexts are their strongest, the feature's own are of all deciles; whether neighbours mean the same thing,
+so that no explanation could tell them apart, is not seen.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Collection
+from functools import cache
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tasks.contexts import render
+from tasks.contexts.context import Context, Feature
+from tasks.contexts.questions import Named
+from tasks.llm.request import Message, Request
+from tasks.scorers.asking import listed
+from tasks.scorers.choice import Choice, few_shot_turns
+
+NEAR = frozenset({"similar", "cooccurring"})
+"""Kinds of contexts that are a neighbour's."""
+
+
+class Discrimination(Choice, frozen=True):
+    """Does the explanation tell the feature from its neighbours?"""
+
+    named: ClassVar[Named] = "described"
+
+    kind: Literal["discrimination"]
+    name: str = "discrimination"
+    """What the tables call it; two scorers of one kind need two names."""
+    others: int = Field(default=4, ge=1, le=8)
+    """Neighbours' contexts per question; a feature that has fewer is not asked about."""
+    per_decile: int = Field(default=2, ge=1)
+    """Questions per decile of the feature's own contexts, as far as there are contexts: each is shown once."""
+
+    @property
+    def examples(self) -> int:
+        """Examples per question."""
+        return self.others + 1
+
+    def lacks(self, kinds: Collection[str]) -> str | None:
+        """As of all scorers, and contexts of neighbours."""
+        if not NEAR & set(kinds if self.kinds is None else self.kinds):
+            where = "sample.negatives has" if self.kinds is None else "kinds names"
+            return (
+                f"{where} {listed(kinds if self.kinds is None else self.kinds)}, and discrimination needs contexts of "
+                f"neighbours; add {' or '.join(sorted(NEAR))}"
+            )
+        return super().lacks(kinds)
+
+    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+        """One question per context of the feature, each among those of neighbours that were shown least."""
+        near = [one for one in feature.contexts if one.near is not None and self.shows(one)]
+        if len(near) < self.others:
+            return []
+        draw = self.draw(feature.feature)
+        draw.shuffle(near)
+        shown: Counter[tuple[str, int | None]] = Counter()
+        requests = []
+        for number, sought in enumerate(self._own(feature, draw)):
+            others = self._others(near, shown)
+            texts = [render.text(one.strings) for one in others]
+            own = sought, render.text(sought.strings)
+            requests.append(self.ask(f"{key}/{number}", _few_shots(), feature, own, texts, explanation))
+        return requests
+
+    def _own(self, feature: Feature, draw: random.Random) -> list[Context]:
+        """The feature's contexts that are to be found, as many of each decile."""
+        active = [one for one in feature.contexts if one.activating]
+        draw.shuffle(active)
+        turns: Counter[int | None] = Counter()
+        own = []
+        for context in active:
+            if turns[context.decile] < self.per_decile:
+                turns[context.decile] += 1
+                own.append(context)
+        return own
+
+    def _others(self, near: list[Context], shown: Counter[tuple[str, int | None]]) -> list[Context]:
+        """Contexts for a question: first of neighbours that are not in it yet, then of those shown least before."""
+        others: list[Context] = []
+        here: Counter[int | None] = Counter()
+        for _ in range(self.others):
+            least = min(
+                (one for one in near if one not in others),
+                key=lambda one: (here[one.near], shown["neighbour", one.near], shown["context", one.context]),
+            )
+            here[least.near] += 1
+            shown["neighbour", least.near] += 1
+            shown["context", least.context] += 1
+            others.append(least)
+        return others
+
+
+@cache
+def _few_shots() -> list[Message]:
+    return few_shot_turns(
+        "discrimination.shots.yaml", lambda context, _: render.text(context.strings), "described"
+    )

@@ -1,0 +1,73 @@
+"""Example embedding (Paulo and Belrose 2025, arXiv 2507.08473): do the contexts of a feature resemble each other?
+
+Needs no explanation. Half of the activating contexts, every second one of each decile, are the examples. Value of a
+context of the other half, or of a silent one: the mean of its cosines to the examples in the space of an embedding
+model. Score: the value's AUROC. Low where no explanation could do well, since the feature's contexts have nothing in
+common that the embedding model would see: with a poor score here a poor score of the explanation says little about
+the explanation. Chance level: 0.5.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tasks.contexts import render
+from tasks.contexts.context import Context, Feature
+from tasks.contexts.marks import borrowed
+from tasks.llm import prompt
+from tasks.llm.request import Reply, Request
+from tasks.scorers.base import Judgement
+from tasks.scorers.numeric import Numeric, spread, stratified
+from tasks.scorers.vectors import units
+
+
+class ExampleEmbedding(Numeric):
+    """How near is a context to contexts in which the feature fires?"""
+
+    needs_explanation: ClassVar[bool] = False
+
+    kind: Literal["example_embedding"]
+    name: str = "example_embedding"
+    """What the tables call it; two scorers of one kind need two names."""
+    examples: int | None = Field(default=None, ge=1)
+    """Contexts that the others are compared with, each decile in proportion; null takes half of the activating ones."""
+    marked: bool = False
+    """Whether the tokens are marked on which the feature fires, for embedding models that were trained on such; silent
+    contexts are then marked at places borrowed from activating ones."""
+
+    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
+        """One question: the examples, then the contexts to be judged; none without an activating context for each."""
+        active = [context for context in feature.contexts if context.activating]
+        layers = stratified(active, self.seed, feature.feature)
+        examples = spread(layers[::2], self.examples)
+        held_out = {context.context for context in layers[1::2]}
+        if not held_out:
+            return []
+        others = [one for one in feature.contexts if one.context in held_out or not one.activating]
+        contexts = self.judged(others, feature.feature)
+        texts = [self._shown(context, active, feature.feature) for context in [*examples, *contexts]]
+        return [
+            Request(
+                key=f"{key}/0",
+                texts=tuple(texts),
+                contexts=tuple(context.context for context in contexts),
+                truths=tuple(context.activating for context in contexts),
+            )
+        ]
+
+    def read(self, request: Request, reply: Reply) -> list[Judgement]:
+        """The mean cosines. Raises `Unreadable` when vectors are missing or have no direction."""
+        vectors = units(reply.vectors, len(request.texts), request.key)
+        examples = len(request.texts) - len(request.contexts)
+        values = (vectors[examples:] @ vectors[:examples].mean(axis=0)).tolist()
+        rows = zip(request.contexts, request.truths, values, strict=True)
+        return [Judgement(context, truth, value=value) for context, truth, value in rows]
+
+    def _shown(self, context: Context, active: list[Context], feature: int) -> str:
+        if not self.marked:
+            text = "".join(context.strings)
+        elif context.activating:
+            text = render.text(context.strings, render.strongest(context))
+        else:
+            text = render.text(context.strings, borrowed(context, active, self.seed, feature))
+        return prompt.fill(self.template("example_embedding.prompt.txt", "context"), context=text)

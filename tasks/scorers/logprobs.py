@@ -1,0 +1,63 @@
+"""Probabilities of answers that are digits, from the alternatives at the tokens that held them (paper, D.1).
+
+A digit may share its token with blanks, brackets and commas, and so may the alternatives: all that mean the same digit
+are summed. They are the server's: after a mask of structured output they are shares among what the mask allowed.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from math import exp
+
+from tasks.llm.request import Reply, TokenLogprob, Unreadable
+
+ALTERNATIVES = 5
+"""Alternatives asked for at every token (the paper's; some servers allow no more)."""
+
+_DIGIT = re.compile(r"(?<![0-9])[0-9](?![0-9])")
+
+
+def place_of(answer: str, reply: Reply, key: str) -> int:
+    """Where in what the tokens of a reply spell an answer stands last, in characters.
+
+    Tokens may spell more than the reply's text, such as the end of the turn. Raises `Unreadable` when the server gave
+    none, or others.
+    """
+    if not reply.completion:
+        msg = f"no log-probabilities came with the reply to {key}; ask a server that gives them, or set logprobs: false"
+        raise Unreadable(msg)
+    place = "".join(token.token for token in reply.completion).rfind(answer)
+    if place < 0:
+        msg = f"the tokens that came with the reply to {key} don't spell its answer {answer!r}"
+        raise Unreadable(msg)
+    return place
+
+
+def probabilities(reply: Reply, places: Iterable[int], allowed: Sequence[str]) -> list[dict[str, float]]:
+    """Shares of the allowed digits at each place, counted in characters of what the tokens spell; they sum to 1.
+
+    A digit that is not among the alternatives has the share 0. Raises `Unreadable` when all have.
+    """
+    starts = [0, *accumulate(len(token.token) for token in reply.completion)]
+    shares = []
+    for place in places:
+        number = next(i for i, end in enumerate(starts[1:]) if end > place)
+        weights = _weights(reply.completion[number], place - starts[number], allowed)
+        total = sum(weights.values())
+        if not total > 0:
+            msg = f"none of {', '.join(allowed)} is probable at token {number} of the reply"
+            raise Unreadable(msg)
+        shares.append({digit: weight / total for digit, weight in weights.items()})
+    return shares
+
+
+def _weights(token: TokenLogprob, offset: int, allowed: Sequence[str]) -> dict[str, float]:
+    """Probability of each allowed digit where the one at `offset` stands, given the digits before it in the token."""
+    before = _DIGIT.findall(token.token[:offset])
+    own = {} if token.logprob is None else {token.token: token.logprob}
+    weights = dict.fromkeys(allowed, 0.0)
+    for alternative, logprob in (own | token.top).items():
+        digits = _DIGIT.findall(alternative)
+        if digits[: len(before)] == before and len(digits) > len(before) and digits[len(before)] in weights:
+            weights[digits[len(before)]] += exp(logprob)
+    return weights

@@ -1,0 +1,64 @@
+"""What scorers share that answer with a number per context instead of a verdict."""
+
+import random
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.errors import WrongRequest
+from tasks.contexts.context import Context
+from tasks.llm import prompt
+from tasks.llm.request import Reply, Request, Unreadable
+
+
+class Numeric(BaseModel):
+    """Options that they have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    needs_explanation: ClassVar[bool] = True
+
+    reader: str
+    """Which of `readers` is asked."""
+    contexts: int | None = Field(default=None, ge=2)
+    """Contexts that are judged per feature, each kind and each decile in proportion; all if null."""
+    seed: int = 22
+    """Seeds which contexts are judged where not all are; the run's where none is given."""
+    prompt: str | None = None
+    """A file with another prompt."""
+
+    def judged(self, contexts: Sequence[Context], feature: int) -> list[Context]:
+        """As many of the contexts as are wanted, in their order: a systematic sample over kinds and deciles."""
+        drawn = spread(stratified(contexts, self.seed, feature), self.contexts)
+        return sorted(drawn, key=lambda one: one.context)
+
+    def template(self, name: str, slot: str) -> str:
+        """A prompt file with a slot. Raises `WrongRequest` when the file that the config names has none."""
+        text = prompt.read("tasks.scorers", name, self.prompt)
+        if f"{{{slot}}}" not in text:
+            msg = f"prompt {self.prompt} has no {{{slot}}} in it; write it where the {slot} belongs"
+            raise WrongRequest(msg)
+        return text
+
+
+def stratified(contexts: Sequence[Context], seed: int, feature: int) -> list[Context]:
+    """The contexts kind by kind and decile by decile, shuffled within; the same order for the same seed."""
+    ordered = sorted(contexts, key=lambda one: one.context)
+    random.Random(f"{seed}/{feature}").shuffle(ordered)  # noqa: S311  (a draw, not a secret)
+    return sorted(ordered, key=lambda one: (one.kind, -1 if one.decile is None else one.decile))
+
+
+def spread(layers: Sequence[Context], wanted: int | None) -> list[Context]:
+    """As many as are wanted, all if null, from the middle of equal stretches: a layer's share to within one."""
+    there = len(layers)
+    number = there if wanted is None else min(wanted, there)
+    return [layers[(2 * place + 1) * there // (2 * number)] for place in range(number)]
+
+
+def answers(request: Request, reply: Reply) -> list[tuple[Request, Reply]]:
+    """Each part of a question with its answer. Raises `Unreadable` when there are not as many of both."""
+    if len(request.parts) != len(reply.parts):
+        msg = f"{len(reply.parts)} answers to the {len(request.parts)} parts of {request.key}"
+        raise Unreadable(msg)
+    return list(zip(request.parts, reply.parts, strict=True))

@@ -1,0 +1,79 @@
+"""The judging of SAEBench's automated interpretability (Karvonen et al. 2025), for comparison with its numbers.
+
+One question per explanation: 14 unmarked windows in a random order, the 2 with the highest peaks, 2 drawn with a
+probability proportional to their peaks, and 10 random ones in which the feature is silent; the reader lists those that
+fit. Score: the share of right verdicts over the 14, `accuracy`. One who lists nothing scores 10 / 14, one who tosses a
+coin for each 0.5: so few windows, most of them silent and the others strong, tell little about an explanation, and the
+number compares with SAEBench's alone. Its windows are peaks with 10 tokens on each side, of sequences of 128:
+`corpus: {sequence: 128}` and `sample: {windows: peak, window: 21}`. The activating ones are taken from the scorers'
+contexts, none of which the explainer was shown, so that the highest peaks are the highest of those.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasks.contexts import questions, render
+from tasks.contexts.context import Context, Feature
+from tasks.llm import prompt
+from tasks.llm.request import Reply, Request, Unreadable
+from tasks.scorers.asking import Asking, said
+from tasks.scorers.base import Judgement, labelled
+
+TOP, WEIGHTED, RANDOM = 2, 2, 10
+"""Windows with the highest peaks, windows drawn by their peaks, silent windows."""
+
+_LIST = re.compile(r"\[[\s\d,]*\]|^[^\w\n]*(?:\d+(?:\s*,\s*\d+)*|none)\W*\Z", re.IGNORECASE | re.MULTILINE)
+"""A list of numbers in brackets, or a last line of numbers or with the word none."""
+
+FAINTEST = 1e-9
+"""Peak of a window without a positive activation, as some coders have, where windows are drawn by their peaks."""
+
+
+class SAEBench(Asking, frozen=True):
+    """Which of fourteen windows fit the explanation?"""
+
+    kind: Literal["saebench"]
+    name: str = "saebench"
+    """What the tables call it; two scorers of one kind need two names."""
+    kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("random",)
+    """Kinds of non-activating contexts that are shown, all if null."""
+
+    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+        """One question; none about a feature with fewer contexts."""
+        contexts = self._drawn(feature)
+        if len(contexts) < TOP + WEIGHTED + RANDOM:
+            return []
+        system = prompt.read("tasks.scorers", "saebench.prompt.txt", self.prompt)
+        texts = [render.text(context.strings) for context in contexts]
+        question = questions.write(texts, explanation, "fitting")
+        truths = {context.context: context.activating for context in contexts}
+        return [self.request(f"{key}/0", system, (), question, truths)]
+
+    def read(self, request: Request, reply: Reply) -> list[Judgement]:
+        """A verdict on each window, from the list in the last line. Raises `Unreadable` without one."""
+        found = _LIST.findall(reply.text)
+        if not found:
+            msg = f"no list of numbers in the reply to {request.key} ({said(reply)})"
+            raise Unreadable(msg)
+        numbers = {int(number) for number in re.findall(r"\d+", found[-1])}
+        shown = range(1, len(request.contexts) + 1)
+        if not numbers <= set(shown):
+            msg = f"a number that is not from 1 to {len(shown)} in the reply to {request.key} ({said(reply)})"
+            raise Unreadable(msg)
+        return labelled(request, [number in numbers for number in shown])
+
+    def _drawn(self, feature: Feature) -> list[Context]:
+        """The windows, shuffled."""
+        draw = self.draw(feature.feature)
+        active = sorted(
+            (one for one in feature.contexts if one.activating), key=lambda one: (-one.peak, one.context)
+        )
+        # Without replacement, by exponential clocks (Efraimidis and Spirakis 2006).
+        clocks = {one.context: draw.expovariate(max(one.peak, FAINTEST)) for one in active[TOP:]}
+        weighted = sorted(active[TOP:], key=lambda one: clocks[one.context])[:WEIGHTED]
+        silent = [one for one in feature.contexts if not one.activating and self.shows(one)]
+        drawn = [*active[:TOP], *weighted, *draw.sample(silent, min(RANDOM, len(silent)))]
+        draw.shuffle(drawn)
+        return drawn

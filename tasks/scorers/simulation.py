@@ -1,0 +1,221 @@
+"""Simulation (Bills et al. 2023; paper 3.3): given an explanation, how strong is the feature on each token?
+
+Simulated activation of a token: the mean of the numbers 0 to 10 under the probabilities that a reader gives them,
+E = sum of k p(k) / sum of p(k). Log-probabilities come for the likeliest tokens only; numbers that are not among them
+count as impossible, and the probabilities of the others are scaled up to 1. Score: Pearson's correlation of simulated
+and true activations, pooled over all tokens of all contexts, silent ones too. Measures whether the explanation says
+where and how strongly the feature fires. Chance level: 0.
+
+`all_at_once` asks once per context: a model reads a table whose numbers are unknown, and the log-probabilities of the
+prompt behind each tab are read (vLLM's completions). `token_by_token` asks once per token, with the text so far, and
+needs no log-probabilities of prompts; on the completions route it reads the same numbers as `all_at_once`.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from tasks.contexts import render
+from tasks.contexts.context import Context, Feature
+from tasks.contexts.written import context as written_context
+from tasks.llm import prompt
+from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
+from tasks.scorers.base import Judgement
+from tasks.scorers.numeric import Numeric, answers
+from tasks.scorers.prompt_tokens import skeleton, tokens_from
+
+TAB = "\t"
+UNKNOWN = "?"
+"""Stands for a number that is not known; a word in its place would be joined with the tab by some tokenizers."""
+
+_VISIBLE = str.maketrans({"\n": render.NEWLINE, "\r": "␍", TAB: "⇥"})
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SAID = 5
+"""Longest reply of a chat, in tokens: a number, and what some models put before it."""
+
+
+class Simulation(Numeric):
+    """How strong is the feature on each token?"""
+
+    kind: Literal["simulation"]
+    name: str = "simulation"
+    """What the tables call it; two scorers of one kind need two names."""
+    mode: Literal["all_at_once", "token_by_token"] = "all_at_once"
+    """One question per context, for servers that give log-probabilities of prompts; or one per token, for others."""
+    route: Literal["chat", "completion"] = "chat"
+    """How `token_by_token` asks; `all_at_once` always asks for a completion."""
+    alternatives: int | None = Field(default=20, ge=2)
+    """Likeliest tokens whose log-probabilities are asked for; servers have a limit (vLLM: 20). Null, in
+    `token_by_token` only, asks for none and takes the number that is said."""
+    highest: int = Field(default=10, ge=1, le=10)
+    """The strongest activation; 9 for tokenizers that take 10 apart, which would be read as 1."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Simulation":
+        if self.mode == "all_at_once" and self.alternatives is None:
+            msg = "alternatives is null, and all_at_once reads nothing else; give a number, such as 20"
+            raise ValueError(msg)
+        return self
+
+    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+        """One question per context; token by token, of one part per token."""
+        return [
+            self._question(f"{key}/{number}", explanation, context)
+            for number, context in enumerate(self.judged(feature.contexts, feature.feature))
+        ]
+
+    def read(self, request: Request, reply: Reply) -> list[Judgement]:
+        """The simulated activations. Raises `Unreadable` when the number of any token cannot be read."""
+        if request.parts:
+            simulated = [self._said(part, said) for part, said in answers(request, reply)]
+        else:
+            tops = _behind_tabs(request, reply, len(self._head()))
+            simulated = [expected(top, self.highest, request.key) for top in tops]
+        ((context, truth),) = zip(request.contexts, request.truths, strict=True)
+        return [Judgement(context, truth, simulated=tuple(simulated))]
+
+    def _question(self, key: str, explanation: str, context: Context) -> Request:
+        about = {"contexts": (context.context,), "truths": (context.activating,)}
+        lines = [f"{one.translate(_VISIBLE)}{TAB}" for one in context.strings]
+        if self.mode == "all_at_once":
+            table = _table(explanation, (line + UNKNOWN for line in lines))
+            text = self._head() + table
+            return Request(key, prompt=text, max_tokens=1, prompt_logprobs=self.alternatives, **about)
+        parts = []
+        for place in range(len(lines)):
+            before = [line + UNKNOWN for line in lines[:place]]
+            parts.append(self._part(f"{key}/{place}", explanation, before, lines[place]))
+        return Request(key, parts=tuple(parts), **about)
+
+    def _part(self, key: str, explanation: str, before: list[str], line: str) -> Request:
+        """The question about one token."""
+        if self.route == "completion":
+            text = self._head() + _table(explanation, [*before, line])
+            return Request(key, prompt=text, max_tokens=1, top_logprobs=self.alternatives)
+        turn = Message("user", _table(explanation, [*before, line + UNKNOWN]))
+        turns = (Message("system", self._introduction()), *_turns(self.highest), turn)
+        return Request(key, messages=turns, max_tokens=_SAID, top_logprobs=self.alternatives)
+
+    def _said(self, part: Request, reply: Reply) -> float:
+        """The number in the answer about one token."""
+        if self.alternatives is None:
+            return self._number(reply.text, part.key)
+        if self.route == "completion":
+            return expected(reply.completion[0].top if reply.completion else {}, self.highest, part.key)
+        numbers = (token for token in reply.completion if _integer(token.token, self.highest) is not None)
+        first = next(numbers, TokenLogprob("", None, {}))
+        return expected(first.top, self.highest, part.key)
+
+    def _number(self, text: str, key: str) -> float:
+        said = _NUMBER.search(text)
+        if said is None or float(said[0]) > self.highest:
+            msg = (
+                f"no number from 0 to {self.highest} in the reply to {key} ({' '.join(text.split())[:80]!r})"
+            )
+            raise Unreadable(msg)
+        return float(said[0])
+
+    def _introduction(self) -> str:
+        template = prompt.read("tasks.scorers", "simulation.prompt.txt", self.prompt)
+        return template.replace("{highest}", str(self.highest))
+
+    def _head(self) -> str:
+        return f"{self._introduction()}\n\n{_tables(self.highest)}"
+
+
+def expected(top: Mapping[str, float], highest: int, key: str) -> float:
+    """The mean of the numbers 0 to `highest` among alternatives with these log-probabilities, scaled up to 1.
+
+    Raises `Unreadable` when there is none.
+    """
+    numbers = [(_integer(token, highest), logprob) for token, logprob in top.items()]
+    found = [(number, logprob) for number, logprob in numbers if number is not None]
+    if not found:
+        msg = f"no number from 0 to {highest} among the likeliest tokens in the reply to {key}"
+        raise Unreadable(msg)
+    # Against the likeliest, since all of them together can be too unlikely for a float.
+    likeliest = max(logprob for _, logprob in found)
+    weights = [(number, math.exp(logprob - likeliest)) for number, logprob in found]
+    return sum(number * weight for number, weight in weights) / sum(weight for _, weight in weights)
+
+
+def _integer(token: str, highest: int) -> int | None:
+    """The number that a token is, if it is one of those that were asked for."""
+    text = token.strip()
+    return int(text) if re.fullmatch("[0-9]|10", text) and int(text) <= highest else None
+
+
+def _behind_tabs(request: Request, reply: Reply, head: int) -> list[dict[str, float]]:
+    """The alternatives behind each tab of the table at the end of a prompt; `head` is how long what precedes it is."""
+    asked = request.prompt or ""
+    start = asked.index("\n", head) + 1
+    tokens = tokens_from(asked, start, reply.prompt)
+    tops = []
+    for before, after in pairwise(tokens):
+        piece = skeleton(before.token)
+        if TAB in piece[:-1]:
+            msg = (
+                f"the model's tokenizer joins a tab with what follows ({before.token!r}); ask token_by_token"
+            )
+            raise Unreadable(msg)
+        if piece.endswith(TAB):
+            tops.append(after.top)
+    if len(tops) != asked.count(TAB, start):
+        msg = f"{len(tops)} of {asked.count(TAB, start)} tabs among the tokens of the prompt of {request.key}"
+        raise Unreadable(msg)
+    return tops
+
+
+def _table(description: str, lines: Iterable[str]) -> str:
+    return "\n".join([f"Description: {' '.join(description.split())}", *lines])
+
+
+class _Shot(NamedTuple):
+    """A table with its numbers."""
+
+    description: str
+    lines: list[str]
+    """Each token and the tab behind it."""
+    numbers: list[str]
+    known_from: int
+    """Line from which on a completion's table says the numbers."""
+    asked: list[int]
+    """Lines that a chat asks about."""
+
+
+@cache
+def _shots(highest: int) -> list[_Shot]:
+    shots = []
+    for shot in prompt.shots("tasks.scorers", "simulation.shots.yaml"):
+        shown = written_context(shot["context"])
+        lines = [f"{one.translate(_VISIBLE)}{TAB}" for one in shown.strings]
+        numbers = [str(round(activation * highest / 10)) for activation in shown.activations]
+        shots.append(_Shot(shot["description"], lines, numbers, shot["known_from"], shot["asked"]))
+    return shots
+
+
+@cache
+def _tables(highest: int) -> str:
+    """The few-shot tables of a completion, the beginning of each without numbers, as in the live one."""
+    tables = ""
+    for shot in _shots(highest):
+        numbers = [UNKNOWN] * shot.known_from + shot.numbers[shot.known_from :]
+        rows = zip(shot.lines, numbers, strict=True)
+        tables += _table(shot.description, (line + number for line, number in rows)) + "\n\n"
+    return tables
+
+
+@cache
+def _turns(highest: int) -> list[Message]:
+    """The few-shot turns of a chat."""
+    turns = []
+    for shot in _shots(highest):
+        for place in shot.asked:
+            table = _table(shot.description, (line + UNKNOWN for line in shot.lines[: place + 1]))
+            turns += [Message("user", table), Message("assistant", shot.numbers[place])]
+    return turns
