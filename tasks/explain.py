@@ -1,18 +1,21 @@
 """One bucket of features: contexts -> explanations and requests. The explainer and the reader do the work."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import EXPLANATIONS, REQUESTS
-from tasks.contexts.context import Feature, features
+from tasks import replicates
+from tasks.contexts.context import Feature, descriptions, features
 from tasks.explainers import Explainer
-from tasks.explainers.base import explanation
-from tasks.llm.gather import ask_all
+from tasks.explainers.asking import Asking
+from tasks.explainers.base import NOBODY, Explanation
 from tasks.llm.ledger import Asked, check_answered, request_rows
 from tasks.llm.request import Outcome, Reader
 from tasks.retries import unless_refused
@@ -25,9 +28,13 @@ class ExplainWork:
     lake: Lake
     coder: str
     step: Step
+    features: Step
     contexts: Step
     explainer: Explainer
-    asked: Asked
+    asked: Asked | None
+    """What its requests have in common; null where it makes none."""
+    judged: Asked | None
+    """The same of the requests that choose among replicates; null where all are kept."""
 
 
 @task(
@@ -37,25 +44,41 @@ class ExplainWork:
     retry_condition_fn=unless_refused,
     cache_policy=NO_CACHE,
 )
-async def explain_bucket(work: ExplainWork, part: Range, reader: Reader) -> int:
-    """Explain the sampled features of a bucket; returns how many explanations were asked for."""
+async def explain_bucket(work: ExplainWork, part: Range, readers: Mapping[str, Reader]) -> int:
+    """Explain the sampled features of a bucket; returns how many explanations were asked for or known."""
     shown = sampled(work.lake, work.contexts, part, "explain")
-    requests = {
-        request.key: (feature, request)
-        for feature in shown
-        for request in work.explainer.requests(f"{feature.feature}/0", feature)
-    }
-    outcomes = await ask_all(reader, (request for _, request in requests.values()))
-    check_answered(outcomes, work.step.name)
+    if work.explainer.needs_features:
+        shown = described(work, part, shown)
+    known = work.explainer.known(work.coder, shown)
+    rows = [_known(work, feature, found) for feature, found in known.items()]
+    requests: list[dict[str, object]] = []
+    if work.explainer.asking and work.asked:
+        unknown = [feature for feature in shown if feature.feature not in known]
+        drawn, asked, judged = await _ask(work, work.explainer.asking, unknown, readers)
+        rows += [_row(work, work.explainer.asking, one) for one in drawn]
+        requests = request_rows(work.asked, asked) + (
+            request_rows(work.judged, judged) if work.judged else []
+        )
     if work.lake.exists(work.step.part("explanations", part)):
         return 0  # another process was faster, and what it wrote may be judged already
-    owner = {key: feature.feature for key, (feature, _) in requests.items()}
-    rows = [_row(work, owner[outcome.request.key], outcome) for outcome in outcomes]
-    work.lake.write(
-        REQUESTS, work.step.part("requests", part), REQUESTS.rows(request_rows(work.asked, outcomes))
-    )
+    requests.sort(key=lambda row: (row["feature"], row["request"]))
+    rows.sort(key=lambda row: (row["feature"], row["replicate"]))
+    work.lake.write(REQUESTS, work.step.part("requests", part), REQUESTS.rows(requests))
     work.lake.write(EXPLANATIONS, work.step.part("explanations", part), EXPLANATIONS.rows(rows))
     return len(rows)
+
+
+async def _ask(
+    work: ExplainWork, asking: Asking, unknown: Sequence[Feature], readers: Mapping[str, Reader]
+) -> tuple[list[replicates.Replicate], list[Outcome], list[Outcome]]:
+    """The explanations of some features, and the requests that they and the choice among them took."""
+    contexts = replicates.parted(asking, unknown)
+    drawn = await replicates.draw(asking, contexts, readers[asking.reader])
+    asked = [one.outcome for one in drawn]
+    check_answered(asked, work.step.name)
+    judged = await replicates.judge(asking, contexts, drawn, readers[asking.chooser])
+    check_answered(judged, f"{work.step.name}, which choose among its replicates,")
+    return replicates.choose(asking, drawn, judged), asked, judged
 
 
 def sampled(lake: Lake, contexts: Step, part: Range, role: str) -> list[Feature]:
@@ -65,21 +88,54 @@ def sampled(lake: Lake, contexts: Step, part: Range, role: str) -> list[Feature]
     return features(rows.filter(pc.field("role") == role), samples.filter(pc.field("status") == "sampled"))
 
 
-def _row(work: ExplainWork, feature: int, outcome: Outcome) -> dict[str, object]:
-    found = explanation(work.explainer, outcome)
-    usage = outcome.reply.usage if outcome.reply else None
+def described(work: ExplainWork, part: Range, shown: Sequence[Feature]) -> list[Feature]:
+    """The same features with what the table `features` says of them."""
+    parts = work.lake.parts(work.features, "features")
+    with work.lake.connect(threads=1) as connection:
+        found = descriptions(
+            query.records(connection, "described", features=parts, first=part.first, end=part.end)
+        )
+    return [replace(feature, described=found[feature.feature]) for feature in shown]
+
+
+def _known(work: ExplainWork, feature: int, found: Explanation) -> dict[str, object]:
+    """An explanation for which nobody was asked."""
+    return _found(work, feature, found) | {
+        "replicate": 0,
+        "chosen": found.text is not None,
+        "held_out": None,
+        "reader": NOBODY,
+        "model": found.model,
+        "prompt_hash": None,
+        "seed": None,
+        "prompt_tokens": None,
+        "completion_tokens": None,
+    }
+
+
+def _row(work: ExplainWork, asking: Asking, one: replicates.Replicate) -> dict[str, object]:
+    """An explanation that a reader gave, or should have."""
+    usage = one.outcome.reply.usage if one.outcome.reply else None
+    return _found(work, one.feature, one.explanation) | {
+        "replicate": one.number,
+        "chosen": one.chosen,
+        "held_out": one.held_out,
+        "reader": asking.reader,
+        "model": one.outcome.model,
+        "prompt_hash": one.outcome.request.digest,
+        "seed": one.outcome.request.seed,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+    }
+
+
+def _found(work: ExplainWork, feature: int, found: Explanation) -> dict[str, object]:
     return {
         "coder": work.coder,
         "feature": feature,
         "explainer": work.explainer.name,
-        "replicate": 0,
         "text": found.text,
+        "structure": found.structure,
         "status": "failed" if found.text is None else "ok",
         "reason": found.reason,
-        "reader": work.explainer.reader,
-        "model": outcome.model,
-        "prompt_hash": outcome.request.digest,
-        "seed": work.explainer.seed,
-        "prompt_tokens": usage.prompt_tokens if usage else None,
-        "completion_tokens": usage.completion_tokens if usage else None,
     }

@@ -1,14 +1,93 @@
-"""What an explainer is: pure hooks that make requests and read replies."""
+"""What an explainer is: pure hooks that know explanations, or make requests for them and read the replies."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from tasks.contexts.context import Feature
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
 
+if TYPE_CHECKING:
+    from tasks.explainers.asking import Asking
+
+NOBODY = "none"
+"""Reader and model of an explanation for which nobody was asked."""
+
+
+class Given(NamedTuple):
+    """What a run's config gives its explainers."""
+
+    coders: tuple[str, ...]
+    """Their names."""
+    lake: str
+    """Folder or URL that its tables are written to."""
+    explain: int
+    """Activating contexts per feature."""
+    contrast: int
+    """Non-activating ones."""
+    logits: int
+    """Raised and lowered tokens that the table `features` keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of one feature's explanation: a text, or the reason why there is none."""
+
+    text: str | None
+    reason: str | None
+    structure: str | None = None
+    """What the text was rendered from, as JSON, where the explainer asks for that."""
+    model: str = NOBODY
+    """Who wrote an explanation that was known already."""
+
+
+class Component(BaseModel, frozen=True):
+    """What all explainers have: what they need, whom they ask, and what they know without asking anyone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    needs_features: ClassVar[bool] = False
+    """Whether it needs what the table `features` says of a feature."""
+    needs_contrast: ClassVar[bool] = False
+    """Whether it needs non-activating contexts of its own."""
+
+    @property
+    def asking(self) -> "Asking | None":
+        """Who asks a reader about the features of which nothing is known; null when nobody does."""
+        return None
+
+    @property
+    def readers(self) -> Mapping[str, str]:
+        """The readers that it asks, by the dotted path of the key that names them."""
+        return {}
+
+    def lacks(self, given: Given) -> str | None:  # noqa: ARG002  (most need nothing)
+        """What it needs and a run doesn't give it, as a sentence; null when nothing."""
+        return None
+
+    def known(
+        self,
+        coder: str,  # noqa: ARG002  (files tell coders apart)
+        features: Sequence[Feature],  # noqa: ARG002  (here nothing is known)
+    ) -> Mapping[int, Explanation]:
+        """Explanations, or reasons why there can be none, that need no request, by feature.
+
+        Where `asking` is null they are there for all features. Raises `WrongRequest` where a file is at fault.
+        """
+        return {}
+
+    def check(self, coders: Sequence[str]) -> None:
+        """Raise `WrongRequest` where something that it needs apart from readers is not there or is wrong."""
+
+    def identity(self) -> dict[str, object]:
+        """All that decides its explanations, apart from what its readers are."""
+        return {"component": self.model_dump(mode="json")}
+
 
 class Explains(Protocol):
-    """The two pure hooks of an explainer; the client is never handed to it."""
+    """The pure hooks of an explainer that asks a reader; the client is never handed to it."""
 
     def requests(self, key: str, feature: Feature) -> list[Request]:
         """One request per explanation wanted; `feature.contexts` are its explain-contexts.
@@ -21,13 +100,9 @@ class Explains(Protocol):
         """The explanation in a reply. Raises `Unreadable` when there is none."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What became of one feature's explanation: a text, or the reason why there is none."""
-
-    text: str | None
-    reason: str | None
+    def structure(self, request: Request, reply: Reply) -> str | None:
+        """What the explanation was rendered from, as JSON; null where it is plain words."""
+        ...
 
 
 def explanation(explainer: Explains, outcome: Outcome) -> Explanation:
@@ -35,6 +110,10 @@ def explanation(explainer: Explains, outcome: Outcome) -> Explanation:
     if outcome.reply is None:
         return Explanation(None, outcome.reason or "the reader gave no reply")
     try:
-        return Explanation(explainer.read(outcome.request, outcome.reply), None)
+        return Explanation(
+            text=explainer.read(outcome.request, outcome.reply),
+            reason=None,
+            structure=explainer.structure(outcome.request, outcome.reply),
+        )
     except Unreadable as error:
         return Explanation(None, str(error))

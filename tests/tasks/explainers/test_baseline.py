@@ -10,15 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.lake import Lake
+from tasks.contexts import questions
 from tasks.contexts.context import Context, Feature
+from tasks.contexts.questions import Named
 from tasks.explainers.base import explanation
 from tasks.explainers.exemplars import Exemplars
 from tasks.llm.baseline import Baseline
 from tasks.llm.embedded.describe import Description, understand, write
 from tasks.llm.embedded.words import FORMS
 from tasks.llm.request import Message, Outcome, Request
+from tasks.scorers import Scorer
 from tasks.scorers.detection import Detection
+from tasks.scorers.discrimination import Discrimination
 from tasks.scorers.fuzzing import Fuzzing
+from tasks.scorers.intruder import Intruder
+from tasks.scorers.saebench import SAEBench
 from tests.tasks.judging import judge
 
 EXEMPLARS = Exemplars(kind="exemplars", reader="baseline")
@@ -70,6 +76,20 @@ def planted(word: str, seed: int) -> tuple[list[Context], list[Context]]:
     return active, silent
 
 
+def among_neighbours(word: str, seed: int) -> list[Context]:
+    """The same, with half of the other contexts in which neighbours fire."""
+    active, silent = planted(word, seed)
+    near = [replace(one, kind="similar", near=one.context % 5) for one in silent[20:]]
+    return [*active, *silent[:20], *near]
+
+
+OTHERS = [
+    Discrimination(kind="discrimination", reader="b"),
+    Intruder(kind="intruder", reader="b"),
+    SAEBench(kind="saebench", reader="b"),
+]
+
+
 def explained(contexts: list[Context]) -> str | None:
     (request,) = EXEMPLARS.requests("7/0", Feature(7, 10.0, tuple(contexts)))
     return explanation(EXEMPLARS, ask(request)).text
@@ -99,12 +119,65 @@ def test_a_planted_word_is_judged_as_an_oracle_would(
     assert scores[1]["balanced_accuracy"] < 0.7
 
 
-def test_only_rendered_text_is_seen() -> None:
-    """Truths, contexts and keys change no answer."""
-    active, silent = planted("lighthouse", 2)
-    detection = Detection(kind="detection", reader="baseline")
-    for request in detection.requests("7/0/none", "Lighthouse.", Feature(7, 10.0, (*active, *silent))):
-        blind = replace(request, key="0/x", contexts=(), truths=())
+@pytest.mark.parametrize("scorer", OTHERS, ids=lambda scorer: scorer.kind)
+def test_a_planted_word_is_found_by_whoever_names_examples(tmp_path: Path, scorer: Scorer) -> None:
+    """Intruders by what the others have in common, all else by the explanation, of which a wrong one is no help."""
+    text = explained(planted("lighthouse", 1)[0])
+    assert text is not None
+    contexts = among_neighbours("lighthouse", 2)
+    features = {0: (text, contexts), 1: (text.replace("lighthouse", "harbour"), contexts)}
+    _, scores, _ = judge(Lake(tmp_path.as_posix()), features, scorer, Baseline())
+    assert [0, 0] == [row["n_failed"] for row in scores]
+    assert 1.0 == scores[0]["accuracy"]
+    if scorer.needs_explanation:
+        assert scores[1]["recall"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("lines", "intruder"),
+    [
+        (
+            [
+                "a <<boat>> sank",
+                "the <<boat>> lay",
+                "rope and <<sand>>",
+                "<<boat>> and wind",
+                "no <<boat>> came",
+            ],
+            "3",
+        ),
+        (["old <<deck>> x", "old <<sail>> y", "old <<crew>> z", "old <<gull>> w", "new <<wave>> v"], "5"),
+        (["a <<b>> sea", "c <<d>> coin", "e <<f>> sea", "g <<h>> sea", "i <<j>> sea"], "2"),
+        (["a <<b>>", "c <<d>>", "e <<f>>", "g <<h>>", "i <<j>>"], "1"),
+    ],
+    ids=["marks", "sides", "text", "nothing"],
+)
+def test_an_intruder_is_the_one_that_has_least_in_common(lines: list[str], intruder: str) -> None:
+    """In its marked words, beside them, or anywhere; the first where nothing tells."""
+    outcome = ask(Request("7/0", messages=(Message("user", questions.write(lines, None, "intruder")),)))
+    assert intruder == (outcome.reply.text if outcome.reply else None)
+
+
+@pytest.mark.parametrize(
+    ("named", "answer"), [(None, "[1, 0, 1]"), ("fitting", "[1, 3]"), ("described", "1"), ("intruder", "2")]
+)
+def test_it_answers_what_the_last_line_asks_for(named: Named | None, answer: str) -> None:
+    """Labels, numbers or a number."""
+    text = questions.write(["the boat sank", "bread and salt", "a boat"], "Boat.", named)
+    outcome = ask(Request("7/0", messages=(Message("user", text),)))
+    assert answer == (outcome.reply.text if outcome.reply else None)
+
+
+@pytest.mark.parametrize(
+    "scorer", [Detection(kind="detection", reader="b"), *OTHERS], ids=lambda one: one.kind
+)
+def test_only_rendered_text_is_seen(scorer: Scorer) -> None:
+    """Truths, contexts, keys and what is right change no answer."""
+    contexts = tuple(among_neighbours("lighthouse", 2))
+    requests = scorer.requests("7/0/none", "Lighthouse.", Feature(7, 10.0, contexts))
+    assert requests
+    for request in requests:
+        blind = replace(request, key="0/x", contexts=(), truths=(), right=None)
         assert ask(request).reply == ask(blind).reply
         assert ask(request).request is request
 

@@ -1,0 +1,15 @@
+"""The kinds of a union of components, which a config tells apart by their key `kind`."""
+
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+
+def kinds(union: Any) -> dict[str, type[BaseModel]]:
+    """Each kind's model, in the order of the union."""
+    members, *_ = get_args(union)
+    found = {}
+    for member in get_args(members):
+        (kind,) = get_args(member.model_fields["kind"].annotation)
+        found[kind] = member
+    return found

@@ -1,0 +1,93 @@
+"""Structured: the parts of what a feature responds to, its scope and the explainer's confidence, as JSON.
+
+For features that respond to several things, which a single sentence blurs (PRISM, arXiv 2506.15538, counts them; Ma et
+al., NeurIPS 2025, measure what components gain). What is judged is a sentence that is rendered from it; the JSON
+itself is kept in `explanations.structure`, so that SQL can ask for the confidence.
+"""
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from tasks.contexts.context import Feature
+from tasks.explainers.asking import Asking, said
+from tasks.explainers.exemplars import exemplars
+from tasks.llm.request import Reply, Request, Unreadable
+
+ASKED = "Answer with the JSON object."
+
+WEAK = 3
+"""Strength up to which a component is said to be weak."""
+
+_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
+"""As many readers send JSON, whatever they are told."""
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Part(BaseModel):
+    """One thing that the feature responds to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    pattern: Words
+    strength: int = Field(ge=1, le=10)
+
+
+class Structure(BaseModel):
+    """What a reply must hold: these keys, of these types, and no others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    components: list[Part] = Field(min_length=1, max_length=5)
+    scope: Words | None
+    confidence: float = Field(ge=0, le=1, allow_inf_nan=False)
+
+    @property
+    def sentence(self) -> str:
+        """The components in the order of their strength, then the scope."""
+        parts = sorted(self.components, key=lambda part: -part.strength)
+        named = "; ".join(f"{'weakly, ' * (part.strength <= WEAK)}{_bare(part.pattern)}" for part in parts)
+        any_of = "Any of: " * (len(parts) > 1)
+        only = f" Only in: {_bare(self.scope)}." if self.scope else ""
+        whole = f"{any_of}{named}.{only}"
+        return f"{whole[0].upper()}{whole[1:]}"
+
+
+class Structured(Asking, frozen=True):
+    """Explain a feature by its components, as JSON."""
+
+    shots: ClassVar[str] = "structured.shots.yaml"
+
+    kind: Literal["structured"]
+    name: str = "structured"
+    """What the tables call it; two explainers of one kind need two names."""
+
+    def question(self, feature: Feature) -> str:
+        """Marked contexts with their activations, and the form of the answer."""
+        return f"{exemplars(feature)}\n\n{ASKED}"
+
+    def read(self, request: Request, reply: Reply) -> str:
+        """The sentence that the JSON makes. Raises `Unreadable` where the reply is anything else than that JSON."""
+        return _structure(request, reply).sentence
+
+    def structure(self, request: Request, reply: Reply) -> str:
+        """The JSON itself, on one line."""
+        return _structure(request, reply).model_dump_json()
+
+
+def _structure(request: Request, reply: Reply) -> Structure:
+    fenced = _FENCED.fullmatch(reply.text)
+    try:
+        return Structure.model_validate_json(fenced[1] if fenced else reply.text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        fault = f"{where}: {first['msg']}" if where else first["msg"]
+        msg = f"not the JSON that was asked for in the reply to {request.key} ({fault}; {said(reply)})"
+        raise Unreadable(msg) from error
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")

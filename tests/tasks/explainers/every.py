@@ -1,0 +1,32 @@
+"""One of each explainer that asks a reader, and a feature that has all they need."""
+
+from dataclasses import replace
+
+from tasks.contexts.context import Described
+from tasks.explainers.asking import Asking
+from tasks.explainers.chain_of_thought import ChainOfThought
+from tasks.explainers.contrastive import Contrastive
+from tasks.explainers.exemplars import Exemplars
+from tasks.explainers.logits import Logits
+from tasks.explainers.no_activations import NoActivations
+from tasks.explainers.structured import Structured
+from tests.tasks.toys import LIGHTHOUSE
+
+EVERY: tuple[Asking, ...] = (
+    Exemplars(kind="exemplars", reader="r"),
+    ChainOfThought(kind="chain_of_thought", reader="r"),
+    NoActivations(kind="no_activations", reader="r"),
+    Logits(kind="logits", reader="r"),
+    Contrastive(kind="contrastive", reader="r"),
+    Structured(kind="structured", reader="r"),
+)
+
+WHOLE = replace(
+    LIGHTHOUSE,
+    described=Described(
+        single_token=False,
+        top_tokens=("house", " light"),
+        top_logits=(" keeper", " tower", "\n"),
+        bottom_logits=("ization", ' "'),
+    ),
+)

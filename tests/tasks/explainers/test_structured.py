@@ -1,0 +1,95 @@
+"""The explainer that asks for JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.lake import Lake
+from tasks.explainers.structured import Structured
+from tasks.llm.request import Reply, Unreadable
+from tests.tasks.explainers.every import WHOLE
+from tests.tasks.explainers.explaining import Fake, explain
+from tests.tasks.toys import reading
+
+STRUCTURED = Structured(kind="structured", reader="r")
+(REQUEST,) = STRUCTURED.requests("7/0", WHOLE)
+GOOD = {
+    "components": [
+        {"pattern": "ordinal numbers", "strength": 3},
+        {"pattern": " the word\n lighthouse. ", "strength": 9},
+    ],
+    "scope": "stories of the sea.",
+    "confidence": 0.5,
+}
+
+
+ONE = json.dumps({**GOOD, "components": GOOD["components"][1:], "scope": None})
+
+
+def said(**changes: object) -> Reply:
+    return reading(json.dumps({**GOOD, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (said(), "Any of: the word lighthouse; weakly, ordinal numbers. Only in: stories of the sea."),
+        (said(scope=None), "Any of: the word lighthouse; weakly, ordinal numbers."),
+        (said(components=GOOD["components"][1:], scope=None, confidence=1), "The word lighthouse."),
+        (
+            reading(f"```json\n{json.dumps({**GOOD, 'scope': None})}\n```\n"),
+            "Any of: the word lighthouse; weakly, ordinal numbers.",
+        ),
+    ],
+)
+def test_components_become_a_sentence(reply: Reply, sentence: str) -> None:
+    """The strongest first, weak ones called so, the scope behind them."""
+    assert sentence == STRUCTURED.read(REQUEST, reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (reading("EXPLANATION: Lighthouses."), "expected"),
+        (reading(f"Here it is: {json.dumps(GOOD)}"), "expected"),
+        (reading(json.dumps(GOOD)[:-9], "length"), "cut off at max_tokens"),
+        (said(certainty=1), "certainty: Extra inputs"),
+        (reading(json.dumps({"components": GOOD["components"]})), "scope: Field required"),
+        (said(components=[]), "components: List should have at least 1"),
+        (said(components=["lighthouse"]), "components.0: Input should be an object"),
+        (said(components=[{"pattern": " ", "strength": 3}]), "components.0.pattern: String should have at least 1"),
+        (said(components=[{"pattern": "x", "strength": "9"}]), "components.0.strength: Input should be a valid int"),
+        (said(components=[{"pattern": "x", "strength": 11}]), "components.0.strength"),
+        (said(confidence=1.01), "confidence: Input should be less than or equal to 1"),
+        (said(confidence="high"), "confidence: Input should be a valid number"),
+        (said(confidence=float("nan")), "confidence"),
+        (said(scope=["sea"]), "scope: Input should be a valid string"),
+        (reading("[]"), "Input should be an object"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_unreadable(reply: Reply, reason: str) -> None:
+    """The reason names the key that is wrong."""
+    with pytest.raises(Unreadable, match="not the JSON that was asked for in the reply to 7/0") as error:
+        STRUCTURED.read(REQUEST, reply)
+    assert reason in str(error.value)
+
+
+@given(st.text(max_size=60))
+def test_no_text_but_json_is_read(text: str) -> None:
+    """Whatever comes, it is a structure or unreadable."""
+    with pytest.raises(Unreadable):
+        STRUCTURED.read(REQUEST, reading(text))
+
+
+def test_the_json_is_kept_beside_the_sentence(tmp_path: Path) -> None:
+    """SQL can ask for the confidence."""
+    lake = Lake(str(tmp_path))
+    (row,), _ = explain(lake, [WHOLE], STRUCTURED, {"r": Fake(lambda _: json.dumps(GOOD))})
+    assert 0.5 == json.loads(row["structure"])["confidence"]
+    assert row["text"].startswith("Any of: the word lighthouse")
+    with lake.connect() as connection:
+        found = connection.execute("select (?->>'confidence')::double", [row["structure"]]).fetchone()
+    assert (0.5,) == found
