@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows.faults import fault
+from flows.kinds import kinds
 from storage.errors import WrongRequest
 from tasks.activations.coder import Coder
 from tasks.activations.corpus import Corpus
@@ -18,8 +19,18 @@ from tasks.activations.describing import Describing
 from tasks.activations.subject import Subject
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
+from tasks.explainers.base import Given
 from tasks.llm.readers import ReaderConfig
 from tasks.scorers import Scorer
+from tasks.scorers.asking import Asking
+
+SEEDED = {
+    kind
+    for union in (Explainer, Scorer)
+    for kind, part in kinds(union).items()
+    if "seed" in part.model_fields
+}
+"""Kinds of explainers and scorers that have a seed."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Names become folder names and column values."""
@@ -93,6 +104,14 @@ class Controls(Model):
     """Features that are also scored with another feature's explanation; 0 leaves the control out."""
 
 
+class Budget(Model):
+    """What a run may spend on readers; changes nothing in the tables."""
+
+    cost: float = Field(gt=0, allow_inf_nan=False)
+    """In the currency of the readers' prices, over all commands that continue the run. Before a request would exceed
+    it, the run stops with exit code 1; what is done is kept, and a larger budget continues."""
+
+
 class Amounts(Model):
     """How much is done at a time; changes nothing in the tables."""
 
@@ -151,6 +170,8 @@ class RunConfig(Model):
     """Floors."""
     readers: dict[Annotated[str, Field(pattern=NAME)], ReaderConfig] = Field(min_length=1)
     """Endpoints and embedded readers, by the names that explainers and scorers use."""
+    budget: Budget | None = None
+    """What may be spent on readers; null sets no bound."""
     runner: Annotated[Threads | Dask, Field(discriminator="kind")] = Threads()
     """Where tasks run and how much at a time; changes nothing in the tables."""
     seed: int = 22
@@ -165,12 +186,24 @@ class RunConfig(Model):
         seed = data.get("seed", 22)
 
         def seeded(part: Any) -> Any:
-            return {"seed": seed, **part} if isinstance(part, dict) else part
+            if not isinstance(part, dict):
+                return part
+            passed = {"otherwise": seeded(part["otherwise"])} if "otherwise" in part else {}
+            return ({"seed": seed} if part.get("kind") in SEEDED else {}) | part | passed
 
         lists = {
             key: data[key] for key in ("explainers", "scorers") if isinstance(data.get(key), list | tuple)
         }
         return {**data, **{key: [seeded(part) for part in parts] for key, parts in lists.items()}}
+
+    @model_validator(mode="after")
+    def _can_keep_its_budget(self) -> "RunConfig":
+        for name, reader in self.readers.items() if self.budget else ():
+            for key in ("prompt_price", "completion_price"):
+                if getattr(reader, key, 0.0) is None:
+                    msg = f"budget.cost is set, and readers.{name} has no {key}: give it one"
+                    raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
@@ -187,13 +220,39 @@ class RunConfig(Model):
             if twice:
                 msg = f"{path}: the name {twice[0]} is used twice; give each a name of its own"
                 raise ValueError(msg)
-        for path, parts in (("explainers", self.explainers), ("scorers", self.scorers)):
-            for i, part in enumerate(parts):
-                if part.reader not in self.readers:
-                    msg = (
-                        f"{path}.{i}.reader is {part.reader!r}; readers has {', '.join(sorted(self.readers))}"
-                    )
-                    raise ValueError(msg)
+        named = {f"scorers.{i}.reader": part.reader for i, part in enumerate(self.scorers)}
+        for i, explainer in enumerate(self.explainers):
+            named |= {f"explainers.{i}.{path}": reader for path, reader in explainer.readers.items()}
+        for path, reader in named.items():
+            if reader not in self.readers:
+                msg = f"{path} is {reader!r}; readers has {', '.join(sorted(self.readers))}"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _scorers_have_their_contexts(self) -> "RunConfig":
+        given = {kind.kind for kind in self.sample.negatives}
+        for i, scorer in enumerate(self.scorers):
+            lacking = scorer.lacks(given) if isinstance(scorer, Asking) else None
+            if lacking:
+                msg = f"scorers.{i}: {lacking}"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _explainable(self) -> "RunConfig":
+        given = Given(
+            coders=tuple(coder.name for coder in self.coders),
+            lake=self.lake,
+            explain=self.sample.explain,
+            contrast=sum(kind.n for kind in getattr(self.sample, "contrast", ())),
+            logits=self.describe.logits,
+        )
+        for i, explainer in enumerate(self.explainers):
+            lacking = explainer.lacks(given)
+            if lacking:
+                msg = f"explainers.{i}: {lacking}"
+                raise ValueError(msg)
         return self
 
 

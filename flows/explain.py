@@ -1,13 +1,18 @@
 """contexts -> explanations. One task per bucket and explainer, many requests in flight inside it."""
 
+from collections.abc import Mapping
+
 from prefect import flow
 
 from flows import record
-from flows.asking import asked, each_bucket, opened
+from flows.asking import about, account_of, asked, each_bucket, opened
 from flows.config import RunConfig
 from flows.plan import Explaining, Plan
-from flows.preflight import check_readers
+from flows.preflight import check_explainers, check_readers
+from storage.layout import Range
 from tasks.explain import ExplainWork, explain_bucket
+from tasks.llm.account import Account
+from tasks.llm.ledger import Asked
 from tasks.llm.request import Reader
 
 
@@ -15,30 +20,53 @@ from tasks.llm.request import Reader
 async def explain(config: RunConfig) -> None:
     """Let every explainer explain every sampled feature."""
     plan = Plan(config)
+    check_explainers(plan)
     await check_readers(plan, "explain")
     record.write(plan)
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]
-    async with opened(config, (explaining.explainer.reader for explaining in todo)) as readers:
+    names = [name for explaining in todo for name in explaining.explainer.readers.values()]
+    account = account_of(plan)
+    async with opened(config, names, account) as readers:
         for explaining in todo:
-            await _explain(plan, explaining, readers[explaining.explainer.reader])
+            await _explain(plan, explaining, readers, account)
 
 
-async def _explain(plan: Plan, explaining: Explaining, reader: Reader) -> None:
+def work_of(plan: Plan, explaining: Explaining) -> ExplainWork:
+    """What one explainer's buckets need."""
     explainer, coder = explaining.explainer, explaining.coder
-    work = ExplainWork(
+    asking = explainer.asking
+
+    def ledger(component: str, reader: str) -> Asked:
+        return asked(plan.config, coder.coder.name, "explain", component, reader)
+
+    return ExplainWork(
         lake=plan.lake,
         coder=coder.coder.name,
         step=explaining.step,
+        features=coder.features,
         contexts=coder.contexts,
         explainer=explainer,
-        asked=asked(plan.config, coder.coder.name, "explain", explainer.name, explainer.reader),
+        asked=ledger(explainer.name, asking.reader) if asking else None,
+        judged=ledger(f"{explainer.name}/best_of", asking.chooser) if asking and asking.best_of else None,
     )
+
+
+async def _explain(
+    plan: Plan, explaining: Explaining, readers: Mapping[str, Reader], account: Account
+) -> None:
+    coder, work = explaining.coder, work_of(plan, explaining)
+
+    async def explained(part: Range) -> int:
+        async with about(part, readers.values()):
+            return await explain_bucket(work, part, readers)
+
     await each_bucket(
         f"explanations by {explaining.step.name}",
         plan.lake,
         explaining.step,
         plan.lake.ranges(coder.contexts),
-        lambda part: explain_bucket(work, part, reader),
+        explained,
         plan.config.runner.buckets_in_flight,
+        account,
     )

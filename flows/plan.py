@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from flows.config import RunConfig
 from storage.lake import Lake
 from storage.layout import Step
+from storage.tables import NO_EXPLAINER
 from tasks.activations import VERSION as ACTIVATIONS_VERSION
 from tasks.activations.coder import Coder
 from tasks.contexts import VERSION as CONTEXTS_VERSION
@@ -18,8 +19,8 @@ from tasks.explainers import Explainer
 from tasks.llm import prompt
 from tasks.scorers import Scorer
 
-SCORES_VERSION = 1
-"""Raise it when `storage/sql/scores.sql` gives other rows."""
+SCORES_VERSION = 2
+"""Raise it when `storage/scores.py` gives other rows."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,19 @@ class Explaining:
 
 @dataclass(frozen=True)
 class Scoring:
-    """One scorer at work on one explainer's explanations."""
+    """One scorer at work on one explainer's explanations, or on a coder's features alone."""
 
-    explaining: Explaining
+    coder: CoderSteps
+    explaining: Explaining | None
+    """Null where the scorer needs no explanation."""
     scorer: Scorer
     judgements: Step
     scores: Step
+
+    @property
+    def explainer(self) -> str:
+        """What the tables call the explainer."""
+        return self.explaining.explainer.name if self.explaining else NO_EXPLAINER
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,7 @@ class Plan:
                     stage="explanations",
                     name=f"{coder.coder.name}/{explainer.name}",
                     tables=("requests", "explanations"),
-                    config=self._asking("tasks.explainers", explainer),
+                    config=self._explaining(explainer),
                     version=prompt.VERSION,
                     parents=(coder.contexts,),
                 ),
@@ -141,28 +149,41 @@ class Plan:
 
     @cached_property
     def scores(self) -> tuple[Scoring, ...]:
-        """Every scorer on every explainer's explanations."""
-        return tuple(
-            self._scoring(explaining, scorer)
+        """Every scorer on every explainer's explanations, or once per coder where it needs none."""
+        explained = [
+            self._scoring(explaining.coder, explaining, scorer)
             for explaining in self.explanations
             for scorer in self.config.scorers
-        )
+            if scorer.needs_explanation
+        ]
+        alone = [
+            self._scoring(coder, None, scorer)
+            for coder in self.coders
+            for scorer in self.config.scorers
+            if not scorer.needs_explanation
+        ]
+        return (*explained, *alone)
 
-    def _scoring(self, explaining: Explaining, scorer: Scorer) -> Scoring:
-        name = f"{explaining.step.name}/{scorer.name}"
+    def _scoring(self, coder: CoderSteps, explaining: Explaining | None, scorer: Scorer) -> Scoring:
+        explainer = explaining.explainer.name if explaining else NO_EXPLAINER
+        name = f"{coder.coder.name}/{explainer}/{scorer.name}"
+        controls = {"controls": _dump(self.config.controls), "control_seed": self.config.seed}
         judgements = Step(
             stage="judgements",
             name=name,
             tables=("requests", "judgements"),
-            config=self._asking("tasks.scorers", scorer)
-            | {"controls": _dump(self.config.controls), "control_seed": self.config.seed},
+            config=self._asking("tasks.scorers", scorer) | (controls if explaining else {}),
             version=prompt.VERSION,
-            parents=(explaining.step,),
+            parents=(explaining.step if explaining else coder.contexts,),
         )
         scores = Step("scores", name, ("scores",), {}, SCORES_VERSION, (judgements,))
-        return Scoring(explaining, scorer, judgements, scores)
+        return Scoring(coder, explaining, scorer, judgements, scores)
 
-    def _asking(self, package: str, component: Explainer | Scorer) -> dict[str, object]:
+    def _explaining(self, explainer: Explainer) -> dict[str, object]:
+        asked = {path: self.config.readers[name].identity() for path, name in explainer.readers.items()}
+        return {**explainer.identity(), "readers": asked}
+
+    def _asking(self, package: str, component: Scorer) -> dict[str, object]:
         reader = self.config.readers[component.reader]
         return {
             "component": _dump(component),

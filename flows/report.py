@@ -13,11 +13,16 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from flows.agreement import Agreement, agreements, grids, heading, table
 from storage import query, runs
 from storage.lake import Lake
 from tasks.metrics import Estimate, margin, median
 
 BEST = 5
+SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
+"""Measures that are not called as their column."""
+NO_FLOOR = "no explanation"
+"""What stands for the floor of scores that no explanation could change."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Line:
     coder: str
     explainer: str
     scorer: str
+    alone: bool
+    """Whether the scorer needs no explanation."""
+    measures: tuple[str, ...]
+    """What its scores are; one, unless some features have fewer kinds of contexts than others."""
     score: Estimate
     floor: Estimate | None
     above: Estimate | None
@@ -44,6 +53,7 @@ class Report:
     lines: list[Line]
     best: list[dict]
     failures: list[dict] = field(default_factory=list)
+    agreements: list[Agreement] = field(default_factory=list)
 
     @property
     def explained(self) -> int:
@@ -67,6 +77,7 @@ def report(lake: Lake, run: str, seed: int) -> Report:
             lines=_lines(rows("report_scores"), seed),
             best=rows("report_best", n=BEST),
             failures=rows("report_failures"),
+            agreements=agreements(rows("report_together"), seed),
         )
 
 
@@ -83,6 +94,8 @@ def _lines(rows: list[dict], seed: int) -> list[Line]:
                 coder,
                 explainer,
                 scorer,
+                found[0]["alone"],
+                tuple(sorted({row["measure"] for row in found})),
                 median([row["score"] for row in found], seed),
                 median(floors, seed) if both else None,
                 margin(scores, floors, seed) if both else None,
@@ -109,6 +122,11 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
     if found.lines:
         console.print()
         console.print(_scores(found.lines, readers))
+    for agreement in found.agreements:
+        about = f" of {agreement.coder} by {agreement.explainer}" if _varied(found.lines) else ""
+        console.print(f"\n[italic]{escape(heading(agreement, about))}[/]", highlight=False)
+        for grid in grids(agreement):
+            console.print(grid)
     _show_failures(found, console)
     if found.best:
         console.print(f"\n[bold]Best {len(found.best)} explained features[/]")
@@ -117,24 +135,23 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
             f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)
         )
         of = f" of {escape(row['coder'])} by {escape(row['explainer'])}" if _varied(found.lines) else ""
-        console.print(
-            f"  [bold]{row['feature']:>6}[/]{of}  {said}  ({row['firings']:,} firings)", highlight=False
-        )
+        console.print(f"  [bold]{row['feature']:>6}[/]{of}  {row['firings']:,} firings", highlight=False)
+        console.print(Padding(Text(said, style="dim"), (0, 0, 0, 10)))
         console.print(Padding(Text(row["explanation"]), (0, 0, 0, 10)))
 
 
 def _varied(lines: list[Line]) -> bool:
     """Whether there is more than one coder or explainer to tell apart."""
-    return len({(line.coder, line.explainer) for line in lines}) > 1
+    return len({(line.coder, line.explainer) for line in lines if not line.alone}) > 1
 
 
 def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
     grid = Grid(
-        title="Balanced accuracy, with 95 % intervals",
+        title="Scores, with 95 % intervals",
         title_justify="left",
         box=SIMPLE,
         pad_edge=False,
-        padding=(0, 1),
+        padding=(0, 1, 0, 0),
     )
     for title in ("scorer", "median", "shuffled floor", "mean margin", "n"):
         if title == "scorer":
@@ -142,12 +159,36 @@ def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
         else:
             grid.add_column(title, no_wrap=True, justify="right")
     for line in lines:
-        numbers = (interval(line.score), interval(line.floor), interval(line.above, sign=True))
-        who = f"{line.coder}/{line.explainer}/{line.scorer}" if _varied(lines) else line.scorer
-        grid.add_row(escape(who), *numbers, str(line.score.n))
-    grid.caption = "; ".join(sorted({_by(line, readers) for line in lines}))
+        grid.add_row(
+            escape(_who(line) if _varied(lines) else line.scorer),
+            interval(line.score),
+            NO_FLOOR if line.alone else interval(line.floor),
+            "" if line.alone else interval(line.above, sign=True),
+            str(line.score.n),
+        )
+    by = sorted({_by(line, readers) for line in lines if not line.alone})
+    grid.caption = escape("\n".join(["; ".join(_measured(lines)), "; ".join(by)]))
     grid.caption_justify = "left"
     return grid
+
+
+def _who(line: Line) -> str:
+    """Whose explanations were judged by whom; of which coder, where none were."""
+    return "/".join([line.coder, *([] if line.alone else [line.explainer]), line.scorer])
+
+
+def _measured(lines: list[Line]) -> list[str]:
+    """What the scores are: `balanced accuracy: detection, fuzzing`, the measure of most scorers first."""
+    scorers: dict[str, dict[str, None]] = defaultdict(dict)
+    for line in lines:
+        scorers[_measures(line)][line.scorer] = None
+    most = sorted(scorers.items(), key=lambda found: -len(found[1]))
+    return [f"{measure}: {', '.join(names)}" for measure, names in most]
+
+
+def _measures(line: Line) -> str:
+    """`balanced accuracy`, `AUROC`."""
+    return ", ".join(SPOKEN.get(measure, measure.replace("_", " ")) for measure in line.measures)
 
 
 def _by(line: Line, readers: dict[str, str]) -> str:
@@ -185,17 +226,25 @@ def publish(found: Report) -> None:
                 "coder": line.coder,
                 "explainer": line.explainer,
                 "scorer": line.scorer,
+                "measure": _measures(line),
                 "score": interval(line.score),
-                "shuffled floor": interval(line.floor),
-                "mean margin": interval(line.above, sign=True),
+                "shuffled floor": NO_FLOOR if line.alone else interval(line.floor),
+                "mean margin": "" if line.alone else interval(line.above, sign=True),
                 "features": line.score.n,
             }
             for line in found.lines
         ],
         key="scores",
-        description=f"Scores of {found.run}: balanced accuracy, median over features with 95 % interval",
+        description=f"Scores of {found.run}: median over features with 95 % interval",
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
+    if found.agreements:
+        create_table_artifact(
+            table(found.agreements),
+            key="agreement",
+            description=f"Rank correlation of the scores of {found.run} over features, with 95 % intervals",
+            _sync=True,  # pyright: ignore[reportCallIssue]
+        )
     create_markdown_artifact(
         _markdown(found),
         key="summary",

@@ -3,12 +3,14 @@
 from prefect import flow
 
 from flows import record
-from flows.asking import asked, each_bucket, opened
+from flows.asking import about, account_of, asked, each_bucket, opened
 from flows.config import RunConfig
 from flows.parts import make_parts
 from flows.plan import Plan, Scoring
 from flows.preflight import check_readers
 from flows.workers import Workers, at_work
+from storage.layout import Range
+from tasks.llm.account import Account
 from tasks.llm.request import Reader
 from tasks.score import ScoreWork, judge_bucket, score_bucket
 
@@ -22,46 +24,53 @@ async def score(config: RunConfig) -> None:
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]
     asking = [scoring for scoring in todo if scoring.judgements in unfinished]
-    async with opened(config, (scoring.scorer.reader for scoring in asking)) as readers:
+    account = account_of(plan)
+    async with opened(config, (scoring.scorer.reader for scoring in asking), account) as readers:
         for scoring in asking:
-            await _judge(plan, scoring, readers[scoring.scorer.reader])
+            await _judge(plan, scoring, readers[scoring.scorer.reader], account)
     with at_work(config.runner) as workers:
         for scoring in todo:
             _score(plan, scoring, workers)
 
 
-def _work(plan: Plan, scoring: Scoring) -> ScoreWork:
-    explaining, scorer = scoring.explaining, scoring.scorer
-    coder = explaining.coder.coder.name
+def work_of(plan: Plan, scoring: Scoring) -> ScoreWork:
+    """What one scorer's buckets need."""
+    scorer, coder = scoring.scorer, scoring.coder.coder.name
     return ScoreWork(
         lake=plan.lake,
         coder=coder,
-        explainer=explaining.explainer.name,
+        explainer=scoring.explainer,
         judgements=scoring.judgements,
         scores=scoring.scores,
-        contexts=explaining.coder.contexts,
-        explanations=explaining.step,
+        contexts=scoring.coder.contexts,
+        explanations=scoring.explaining.step if scoring.explaining else None,
         scorer=scorer,
         controls=plan.config.controls.shuffled,
         seed=plan.config.seed,
-        asked=asked(plan.config, coder, "score", f"{explaining.explainer.name}/{scorer.name}", scorer.reader),
+        asked=asked(plan.config, coder, "score", f"{scoring.explainer}/{scorer.name}", scorer.reader),
     )
 
 
-async def _judge(plan: Plan, scoring: Scoring, reader: Reader) -> None:
-    work = _work(plan, scoring)
+async def _judge(plan: Plan, scoring: Scoring, reader: Reader, account: Account) -> None:
+    work = work_of(plan, scoring)
+
+    async def judged(part: Range) -> int:
+        async with about(part, (reader,)):
+            return await judge_bucket(work, part, reader)
+
     await each_bucket(
         f"verdicts by {scoring.judgements.name}",
         plan.lake,
         scoring.judgements,
         plan.lake.ranges(work.contexts),
-        lambda part: judge_bucket(work, part, reader),
+        judged,
         plan.config.runner.buckets_in_flight,
+        account,
     )
 
 
 def _score(plan: Plan, scoring: Scoring, workers: Workers) -> None:
-    work = _work(plan, scoring)
+    work = work_of(plan, scoring)
     make_parts(
         f"scores of {scoring.scores.name}",
         plan.lake,

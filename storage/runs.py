@@ -179,7 +179,8 @@ def _view(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, parts
 def _summarise(connection: duckdb.DuckDBPyConnection, scorers: tuple[str, ...]) -> None:
     keys = list(summary.KEYS)
     measures, margins, ordered = summary.scored(scorers)
-    scored = connection.table("scores").aggregate(", ".join([*keys, *measures]), ", ".join(keys))
+    query.run(connection, "view_placed")
+    scored = connection.table("placed").aggregate(", ".join([*keys, *measures]), ", ".join(keys))
     scored = scored.project(", ".join(["*", *margins]))
     scored.project(", ".join([*keys, *ordered])).create_view("scored")
     query.run(connection, "view_summary")

@@ -14,6 +14,7 @@ from storage.tables import EXPLANATIONS, FEATURES, SAMPLES, SCORES
 NAME = "summary"
 GRAIN = "one row per feature, explainer and replicate, and one per feature that nobody was asked to explain"
 KEYS = ("run", "coder", "feature", "explainer", "replicate")
+"""Columns that identify a row; the view `placed` has them beside the numbers of `scores`."""
 
 UNASKED = "nobody was asked to explain it"
 UNSCORED = "there is no score"
@@ -36,7 +37,12 @@ BEGIN = (
     column("explanation", pa.string(), "The explanation.", null="there is none; see reason"),
 )
 MEANS = (
-    column("score", pa.float64(), "Mean of the scorers' balanced accuracies.", null=UNSCORED),
+    column(
+        "score",
+        pa.float64(),
+        "Mean of the scores of those scorers that judge the explanation, whatever their measures.",
+        null=UNSCORED,
+    ),
     column(
         "floor",
         pa.float64(),
@@ -83,7 +89,7 @@ def labels(scorers: Sequence[str]) -> dict[str, str]:
 
 
 def scored(scorers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """What makes the view `scored` out of `scores`: aggregates by `KEYS`, then margins, then all in order."""
+    """What makes the view `scored` out of `placed`: aggregates by `KEYS`, then margins, then all in order."""
     found = labels(scorers)
     measures = [
         f"max({quoted(measure.name)}) filter (where scorer = {_text(scorer)} and control = '{control}')"
@@ -91,14 +97,16 @@ def scored(scorers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
         for scorer, label in found.items()
         for name, measure, control in _measures(label)
     ]
+    measures += [
+        f"avg(score order by scorer) filter (where not alone and control = '{control}') as {quoted(mean.name)}"
+        for mean, control in zip(MEANS, ("none", "shuffled"), strict=False)
+    ]
     margins = [
         f"{quoted(label)} - {quoted(f'{label}_floor')} as {quoted(f'{label}_margin')}"
         for label in found.values()
     ]
-    means = [
-        f"list_avg([{', '.join(quoted(label + end) for label in found.values())}]::double[]) as {quoted(mean.name)}"
-        for mean, end in zip(MEANS, ("", "_floor", "_margin"), strict=True)
-    ]
+    above = ", ".join(quoted(f"{label}_margin") for label in found.values())
+    means = [*(mean.name for mean in MEANS[:2]), f"list_avg([{above}]::double[]) as {MEANS[2].name}"]
     made = [quoted(field.name) for scorer, label in found.items() for field in _scored(scorer, label)]
     return measures, margins, [*means, *made]
 
@@ -119,11 +127,13 @@ def _measures(label: str) -> list[tuple[str, pa.Field, str]]:
         for field in SCORES.schema
         if pa.types.is_primitive(field.type) and field.name not in (*SCORES.keys, "explanation_of")
     }
-    accuracy = numbers.pop("balanced_accuracy")
+    score = numbers.pop("score")
+    # `scores` has the interval of every measure; here the one of the score is enough.
+    ends = {f"{name}_{end}" for name in numbers for end in ("low", "high")}
     return [
-        (label, accuracy, "none"),
-        (f"{label}_floor", accuracy, "shuffled"),
-        *((f"{label}_{name}", field, "none") for name, field in numbers.items()),
+        (label, score, "none"),
+        (f"{label}_floor", score, "shuffled"),
+        *((f"{label}_{name}", field, "none") for name, field in numbers.items() if name not in ends),
     ]
 
 
@@ -141,8 +151,7 @@ def _doc(measure: pa.Field, control: str) -> str:
     if control == "shuffled":
         return "the same with another feature's explanation."
     said = measure.metadata[b"doc"].decode()
-    said = said[0].lower() + said[1:]
-    return f"balanced accuracy, the {said}" if measure.name == "balanced_accuracy" else said
+    return said[0].lower() + said[1:]
 
 
 def _null(measure: pa.Field, control: str) -> str:

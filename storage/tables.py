@@ -9,13 +9,25 @@ from storage.table import Table, column, items
 
 CODER = column("coder", pa.string(), "Name of the sparse coder in the run's config.")
 FEATURE = column("feature", pa.int32(), "Index of the feature in its coder.")
+NO_EXPLAINER = "-"
+"""The explainer of a score that needs no explanation."""
+
 EXPLAINER = column("explainer", pa.string(), "Name of the explainer in the run's config.")
+JUDGED_EXPLAINER = column(
+    "explainer",
+    pa.string(),
+    f"Name of the explainer in the run's config; `{NO_EXPLAINER}` where the scorer needs no explanation and judges the "
+    "feature alone.",
+)
 REPLICATE = column("replicate", pa.int16(), "Which of several draws of the same explainer.")
 SCORER = column("scorer", pa.string(), "Name of the scorer in the run's config.")
 CONTROL = column(
     "control",
     pa.string(),
     "`none`: the feature's own explanation was judged; `shuffled`: another feature's, which gives the floor.",
+)
+EXPLANATION_OF = column(
+    "explanation_of", pa.int32(), "Feature whose explanation was judged, or that was judged alone."
 )
 CONTEXT = column("context", pa.int32(), "Index of the context within its feature.")
 STATUS = column("status", pa.string(), "`ok` or `failed`.")
@@ -56,8 +68,20 @@ TOP_TOKENS = 10
 """Tokens that a feature's row names."""
 
 UNSAID = "the endpoint did not say"
+ONE_CLASS = "no verdict on one of the two classes"
+FEW = "fewer than two verdicts on one of the two classes"
+UNRANKED = "no probabilities and no values, or of one class only"
+JACKKNIFE = "Wilson at the effective size by the jackknife over contexts"
 SILENT = "it never fired"
 UNWRITTEN = "none were asked for, or the coder has no decoder"
+
+
+def _interval(name: str, method: str, null: str) -> tuple[pa.Field, pa.Field]:
+    """The two columns of a score's interval."""
+    return (
+        column(f"{name}_low", pa.float64(), f"Lower end of its 95 % interval ({method}).", null=null),
+        column(f"{name}_high", pa.float64(), "Upper end of it.", null=null),
+    )
 
 
 TOKENS = Table(
@@ -302,14 +326,45 @@ EXPLANATIONS = Table(
             EXPLAINER,
             REPLICATE,
             column("text", pa.string(), "The explanation.", null="there is none; see reason"),
+            column(
+                "structure",
+                pa.string(),
+                "What it was rendered from, as JSON: components, scope and confidence.",
+                null="the explainer asks for plain words, or there is no explanation",
+            ),
+            column("chosen", pa.bool_(), "Scorers judge it."),
+            column(
+                "held_out",
+                pa.float64(),
+                "Balanced accuracy of detection on explain-contexts that the explainer was not shown, by which the "
+                "best of several replicates is chosen; no score.",
+                null="nothing was held out of this feature, or no verdict came on one of the two classes",
+            ),
             STATUS,
             REASON,
-            READER,
-            MODEL,
-            PROMPT_HASH,
-            column("seed", pa.int64(), "Seed that was sent."),
-            column("prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=UNSAID),
-            column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
+            column(
+                "reader",
+                pa.string(),
+                "Name of the reader in the run's config; `none` where nobody was asked.",
+            ),
+            column(
+                "model",
+                pa.string(),
+                "Model that answered, as its endpoint names it; where nobody was asked, what an imported explanation "
+                "says of its author, or `none`.",
+            ),
+            column("prompt_hash", pa.string(), "Hash of all that the reader saw.", null="nobody was asked"),
+            column("seed", pa.int64(), "Seed that was sent.", null="nobody was asked"),
+            column(
+                "prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=f"{UNSAID}, or nobody was asked"
+            ),
+            column(
+                "completion_tokens",
+                pa.int64(),
+                "Generated tokens.",
+                "tokens",
+                null=f"{UNSAID}, or nobody was asked",
+            ),
         ]
     ),
     keys=("coder", "feature", "explainer", "replicate"),
@@ -323,10 +378,10 @@ JUDGEMENTS = Table(
         [
             CODER,
             FEATURE,
-            EXPLAINER,
+            JUDGED_EXPLAINER,
             REPLICATE,
             CONTROL,
-            column("explanation_of", pa.int32(), "Feature whose explanation was judged."),
+            EXPLANATION_OF,
             SCORER,
             CONTEXT,
             column("request", pa.string(), "Key of the request in `requests`."),
@@ -363,26 +418,34 @@ SCORES = Table(
         [
             CODER,
             FEATURE,
-            EXPLAINER,
+            JUDGED_EXPLAINER,
             REPLICATE,
             CONTROL,
-            column("explanation_of", pa.int32(), "Feature whose explanation was judged."),
+            EXPLANATION_OF,
             SCORER,
-            column("n", pa.int32(), "Judgements with a verdict."),
+            column(
+                "measure",
+                pa.string(),
+                "Which column is the score: `pearson` of simulations, `balanced_accuracy` of verdicts on contexts of "
+                "both classes, `accuracy` of choices, `auroc` of numbers.",
+                null="no judgement has an answer",
+            ),
+            column("score", pa.float64(), "The number that says how good it is.", null="that column is"),
+            column("low", pa.float64(), "Lower end of its 95 % interval.", null="that column's is"),
+            column("high", pa.float64(), "Upper end of it.", null="that column's is"),
+            column(
+                "n", pa.int32(), "Judgements with an answer: a verdict, a probability, a value, a simulation."
+            ),
             column("n_failed", pa.int32(), "Judgements without one; they count in no score."),
             column(
-                "balanced_accuracy",
+                "accuracy",
                 pa.float64(),
-                "Mean of recall and specificity.",
-                null="no verdict on one of the two classes",
+                "Share of right verdicts: the score of a scorer that has one choice per question.",
+                null="no verdict",
             ),
-            column(
-                "low",
-                pa.float64(),
-                "Lower end of its 95 % interval (Wilson per class, combined by MOVER).",
-                null="no verdict on one of the two classes",
-            ),
-            column("high", pa.float64(), "Upper end of it.", null="no verdict on one of the two classes"),
+            *_interval("accuracy", "Wilson", null="no verdict"),
+            column("balanced_accuracy", pa.float64(), "Mean of recall and specificity.", null=ONE_CLASS),
+            *_interval("balanced_accuracy", "Wilson per class, combined by MOVER", null=ONE_CLASS),
             column("recall", pa.float64(), "Share of true positives found.", null="no positives"),
             column("specificity", pa.float64(), "Share of true negatives left out.", null="no negatives"),
             column(
@@ -392,17 +455,36 @@ SCORES = Table(
                 null="no positive verdict",
             ),
             column("f1", pa.float64(), "Harmonic mean of precision and recall.", null="no positives"),
+            *_interval("f1", JACKKNIFE, null=FEW),
             column(
                 "auroc",
                 pa.float64(),
-                "Area under the ROC curve of the probabilities.",
-                null="no probabilities, or one class only",
+                "Area under the ROC curve of the probabilities, or of the values where there are none.",
+                null=UNRANKED,
+            ),
+            *_interval(
+                "auroc",
+                "Wilson at the effective size by DeLong's variance",
+                null=f"{UNRANKED}, or one context of one",
+            ),
+            column("auprc", pa.float64(), "Average precision of the same.", null=UNRANKED),
+            *_interval("auprc", JACKKNIFE, null=f"{UNRANKED}, or one context of one"),
+            column(
+                "brier",
+                pa.float64(),
+                "Mean squared distance of the probability from the truth, 0 or 1: 0 is best, 0.25 says nothing.",
+                null="no probabilities",
             ),
             column(
-                "auprc",
+                "pearson",
                 pa.float64(),
-                "Average precision of the probabilities.",
-                null="no probabilities, or no positives",
+                "Correlation of simulated and real activations over all tokens of all contexts.",
+                null="no simulation, or one of both does not vary",
+            ),
+            *_interval(
+                "pearson",
+                "Fisher's transform, its variance by the jackknife over contexts",
+                null="no simulation, or one of both varies in one context only or not at all",
             ),
             column(
                 "hit_rates",
@@ -413,7 +495,7 @@ SCORES = Table(
                 "weighted_precision",
                 pa.float64(),
                 "Precision if positives were as rare as windows in which the feature fires.",
-                null="no verdict on one of the two classes, or no positive verdict",
+                null=f"{ONE_CLASS}, or no positive verdict",
             ),
         ]
     ),
@@ -441,7 +523,12 @@ REQUESTS = Table(
             ),
             column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
             column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
-            column("attempts", pa.int32(), "How often it was sent."),
+            column(
+                "attempts",
+                pa.int32(),
+                "How often it was sent, over all its parts; 0 where the same task had asked the same already, which "
+                "costs no tokens.",
+            ),
             STATUS,
             REASON,
             column(

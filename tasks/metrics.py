@@ -1,4 +1,4 @@
-"""Pure numbers over scores that SQL is not the place for: bootstrap intervals of medians and of paired margins."""
+"""Pure numbers over scores that SQL is not the place for: medians, paired margins, correlations, all with intervals."""
 
 from typing import NamedTuple
 
@@ -8,6 +8,10 @@ from numpy.typing import ArrayLike
 RESAMPLES = 2000
 DRAWN = 4_000_000
 """Numbers drawn at once: bounds the memory at some hundred megabytes, however many features there are."""
+MANY = 2000
+"""Features from which on a correlation's interval is calculated and not drawn, which would take minutes."""
+FEWEST = 4
+"""Features without which a correlation says nothing."""
 
 
 class Estimate(NamedTuple):
@@ -31,6 +35,42 @@ def margin(values: ArrayLike, floors: ArrayLike, seed: int = 0) -> Estimate:
     Paired: both numbers of a feature are drawn together. Raises `ValueError` without values.
     """
     return _bootstrap(np.asarray(values, dtype=float) - np.asarray(floors, dtype=float), np.mean, seed)
+
+
+def spearman(one: ArrayLike, other: ArrayLike, seed: int = 0) -> Estimate:
+    """Rank correlation of two numbers over the same features, ties with their midranks.
+
+    Interval: percentile bootstrap over features; from `MANY` features on by Fisher's transform with the variance of
+    Bonett and Wright (2000), `(1 + r^2 / 2) / (n - 3)`. NaN where one of the two does not vary. Raises `ValueError`
+    for fewer than four features.
+    """
+    x, y = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    if x.size < FEWEST or x.size != y.size:
+        msg = (
+            f"{x.size} and {y.size} values have no correlation worth an interval; give {FEWEST} or more pairs"
+        )
+        raise ValueError(msg)
+    value = float(_correlation(x, y))
+    if np.isnan(value):
+        return Estimate(value, value, value, x.size)
+    if x.size >= MANY:
+        half = 1.959964 * np.sqrt((1 + value**2 / 2) / (x.size - 3))
+        z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
+        return Estimate(value, float(np.tanh(z - half)), float(np.tanh(z + half)), x.size)
+    drawn = np.random.default_rng(seed).integers(0, x.size, (RESAMPLES // 2, x.size))
+    # A draw in which one number does not vary has no correlation, and says nothing.
+    low, high = np.nanpercentile(_correlation(x[drawn], y[drawn]), [2.5, 97.5])
+    return Estimate(value, float(low), float(high), x.size)
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    from scipy.stats import rankdata  # noqa: PLC0415  (a second to import, and only reports need it)
+
+    one, other = (rankdata(values, axis=axis) for values in (x, y))
+    one, other = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (one, other))
+    sizes = np.sqrt((one**2).sum(axis=axis) * (other**2).sum(axis=axis))
+    products = (one * other).sum(axis=axis)
+    return np.divide(products, sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
 
 
 def _bootstrap(values: np.ndarray, statistic: object, seed: int) -> Estimate:

@@ -1,6 +1,5 @@
 """One bucket of features: contexts and explanations -> judgements, and judgements -> scores (by SQL)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prefect import task
@@ -9,19 +8,20 @@ from prefect.cache_policies import NO_CACHE
 from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
+from storage.scores import scores
 from storage.tables import JUDGEMENTS, REQUESTS, SCORES
+from tasks import rounds
 from tasks.explain import sampled
-from tasks.llm.gather import ask_all
 from tasks.llm.ledger import Asked, check_answered, request_rows
 from tasks.llm.request import Reader
 from tasks.retries import unless_refused
 from tasks.scorers import Scorer
-from tasks.scorers.base import Posed, judgement_rows, pose
+from tasks.scorers.base import judgement_rows, pose, pose_alone
 
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """What one scorer at work on one explainer's explanations needs, the same for each bucket."""
+    """What one scorer at work on one explainer's explanations, or on features alone, needs for each bucket."""
 
     lake: Lake
     coder: str
@@ -29,7 +29,8 @@ class ScoreWork:
     judgements: Step
     scores: Step
     contexts: Step
-    explanations: Step
+    explanations: Step | None
+    """Null where the scorer needs none."""
     scorer: Scorer
     controls: int
     """Features that are judged with another feature's explanation as well."""
@@ -47,16 +48,13 @@ class ScoreWork:
 async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
     """Judge the explanations of a bucket; returns how many verdicts were asked for."""
     lake, step = work.lake, work.judgements
-    posed = pose(sampled(lake, work.contexts, part, "score"), _explanations(work, part))
-    owners: dict[str, Posed] = {}
-
-    def questions() -> Iterable:
-        for one in posed:
-            for request in work.scorer.requests(one.key, one.text, one.feature):
-                owners[request.key] = one
-                yield request
-
-    outcomes = await ask_all(reader, questions())
+    features = sampled(lake, work.contexts, part, "score")
+    posed = (
+        pose(features, _explanations(work, work.explanations, part))
+        if work.explanations
+        else pose_alone(features)
+    )
+    outcomes, owners = await rounds.ask(work.scorer, posed, reader)
     check_answered(outcomes, step.name)
     if lake.exists(step.part("judgements", part)):
         return 0  # another process was faster
@@ -72,11 +70,11 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
     return len(rows)
 
 
-def _explanations(work: ScoreWork, part: Range) -> list[dict]:
+def _explanations(work: ScoreWork, explanations: Step, part: Range) -> list[dict]:
     """Each feature's own explanation, and another feature's for those in the shuffled control."""
     lake = work.lake
-    own = [lake.path(work.explanations.part("explanations", part))]
-    every = lake.parts(work.explanations, "explanations")
+    own = [lake.path(explanations.part("explanations", part))]
+    every = lake.parts(explanations, "explanations")
     with lake.connect(threads=1) as connection:
         found = list(query.records(connection, "explained", explanations=own))
         if work.controls:
@@ -102,13 +100,11 @@ def score_bucket(work: ScoreWork, part: Range) -> int:
     """Derive the scores of a bucket from its judgements; asks no reader."""
     lake = work.lake
     with lake.connect(threads=1) as connection:
-        scores = query.rows(
+        found = scores(
             connection,
-            "scores",
-            SCORES,
             judgements=[lake.path(work.judgements.part("judgements", part))],
             contexts=[lake.path(work.contexts.part("contexts", part))],
             samples=[lake.path(work.contexts.part("samples", part))],
         )
-    lake.write(SCORES, work.scores.part("scores", part), scores)
-    return scores.num_rows
+    lake.write(SCORES, work.scores.part("scores", part), found)
+    return found.num_rows

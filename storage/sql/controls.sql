@@ -1,19 +1,24 @@
 -- One row per feature of [$first, $end) that is judged with another feature's explanation as well: the floor.
 -- The first $n explained features in a seeded random order form a ring; each is given its neighbour's explanation.
+-- Where several replicates of each are judged, the first of all features form one, the second another, and so on.
 with explained as (
     select
         feature,
         replicate,
-        text
+        text,
+        row_number() over (
+            partition by feature
+            order by replicate
+        ) as draw
     from read_parquet($explanations, hive_partitioning = false)
-    where status = 'ok'
+    where status = 'ok' and chosen
 ),
 
 ordered as (
     select
         *,
         row_number() over (
-            partition by replicate
+            partition by draw
             order by hash(feature, $seed), feature
         ) as place
     from explained
@@ -26,10 +31,10 @@ ring as (
 
 sizes as (
     select
-        replicate,
+        draw,
         max(place) as size
     from ring
-    group by replicate
+    group by draw
 )
 
 select
@@ -38,8 +43,8 @@ select
     other.feature as explanation_of,
     other.text
 from ring as own
-inner join sizes on own.replicate = sizes.replicate
+inner join sizes on own.draw = sizes.draw
 inner join ring as other
-    on own.replicate = other.replicate and other.place = own.place % sizes.size + 1
+    on own.draw = other.draw and other.place = own.place % sizes.size + 1
 where own.feature != other.feature and own.feature >= $first and own.feature < $end
 order by own.feature, own.replicate

@@ -5,5 +5,5 @@ select
     feature as explanation_of,
     text
 from read_parquet($explanations, hive_partitioning = false)
-where status = 'ok'
+where status = 'ok' and chosen
 order by feature, replicate

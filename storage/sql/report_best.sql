@@ -1,15 +1,15 @@
--- The $n best explained features with all their scores: the mean of these, most firings first among equals.
+-- The $n best explained features with all their scores: by the mean over scorers that judge the explanation, most
+-- firings first among equals.
 with scored as (
     select
         coder,
         explainer,
         feature,
         replicate,
-        avg(balanced_accuracy) as mean_score,
-        list(scorer order by scorer) as scorers,
-        list(balanced_accuracy order by scorer) as scores
-    from scores
-    where control = 'none' and balanced_accuracy is not null
+        list(scorer order by alone, scorer) as scorers,
+        list(score order by alone, scorer) as scores
+    from placed
+    where control = 'none' and score is not null
     group by all
 )
 
@@ -23,6 +23,6 @@ select
     scored.scores
 from summary
 inner join scored using (coder, explainer, feature, replicate)
-where summary.explanation is not null
-order by scored.mean_score desc, summary.firings desc, summary.coder, summary.feature, summary.explainer
+where summary.explanation is not null and summary.score is not null
+order by summary.score desc, summary.firings desc, summary.coder, summary.feature, summary.explainer, summary.replicate
 limit $n

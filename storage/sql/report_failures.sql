@@ -16,7 +16,7 @@ with failures as (
     union all
     select
         'judgement' as what,
-        explainer || '/' || scorer as component,
+        case when explainer = '-' then scorer else explainer || '/' || scorer end as component,
         reason
     from judgements
     where status = 'failed'

@@ -1,11 +1,13 @@
--- One row per explanation and scorer with the score of its shuffled control beside it.
+-- One row per score of a feature, with that of its shuffled control beside it; `alone` where it needs no explanation.
 select
     own.coder,
     own.explainer,
     own.scorer,
     own.feature,
-    own.balanced_accuracy as score,
-    floor.balanced_accuracy as floor,
+    own.explainer = '-' as alone,
+    own.measure,
+    own.score,
+    floor.score as floor,
     own.n,
     own.n_failed
 from scores as own
@@ -17,5 +19,5 @@ left join scores as floor
         and own.scorer = floor.scorer
         and own.feature = floor.feature
         and floor.control = 'shuffled'
-where own.control = 'none' and own.balanced_accuracy is not null
-order by own.coder, own.explainer, own.scorer, own.feature
+where own.control = 'none' and own.score is not null
+order by alone, own.coder, own.explainer, own.scorer, own.feature, own.replicate

@@ -35,8 +35,8 @@ left join samples using (run, coder, feature)
 left join explanations using (run, coder, feature)
 left join scored
     on
-        explanations.run = scored.run
-        and explanations.coder = scored.coder
-        and explanations.feature = scored.feature
-        and explanations.explainer = scored.explainer
-        and explanations.replicate = scored.replicate
+        features.run = scored.run
+        and features.coder = scored.coder
+        and features.feature = scored.feature
+        and explanations.explainer is not distinct from scored.explainer
+        and explanations.replicate is not distinct from scored.replicate

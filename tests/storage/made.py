@@ -12,10 +12,10 @@ from zlib import crc32
 
 import pyarrow as pa
 
-from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
-from storage.tables import TABLES
+from storage.scores import scores
+from storage.tables import NO_EXPLAINER, TABLES
 from tests.storage.toys import value
 
 RUN = "made"
@@ -32,8 +32,8 @@ WHOLE = Range(0, WIDTH)
 Row = dict[str, object]
 
 
-def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN) -> Lake:
-    """Make it in an empty place, with every step committed."""
+def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tuple[str, ...] = ()) -> Lake:
+    """Make it in an empty place, with every step committed; scorers that are `alone` need no explanation."""
     lake = Lake(uri)
     steps = []
 
@@ -67,7 +67,14 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN) -> Lake:
                 asked = [_request(row, f"{explainer}/{scorer}") for row in judgements]
                 judged = commit("judgements", name, {"requests": asked, "judgements": judgements})
                 commit("scores", name, {"scores": _scores(lake, judged, sampled)})
-    record = {"run": run, "config": _config(scorers), "steps": [_recorded(step) for step in steps]}
+        for scorer in alone:
+            name = f"{coder}/{NO_EXPLAINER}/{scorer}"
+            shown = [context for context in contexts if context["role"] == "score"]
+            judgements = [_judgement(context, NO_EXPLAINER, scorer, "none") for context in shown]
+            asked = [_request(row, f"{NO_EXPLAINER}/{scorer}") for row in judgements]
+            judged = commit("judgements", name, {"requests": asked, "judgements": judgements})
+            commit("scores", name, {"scores": _scores(lake, judged, sampled)})
+    record = {"run": run, "config": _config((*scorers, *alone)), "steps": [_recorded(step) for step in steps]}
     lake.write_json(f"runs/{run}.json", record)
     return lake
 
@@ -235,7 +242,7 @@ def _scores(lake: Lake, judged: Step, sampled: Step) -> list[Row]:
     places = {"judgements": judged, "contexts": sampled, "samples": sampled}
     parts = {table: [lake.path(step.part(table, WHOLE))] for table, step in places.items()}
     with lake.connect() as connection:
-        return query.rows(connection, "scores", TABLES["scores"], **parts).to_pylist()
+        return scores(connection, **parts).to_pylist()
 
 
 def _request(row: Row, component: str) -> Row:

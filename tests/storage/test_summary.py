@@ -87,15 +87,46 @@ def test_scores_floors_and_margins_are_those_of_the_table(lake: Lake) -> None:
     for row in rows:
         key = (row["coder"], row["feature"], row["explainer"])
         own = [scores[*key, scorer, "none"] for scorer in SCORERS]
-        floors = [scores[*key, scorer, "shuffled"]["balanced_accuracy"] for scorer in SCORERS]
-        accuracies = [found["balanced_accuracy"] for found in own]
+        floors = [scores[*key, scorer, "shuffled"]["score"] for scorer in SCORERS]
+        accuracies = [found["score"] for found in own]
         assert accuracies == [row[scorer] for scorer in SCORERS]
         assert floors == [row[f"{scorer}_floor"] for scorer in SCORERS]
-        for measure in ("low", "high", "f1", "n", "n_failed", "weighted_precision"):
+        for measure in ("low", "high", "f1", "n", "n_failed", "balanced_accuracy", "weighted_precision"):
             assert [found[measure] for found in own] == [row[f"{scorer}_{measure}"] for scorer in SCORERS]
         assert fmean(accuracies) == pytest.approx(row["score"])
         assert fmean(floors) == pytest.approx(row["floor"])
         assert row["score"] - row["floor"] == pytest.approx(row["margin"])
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_scores_without_explanations_stand_on_every_row_of_their_feature(
+    tmp_path: Path, explained: bool
+) -> None:
+    """Whoever explained it, and also where nobody did; they are no part of an explanation's score."""
+    lake = made(f"{tmp_path}/lake", alone=("intruder",))
+    if not explained:
+        shutil.rmtree(tmp_path / "lake/manifests/explanations")
+    scores = {
+        (row["coder"], row["feature"]): row
+        for row in _rows(lake, "select * from scores where scorer = 'intruder'")
+    }
+
+    rows = _rows(lake, "select * from summary")
+
+    assert {"-"} == {row["explainer"] for row in scores.values()}
+    assert 16 == len(scores)
+    for row in rows:
+        own = scores.get((row["coder"], row["feature"]))
+        names = ("", "_low", "_n", "_f1")
+        expected = [own[name] for name in ("score", "low", "n", "f1")] if own else [None] * 4
+        assert expected == [row[f"intruder{name}"] for name in names]
+        assert (None, None) == (row["intruder_floor"], row["intruder_margin"])
+
+
+def test_an_explanations_score_is_no_mean_with_what_needs_none(lake: Lake, tmp_path: Path) -> None:
+    """Score, floor and margin are the same whether such a scorer ran as well or not."""
+    means = "select coder, feature, explainer, score, floor, margin from summary order by all"
+    assert _rows(lake, means) == _rows(made(f"{tmp_path}/lake", alone=("intruder",)), means)
 
 
 def test_scorers_may_be_called_anything(tmp_path: Path) -> None:

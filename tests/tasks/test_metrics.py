@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
-from tasks.metrics import margin, median
+from tasks.metrics import MANY, margin, median, spearman
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 BOUNDED = settings(max_examples=20, deadline=None)
@@ -60,3 +61,33 @@ def test_no_values_are_refused(estimate: object) -> None:
     """Nothing has no median."""
     with pytest.raises(ValueError, match="no values"):
         estimate()  # type: ignore[operator]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=4, max_size=40))
+@BOUNDED
+def test_the_correlation_is_that_of_ranks(pairs: list[tuple[int, int]]) -> None:
+    """As scipy has it, ties among them; without a number where one of the two does not vary."""
+    one, other = np.array(pairs, dtype=float).T
+    found = spearman(one, other)
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        assert np.isnan(found.value)
+    else:
+        expected, _ = spearmanr(one, other)
+        assert pytest.approx(expected) == found.value
+        assert -1 - 1e-9 <= found.low <= found.high <= 1 + 1e-9
+
+
+def test_both_intervals_of_a_correlation_agree() -> None:
+    """The drawn one just below the bound and the calculated one from it on have the same ends, within a tenth."""
+    draw = np.random.default_rng(2)
+    one = draw.normal(size=MANY)
+    other = one + draw.normal(size=MANY)
+    few, many = spearman(one[1:], other[1:]), spearman(one, other)
+    width = many.high - many.low
+    assert pytest.approx((many.low, many.high), abs=width / 10) == (few.low, few.high)
+
+
+def test_three_features_have_no_correlation() -> None:
+    """An interval over so few would say nothing."""
+    with pytest.raises(ValueError, match="3 and 3 values"):
+        spearman([1, 2, 3], [1, 2, 3])

@@ -66,3 +66,35 @@ def test_the_seed_decides_the_ring() -> None:
 def test_a_single_explanation_has_no_control() -> None:
     """There is no other one to give."""
     assert {} == controls({3: "ok", 4: "failed"}, 10)
+
+
+def drawn(*rows: tuple[int, int, bool]) -> list[tuple[int, int, int]]:
+    """Who is judged with whose explanation, of explanations by feature, replicate and whether they are chosen."""
+    table = EXPLANATIONS.rows(
+        [
+            record(EXPLANATIONS, feature=feature, replicate=replicate, chosen=chosen, status="ok", text="x")
+            for feature, replicate, chosen in rows
+        ]
+    )
+    with TemporaryDirectory() as folder:
+        lake = Lake(folder)
+        lake.write(EXPLANATIONS, "e", table)
+        asked = {"n": 40, "seed": 22, "first": 0, "end": WIDTH}
+        with lake.connect() as connection:
+            found = query.records(connection, "controls", explanations=[lake.path("e")], **asked)
+    return [(row["feature"], row["replicate"], row["explanation_of"]) for row in found]
+
+
+def test_only_chosen_explanations_go_round() -> None:
+    """The best of each feature's replicates make one ring, whatever their numbers are."""
+    rows = [(feature, number, number == feature % 3) for feature in range(9) for number in range(3)]
+    found = drawn(*rows)
+    assert [(feature, feature % 3) for feature in range(9)] == [pair[:2] for pair in found]
+    assert {*range(9)} == {other for _, _, other in found}
+
+
+def test_replicates_that_are_all_judged_make_a_ring_each() -> None:
+    """Every explanation of a feature is paired once."""
+    found = drawn(*[(feature, number, True) for feature in range(9) for number in range(2)])
+    assert [(feature, number) for feature in range(9) for number in range(2)] == [pair[:2] for pair in found]
+    assert all(own != other for own, _, other in found)

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics
 
-from storage import query
 from storage.lake import Lake
+from storage.scores import scores as derived
 from storage.table import Table
 from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES, SCORES
 from tests.storage.toys import value
@@ -30,6 +31,9 @@ class Judged(NamedTuple):
     decile: int = 0
     failed: bool | None = None
     """Whether it failed; null: when there is no verdict."""
+    value: float | None = None
+    simulated: tuple[float, ...] | None = None
+    activations: tuple[float, ...] = (0.0, 0.0)
 
 
 def record(table: Table, **known: object) -> dict[str, object]:
@@ -48,7 +52,8 @@ def scores(*groups: Sequence[Judged], windows: int = 25, total: int = 100, **abo
         samples.append(record(SAMPLES, coder="toy", feature=feature, windows=windows, windows_total=total))
         for number, one in enumerate(group):
             known = {"coder": "toy", "feature": feature, "context": number}
-            contexts.append(record(CONTEXTS, **known, decile=one.decile if one.truth else None))
+            shown = {"activations": list(one.activations), "decile": one.decile if one.truth else None}
+            contexts.append(record(CONTEXTS, **known, **shown))
             failed = one.verdict is None if one.failed is None else one.failed
             judgements.append(
                 record(
@@ -58,6 +63,8 @@ def scores(*groups: Sequence[Judged], windows: int = 25, total: int = 100, **abo
                     truth=one.truth,
                     verdict=one.verdict,
                     probability=one.probability,
+                    value=one.value,
+                    simulated=one.simulated,
                     status="failed" if failed else "ok",
                     reason="no list" if failed else None,
                 )
@@ -69,7 +76,7 @@ def scores(*groups: Sequence[Judged], windows: int = 25, total: int = 100, **abo
         lake.write(SAMPLES, "s", SAMPLES.rows(samples))
         paths = {"judgements": [lake.path("j")], "contexts": [lake.path("c")], "samples": [lake.path("s")]}
         with lake.connect(threads=1) as connection:
-            return query.rows(connection, "scores", SCORES, **paths).to_pylist()
+            return derived(connection, **paths).to_pylist()
 
 
 def numbers(values: Iterable[float | None]) -> list[float]:
@@ -109,7 +116,8 @@ def test_scores_of_a_small_case() -> None:
     (row,) = scores(judged)
     expected = {"n": 9, "n_failed": 2, "recall": 0.75, "specificity": 0.8, "precision": 0.75, "f1": 0.75}
     assert expected == {name: row[name] for name in expected}
-    assert pytest.approx(0.775) == row["balanced_accuracy"]
+    assert pytest.approx(0.775) == row["balanced_accuracy"] == row["score"]
+    assert (pytest.approx(7 / 9), "balanced_accuracy") == (row["accuracy"], row["measure"])
     assert [1.0, None, None, None, 0.5, None, None, None, None, None] == row["hit_rates"]
     # A quarter of all windows fires: 0.75 * 0.25 / (0.75 * 0.25 + 0.2 * 0.75).
     assert pytest.approx(0.1875 / 0.3375) == row["weighted_precision"]
@@ -131,23 +139,57 @@ def test_a_feature_without_a_verdict_has_no_score() -> None:
     (row,) = scores([Judged(True, None, decile=3), Judged(False, None)])
     assert (0, 2) == (row["n"], row["n_failed"])
     assert [None] * 10 == row["hit_rates"]
-    derived = SCORES.schema.names[SCORES.schema.names.index("balanced_accuracy") :]
-    assert {None} == {row[name] for name in derived if name != "hit_rates"}
+    given = {*SCORES.keys, "explanation_of", "n", "n_failed", "hit_rates"}
+    assert {None} == {row[name] for name in SCORES.schema.names if name not in given}
 
 
-def test_a_judgement_without_a_verdict_can_be_an_answer() -> None:
-    """A simulation predicts activations and gives no verdict; that is no failure."""
-    (row,) = scores([Judged(True, None, failed=False), Judged(True, None)])
-    assert (0, 1) == (row["n"], row["n_failed"])
+@pytest.mark.parametrize(
+    "answer",
+    [{"probability": 0.0}, {"value": -1.0}, {"simulated": (0.0, 1.0)}],
+    ids=lambda answer: next(iter(answer)),
+)
+def test_a_judgement_without_a_verdict_can_be_an_answer(answer: dict) -> None:
+    """A simulation predicts activations and gives no verdict; that is an answer and no failure."""
+    (row,) = scores([Judged(True, None, failed=False, **answer), Judged(True, None)])
+    assert (1, 1) == (row["n"], row["n_failed"])
 
 
 @pytest.mark.parametrize("truth", [True, False])
 def test_one_class_alone_has_no_balanced_accuracy(truth: bool) -> None:
     """Half a mean is not reported as a whole one."""
-    (row,) = scores([Judged(truth, True), Judged(truth, False)])
-    assert (None, None, None) == (row["balanced_accuracy"], row["low"], row["high"])
+    (row,) = scores([Judged(truth, True), Judged(truth, False), Judged(not truth, None)])
+    both = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "score", "low", "high")
+    assert [None] * 6 == [row[name] for name in both]
     assert row["weighted_precision"] is None
-    assert 0.5 == row["recall" if truth else "specificity"]
+    assert (0.5, "balanced_accuracy") == (row["recall" if truth else "specificity"], row["measure"])
+
+
+TWO = {"failed": False, "simulated": (0.0, 1.0, 0.5), "activations": (0.0, 2.0, 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("judged", "measure"),
+    [
+        ([Judged(True, True, 0.9), Judged(False, False, 0.2)], "balanced_accuracy"),
+        ([Judged(True, True, 0.9), Judged(True, False, 0.2)], "accuracy"),
+        ([Judged(True, None, 0.9, failed=False), Judged(False, None, 0.2, failed=False)], "auroc"),
+        (
+            [Judged(True, None, failed=False, value=4.0), Judged(False, None, failed=False, value=5.0)],
+            "auroc",
+        ),
+        ([Judged(True, None)._replace(**TWO), Judged(False, None)._replace(**TWO)], "pearson"),
+    ],
+)
+def test_the_score_is_what_the_judgements_are_made_for(judged: list[Judged], measure: str) -> None:
+    """Verdicts on both classes, choices, numbers and simulations each have their measure, with its interval."""
+    (row,) = scores(judged)
+    assert measure == row["measure"]
+    assert row["score"] is not None
+    assert [row[measure], row[f"{measure}_low"], row[f"{measure}_high"]] == [
+        row["score"],
+        row["low"],
+        row["high"],
+    ]
 
 
 def test_nobody_found_means_no_precision() -> None:
@@ -156,29 +198,27 @@ def test_nobody_found_means_no_precision() -> None:
     assert (None, None, 0.0) == (row["precision"], row["weighted_precision"], row["f1"])
 
 
-JUDGED = st.lists(
-    st.builds(
-        Judged,
-        truth=st.booleans(),
-        verdict=st.sampled_from([True, False, None]),
-        probability=st.sampled_from([None, *(k / 8 for k in range(9))]),
-        decile=st.integers(0, 9),
-        failed=st.none(),
-    ),
-    min_size=1,
-    max_size=60,
+VERDICTS = st.tuples(
+    st.booleans(), st.booleans(), st.sampled_from([None, *(k / 8 for k in range(9))]), st.integers(0, 9)
+).map(lambda drawn: Judged(*drawn))
+FAILURES = st.tuples(st.booleans(), st.integers(0, 9)).map(
+    lambda drawn: Judged(drawn[0], None, decile=drawn[1])
 )
+JUDGED = st.lists(VERDICTS | FAILURES, min_size=1, max_size=60)
 
 
 @given(JUDGED, JUDGED)
 @BOUNDED
 def test_scores_agree_with_scikit_learn(one: list[Judged], other: list[Judged]) -> None:
-    """Counts, balanced accuracy, F1, precision, AUROC and AUPRC, two features at a time."""
+    """Counts and every score of verdicts and probabilities, two features at a time."""
     for judged, row in zip((one, other), scores(one, other), strict=True):
         answered = [(j.truth, j.verdict) for j in judged if j.verdict is not None]
         truths, verdicts = [truth for truth, _ in answered], [verdict for _, verdict in answered]
         assert (len(answered), len(judged) - len(answered)) == (row["n"], row["n_failed"])
-        expected = dict.fromkeys(("balanced_accuracy", "precision", "f1", "auroc", "auprc"))
+        names = ("accuracy", "balanced_accuracy", "precision", "f1", "auroc", "auprc", "brier")
+        expected: dict[str, float | None] = dict.fromkeys(names)
+        if answered:
+            expected["accuracy"] = metrics.accuracy_score(truths, verdicts)
         if len(set(truths)) == 2:
             expected["balanced_accuracy"] = metrics.balanced_accuracy_score(truths, verdicts)
         if any(verdicts):
@@ -186,10 +226,10 @@ def test_scores_agree_with_scikit_learn(one: list[Judged], other: list[Judged]) 
         if any(verdicts) or any(truths):
             expected["f1"] = metrics.f1_score(truths, verdicts)
         probable = [(j.truth, j.probability) for j in judged if j.probability is not None]
-        classes = {truth for truth, _ in probable}
-        if len(classes) == 2:
+        if probable:
+            expected["brier"] = metrics.brier_score_loss(*zip(*probable, strict=True), pos_label=True)
+        if len({truth for truth, _ in probable}) == 2:
             expected["auroc"] = metrics.roc_auc_score(*zip(*probable, strict=True))
-        if True in classes:
             expected["auprc"] = metrics.average_precision_score(*zip(*probable, strict=True))
         assert numbers(expected.values()) == pytest.approx(
             numbers(row[name] for name in expected), abs=CLOSE
@@ -217,10 +257,15 @@ def test_the_interval_is_the_published_one(positives: int, negatives: int, data:
     judged += [Judged(False, number >= rejections) for number in range(negatives)]
     (row,) = scores(judged)
     assert pytest.approx(mover(hits, positives, rejections, negatives), rel=1e-5, abs=1e-6) == (
-        row["low"],
-        row["high"],
+        row["balanced_accuracy_low"],
+        row["balanced_accuracy_high"],
     )
     assert -1e-9 <= row["low"] <= row["balanced_accuracy"] <= row["high"] <= 1 + 1e-9
+    right, n = hits + rejections, positives + negatives
+    assert pytest.approx(tuple(binomtest(right, n).proportion_ci(method="wilson")), rel=1e-5, abs=1e-6) == (
+        row["accuracy_low"],
+        row["accuracy_high"],
+    )
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 99))

@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -34,6 +35,7 @@ class Fault(StrEnum):
     TOO_EARLY = "425"
     BAD_REQUEST = "400 with a message"
     BAD_REQUEST_HTML = "400 with a page"
+    TOO_LONG = "400 as vLLM says that a prompt does not fit"
     UNAUTHORIZED = "401"
     ECHO_KEY = "400 whose message repeats the Authorization header"
     ECHO_KEY_200 = "200 whose reply repeats the Authorization header"
@@ -136,9 +138,12 @@ class FaultyServer:
         retry_after: float,
         prefix: str,
         port: int,
+        idle: float | None = None,
+        holds: str | None = None,
     ) -> None:
         self._behaviour, self._answer, self._models = behaviour, answer, models
-        self._delay, self._retry_after, self._prefix = delay, retry_after, prefix
+        self._delay, self._retry_after, self._prefix, self._idle = delay, retry_after, prefix, idle
+        self._holds = holds
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._socket = socket.create_server(("127.0.0.1", port), backlog=1024)
@@ -158,6 +163,11 @@ class FaultyServer:
         self.connections = 0
         """Connections accepted."""
 
+    @property
+    def in_flight(self) -> int:
+        """Completion requests that are unanswered now."""
+        return self._in_flight
+
     def wait_for(self, holds: Callable[[], bool], timeout: float = 10.0) -> bool:
         """Wait, in seconds at most, until something holds of what the server saw."""
         with self._changed:
@@ -166,10 +176,10 @@ class FaultyServer:
     def run(self, started: threading.Event) -> None:
         """Serve until stopped; the body of the server's thread."""
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=self._socket))
+        self._listener = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=self._socket))
         started.set()
         self._loop.run_forever()
-        server.close()
+        self._listener.close()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
@@ -177,6 +187,10 @@ class FaultyServer:
         # Transports finish closing in the loop's next turn.
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
+
+    def stop_listening(self) -> None:
+        """Refuse new connections and keep those that there are, as a server does that shuts down."""
+        self._loop.call_soon_threadsafe(self._listener.close)
 
     def stop(self) -> None:
         """End `run` from another thread."""
@@ -187,7 +201,7 @@ class FaultyServer:
             self.connections += 1
             self._changed.notify_all()
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
                 while await self._exchange(reader, writer):
                     pass
         finally:
@@ -195,7 +209,8 @@ class FaultyServer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Take one request and treat it; says whether the connection lives on."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        async with asyncio.timeout(self._idle):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path, _ = head.split(" ", 2)
         length = re.search(r"(?im)^content-length: (\d+)", head)
         content = await reader.readexactly(int(length[1]) if length else 0)
@@ -253,7 +268,7 @@ class FaultyServer:
         writer: asyncio.StreamWriter,
     ) -> None:
         """Treat a request to a fault of the connection."""
-        whole = response(200, completion(body, self._answer(body)))
+        whole = response(200, answered(body, self._answer))
         if fault in (Fault.RESET_MIDWAY, Fault.STALL_MIDWAY):
             writer.write(whole[:-20])
             await writer.drain()
@@ -277,14 +292,22 @@ class FaultyServer:
         if isinstance(answer, dict):
             return response(200, answer)
         if not isinstance(answer, Fault):
-            return response(200, completion(body, answer))
+            return response(200, answered(body, lambda _body: answer))
+        if answer is Fault.TOO_LONG:
+            return response(
+                400, {"error": {"message": "the prompt has 5000 tokens", "param": "input_tokens"}}
+            )
         if answer in _STATUSES:
             status, message = _STATUSES[answer]
             return response(status, {"error": {"message": message}}, self._headers(answer))
         if answer is Fault.ECHO_KEY:
             return response(400, {"error": {"message": f"no access with {key}"}})
-        said = _CHANGED.get(answer, _unchanged)(self._answer(body), key)
-        return _SPOILT.get(answer, _unspoilt)(completion(body, said))
+        change = _CHANGED.get(answer, _unchanged)
+
+        def say(one: Body) -> str:
+            return _held(one, self._holds) or change(self._answer(one), key)
+
+        return _SPOILT.get(answer, _unspoilt)(answered(body, say))
 
     def _headers(self, fault: Fault) -> Mapping[str, str]:
         return {
@@ -306,6 +329,9 @@ _BROKEN = frozenset(
 )
 
 _SPOILT: Mapping[Fault, Callable[[Body], bytes]] = {
+    Fault.TOO_LONG: lambda _whole: response(
+        400, {"error": {"message": "the prompt has 5000 tokens", "param": "input_tokens"}}
+    ),
     Fault.TRUNCATED: lambda whole: raw_response(200, json.dumps(whole).encode()[:-25]),
     Fault.TOO_LONG_LENGTH: lambda whole: response(200, whole).replace(
         b"Content-Length: ", b"Content-Length: 9"
@@ -355,6 +381,43 @@ def raw_response(status: int, content: bytes, headers: Mapping[str, str] | None 
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     lines += [f"Content-Length: {len(content)}", "", ""]
     return "\r\n".join(lines).encode() + content
+
+
+def answered(body: Body, say: Callable[[Body], str]) -> Body:
+    """Return vLLM's answer to a request of any route; `say` is asked about each prompt of a list."""
+    if "input" in body:
+        return embedded(body)
+    prompts = body.get("prompt")
+    if not isinstance(prompts, list):
+        return completion(body, say(body))
+    singles = [body | {"prompt": prompt} for prompt in prompts]
+    wholes = [completion(single, say(single)) for single in singles]
+    choices = [with_choice(whole, index=place)["choices"][0] for place, whole in enumerate(wholes)]
+    counted = {
+        name: sum(whole["usage"][name] for whole in wholes) for name in ("prompt_tokens", "completion_tokens")
+    }
+    return wholes[0] | {"choices": choices[::-1], "usage": counted}
+
+
+def _held(body: Body, field: str | None) -> str | None:
+    """Return the first reply that a request's form allows, if the server knows the field; null without a form."""
+    form = body.get(field) if field else None
+    if not form:
+        return None
+    if "choice" in form:
+        return form["choice"][0]
+    schema = form["json"] if "json" in form else form["json_schema"]["schema"]
+    return json.dumps({name: one["enum"][0] for name, one in schema["properties"].items()})
+
+
+def embedded(body: Body) -> Body:
+    """Return vectors that tell texts apart: their length, and the length of their first word."""
+    vectors = [(float(len(text)), len(text.split(" ")[0]) / 4) for text in body["input"]]
+    data = [{"index": place, "embedding": list(vector)} for place, vector in enumerate(vectors)]
+    if body.get("encoding_format") == "base64":
+        for one, vector in zip(data, vectors, strict=True):
+            one["embedding"] = b64encode(struct.pack("<2f", *vector)).decode()
+    return {"object": "list", "data": data[::-1], "usage": {"prompt_tokens": 3 * len(data)}}
 
 
 def completion(body: Body, text: str) -> Body:
@@ -454,11 +517,15 @@ def faulty_server(
     retry_after: float = 2.0,
     prefix: str = "/v1",
     port: int = 0,
+    idle: float | None = None,
+    holds: str | None = None,
 ) -> Iterator[FaultyServer]:
     """Run a server: `answer` says what a right reply to a body is.
 
     `models` are those that it lists, or the status with which it refuses to; every reply takes
-    `delay` seconds; `retry_after` is what LIMITED asks for, in seconds; port 0 is any free one.
+    `delay` seconds; `retry_after` is what LIMITED asks for, in seconds; port 0 is any free one;
+    connections are closed that were idle for `idle` seconds; `holds` is the field by which replies are
+    held to a form, where they are: `structured_outputs` or `response_format`.
     """
     server = FaultyServer(
         behaviour,
@@ -468,6 +535,8 @@ def faulty_server(
         retry_after=retry_after,
         prefix=prefix,
         port=port,
+        idle=idle,
+        holds=holds,
     )
     started = threading.Event()
     thread = threading.Thread(target=server.run, args=(started,), daemon=True)

@@ -1,12 +1,15 @@
 """What becomes of a request, for every way in which a server can fail it; over real sockets."""
 
 import asyncio
+import json
 import pickle
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
+from tasks.llm import carrier, transport
 from tasks.llm.client import Client, connect
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.request import Message, Outcome, Request, TokenLogprob, Usage
@@ -117,8 +120,8 @@ def test_a_lasting_fault_ends_as_a_failed_outcome(fault: Fault) -> None:
     [
         (Fault.LIMITED, "429 Too Many Requests: slow down"),
         (Fault.OVERLOADED, "503 Service Unavailable: the queue is full"),
-        (Fault.RESET_BEFORE, "the connection broke: ReadError"),
-        (Fault.CLOSE_BEFORE, "the connection broke: RemoteProtocolError"),
+        (Fault.RESET_BEFORE, "the connection broke: it was reset"),
+        (Fault.CLOSE_BEFORE, "the connection broke: it was closed before a reply"),
         (Fault.ABORTED, "finish_reason abort"),
         (Fault.EMPTY_CHOICES, "choices: List should have at least 1 item"),
         (Fault.ERROR_200, "choices: Field required; it says: the engine is gone"),
@@ -165,6 +168,24 @@ def test_a_request_that_is_refused_is_not_sent_again(fault: Fault, reason: str) 
         outcome = ask(reader(server.url), time=time)
         assert len(server.requests) == 1
     assert (outcome.reply, outcome.reason, time.slept) == (None, reason, [])
+
+
+def test_a_prompt_that_does_not_fit_is_told_from_others() -> None:
+    """A shorter one may be asked then; a list of prompts is asked one by one."""
+
+    def behave(_number: int, body: Body) -> Answer:
+        return Fault.TOO_LONG if TOGETHER[1].prompt in body["prompt"] else Fault.NONE
+
+    with faulty_server(always(Fault.TOO_LONG)) as server:
+        outcome = ask(reader(server.url))
+        assert len(server.requests) == 1
+    assert outcome.reason == "400 Bad Request: the prompt has 5000 tokens"
+    assert outcome.too_long
+    with faulty_server(always(Fault.BAD_REQUEST)) as server:
+        assert not ask(reader(server.url)).too_long
+    with faulty_server(behave) as server:
+        outcomes = ask_together(reader(server.url), TOGETHER[:3])
+    assert [outcome.too_long for outcome in outcomes] == [False, True, False]
 
 
 def test_a_servers_page_is_shortened() -> None:
@@ -282,11 +303,11 @@ def test_whoever_pauses_holds_no_slot() -> None:
 def test_the_next_try_goes_to_another_server(fault: Fault) -> None:
     """A server that fails is left after one request, whichever came first."""
     with faulty_server(always(fault)) as bad, faulty_server() as good:
-        for number in range(8):
+        for number in range(24):
             outcome = ask(reader(bad.url, good.url), replace(ASKED, key=f"{number}/0"))
             assert outcome.reply is not None
             assert outcome.endpoint == good.url
-        assert 0 < len(bad.requests) < 8
+        assert 0 < len(bad.requests) < 24
 
 
 def test_a_dead_server_is_asked_seldom() -> None:
@@ -361,6 +382,7 @@ def test_a_request_that_alone_finds_no_connection_fails_alone() -> None:
                 time.now += 30
                 others.append(await client.ask(Request("18/0", prompt="somebody else")))
             closed.enter_context(refusing_port(port_of(url)))
+            await asyncio.sleep(0.05)  # until the client has seen that its connection was closed
 
     async def run() -> Outcome:
         nonlocal client
@@ -428,6 +450,28 @@ def test_a_stale_connection_costs_a_try_at_most() -> None:
     assert max(outcome.attempts for outcome in outcomes) <= 2
 
 
+def test_connections_are_left_before_the_server_closes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uvicorn closes after 5 idle seconds, and a request that is sent at that moment is lost."""
+
+    async def run(pause: float) -> list[Outcome]:
+        async with connect(reader(server.url)) as client:
+            outcomes = []
+            for _ in range(3):
+                outcomes.append(await client.ask(ASKED))
+                await asyncio.sleep(pause)
+            return outcomes
+
+    assert transport._KEEPALIVE < 5
+    monkeypatch.setattr(transport, "_KEEPALIVE", 0.02)
+    with faulty_server(idle=0.2) as server:
+        assert [outcome.attempts for outcome in asyncio.run(run(0.05))] == [1, 1, 1]
+        assert server.connections == 3
+    monkeypatch.setattr(transport, "_KEEPALIVE", 3)
+    with faulty_server(idle=0.2) as server:
+        asyncio.run(run(0.05))
+        assert server.connections == 1
+
+
 def test_a_cancelled_request_leaves_the_server() -> None:
     """The connection closes, upon which a server stops generating, and the slot is free again."""
 
@@ -483,3 +527,192 @@ def test_the_key_is_in_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     with refusing_port() as url, pytest.raises(EndpointRefused) as refused:
         ask(reader(url))
     assert KEY not in repr(refused.value)
+
+
+TOGETHER = tuple(
+    Request(f"17/0/{number}", prompt=f"prompt {number} of many", max_tokens=1) for number in range(40)
+)
+
+
+def ask_together(config: OpenAIReader, requests: Sequence[Request], times: int = 1) -> list[Outcome]:
+    time = Time()
+
+    async def run() -> list[Outcome]:
+        async with connect(config, time.sleep, time.clock) as client:
+            return [outcome for _ in range(times) for outcome in await client.ask_together(requests)]
+
+    return asyncio.run(run())
+
+
+def echo(body: Body) -> str:
+    return f"to {body['prompt']}"
+
+
+def texts(outcomes: Sequence[Outcome]) -> list[str | None]:
+    return [outcome.reply and outcome.reply.text for outcome in outcomes]
+
+
+def test_completions_that_belong_together_go_as_lists() -> None:
+    """Each prompt gets its own answer, in whatever order the server gives them, and its share of the count."""
+    with faulty_server(answer=echo) as server:
+        outcomes = ask_together(reader(server.url), TOGETHER)
+        assert sorted(len(body["prompt"]) for body in server.requests) == [8, 32]
+    assert texts(outcomes) == [f"to {request.prompt}" for request in TOGETHER]
+    assert [outcome.request for outcome in outcomes] == list(TOGETHER)
+    counts = [outcome.reply.usage.prompt_tokens for outcome in outcomes if outcome.reply]
+    assert sum(count or 0 for count in counts) == 4 * len(TOGETHER)
+    assert {outcome.attempts for outcome in outcomes} == {1}
+
+
+def test_only_completions_of_equal_settings_share_a_call() -> None:
+    """A chat has no list, and settings hold for a whole call."""
+    other = [replace(request, key=f"{request.key}/seeded", seed=7) for request in TOGETHER[:3]]
+    with faulty_server(answer=lambda body: "yes") as server:
+        outcomes = ask_together(reader(server.url), [*TOGETHER[:3], ASKED, *other])
+        lengths = sorted(len(body["prompt"]) if "prompt" in body else 0 for body in server.requests)
+    assert lengths == [0, 3, 3]
+    assert all(outcome.reply for outcome in outcomes)
+
+
+def test_one_bad_prompt_of_a_list_fails_alone() -> None:
+    """The server refuses the list as a whole, so that each is asked alone; the next list is tried again."""
+
+    def behave(_number: int, body: Body) -> Answer:
+        given = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+        return Fault.BAD_REQUEST if TOGETHER[1].prompt in given else Fault.NONE
+
+    with faulty_server(behave, echo) as server:
+        outcomes = ask_together(reader(server.url), TOGETHER[:4], times=2)
+        assert sum(isinstance(body["prompt"], list) for body in server.requests) == 2
+    assert [outcome.reply is None for outcome in outcomes] == [False, True, False, False] * 2
+    assert outcomes[1].reason == "400 Bad Request: the prompt is too long"
+
+
+@pytest.mark.parametrize(
+    "answer", [Fault.BAD_REQUEST, {"choices": [{"text": "one", "finish_reason": "stop"}]}]
+)
+def test_a_server_that_takes_no_lists_is_asked_one_by_one(answer: Answer) -> None:
+    """Whether it refuses them or answers a part of them; it is tried once."""
+    with faulty_server(
+        lambda _number, body: answer if isinstance(body["prompt"], list) else Fault.NONE, echo
+    ) as server:
+        outcomes = ask_together(reader(server.url), TOGETHER[:3], times=2)
+        assert sum(isinstance(body["prompt"], list) for body in server.requests) == 1
+    assert texts(outcomes) == [f"to {request.prompt}" for request in TOGETHER[:3]] * 2
+
+
+def test_a_queue_too_short_for_a_list_takes_its_prompts() -> None:
+    """vLLM refuses such a list for ever with 503."""
+    with faulty_server(
+        lambda _number, body: Fault.OVERLOADED if isinstance(body["prompt"], list) else Fault.NONE, echo
+    ) as server:
+        outcomes = ask_together(reader(server.url), TOGETHER[:3])
+        assert sum(isinstance(body["prompt"], list) for body in server.requests) == 2
+    assert texts(outcomes) == [f"to {request.prompt}" for request in TOGETHER[:3]]
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_passing_fault_of_a_list_costs_a_try(fault: Fault) -> None:
+    """A list is read whole or not at all."""
+    with faulty_server(script([fault, Fault.NONE]), echo) as server:
+        outcomes = ask_together(reader(server.url), TOGETHER[:5])
+    assert texts(outcomes) == [f"to {request.prompt}" for request in TOGETHER[:5]]
+
+
+def test_texts_become_vectors() -> None:
+    """One per text and in their order, the same from bytes and from numbers."""
+    request = Request("17/0", texts=("one text", "another"))
+    with faulty_server() as server:
+        outcome = ask(reader(server.url), request)
+        assert server.paths == ["/v1/embeddings"]
+        assert server.requests[0]["encoding_format"] == "base64"
+    numbers: Body = {"data": [{"index": 1, "embedding": [7, 1.75]}, {"index": 0, "embedding": [8, 0.75]}]}
+    with faulty_server(always(numbers)) as server:
+        plain = ask(reader(server.url), request)
+    assert outcome.reply is not None
+    assert outcome.reply.vectors == ((8.0, 0.75), (7.0, 1.75))
+    assert outcome.reply.usage == Usage(6, None, None)
+    assert plain.reply is not None
+    assert plain.reply.vectors == outcome.reply.vectors
+
+
+def test_an_overloaded_server_is_asked_less_at_a_time_and_refuses_little() -> None:
+    """It takes 8 at a time and refuses the others, as vLLM does with --max-num-queued-reqs; in_flight is 64."""
+
+    async def run() -> list[Outcome]:
+        config = reader(server.url, in_flight=64, attempts=50, max_backoff=0.05)
+        async with connect(config) as client:
+            return await asyncio.gather(*(client.ask(replace(ASKED, key=f"{one}/0")) for one in range(800)))
+
+    def behave(_number: int, _body: Body) -> Answer:
+        return Fault.OVERLOADED if server.in_flight > 8 else Fault.NONE
+
+    with faulty_server(behave, delay=0.005) as server:
+        outcomes = asyncio.run(run())
+        refused = len(server.requests) - 800
+    assert all(outcome.reply for outcome in outcomes)
+    assert refused < 300, refused
+
+
+def test_answers_of_a_server_that_is_gone_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that shuts down may keep the connections of long requests open and answer none of them."""
+
+    async def run() -> Outcome:
+        async with connect(reader(dying.url, max_backoff=0.01)) as client, asyncio.timeout(20):
+            task = asyncio.create_task(client.ask(ASKED))
+            assert await asyncio.to_thread(dying.wait_for, lambda: len(dying.requests) == 1)
+            dying.stop_listening()
+            await asyncio.sleep(0.1)
+            with faulty_server(port=port_of(dying.url)):
+                return await task
+
+    monkeypatch.setattr(carrier, "_WATCH", 0.02)
+    with faulty_server(always(Fault.STALL)) as dying:
+        outcome = asyncio.run(run())
+    assert outcome.reply is not None
+    assert outcome.attempts > 1
+
+
+SCHEMA = json.dumps({"type": "object", "properties": {"fits": {"enum": ["yes", "no"]}}, "required": ["fits"]})
+CHOICE = replace(ASKED, choices=("yes", "no"))
+HELD = replace(ASKED, schema=SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("holds", "choice", "schema"),
+    [
+        ("structured_outputs", ("structured_outputs", "yes"), ("structured_outputs", '{"fits": "yes"}')),
+        ("response_format", ("plain", "as I like"), ("response_format", '{"fits": "yes"}')),
+        (None, ("plain", "as I like"), ("plain", "as I like")),
+    ],
+)
+def test_replies_are_held_to_a_form_as_the_server_can(
+    holds: str | None, choice: tuple[str, str], schema: tuple[str, str]
+) -> None:
+    """Servers ignore fields that they do not know with status 200, so that it is found out by asking, once."""
+
+    async def run() -> list[Outcome]:
+        async with connect(reader(server.url)) as client:
+            return [await client.ask(request) for request in (CHOICE, HELD, ASKED, CHOICE)]
+
+    with faulty_server(answer=lambda _body: "as I like", holds=holds) as server:
+        outcomes = asyncio.run(run())
+        assert len(server.requests) == 2 + 4
+    said = [(outcome.structured, outcome.reply and outcome.reply.text) for outcome in outcomes]
+    assert said == [choice, schema, (None, "as I like"), choice]
+
+
+def test_the_weakest_of_several_servers_decides_how_replies_are_held() -> None:
+    """A reply must not hang on where it came from; a server that is down has no say."""
+
+    async def run(*urls: str) -> Outcome:
+        async with connect(reader(*urls)) as client:
+            return await client.ask(CHOICE)
+
+    with (
+        faulty_server(holds="structured_outputs") as strong,
+        faulty_server() as weak,
+        refusing_port() as dead,
+    ):
+        assert asyncio.run(run(strong.url, weak.url)).structured == "plain"
+        assert asyncio.run(run(strong.url, dead)).structured == "structured_outputs"

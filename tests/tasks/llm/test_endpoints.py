@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.llm.endpoints import EndpointRefused, OpenAIReader
-from tests.tasks.llm.faulty_server import faulty_server, refusing_port
+from tasks.llm.request import Message, Request
+from tests.tasks.llm.faulty_server import Fault, always, faulty_server, refusing_port
 
 KEY = "sk-0123456789abcdef"
 
@@ -18,9 +19,9 @@ def reader(*urls: str, **changes: object) -> OpenAIReader:
     return OpenAIReader.model_validate({"urls": list(urls), "model": "tiny"} | changes)
 
 
-def refusal(config: OpenAIReader) -> str:
+def refusal(config: OpenAIReader, *examples: Request) -> str:
     with pytest.raises(EndpointRefused) as refused:
-        asyncio.run(config.check())
+        asyncio.run(config.check(examples))
     return str(refused.value)
 
 
@@ -65,7 +66,7 @@ def test_every_field_is_described() -> None:
 
 def test_importing_the_config_loads_no_http_library() -> None:
     """Nor Prefect, nor torch: the command line starts with it."""
-    heavy = "{'httpx2', 'httpx', 'prefect', 'torch'}"
+    heavy = "{'aiohttp', 'httpx', 'prefect', 'torch'}"
     code = f"import sys, tasks.llm.endpoints; print({heavy} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert shown.stdout == "set()\n"
@@ -145,3 +146,41 @@ def test_an_address_of_something_else_is_refused() -> None:
     """Success alone does not make an OpenAI-compatible server."""
     with faulty_server(models=200) as server:
         assert "lists no models" in refusal(reader(server.url))
+
+
+RELIED = (
+    Request("0/a", messages=(Message("user", "Is it so?"),), top_logprobs=2, max_tokens=1),
+    Request("0/b", prompt="once upon", prompt_logprobs=0, max_tokens=1),
+    Request("0/c", texts=("one", "two")),
+)
+
+
+@pytest.mark.parametrize("example", RELIED)
+def test_what_a_run_relies_on_is_tried_out(example: Request) -> None:
+    """Log-probabilities of replies and of prompts, and vectors."""
+    with faulty_server() as server:
+        asyncio.run(reader(server.url).check([example]))
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("example", RELIED[:2])
+def test_a_server_that_ignores_what_a_run_relies_on_is_refused(example: Request) -> None:
+    """It answers 200 all the same, to every question of the run."""
+    with faulty_server() as able, faulty_server(always(Fault.NO_LOGPROBS)) as server:
+        asyncio.run(reader(able.url).check([example]))
+        said = refusal(reader(able.url, server.url), example)
+    assert said.startswith(f"{server.url}/")
+    assert "the server ignored that log-probabilities of the" in said
+
+
+def test_a_server_that_refuses_what_a_run_relies_on_is_quoted() -> None:
+    """As one does that allows fewer alternatives."""
+    with faulty_server(always(Fault.BAD_REQUEST)) as server, pytest.raises(EndpointRefused, match="too long"):
+        asyncio.run(reader(server.url).check(RELIED))
+
+
+@pytest.mark.parametrize("fault", [Fault.OVERLOADED, Fault.LIMITED, Fault.RESET_BEFORE, Fault.ABORTED])
+def test_a_passing_fault_refuses_nobody(fault: Fault) -> None:
+    """The run itself tries again."""
+    with faulty_server(always(fault)) as server:
+        asyncio.run(reader(server.url).check(RELIED))

@@ -7,15 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.llm import wire
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Usage
-from tasks.llm.wire import FieldIgnored, ServerFault, decode, encode, own_words
+from tasks.llm.wire import FieldIgnored, ServerFault, encode, own_words
 
 CHAT = (Message("system", "Judge."), Message("user", "Is it so?"))
 
 
 def sent(request: Request) -> tuple[str, dict[str, Any]]:
-    call = encode(request, "tiny")
+    call = encode((request,), "tiny")
     return call.path, json.loads(call.body)
+
+
+def decode(request: Request, body: bytes) -> Reply:
+    (reply,) = wire.decode((request,), body)
+    return reply
 
 
 def chat(**choice: Any) -> bytes:
@@ -73,9 +79,9 @@ def test_chat_asks_for_alternatives_with_two_fields() -> None:
 def test_what_a_request_is_about_is_not_sent() -> None:
     """The right verdicts and the key stay here."""
     request = Request("secret-key", prompt="once", contexts=(12345,), truths=(True,))
-    assert b"12345" not in encode(request, "tiny").body
-    assert b"true" not in encode(request, "tiny").body
-    assert b"secret-key" not in encode(request, "tiny").body
+    assert b"12345" not in encode((request,), "tiny").body
+    assert b"true" not in encode((request,), "tiny").body
+    assert b"secret-key" not in encode((request,), "tiny").body
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -87,7 +93,7 @@ def test_any_valid_text_arrives_unchanged(text: str) -> None:
 def test_text_that_is_not_unicode_is_refused() -> None:
     """Half a surrogate pair cannot be sent as UTF-8."""
     with pytest.raises(UnicodeEncodeError):
-        encode(Request("a", prompt="\ud800"), "tiny")
+        encode((Request("a", prompt="\ud800"),), "tiny")
 
 
 def test_a_chat_reply_is_read_with_its_usage() -> None:

@@ -1,0 +1,27 @@
+"""Scores from judgements: what is counted, ranked and correlated is a statement each."""
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from storage import query
+from storage.tables import SCORES
+
+_MACROS = ("wilson", "effective_size", "fisher")
+_SUBJECTS = ("scores_verdicts", "scores_hit_rates", "scores_curves", "scores_simulated")
+
+
+def scores(
+    connection: duckdb.DuckDBPyConnection,
+    judgements: Sequence[str],
+    contexts: Sequence[str],
+    samples: Sequence[str],
+) -> pa.Table:
+    """Rows of `scores` of one scorer on one explainer's explanations, from the paths of these parts."""
+    for macro in _MACROS:
+        query.run(connection, macro)
+    query.run(connection, "scores_judged", judgements=judgements, contexts=contexts)
+    for subject in _SUBJECTS:
+        query.run(connection, subject)
+    return query.rows(connection, "scores", SCORES, samples=samples)

@@ -1,0 +1,10 @@
+-- One row per feature of [$first, $end): what explainers may be told of it apart from its contexts.
+select
+    feature,
+    single_token,
+    top_tokens,
+    top_logits,
+    bottom_logits
+from read_parquet($features, hive_partitioning = false)
+where feature >= $first and feature < $end
+order by feature

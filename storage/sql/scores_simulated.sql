@@ -1,0 +1,111 @@
+-- Temporary table: one row per explanation and control with simulated activations: their correlation with the real ones
+-- over all tokens of all contexts. Interval: Fisher's transform, with the jackknife over contexts for its variance.
+create or replace temp table simulations as
+with tokens as (
+    select
+        feature,
+        replicate,
+        control,
+        context,
+        unnest(simulated)::double as guess,
+        unnest(activations)::double as fact
+    from judged
+    where simulated is not null and len(simulated) = len(activations)
+),
+
+-- Around the mean of all tokens: sums of squares of what is far from 0 lose digits.
+centred as (
+    select
+        feature,
+        replicate,
+        control,
+        context,
+        guess - avg(guess) over everything as guess,
+        fact - avg(fact) over everything as fact
+    from tokens
+    window everything as (partition by feature, replicate, control)
+),
+
+contexts as (
+    select
+        feature,
+        replicate,
+        control,
+        context,
+        count(*)::double as n,
+        sum(guess) as guess,
+        sum(fact) as fact,
+        sum(guess * guess) as guess_guess,
+        sum(fact * fact) as fact_fact,
+        sum(guess * fact) as guess_fact
+    from centred
+    group by feature, replicate, control, context
+),
+
+without as (
+    select
+        feature,
+        replicate,
+        control,
+        sum(n) over everything - n as n,
+        sum(guess) over everything - guess as guess,
+        sum(fact) over everything - fact as fact,
+        sum(guess_guess) over everything - guess_guess as guess_guess,
+        sum(fact_fact) over everything - fact_fact as fact_fact,
+        sum(guess_fact) over everything - guess_fact as guess_fact,
+        -- What is left of squares when nothing varies any more, by rounding.
+        1e-12 * sum(guess_guess) over everything as guess_nothing,
+        1e-12 * sum(fact_fact) over everything as fact_nothing
+    from contexts
+    window everything as (partition by feature, replicate, control)
+),
+
+products as (
+    select
+        *,
+        guess_fact - guess * fact / n as covariance,
+        guess_guess - guess * guess / n as guess_variance,
+        fact_fact - fact * fact / n as fact_variance
+    from without
+),
+
+jackknifed as (
+    select
+        feature,
+        replicate,
+        control,
+        case
+            when guess_variance > guess_nothing and fact_variance > fact_nothing
+                then fisher(covariance / sqrt(guess_variance * fact_variance))
+        end as z
+    from products
+),
+
+variances as (
+    select
+        feature,
+        replicate,
+        control,
+        -- Not known while leaving one context out leaves nothing that varies.
+        case when count(z) = count(*) and count(*) > 1 then var_pop(z) * (count(*) - 1) end as variance
+    from jackknifed
+    group by feature, replicate, control
+),
+
+correlations as (
+    select
+        feature,
+        replicate,
+        control,
+        corr(guess, fact) as pearson
+    from centred
+    group by feature, replicate, control
+    having max(guess) > min(guess) and max(fact) > min(fact)
+)
+
+select
+    correlations.*,
+    tanh(fisher(pearson) - 1.959963985 * sqrt(variances.variance)) as pearson_low,
+    tanh(fisher(pearson) + 1.959963985 * sqrt(variances.variance)) as pearson_high
+from correlations
+inner join variances using (feature, replicate, control)

@@ -1,0 +1,166 @@
+"""Intervals of scores that are no shares, against plain computations that leave out one context at a time."""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist, correlation
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from tests.storage.sql.test_scores import Judged, scores
+
+BOUNDED = settings(max_examples=15, deadline=None)
+Z = NormalDist().inv_cdf(0.975)
+
+
+def jackknife(truths: Sequence[bool], score: Callable[[list[int]], float]) -> float:
+    """Variance of a score of some contexts, by leaving each of them out; the classes were drawn apart."""
+    variance = 0.0
+    for wanted in (True, False):
+        own = [place for place, truth in enumerate(truths) if truth == wanted]
+        found = [score([other for other in range(len(truths)) if other != place]) for place in own]
+        variance += (len(own) - 1) * float(np.var(found))
+    return variance
+
+
+def interval(score: float, variance: float, n: int) -> tuple[float, float]:
+    """Wilson's, of a share of so many contexts that it has this variance, but of no more than there are."""
+    size = min(n, score * (1 - score) / variance) if variance > 0 else n
+    centre, z2 = score + Z**2 / (2 * size), Z**2 / size
+    half = Z * math.sqrt(max(0.0, score * (1 - score)) / size + z2 / (4 * size))
+    return (centre - half) / (1 + z2), (centre + half) / (1 + z2)
+
+
+def delong(positives: Sequence[float], negatives: Sequence[float]) -> float:
+    """Variance of the AUROC from its structural components (DeLong, DeLong and Clarke-Pearson 1988)."""
+    above, below = np.array(positives)[:, None], np.array(negatives)[None, :]
+    won = (above > below) + 0.5 * (above == below)
+    return won.mean(1).var(ddof=1) / len(positives) + won.mean(0).var(ddof=1) / len(negatives)
+
+
+NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.integers(-900, 900).map(lambda number: number / 64))
+RANKED = st.lists(
+    st.tuples(st.booleans(), st.booleans(), NUMBERS).map(lambda one: Judged(one[0], one[1], value=one[2])),
+    min_size=4,
+    max_size=40,
+).filter(lambda judged: 2 <= sum(j.truth for j in judged) <= len(judged) - 2)
+
+
+@given(RANKED)
+@BOUNDED
+def test_intervals_are_wilsons_at_the_effective_size(judged: list[Judged]) -> None:
+    """AUROC with DeLong's variance, average precision and F1 with the jackknife's."""
+    (row,) = scores(judged)
+    truths, verdicts = [j.truth for j in judged], [j.verdict for j in judged]
+    values = [float(j.value or 0) for j in judged]
+
+    def of(measure: Callable, guesses: Sequence, **options: object) -> Callable[[list[int]], float]:
+        return lambda kept: measure([truths[k] for k in kept], [guesses[k] for k in kept], **options)
+
+    every = list(range(len(judged)))
+    precision, f1 = (
+        of(metrics.average_precision_score, values),
+        of(metrics.f1_score, verdicts, zero_division=0),
+    )
+    variances = {
+        "auroc": delong(
+            [v for t, v in zip(truths, values, strict=True) if t],
+            [v for t, v in zip(truths, values, strict=True) if not t],
+        ),
+        "auprc": jackknife(truths, precision),
+        "f1": jackknife(truths, f1),
+    }
+    found = {"auroc": metrics.roc_auc_score(truths, values), "auprc": precision(every), "f1": f1(every)}
+    for name, variance in variances.items():
+        # What a plain computation leaves of nothing is something.
+        expected = interval(found[name], variance if variance > 1e-14 else 0.0, len(judged))
+        assert pytest.approx((found[name], *expected), abs=1e-5) == tuple(
+            row[end] for end in (name, f"{name}_low", f"{name}_high")
+        ), name
+        assert -1e-9 <= row[f"{name}_low"] <= row[name] + 1e-9 <= row[f"{name}_high"] + 2e-9 <= 1 + 3e-9
+
+
+@pytest.mark.parametrize("positives", [1, 9])
+def test_one_context_of_a_class_has_no_interval(positives: int) -> None:
+    """Nobody knows how it would vary."""
+    (row,) = scores([Judged(place < positives, place % 2 == 0, place / 10) for place in range(10)])
+    for name in ("auroc", "auprc", "f1"):
+        assert row[name] is not None
+        assert (None, None) == (row[f"{name}_low"], row[f"{name}_high"])
+
+
+def test_a_perfect_score_is_not_certain() -> None:
+    """Ten contexts that are all ranked and judged rightly do not say that the next one will be."""
+    (row,) = scores([Judged(place < 5, place < 5, 1 - place / 10) for place in range(10)])
+    for name in ("auroc", "auprc", "f1", "accuracy"):
+        assert (1.0, pytest.approx(1.0)) == (row[name], row[f"{name}_high"])
+        assert 0.6 < row[f"{name}_low"] < 0.8
+
+
+TOKENS = st.lists(
+    st.tuples(st.integers(0, 640).map(lambda number: number / 64), st.integers(0, 5).map(float)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(st.lists(TOKENS, min_size=3, max_size=8), st.booleans())
+@BOUNDED
+def test_simulations_are_correlated_over_all_tokens(
+    drawn: list[list[tuple[float, float]]], good: bool
+) -> None:
+    """Pearson over all tokens of all contexts at once; its interval by leaving out whole contexts."""
+    contexts = [[(guess + 3 * fact * good, fact) for guess, fact in context] for context in drawn]
+    judged = [
+        Judged(
+            place % 2 == 0,
+            None,
+            failed=False,
+            simulated=tuple(guess for guess, _ in context),
+            activations=tuple(fact for _, fact in context),
+        )
+        for place, context in enumerate(contexts)
+    ]
+    (row,) = scores(judged)
+
+    def pooled(kept: Sequence[int]) -> float | None:
+        pairs = np.array([pair for place in kept for pair in contexts[place]], dtype=np.float32).astype(float)
+        # Sums cannot tell what varies by a millionth from what does not.
+        if pairs.size == 0 or min(pairs.std(axis=0)) < 1e-3:
+            return None
+        return correlation(pairs[:, 0].tolist(), pairs[:, 1].tolist()) if len(pairs) > 1 else None
+
+    every = list(range(len(contexts)))
+    whole = pooled(every)
+    left = [pooled([other for other in every if other != place]) for place in every]
+    if whole is None or None in left:
+        return
+    assert pytest.approx(whole, abs=1e-5) == row["pearson"]
+    clipped = np.clip(np.array(left, dtype=float), -0.999999, 0.999999)
+    if abs(clipped).max() < 0.9999:
+        error = math.sqrt((len(left) - 1) * np.arctanh(clipped).var())
+        ends = np.tanh(np.arctanh(whole) + np.array([-Z, Z]) * error)
+        assert pytest.approx(tuple(ends), abs=1e-4) == (row["pearson_low"], row["pearson_high"])
+
+
+def test_a_simulation_that_does_not_vary_has_no_correlation() -> None:
+    """A constant says nothing, and neither does one that varies in a single context say how sure it is."""
+    flat = [Judged(True, None, failed=False, simulated=(1.0, 1.0), activations=(0.0, 2.0))] * 3
+    single = [*flat, Judged(True, None, failed=False, simulated=(1.0, 3.0), activations=(0.0, 2.0))]
+    none, one = scores(flat, single)
+    assert (None, None, None) == (none["pearson"], none["pearson_low"], none["pearson_high"])
+    assert one["pearson"] is not None
+    assert (None, None) == (one["pearson_low"], one["pearson_high"])
+
+
+def test_a_perfect_simulation_has_correlation_one() -> None:
+    """Up to scale and shift, and its interval holds nothing else."""
+    judged = [
+        Judged(True, None, failed=False, simulated=(0.0, float(k), 2.0), activations=(1.0, 1 + 2.0 * k, 5.0))
+        for k in range(5)
+    ]
+    (row,) = scores(judged)
+    assert pytest.approx((1.0, 1.0, 1.0)) == (row["pearson"], row["pearson_low"], row["pearson_high"])

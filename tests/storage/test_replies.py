@@ -1,0 +1,120 @@
+"""Kept replies: found by range, whoever wrote them, and tidied up without losing one."""
+
+from pathlib import Path
+
+import pytest
+
+from storage import replies
+from storage.errors import RunFailed
+from storage.lake import Lake
+from storage.layout import Range
+from storage.replies import Shelf
+
+READER = '{"model": "tiny"}'
+
+
+def row(request: str, feature: int, answered: int = 1, reply: bytes | None = b"{}") -> dict[str, object]:
+    return {
+        "request": request,
+        "feature": feature,
+        "asked_by": f"run/{feature}/0",
+        "reply": reply,
+        "reason": None if reply else "it failed",
+        "endpoint": "http://host/v1",
+        "model": "tiny",
+        "attempts": 1,
+        "latency": 0.5,
+        "structured": None,
+        "answered": answered,
+    }
+
+
+def names(shelf: Shelf) -> list[object]:
+    return [found["request"] for found in shelf.read()]
+
+
+def files(lake: Lake) -> list[str]:
+    return list(lake.files("replies"))
+
+
+def test_what_is_added_is_found_by_whoever_asks_about_its_features(lake: Lake) -> None:
+    """Whatever ranges of features the two have."""
+    Shelf(lake, READER, Range(0, 256)).add([row("a", 3), row("b", 200)])
+    Shelf(lake, READER, Range(256, 512)).add([row("c", 256)])
+    assert names(Shelf(lake, READER, Range(0, 256))) == ["a", "b"]
+    assert names(Shelf(lake, READER, Range(100, 300))) == ["b", "c"]
+    assert names(Shelf(lake, READER, Range(300, 400))) == []
+    assert names(Shelf(lake, '{"model": "other"}', Range(0, 256))) == []
+
+
+def test_rows_come_back_as_they_were(lake: Lake) -> None:
+    """Failures among them."""
+    written = [row("a", 3), row("b", 4, reply=None)]
+    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf.add(written)
+    assert shelf.read() == written
+
+
+def test_of_two_replies_to_one_request_the_first_stands(lake: Lake) -> None:
+    """Two processes may have asked the same at the same time."""
+    Shelf(lake, READER, Range(0, 8)).add([row("a", 3, 20, b"late")])
+    Shelf(lake, READER, Range(0, 8)).add([row("a", 3, 10, b"early")])
+    assert [found["reply"] for found in Shelf(lake, READER, Range(0, 8)).read()] == [b"early"]
+
+
+def test_many_files_become_one(lake: Lake) -> None:
+    """Those of one shelf at once, those of others when there are many; nothing is lost."""
+    for writer in range(10):
+        shelf = Shelf(lake, READER, Range(0, 8))
+        for number in range(3):
+            shelf.add([row(f"{writer}/{number}", number)])
+        shelf.merge()
+        assert len(files(lake)) <= 9 + 1
+    assert len(Shelf(lake, READER, Range(0, 8)).read()) == 30
+    assert len(files(lake)) < 10
+
+
+def test_files_of_other_ranges_are_left_alone(lake: Lake) -> None:
+    """A narrow range does not break up a wide one."""
+    Shelf(lake, READER, Range(0, 100)).add([row("wide", 3)])
+    shelf = Shelf(lake, READER, Range(0, 8))
+    for number in range(12):
+        shelf.add([row(str(number), 2)])
+    shelf.merge()
+    assert len(files(lake)) == 2
+    assert len(shelf.read()) == 13
+
+
+def test_a_file_that_another_process_merges_meanwhile_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was listed may be gone when it is read; its rows are elsewhere by then."""
+    lake = Lake(str(tmp_path))
+    other = Shelf(lake, READER, Range(0, 8))
+    other.add([row("a", 1)])
+    other.add([row("b", 2)])
+    listed = Lake.files
+
+    def merged_after(self: Lake, folder: str) -> dict[str, int]:
+        found = listed(self, folder)
+        monkeypatch.setattr(Lake, "files", listed)
+        other.merge()
+        return found
+
+    monkeypatch.setattr(Lake, "files", merged_after)
+    assert names(Shelf(lake, READER, Range(0, 8))) == ["a", "b"]
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    """Asking everything again without a word would cost."""
+    lake = Lake(str(tmp_path))
+    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf.add([row("a", 1)])
+    (tmp_path / files(lake)[0]).write_bytes(b"PAR1 nonsense")
+    with pytest.raises(RunFailed, match=r"kept replies in .* cannot be read"):
+        shelf.read()
+
+
+def test_no_run_has_replies_among_its_tables() -> None:
+    """They belong to no run: their columns may not become anyone's vocabulary."""
+    assert replies.REPLIES.name not in replies.query.TABLES

@@ -1,0 +1,109 @@
+"""What a run spends on readers, and where it stops."""
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.errors import RunFailed
+from tasks.llm.account import Account, BudgetSpent, Metered
+from tasks.llm.gather import ask_all
+from tasks.llm.ledger import Prices
+from tasks.llm.request import Message, Outcome, Reply, Request, Usage
+
+PRICES = Prices(prompt=2.0, completion=10.0, cached=0.5)
+
+
+class Priced:
+    """A reader whose replies cost what their prompts are long, more or less, in any order."""
+
+    def __init__(self, in_flight: int, seed: int = 0, *, counts: bool = True) -> None:
+        self.in_flight, self._counts = in_flight, counts
+        self._draw = random.Random(seed)
+        self.paid = 0.0
+        self.answered: list[str] = []
+        self.under_way = self.most = 0
+
+    async def ask(self, request: Request) -> Outcome:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        for _ in range(self._draw.randrange(1, 5)):
+            await asyncio.sleep(0)
+        self.under_way -= 1
+        prompt = len(request.messages[0].text) // 4
+        usage = Usage(prompt, self._draw.randrange(prompt), self._draw.randrange(1, 20))
+        self.paid += PRICES.cost(usage) or 0.0
+        self.answered.append(request.key)
+        return Outcome(
+            request, Reply("", usage=usage if self._counts else Usage()), None, "here", "tiny", 1, 0.1
+        )
+
+
+def questions(n: int) -> list[Request]:
+    texts = (f"question {i}: " + "word " * (200 + i % 50) for i in range(n))
+    return [
+        Request(f"{i}/0", messages=(Message("user", text),), max_tokens=50) for i, text in enumerate(texts)
+    ]
+
+
+def run(reader: Priced, account: Account, n: int) -> list[Outcome]:
+    return asyncio.run(ask_all(Metered(reader, PRICES, account), questions(n)))
+
+
+def test_without_a_budget_everything_is_asked_and_counted() -> None:
+    """The account knows what was paid."""
+    reader, account = Priced(8), Account()
+
+    assert 50 == len(run(reader, account, 50))
+    assert abs(reader.paid - account.spent) < 1e-12
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 64), st.floats(0.2, 0.9), st.integers(0, 5))
+def test_a_budget_is_kept_within_two_percent(in_flight: int, share: float, seed: int) -> None:
+    """However many are under way: what was begun is paid and ends, and not one request more than fits is begun."""
+    whole = Priced(in_flight, seed)
+    run(whole, Account(), 400)
+    reader, budget = Priced(in_flight, seed), whole.paid * share
+
+    with pytest.raises(BudgetSpent, match="raise it and run again"):
+        run(reader, Account(budget), 400)
+
+    assert 0.98 * budget < reader.paid < 1.02 * budget
+    assert 0 == reader.under_way
+
+
+def test_what_was_spent_before_counts() -> None:
+    """A run that is continued has only the rest of its budget."""
+    reader = Priced(4)
+
+    with pytest.raises(BudgetSpent):
+        run(reader, Account(1.0, spent=1.0), 10)
+
+    assert [] == reader.answered
+
+
+def test_a_reader_without_prices_costs_nothing() -> None:
+    """Embedded readers go on whatever the budget is."""
+    reader, account = Priced(4), Account(1e-9)
+    metered = Metered(reader, Prices(), account)
+
+    assert 10 == len(asyncio.run(ask_all(metered, questions(10))))
+
+
+def test_a_budget_needs_counts() -> None:
+    """An endpoint that doesn't say what a reply took ends a run that has a budget, at once."""
+    with pytest.raises(RunFailed, match="here does not say how many tokens"):
+        run(Priced(4, counts=False), Account(1.0), 10)
+
+
+def test_cached_tokens_have_a_price_of_their_own() -> None:
+    """Where there is none they cost as much as any."""
+    usage = Usage(prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=100_000)
+
+    assert abs(0.6 * 2 + 0.4 * 0.5 + 0.1 * 10 - (PRICES.cost(usage) or 0)) < 1e-9
+    assert abs(2 + 0.1 * 10 - (Prices(2.0, 10.0).cost(usage) or 0)) < 1e-9
+    assert Prices().cost(usage) is None
+    assert PRICES.cost(Usage()) is None

@@ -1,0 +1,116 @@
+"""Nothing is lost and nothing is made up, however servers err: from questions over real sockets to verdicts."""
+
+import asyncio
+import json
+import re
+from contextlib import ExitStack
+from hashlib import sha256
+
+from tasks.contexts.context import Feature
+from tasks.contexts.written import context
+from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.gather import ask_all
+from tasks.scorers.base import judgements
+from tasks.scorers.detection import Detection
+from tests.tasks.llm.faulty_server import (
+    TRANSIENT,
+    Answer,
+    Behaviour,
+    Body,
+    Fault,
+    completion,
+    faulty_server,
+    mixture,
+    refusing_port,
+    with_choice,
+)
+
+FEATURES, CONTEXTS = 50, 100
+FAULTS = (*TRANSIENT, Fault.STALL, Fault.STALL_MIDWAY)
+SCORER = Detection(kind="detection", reader="judge", shown=5)
+
+
+def verdict(text: str) -> int:
+    """What the servers think of an example: it hangs on all of its text."""
+    return sha256(text.strip().encode()).digest()[0] % 2
+
+
+def shown(body: Body) -> list[str]:
+    question = body["messages"][-1]["content"]
+    return re.findall(r"^Example \d+: (.*)$", question, re.MULTILINE)
+
+
+def rightly(body: Body) -> str:
+    return json.dumps([verdict(text) for text in shown(body)])
+
+
+def wrongly(body: Body) -> str:
+    return json.dumps([1 - verdict(text) for text in shown(body)])
+
+
+def a_quarter_faulted(seed: int) -> Behaviour:
+    """Whatever else than a right answer comes says the opposite of what is right."""
+    faults = mixture(seed, 0.25, FAULTS)
+
+    def behave(number: int, body: Body) -> Answer:
+        fault = faults(number, body)
+        if fault in (Fault.ABORTED, Fault.UNFINISHED):
+            reason = "abort" if fault is Fault.ABORTED else None
+            return with_choice(completion(body, wrongly(body)), finish_reason=reason)
+        return fault
+
+    return behave
+
+
+def features() -> list[Feature]:
+    return [
+        Feature(
+            number,
+            1.0,
+            tuple(
+                context(f"the|{' x' * (place % 3)}| {number}| and| {place}", place)
+                for place in range(CONTEXTS)
+            ),
+        )
+        for number in range(FEATURES)
+    ]
+
+
+def test_five_thousand_verdicts_survive_a_quarter_of_faults_and_a_dead_endpoint() -> None:
+    """All of them come, each the right one for its own context."""
+
+    async def run() -> list[tuple[int, bool | None, str | None, int]]:
+        async with config.open() as client:
+            asked = (
+                one for feature in wanted for one in SCORER.requests(f"{feature.feature}/0", "x", feature)
+            )
+            outcomes = await ask_all(client, asked)
+        return [
+            (int(outcome.request.key.split("/")[0]), judged.verdict, judged.reason, judged.context)
+            for outcome in outcomes
+            for judged in judgements(SCORER, outcome)
+        ]
+
+    wanted = features()
+    with ExitStack() as servers:
+        one = servers.enter_context(faulty_server(a_quarter_faulted(1), rightly, retry_after=0.01))
+        two = servers.enter_context(faulty_server(a_quarter_faulted(2), rightly, retry_after=0.01))
+        dead = servers.enter_context(refusing_port())
+        config = OpenAIReader(
+            urls=[one.url, dead, two.url],
+            model="tiny",
+            in_flight=64,
+            attempts=30,
+            read_timeout=0.5,
+            connect_timeout=0.5,
+            max_backoff=0.1,
+        )
+        found = asyncio.run(run())
+    assert [reason for _, _, reason, _ in found if reason] == []
+    expected = {
+        (feature.feature, one.context): bool(verdict("".join(one.strings)))
+        for feature in wanted
+        for one in feature.contexts
+    }
+    assert len(expected) == 5_000
+    assert {(feature, context): said for feature, said, _, context in found} == expected
