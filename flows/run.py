@@ -6,8 +6,10 @@ from flows import record
 from flows.cache import cache
 from flows.config import RunConfig
 from flows.explain import explain
+from flows.optional import without_absent
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
+from flows.progress import say
 from flows.report import publish, report
 from flows.sample import sample
 from flows.score import score
@@ -19,6 +21,9 @@ async def run(config: RunConfig) -> None:
 
     Raises `WrongRequest` before anything is written, `RunFailed` and what a task raised later on.
     """
+    config, left_out = await without_absent(config)
+    for line in left_out:
+        say(line)
     plan = Plan(config)
     await preflight(plan, STAGES)
     for stage in STAGES:

@@ -1,0 +1,78 @@
+"""What a run goes on without: components whose reader is optional and not there.
+
+Steps that are complete need no reader, so that what has been judged once stays in the run.
+"""
+
+from collections.abc import Iterator
+
+from flows.config import RunConfig
+from flows.plan import Plan
+from storage.errors import WrongRequest
+from storage.layout import Step
+
+Component = tuple[str, str]
+"""`explainers` or `scorers`, and a name."""
+
+
+async def without_absent(config: RunConfig) -> tuple[RunConfig, list[str]]:
+    """The config without what its absent optional readers would do, and a line on each of these readers.
+
+    Raises `WrongRequest` when nobody is left to explain.
+    """
+    optional = [name for name, reader in config.readers.items() if getattr(reader, "optional", False)]
+    absent: dict[str, str] = {}
+    left: dict[Component, str] = {}
+    for name in optional:  # one whose files are not there has no identity, and no step can be planned with it
+        try:
+            config.readers[name].identity()
+        except WrongRequest as error:
+            absent[name] = str(error)
+    for component, readers in _components(config):
+        if gone := readers & absent.keys():
+            left[component] = min(gone)
+    for name in optional:
+        waiting = [one for one, readers in _unfinished(_without(config, left)) if name in readers]
+        if name in absent or not waiting:
+            continue
+        try:
+            await config.readers[name].check()
+        except WrongRequest as error:
+            absent[name] = str(error)
+            left |= dict.fromkeys(waiting, name)
+    return _without(config, left), [
+        f"Left out: {', '.join(one for (_, one), reader in left.items() if reader == name)}, "
+        f"which readers.{name} would be asked for ({why})."
+        for name, why in absent.items()
+        if name in left.values()
+    ]
+
+
+def _components(config: RunConfig) -> Iterator[tuple[Component, set[str]]]:
+    """Every component with its readers."""
+    for explainer in config.explainers:
+        yield ("explainers", explainer.name), {*explainer.readers.values()}
+    for scorer in config.scorers:
+        yield ("scorers", scorer.name), {scorer.reader}
+
+
+def _unfinished(config: RunConfig) -> Iterator[tuple[Component, set[str]]]:
+    """The components that still have to ask, with their readers."""
+    plan = Plan(config)
+    steps: dict[Component, list[Step]] = {}
+    for explaining in plan.explanations:
+        steps.setdefault(("explainers", explaining.explainer.name), []).append(explaining.step)
+    for scoring in plan.scores:
+        steps.setdefault(("scorers", scoring.scorer.name), []).append(scoring.judgements)
+    for component, readers in _components(config):
+        if not all(plan.lake.complete(step) for step in steps[component]):
+            yield component, readers
+
+
+def _without(config: RunConfig, left: dict[Component, str]) -> RunConfig:
+    explainers = tuple(one for one in config.explainers if ("explainers", one.name) not in left)
+    scorers = tuple(one for one in config.scorers if ("scorers", one.name) not in left)
+    if not explainers:
+        names = ", ".join(sorted(set(left.values())))
+        msg = f"none of the readers that explainers ask is there ({names}); start one, or add an explainer with another"
+        raise WrongRequest(msg)
+    return config.model_copy(update={"explainers": explainers, "scorers": scorers})
