@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from uuid import UUID
 
@@ -13,10 +13,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 ARTIFACT_SECONDS = 5.0
 """Least time between two updates of the artifact, each of which costs Prefect's server 27 ms."""
@@ -30,6 +33,8 @@ class Bar:
     def __init__(self, title: str, total: int, console: Console) -> None:
         """Nothing is done yet."""
         self.title, self.total, self.done = title, total, 0
+        self.beside: Callable[[], str] = str
+        """What else is told of the stage, such as what it costs; looked at whenever something is shown."""
         self._told = -1
         self._console = console
         self._bars: Progress | None = None
@@ -54,8 +59,11 @@ class Bar:
             return
         self._told = self.done
         seconds = time.monotonic() - self._started
+        beside = self.beside()
         self._console.print(
-            f"{self.title}: {self.done} of {self.total} parts ({seconds:.0f} s)", highlight=False
+            f"{self.title}: {self.done} of {self.total} parts ({seconds:.0f} s){beside and f', {beside}'}",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def _send(self) -> None:
@@ -79,6 +87,7 @@ class Bar:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
+                _Beside(self),
                 console=self._console,
             )
             self._bars.add_task(self.title, total=self.total)
@@ -91,6 +100,18 @@ class Bar:
             else:
                 self._line()
             self._send()
+
+
+class _Beside(ProgressColumn):
+    """What a bar has beside it, as it stands whenever the bar is drawn."""
+
+    def __init__(self, bar: Bar) -> None:
+        super().__init__()
+        self._bar = bar
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002  (rich hands it over)
+        """The text now."""
+        return Text(self._bar.beside())
 
 
 @contextmanager

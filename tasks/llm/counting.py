@@ -1,0 +1,147 @@
+"""How many tokens questions cost, counted before they are asked.
+
+1. A prompt is tokenised as its server would do it: by the model's tokenizer and chat template.
+2. A prefix cache holds whole blocks. A prompt is spared the blocks at its beginning that an earlier one had; vLLM
+   computes its last token in any case, and all of it when log-probabilities of the prompt are asked for.
+3. A reply is as long as those of the few-shot turns, which show its form; a list has as many entries as examples are
+   asked about. Where nothing shows it, it is as long as it may be.
+
+Knows no prices and no library's tokenizer: whoever can do what `Tokenizer` says will do.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tasks.llm.request import Message, Request
+
+BLOCK = 16
+"""Tokens per block of vLLM's prefix cache on a GPU."""
+
+_TURN = 4
+"""Tokens that a chat template puts before a turn, where the tokenizer has no template to look them up in; and one
+behind it. ChatML and Llama 3 have as many."""
+_FRAME = -1
+"""Stands for each of them; no token has this id."""
+
+
+class Tokenizer(Protocol):
+    """What is needed of a model's tokenizer."""
+
+    chat_template: Any
+    model_max_length: int
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The token ids of a text."""
+        ...
+
+    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
+        """The token ids of a chat."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What some questions take; halves are means over features."""
+
+    requests: float = 0.0
+    prompt: float = 0.0
+    """Prompt tokens, the cached ones among them."""
+    cached: float = 0.0
+    completion: float = 0.0
+
+    def __add__(self, other: "Bill") -> "Bill":
+        return Bill(
+            self.requests + other.requests,
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+        )
+
+    def times(self, factor: float) -> "Bill":
+        """The bill of so many times as much."""
+        return Bill(
+            self.requests * factor, self.prompt * factor, self.cached * factor, self.completion * factor
+        )
+
+
+@dataclass
+class PrefixCache:
+    """Which blocks of prompts a server has seen; never full, as one that holds a feature's questions is enough."""
+
+    block: int | None = BLOCK
+    """Tokens per block; null where the server caches nothing."""
+    _seen: set[int] = field(default_factory=set)
+
+    def spared(self, ids: Sequence[int], *, reads: bool = True) -> int:
+        """How many tokens of a prompt need not be computed; the prompt is remembered from here on."""
+        if self.block is None:
+            return 0
+        chain, spared, missed = 0, 0, not reads
+        for end in range(self.block, len(ids) + 1, self.block):
+            chain = hash((chain, tuple(ids[end - self.block : end])))
+            missed = missed or chain not in self._seen
+            self._seen.add(chain)
+            if not missed and end < len(ids):
+                spared = end
+        return spared
+
+
+def bill(request: Request, tokenizer: Tokenizer, cache: PrefixCache) -> Bill:
+    """What one request takes that has no parts."""
+    if request.texts:
+        texts = [tokenizer.encode(text, add_special_tokens=True) for text in request.texts]
+        return Bill(requests=1, prompt=sum(map(len, texts)))
+    ids = prompt_ids(request, tokenizer)
+    cached = cache.spared(ids, reads=request.prompt_logprobs is None)
+    return Bill(1, len(ids), cached, reply_tokens(request, tokenizer))
+
+
+def prompt_ids(request: Request, tokenizer: Tokenizer) -> list[int]:
+    """The prompt of a chat or of a plain completion as the server sees it."""
+    if request.prompt is not None:
+        return tokenizer.encode(request.prompt, add_special_tokens=True)
+    if tokenizer.chat_template is None:
+        return _framed(request.messages, tokenizer)
+    turns = [{"role": message.role, "content": message.text} for message in request.messages]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
+    return list(ids)
+
+
+def _framed(messages: Sequence[Message], tokenizer: Tokenizer) -> list[int]:
+    ids: list[int] = []
+    for message in messages:
+        ids += [_FRAME] * _TURN
+        ids += tokenizer.encode(message.text, add_special_tokens=False)
+        ids.append(_FRAME)
+    return ids + [_FRAME] * _TURN
+
+
+def reply_tokens(request: Request, tokenizer: Tokenizer) -> int:
+    """How long the reply is likely to be, its end included."""
+    shown = answers(request)
+    if not shown:
+        return request.max_tokens
+    lengths = [len(tokenizer.encode(answer, add_special_tokens=False)) + 1 for answer in shown]
+    return min(request.max_tokens, round(sum(lengths) / len(lengths)))
+
+
+def answers(request: Request) -> list[str]:
+    """The answers of a request's few-shot turns, as they would be to it."""
+    return [
+        _as_long(message.text, len(request.contexts))
+        for message in request.messages
+        if message.role == "assistant"
+    ]
+
+
+def _as_long(answer: str, examples: int) -> str:
+    """A list of labels with as many of them as there are examples; anything else as it is."""
+    try:
+        labels = json.loads(answer)
+    except ValueError:
+        return answer
+    if not isinstance(labels, list) or not labels or not examples:
+        return answer
+    return json.dumps([labels[i % len(labels)] for i in range(examples)])

@@ -1,0 +1,250 @@
+"""`gloss estimate` against what a run really took, and a budget that stops a run; the endpoint counts every token."""
+
+import json
+import re
+import threading
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+from transformers import AutoTokenizer
+
+from flows.cli import main
+from storage import runs
+from storage.lake import Lake
+from tasks.contexts.context import Feature
+from tasks.contexts.written import context
+from tasks.llm.counting import prompt_ids
+from tasks.llm.request import Request
+from tasks.scorers import Scorer
+from tests.flows.command import DEMO, gloss, write_config
+from tests.tasks.llm.faulty_server import Body, FaultyServer, completion, faulty_server
+
+PRICES = {"prompt_price": 2.0, "completion_price": 8.0, "cached_price": 0.5}
+BLOCK = 16
+TURN = 5
+"""Tokens of a chat template per turn, and one less before the reply."""
+
+
+class Counting:
+    """A server that counts as vLLM does: every token of a chat, and those of whole blocks that it has seen before."""
+
+    def __init__(self) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
+        self._lock, self._seen = threading.Lock(), set[tuple[int, ...]]()
+        self.asked = Counter[str]()
+        self.cost = 0.0
+
+    def __call__(self, _number: int, body: Body) -> Body:
+        """Answer a request."""
+        said = _answer(body)
+        ids: list[int] = []
+        for message in body["messages"]:
+            ids += [-1] * TURN + self._tokens(message["content"])
+        ids += [-1] * (TURN - 1)
+        with self._lock:
+            cached = 0
+            while cached + BLOCK < len(ids) and tuple(ids[: cached + BLOCK]) in self._seen:
+                cached += BLOCK
+            self._seen |= {tuple(ids[:end]) for end in range(BLOCK, len(ids) + 1, BLOCK)}
+            generated = len(self._tokens(said)) + 1
+            self.asked[json.dumps(body, sort_keys=True)] += 1
+            paid = (len(ids) - cached) * PRICES["prompt_price"] + cached * PRICES["cached_price"]
+            self.cost += (paid + generated * PRICES["completion_price"]) / 1e6
+        usage = {"prompt_tokens": len(ids), "completion_tokens": generated}
+        return completion(body, said) | {
+            "usage": usage | {"prompt_tokens_details": {"cached_tokens": cached}}
+        }
+
+    def _tokens(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+
+def _answer(body: Body) -> str:
+    question = body["messages"][-1]["content"]
+    if not question.startswith("Description:"):
+        words = re.findall(r"[a-z]{3,}", question)
+        first = int(sha256(question.encode()).hexdigest(), 16) % (len(words) - 18)
+        return (
+            f"They have something in common.\nEXPLANATION: Text about {' '.join(words[first : first + 18])}."
+        )
+    shown = len(re.findall(r"^Example \d+:", question, re.MULTILINE))
+    return json.dumps([1, 0, 1, 1, 0][:shown])
+
+
+def _config(folder: Path, server: FaultyServer, **changes: object) -> Path:
+    judge = {"kind": "openai", "urls": [server.url], "model": "tiny", "in_flight": 16, **PRICES}
+    asking = {
+        "features": {"choose": "sample", "n": 10},
+        "explainers": [{"kind": "exemplars", "reader": "judge"}],
+        "scorers": [{"kind": "detection", "reader": "judge"}, {"kind": "fuzzing", "reader": "judge"}],
+        "readers": {"judge": judge},
+    }
+    return write_config(folder, str(folder / "lake"), **{**asking, **changes})
+
+
+def _estimate(config: Path, capsys: pytest.CaptureFixture[str]) -> dict:
+    capsys.readouterr()
+    assert 0 == main(["estimate", str(config), "--format", "json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def _ledger(lake: Path) -> dict[str, tuple[float, ...]]:
+    place = Lake(str(lake))
+    with place.connect() as connection:
+        runs.attach(place, connection, "tiny")
+        rows = connection.sql(
+            "select component, count(*), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost)"
+            " from requests group by component"
+        ).fetchall()
+    return {row[0]: tuple(map(float, row[1:])) for row in rows}
+
+
+def _near(estimated: dict, ledger: dict[str, tuple[float, ...]], share: float = 0.1) -> None:
+    """Every count of every component is near to what the ledger says."""
+    keys = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
+    found = {line["component"]: tuple(line[key] for key in keys) for line in estimated["questions"]}
+    assert found.keys() == ledger.keys()
+    for component, counts in ledger.items():
+        far = [
+            (key, guess, true)
+            for key, guess, true in zip(keys, found[component], counts, strict=True)
+            if abs(guess - true) > share * true
+        ]
+        # The long reply of an explainer is the one thing that only its readers know.
+        assert [] == [one for one in far if (component, one[0]) != ("exemplars", "completion_tokens")]
+
+
+@pytest.mark.slow
+def test_a_budget_stops_a_run_and_a_larger_one_continues(
+    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run stops within 2 % of its budget; raised, it asks nothing twice; the estimate was within 10 %."""
+    counting = Counting()
+    with faulty_server(counting) as server:
+        config = _config(tmp_path, server)
+        estimated = _estimate(config, capsys)
+        assert not counting.asked
+        assert not (tmp_path / "lake").exists()
+
+        budget = estimated["cost"] / 2
+        stopped = gloss(["run", str(config), "--set", f"budget.cost={budget}"], prefect)
+        spent = counting.cost
+        later = _estimate(config, capsys)
+        ended = gloss(["run", str(config), "--set", f"budget.cost={3 * budget}"], prefect)
+        after = _estimate(config, capsys)
+
+    assert 1 == stopped.returncode, stopped.stderr
+    assert f"budget.cost is {budget:g}" in stopped.stderr
+    assert "raise it and run again" in stopped.stderr
+    assert 0.98 * budget < spent < 1.02 * budget
+    assert 0 == ended.returncode, ended.stderr
+    assert {1} == set(counting.asked.values())
+    ledger = _ledger(tmp_path / "lake")
+    for guess in (estimated, later, after):
+        _near(guess, ledger)
+    total = sum(counts[-1] for counts in ledger.values())
+    assert abs(total - counting.cost) < 1e-9
+    assert abs(estimated["cost"] - total) < 0.1 * total
+    assert all(line["done"] for line in after["questions"])
+    made = after["coders"]["demo"]
+    assert abs(estimated["coders"]["demo"]["firings"] - made["firings"]) < 0.1 * made["firings"]
+    assert ", cost " in ended.stderr
+
+
+TABLE_1 = {"detection": (17_000, 11_900, 240), "fuzzing": (19_600, 14_200, 249)}
+"""Tokens per feature at 100 contexts in the paper's Table 1: of prompts, the cacheable ones of these, of replies."""
+
+
+def _introduction(kind: str, length: int) -> str:
+    """A system prompt with which all that comes before the description has so many tokens."""
+    scorer = TypeAdapter[Scorer](Scorer).validate_python({"kind": kind, "reader": "judge"})
+    toy = Feature(0, 1.0, (context("a| b:1"),))
+    _, *shots, _ = scorer.requests("0/0/none", "", toy)[0].messages
+    tokenizer = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
+    taken = len(prompt_ids(Request("0", messages=tuple(shots)), tokenizer)) + TURN - (TURN - 1)
+    return "the " * (length - taken)
+
+
+@pytest.mark.parametrize("kind", TABLE_1)
+def test_the_papers_token_counts(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With few-shots as long as the paper's, 100 contexts cost what its Table 1 says, within 15 %."""
+    prompt, cacheable, reply = TABLE_1[kind]
+    introduction = tmp_path / "introduction.txt"
+    introduction.write_text(_introduction(kind, cacheable // 20), encoding="utf-8")
+    config = write_config(
+        tmp_path,
+        str(tmp_path / "lake"),
+        corpus={"path": str(DEMO / "corpus.parquet"), "tokens": 10_000_000},
+        features={"choose": "all"},
+        sample={"explain": 40, "per_decile": 5, "negatives": [{"kind": "random", "n": 50}]},
+        scorers=[{"kind": kind, "reader": "judge", "shown": 5, "prompt": str(introduction)}],
+        controls={"shuffled": 0},
+        readers={
+            "baseline": {"kind": "baseline"},
+            "judge": {
+                "kind": "openai",
+                "urls": ["http://127.0.0.1:9/v1"],
+                "model": str(DEMO / "subject"),
+                **PRICES,
+            },
+        },
+    )
+
+    estimated = _estimate(config, capsys)
+
+    features = estimated["coders"]["demo"]["features"]
+    _, line = estimated["questions"]
+    found = {key: line[key] / features for key in line if key.endswith("tokens") or key == "requests"}
+    assert 2048 == features
+    assert 20 == found["requests"]
+    assert abs(found["prompt_tokens"] - prompt) < 0.15 * prompt
+    assert abs(found["completion_tokens"] - reply) < 0.15 * reply
+    share, paper = found["cached_tokens"] / found["prompt_tokens"], cacheable / prompt
+    assert abs(share - paper) < 0.15 * paper
+
+
+def test_an_estimate_asks_nobody_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page has features, firings, bytes, requests, tokens, cost, hours, and what they rest on."""
+    with faulty_server() as server:
+        config = _config(tmp_path, server)
+        assert 0 == main(["estimate", str(config)])
+        assert [] == server.requests
+    page = " ".join(capsys.readouterr().out.split())
+
+    assert not (tmp_path / "lake").exists()
+    for said in (
+        "firings",
+        "cached",
+        "completion",
+        "cost",
+        "hours:",
+        "GB",
+        "subject's tokenizer",
+        "every chosen",
+    ):
+        assert said in page, page
+
+
+def test_a_tokenizer_that_is_named_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No stand-in is taken silently where the config says whose tokens are meant."""
+    judge = {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "tiny", "tokenizer": str(tmp_path)}
+    config = write_config(
+        tmp_path, str(tmp_path / "lake"), readers={"baseline": judge | {"tokenizer": str(tmp_path)}}
+    )
+
+    assert 2 == main(["estimate", str(config)])
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_budget_needs_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without prices nobody could keep it: refused."""
+    judge = {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "tiny", "prompt_price": 1.0}
+    config = write_config(tmp_path, str(tmp_path / "lake"), readers={"baseline": judge}, budget={"cost": 1})
+
+    assert 2 == main(["run", str(config)])
+    assert "readers.baseline has no completion_price" in capsys.readouterr().err

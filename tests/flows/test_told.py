@@ -1,0 +1,43 @@
+"""What is told beside a bar while readers are asked."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flows.asking import _Told
+from flows.progress import Bar
+from tasks.llm.account import Account
+
+
+@pytest.mark.parametrize(
+    ("cost", "tokens", "done", "running", "said"),
+    [
+        (0.0, 0, 3, 2, ""),
+        (1.5, 900, 0, 2, "cost 1.50"),
+        (1.5, 900, 2, 2, "cost 1.50, about 3.50 to go"),
+        (1.5, 900, 10, 0, "cost 1.50"),
+        (0.0, 120_000, 5, 0, "120,000 tokens, about 120,000 to go"),
+    ],
+)
+def test_what_a_stage_costs_and_is_likely_to_cost(
+    cost: float, tokens: int, done: int, running: int, said: str
+) -> None:
+    """What this stage spent, not those before it; the rest by the share of buckets done, those under way half."""
+    account, bar = Account(spent=7.0), Bar("verdicts", 10, Console(file=io.StringIO()))
+    told = _Told(bar, account)
+    account.spent, account.tokens = 7.0 + cost, tokens
+    bar.done, told.running = done, running
+
+    assert said == told.said() == bar.beside()
+
+
+def test_a_plain_line_ends_with_it() -> None:
+    """Where there is no terminal."""
+    written = io.StringIO()
+    bar = Bar("verdicts", 2, Console(file=written, width=40))
+    bar.beside = lambda: "cost 1.50"
+    with bar.shown():
+        bar.advance(2)
+
+    assert written.getvalue().endswith("verdicts: 2 of 2 parts (0 s), cost 1.50\n")
