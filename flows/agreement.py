@@ -15,7 +15,7 @@ from tasks.metrics import Estimate, spearman
 COMMON = 20
 """Features that two scorers must have in common: below it an interval spans nearly everything."""
 ACROSS = 7
-"""Scorers that fit side by side on a line of 100 characters."""
+"""Scorers that fit side by side on a line of 80 characters."""
 
 Pair = tuple[str, str]
 
@@ -101,7 +101,7 @@ def _cell(estimate: Estimate | None) -> str:
         return "too few"
     if isnan(estimate.value):
         return "constant"
-    return f"{estimate.value:.2f}\n[{_short(estimate.low)}, {_short(estimate.high)}]"
+    return f"{estimate.value:.2f}\n{_short(estimate.low)} {_short(estimate.high)}"
 
 
 def _short(value: float) -> str:

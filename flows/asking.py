@@ -5,20 +5,67 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from flows.config import RunConfig
-from flows.progress import progress
+from flows.plan import Plan
+from flows.progress import Bar, progress
+from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
-from tasks.llm.ledger import Asked
+from storage.replies import Shelf
+from tasks.llm.account import Account, Metered
+from tasks.llm.ledger import Asked, Prices
+from tasks.llm.replies import Remembering
 from tasks.llm.request import Reader
 
 
+def account_of(plan: Plan) -> Account:
+    """What the run's tables have cost so far, unfinished steps among them, and what it may spend in all."""
+    lake, budget = plan.lake, plan.config.budget
+    steps = [step for step in plan.steps if "requests" in step.tables]
+    parts = sorted({lake.path(file) for step in steps for file in lake.files(step.folder("requests"))})
+    spent = 0.0
+    if parts:
+        with lake.connect() as connection:
+            spent = float(str(query.records(connection, "spent", requests=parts)[0]["spent"]))
+    return Account(budget.cost if budget else None, spent)
+
+
 @asynccontextmanager
-async def opened(config: RunConfig, names: Iterable[str]) -> AsyncIterator[dict[str, Reader]]:
+async def opened(
+    config: RunConfig, names: Iterable[str], account: Account
+) -> AsyncIterator[dict[str, Reader]]:
     """The readers of some names, opened once for all buckets, so that `in_flight` bounds them together."""
     async with AsyncExitStack() as stack:
-        yield {
+        readers = {
             name: await stack.enter_async_context(config.readers[name].open()) for name in sorted(set(names))
         }
+        yield {
+            name: Metered(remembering(config, name, reader), prices(config, name), account)
+            for name, reader in readers.items()
+        }
+
+
+def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
+    """A reader as its config wants it: one whose replies are kept, or as it is."""
+    described = config.readers[name]
+    keeping = getattr(described, "replies", "off")
+    if keeping == "off":
+        return reader
+    lake = Lake(config.lake)
+
+    def shelf(identity: str, first: int, end: int) -> Shelf:
+        return Shelf(lake, identity, Range(first, end))
+
+    return Remembering(reader, described.identity(), config.run, shelf, failures=keeping == "keep_failures")
+
+
+@asynccontextmanager
+async def about(part: Range, readers: Iterable[Reader]) -> AsyncIterator[None]:
+    """Let readers keep and find replies about the features of a bucket meanwhile."""
+    async with AsyncExitStack() as stack:
+        for reader in readers:
+            if isinstance(reader, Metered | Remembering):
+                await stack.enter_async_context(reader.about(*part))
+        yield
 
 
 async def each_bucket(
@@ -28,24 +75,29 @@ async def each_bucket(
     parts: Sequence[Range],
     work: Callable[[Range], Awaitable[int]],
     at_once: int,
+    account: Account,
 ) -> None:
-    """Run the missing buckets of a step, some at a time, and commit it."""
+    """Run the missing buckets of a step, some at a time, and commit it. What they cost is told beside the bar."""
     todo = lake.missing(step, parts)
     gate = asyncio.Semaphore(at_once)
     if todo:
         with progress(title, len(todo)) as bar:
             failures: list[BaseException] = []
+            told = _Told(bar, account)
 
             async def one(part: Range) -> None:
                 async with gate:
                     # Behind a failure nothing new is begun, but what is under way may end and be kept.
                     if failures:
                         return
+                    told.running += 1
                     try:
                         await work(part)
                     except Exception as failure:
                         failures.append(failure)
                         raise
+                    finally:
+                        told.running -= 1
                 bar.advance()
 
             await asyncio.gather(*(one(part) for part in todo), return_exceptions=True)
@@ -54,14 +106,35 @@ async def each_bucket(
     lake.commit(step, parts)
 
 
+class _Told:
+    """What a stage costs, and is likely to cost from here to its end, for the bar."""
+
+    def __init__(self, bar: Bar, account: Account) -> None:
+        """Nothing of the stage is done or paid."""
+        self.running = 0
+        self._bar, self._account = bar, account
+        self._spent, self._tokens = account.spent, account.tokens
+        bar.beside = self.said
+
+    def said(self) -> str:
+        """`cost 1.23, about 4.56 to go`; tokens where nothing has a price, nothing where nobody counts."""
+        cost, tokens = self._account.spent - self._spent, self._account.tokens - self._tokens
+        # Buckets under way are taken to be half done.
+        done, total = self._bar.done + self.running / 2, self._bar.total
+        to_go = max(total / done - 1, 0.0) if 0 < self._bar.done < total else None
+        if cost:
+            return f"cost {cost:.2f}" + ("" if to_go is None else f", about {cost * to_go:.2f} to go")
+        if tokens:
+            return f"{tokens:,} tokens" + ("" if to_go is None else f", about {tokens * to_go:,.0f} to go")
+        return ""
+
+
+def prices(config: RunConfig, reader: str) -> Prices:
+    """What a reader charges; nothing is known of embedded ones."""
+    named = config.readers[reader]
+    return Prices(*(getattr(named, f"{kind}_price", None) for kind in ("prompt", "completion", "cached")))
+
+
 def asked(config: RunConfig, coder: str, stage: str, component: str, reader: str) -> Asked:
     """What the requests of one component have in common."""
-    prices = config.readers[reader]
-    return Asked(
-        coder=coder,
-        stage=stage,
-        component=component,
-        reader=reader,
-        prompt_price=getattr(prices, "prompt_price", None),
-        completion_price=getattr(prices, "completion_price", None),
-    )
+    return Asked(coder, stage, component, reader, prices(config, reader))

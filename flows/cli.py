@@ -4,6 +4,7 @@ Prefect and torch are loaded only when there is something to run.
 """
 
 import argparse
+import asyncio
 import logging
 import os
 import shlex
@@ -17,9 +18,14 @@ from rich.markup import escape
 
 from flows import config as configs
 from flows import record
+from flows.again import forget_failures
 from flows.asked import ask_sql, show_status, show_tables
+from flows.optional import without_absent
 from flows.plan import STAGES, Plan
+from flows.prompts import show_prompts
 from storage.errors import RunFailed, WrongRequest
+from storage.lake import Lake
+from tasks.explainers import Explainer
 
 QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -69,10 +75,21 @@ def parser() -> argparse.ArgumentParser:
     }
     for stage in STAGES:
         _run_command(commands.add_parser(stage, help=f"one stage: {helps[stage]}"), (stage,))
+    estimate = commands.add_parser("estimate", help="what a run takes: tokens, cost, hours; asks nobody")
+    _config_arguments(estimate)
+    estimate.add_argument("--format", choices=("table", "json"), default="table")
+    estimate.set_defaults(act=_estimate)
     _asking_command(commands.add_parser("status", help="how far runs are"), show_status, ("run",))
     _asking_command(
         commands.add_parser("tables", help="the tables and their columns"), show_tables, ("table",)
     )
+    prompts = commands.add_parser("prompts", help="every prompt, on a feature written by hand")
+    prompts.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="only what this run sends")
+    prompts.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="change one key of the config"
+    )
+    prompts.set_defaults(act=show_prompts)
+    _batch_commands(commands.add_parser("batch", help="requests and replies as files, for batch APIs"))
     sql = commands.add_parser("sql", help="ask the tables a question")
     sql.add_argument("query", metavar="QUERY", help="a SELECT over the tables and the view summary")
     sql.add_argument("--run", help="only this run's rows")
@@ -83,14 +100,34 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> None:
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG.yaml")
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="change one key of the config"
     )
     parser.add_argument("--lake", metavar="URI", help="folder or s3://bucket/prefix, instead of the config's")
+
+
+def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> None:
+    _config_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    if "explain" in stages or "score" in stages:
+        said = "ask again what failed, in this lake's parts of the run and in all that hangs on them"
+        parser.add_argument("--retry-failed", action="store_true", help=said)
     parser.set_defaults(act=_run, stages=stages)
+
+
+def _batch_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    written = commands.add_parser("write", help="what a stage has still to ask, as a batch file")
+    _config_arguments(written)
+    written.add_argument("stage", metavar="STAGE", choices=("explain", "score"), help="explain or score")
+    written.add_argument("file", metavar="FILE", help="a new file, one request per line")
+    written.set_defaults(act=_batch, verb="write")
+    read = commands.add_parser("read", help="keep a batch's replies, so that the run finds them")
+    _config_arguments(read)
+    read.add_argument("file", metavar="FILE", help="the batch's results")
+    read.set_defaults(act=_batch, verb="read")
 
 
 def _asking_command(
@@ -103,17 +140,49 @@ def _asking_command(
 
 
 def _run(options: argparse.Namespace) -> int:
-    plan = Plan(configs.load(options.config, tuple(options.set), options.lake))
-    plan.lake.check_reachable()
+    config = configs.load(options.config, tuple(options.set), options.lake)
+    Lake(config.lake).check_reachable()
     console = Console()
+    config, left_out = asyncio.run(without_absent(config))
+    for line in left_out:
+        console.print(escape(line), highlight=False, soft_wrap=True)
+    plan = Plan(config)
     if options.dry_run:
         return _show_plan(plan, console, options.stages)
+    if getattr(options, "retry_failed", False):
+        plan = _retrying(plan, options, console)
     if plan.unfinished(*options.stages):
         _work(plan, options.stages)
     else:
         console.print("Nothing left to do: every table of this run is committed.")
         record.write(plan)
     return _conclude(plan, console, options) if options.stages == STAGES else 0
+
+
+def _retrying(plan: Plan, options: argparse.Namespace, console: Console) -> Plan:
+    """The plan after what failed was taken out of the lake; failures that are kept are asked again as well."""
+    failed = forget_failures(plan)
+    console.print(f"Asking again: {failed:,} requests that failed.", highlight=False)
+    kept = [
+        name
+        for name, reader in plan.config.readers.items()
+        if getattr(reader, "replies", "off") == "keep_failures"
+    ]
+    settings = (*options.set, *(f"readers.{name}.replies=keep" for name in kept))
+    config, _ = asyncio.run(without_absent(configs.load(options.config, settings, options.lake)))
+    return Plan(config)
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from flows import batch  # noqa: PLC0415  (tasks are Prefect's, as below)
+
+    return batch.write(options) if options.verb == "write" else batch.read(options)
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from flows.estimated import show_estimate  # noqa: PLC0415  (tasks are Prefect's, as below)
+
+    return show_estimate(options)
 
 
 def _work(plan: Plan, stages: tuple[str, ...]) -> None:
@@ -142,7 +211,7 @@ def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     config = plan.config
     found = report(plan.lake, config.run, config.seed)
     console.print()
-    show(found, console, {part.name: config.readers[part.reader].kind for part in config.explainers})
+    show(found, console, {part.name: _by(config, part) for part in config.explainers})
     if not found.explained:
         console.print("\nNothing was explained: see the reasons above; sample.min_firings may be too high.")
         return 1
@@ -150,6 +219,11 @@ def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     for command in _next(options, config.lake):
         console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _by(config: configs.RunConfig, explainer: Explainer) -> str:
+    """The kind of reader that writes an explainer's explanations; empty where nobody is asked."""
+    return config.readers[explainer.asking.reader].kind if explainer.asking else ""
 
 
 def _next(options: argparse.Namespace, lake: str) -> tuple[str, str, str]:

@@ -7,9 +7,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from flows.choose import check
+from flows.examples import examples
 from flows.plan import Plan
 from storage.errors import WrongRequest
 from tasks.llm.endpoints import EndpointRefused
+from tasks.llm.request import Request
 
 if TYPE_CHECKING:
     from tasks.activations.gate import Fit
@@ -27,6 +29,8 @@ async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
         await asyncio.to_thread(check_cache, plan)
     if "sample" in stages:
         check_choice(plan)
+    if "explain" in stages:
+        check_explainers(plan)
     for stage in stages:
         await check_readers(plan, stage)
     if plan.unfinished(*stages):
@@ -71,17 +75,31 @@ def check_choice(plan: Plan) -> None:
             check(plan.config.features, manifest.rows["features"], coder.coder.name)
 
 
+def check_explainers(plan: Plan) -> None:
+    """Check what explainers need apart from readers, such as files. Raises `WrongRequest` with the first fault."""
+    for explaining in plan.explanations:
+        if not plan.lake.complete(explaining.step):
+            explaining.explainer.check([explaining.coder.coder.name])
+
+
 async def check_readers(plan: Plan, stage: str) -> None:
     """Ask the readers of a stage whether they are there. Raises `WrongRequest` with the first that is not."""
     config = plan.config
     asking = {
-        "explain": [(explaining.explainer.reader, explaining.step) for explaining in plan.explanations],
+        "explain": [
+            (reader, explaining.step)
+            for explaining in plan.explanations
+            for reader in explaining.explainer.readers.values()
+        ],
         "score": [(scoring.scorer.reader, scoring.judgements) for scoring in plan.scores],
     }.get(stage, [])
+    relied: dict[str, list[Request]] = {}
+    for scoring in plan.scores if stage == "score" else ():
+        relied.setdefault(scoring.scorer.reader, []).extend(examples(scoring.scorer))
     # Scores are derived without anyone, so that only those are asked whose own answers are missing.
     for name in sorted({reader for reader, step in asking if not plan.lake.complete(step)}):
         try:
-            await config.readers[name].check()
+            await config.readers[name].check(relied.get(name, ()))
         except EndpointRefused as error:
             msg = f"readers.{name}: {error}"
             raise WrongRequest(msg) from error

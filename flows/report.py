@@ -161,9 +161,9 @@ def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
     for line in lines:
         grid.add_row(
             escape(_who(line) if _varied(lines) else line.scorer),
-            interval(line.score),
-            NO_FLOOR if line.alone else interval(line.floor),
-            "" if line.alone else interval(line.above, sign=True),
+            interval(line.score, short=True),
+            NO_FLOOR if line.alone else interval(line.floor, short=True),
+            "" if line.alone else interval(line.above, sign=True, short=True),
             str(line.score.n),
         )
     by = sorted({_by(line, readers) for line in lines if not line.alone})
@@ -197,14 +197,17 @@ def _by(line: Line, readers: dict[str, str]) -> str:
     return f"explanations of {line.coder}: {line.explainer}{by}"
 
 
-def interval(estimate: Estimate | None, *, sign: bool = False) -> str:
-    """`0.71 [0.69, 0.73]`."""
+def interval(estimate: Estimate | None, *, sign: bool = False, short: bool = False) -> str:
+    """`0.71 [0.69, 0.73]`, or `0.71 [.69, .73]` where there is little room."""
     if estimate is None:
         return "not measured"
     spec = "+.2f" if sign else ".2f"
     if isnan(estimate.low):
         return f"{estimate.value:{spec}}"
-    return f"{estimate.value:{spec}} [{estimate.low:{spec}}, {estimate.high:{spec}}]"
+    ends = [f"{end:{spec}}" for end in (estimate.low, estimate.high)]
+    if short:
+        ends = [end.replace("0.", ".", 1) for end in ends]
+    return f"{estimate.value:{spec}} [{', '.join(ends)}]"
 
 
 def _show_failures(found: Report, console: Console) -> None:

@@ -6,6 +6,7 @@ manifest is written last. Running a step again writes only what is missing.
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -94,6 +95,11 @@ class Lake:
         """Whether a file is there."""
         return self._backend.filesystem().exists(f"{self._backend.root}/{path}")
 
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is no fault."""
+        with suppress(FileNotFoundError):
+            self._backend.filesystem().rm_file(f"{self._backend.root}/{path}")
+
     def files(self, folder: str) -> dict[str, int]:
         """Files below a folder with their sizes in bytes, sorted by path; unfinished ones are not listed."""
         filesystem, root = self._backend.filesystem(), self._backend.root
@@ -119,6 +125,13 @@ class Lake:
 
     def write(self, table: Table, path: str, rows: pa.Table) -> int:
         """Conform rows to their table and write them as one part; returns the bytes written."""
+        data = self.encoded(table, rows)
+        self._backend.put(path, data)
+        return len(data)
+
+    @staticmethod
+    def encoded(table: Table, rows: pa.Table) -> bytes:
+        """Rows conformed to their table, as the bytes of a part."""
         rows = table.conform(rows)
         encodings = {name: ENCODINGS[name] for name in rows.column_names if name in ENCODINGS}
         plain = table.name == "activations"
@@ -134,9 +147,7 @@ class Lake:
                 table.schema, [(name, "ascending") for name in table.order]
             ),
         )
-        data = buffer.getvalue().to_pybytes()
-        self._backend.put(path, data)
-        return len(data)
+        return buffer.getvalue().to_pybytes()
 
     def done(self, step: Step) -> set[Range]:
         """Ranges of a step whose parts are written, in each of its tables."""

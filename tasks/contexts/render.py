@@ -5,7 +5,7 @@ The one place that decides it, for live contexts and for the few-shot ones alike
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tasks.contexts.context import Context
@@ -44,15 +44,18 @@ def text(strings: Sequence[str], marked: Iterable[int] = ()) -> str:
     Angle brackets of the text itself that could be taken for markers become look-alikes.
     """
     chosen = set(marked)
-    pieces: list[str] = []
-    for i, string in enumerate(strings):
-        before = _START if i in chosen and i - 1 not in chosen else ""
-        after = _END if i in chosen and i + 1 not in chosen else ""
-        pieces.append(f"{before}{plain(string)}{after}")
-    line = "".join(pieces)
+    # Without marks all at once: most contexts have none, and a token at a time takes ten times as long.
+    line = "".join(_pieces(strings, chosen)) if chosen else plain("".join(strings))
     for bracket, confusing in _CONFUSING.items():
         line = confusing.sub(lambda found, b=bracket: _LOOKALIKE[b] * len(found[0]), line)
     return line.replace(_START, OPEN).replace(_END, CLOSE)
+
+
+def _pieces(strings: Sequence[str], chosen: set[int]) -> Iterator[str]:
+    for i, string in enumerate(strings):
+        before = _START if i in chosen and i - 1 not in chosen else ""
+        after = _END if i in chosen and i + 1 not in chosen else ""
+        yield f"{before}{plain(string)}{after}"
 
 
 def importance(context: Context, scale: float) -> list[tuple[str, int]]:

@@ -38,6 +38,8 @@ class SentenceTransformersReader(BaseModel):
     safetensors only."""
     revision: str | None = None
     """Branch, tag or commit on the Hub; null takes the main branch."""
+    optional: bool = False
+    """Whether a run goes on without it when it is not there, leaving out what only it can do."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one."""
     batch: PositiveInt = 32

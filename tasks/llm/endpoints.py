@@ -6,7 +6,7 @@
 4. Knows nothing of HTTP: the client is imported when it is opened, since it takes as long as all of this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tasks.llm.client import Client
+    from tasks.llm.request import Request
 
 
 class EndpointsDown(RunFailed):
@@ -81,6 +82,8 @@ class OpenAIReader(BaseModel):
     """Base addresses of servers of the same model, each like http://host:port/v1."""
     model: Annotated[str, Field(min_length=1)]
     """Name of the model as the servers list it."""
+    optional: bool = False
+    """Whether a run goes on without it when it is not there, leaving out what only it can do."""
     in_flight: PositiveInt = 64
     """Requests under way at once, over all endpoints together."""
     key_env: Annotated[str, Field(min_length=1)] = "OPENAI_API_KEY"
@@ -95,10 +98,24 @@ class OpenAIReader(BaseModel):
     """Seconds for which a request keeps trying while every endpoint refuses connections."""
     max_backoff: _Pause = 20
     """Longest pause between tries, in seconds, where the server does not ask for a longer one."""
+    replies: Literal["keep", "keep_failures", "off"] = "keep"
+    """Replies are kept in the lake and the same request is never asked twice: `keep`; `keep_failures` keeps the reasons
+    of requests that failed as well, which are then not tried again; `off` asks every time."""
     prompt_price: _Pause | None = None
     """Price of a million prompt tokens, in any currency; null when unknown."""
     completion_price: _Pause | None = None
     """Price of a million completion tokens, in the same currency; null when unknown."""
+    cached_price: _Pause | None = None
+    """Price of a million prompt tokens from the server's prefix cache; null where they cost as much as any."""
+    tokenizer: str | None = None
+    """Folder, or name on the Hub, of the tokenizer that `gloss estimate` counts with; null takes the model's own."""
+    block: PositiveInt | None = 16
+    """Tokens per block of the server's prefix cache, for `gloss estimate`; null where the server caches nothing."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether any address is https."""
+        return any(url.startswith("https:") for url in self.urls)
 
     def identity(self) -> dict[str, object]:
         """What decides its answers; where and how fast they are given does not."""
@@ -114,11 +131,12 @@ class OpenAIReader(BaseModel):
 
         return connect(self)
 
-    async def check(self) -> None:
-        """Ask every endpoint for its models, within seconds.
+    async def check(self, examples: Sequence["Request"] = ()) -> None:
+        """Ask every endpoint for its models, and what the run will rely on, within seconds.
 
-        Raises EndpointRefused when one cannot be reached, refuses the key or lacks the model.
+        Raises EndpointRefused when one cannot be reached, refuses the key, lacks the model or ignores
+        what an example asks for.
         """
         from tasks.llm.preflight import preflight  # noqa: PLC0415
 
-        await preflight(self)
+        await preflight(self, examples)

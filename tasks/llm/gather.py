@@ -94,7 +94,7 @@ class Asking:
             raise
         for name, outcome in zip(new, found, strict=True):
             self._known[name].set_result(outcome)
-        asked = [await asyncio.shield(answer) for answer in answers]
+        asked = [answer.result() if answer.done() else await asyncio.shield(answer) for answer in answers]
         return [
             outcome if outcome.request.key == request.key else repeated(request, outcome)
             for request, outcome in zip(requests, asked, strict=True)

@@ -8,6 +8,30 @@ from tasks.llm.request import Outcome, Usage
 
 
 @dataclass(frozen=True)
+class Prices:
+    """What a reader charges for a million tokens of each kind, in any one currency; null where nobody says."""
+
+    prompt: float | None = None
+    completion: float | None = None
+    cached: float | None = None
+    """For prompt tokens from the prefix cache; null where they cost as much as others."""
+
+    @property
+    def known(self) -> bool:
+        """Whether requests have a price."""
+        return self.prompt is not None and self.completion is not None
+
+    def cost(self, usage: Usage) -> float | None:
+        """Price of one request, embeddings among them; null without prices or without a count."""
+        if self.prompt is None or self.completion is None or usage.prompt_tokens is None:
+            return None
+        cached = usage.cached_tokens or 0
+        dear = (usage.prompt_tokens - cached) * self.prompt
+        cheap = cached * (self.prompt if self.cached is None else self.cached)
+        return (dear + cheap + (usage.completion_tokens or 0) * self.completion) / 1e6
+
+
+@dataclass(frozen=True)
 class Asked:
     """What the requests of one task have in common."""
 
@@ -15,19 +39,7 @@ class Asked:
     stage: str
     component: str
     reader: str
-    prompt_price: float | None = None
-    """Per million tokens."""
-    completion_price: float | None = None
-    """Per million tokens."""
-
-    def cost(self, usage: Usage) -> float | None:
-        """Price of one request; null without rates or without counts."""
-        if self.prompt_price is None or self.completion_price is None:
-            return None
-        if usage.prompt_tokens is None or usage.completion_tokens is None:
-            return None
-        prompt = usage.prompt_tokens * self.prompt_price
-        return (prompt + usage.completion_tokens * self.completion_price) / 1e6
+    prices: Prices = Prices()
 
 
 def request_rows(asked: Asked, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
@@ -53,20 +65,25 @@ def _row(asked: Asked, outcome: Outcome) -> dict[str, object]:
         "completion_tokens": usage.completion_tokens,
         "latency": outcome.latency,
         "attempts": outcome.attempts,
+        "structured": outcome.structured,
         "status": "failed" if outcome.reply is None else "ok",
         "reason": outcome.reason,
-        "cost": asked.cost(usage),
+        "cost": asked.prices.cost(usage),
     }
+
+
+class Unanswered(RunFailed):
+    """No request of a bucket got a reply."""
 
 
 def check_answered(outcomes: Sequence[Outcome], name: str) -> None:
     """Refuse to commit a bucket of which no request at all got a reply: that is the endpoint's state, not theirs.
 
-    Raises `RunFailed` with the first reason; running again asks again.
+    Raises `Unanswered` with the first reason; running again asks again.
     """
     if outcomes and all(outcome.reply is None for outcome in outcomes):
         msg = (
             f"none of {len(outcomes)} requests of {name} got a reply (the first: {outcomes[0].reason}); "
             "mend the endpoint and run again to continue"
         )
-        raise RunFailed(msg)
+        raise Unanswered(msg)

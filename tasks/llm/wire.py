@@ -1,20 +1,34 @@
-"""A request as the bytes that an OpenAI-compatible server takes, and the bytes that it answers as a reply.
+"""Requests as the bytes that an OpenAI-compatible server takes, and the bytes that it answers as replies.
 
-Knows both routes (chat and plain completions) and vLLM's `prompt_logprobs`; knows nothing of connections.
+Knows the routes (chat, plain completions, embeddings) and vLLM's `prompt_logprobs`; knows nothing of connections.
 A 200 is not yet success: bytes that are no finished answer raise `ServerFault`, worth another try, and an
 answer without the log-probabilities asked for raises `FieldIgnored`, which no further try would mend.
 """
 
 import json
+from base64 import b64decode
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, NamedTuple, NotRequired, cast
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import Annotated, Literal, NamedTuple, NotRequired, TypeVar, cast
 
+import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 # Pydantic refuses the one of the standard library before Python 3.12.
 from typing_extensions import TypedDict
 
-from tasks.llm.request import Reply, Request, TokenLogprob, Usage
+from tasks.llm.request import Message, Reply, Request, Structured, TokenLogprob, Usage
+
+_LONGEST_LIST = 32
+"""Prompts in one call: each costs the server a third of what a call of its own does, and all fail together."""
+
+
+_Shape = TypeVar("_Shape", bound=BaseModel)
+
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class ServerFault(ValueError):
@@ -33,51 +47,150 @@ class Call(NamedTuple):
     body: bytes
 
 
-def encode(request: Request, model: str) -> Call:
-    """Return what to post; raises UnicodeEncodeError for text that is not valid Unicode."""
-    fields: dict[str, object] = {
-        "model": model,
-        # Always sent: servers fill it from the model's own defaults, which seldom say 0.
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-    }
+def alike(requests: Sequence[Request]) -> list[tuple[int, ...]]:
+    """Return the places of requests that can go as one call: plain completions of equal settings, at most 32."""
+    lists = defaultdict[object, list[int]](list)
+    for place, request in enumerate(requests):
+        lists[_settings(request) if request.prompt is not None else place].append(place)
+    return [
+        tuple(places[first : first + _LONGEST_LIST])
+        for places in lists.values()
+        for first in range(0, len(places), _LONGEST_LIST)
+    ]
+
+
+def _settings(request: Request) -> tuple[object, ...]:
+    return (
+        request.max_tokens,
+        request.temperature,
+        request.seed,
+        request.stop,
+        request.top_logprobs,
+        request.prompt_logprobs,
+        request.schema,
+        request.choices,
+    )
+
+
+def encode(requests: Sequence[Request], model: str, structured: Structured = "plain") -> Call:
+    """Return what to post: one request, or several that are `alike`, held to their form in the server's way.
+
+    Raises UnicodeEncodeError for text that is not valid Unicode.
+    """
+    first = requests[0]
+    if first.texts:
+        path = "/embeddings"
+        text = _json({"model": model, "input": first.texts, "encoding_format": "base64"})
+    elif first.prompt is None:
+        path = "/chat/completions"
+        fields = (
+            {"model": model} | _common_fields(first) | _held_fields(first, structured) | _chat_fields(first)
+        )
+        text = f'{_json(fields)[:-1]},"messages":{_messages(first)}}}'
+    else:
+        path = "/completions"
+        fields = {"model": model} | _common_fields(first) | _held_fields(first, structured)
+        text = _json(fields | _completion_fields(requests))
+    return Call(path, text.encode())
+
+
+def _messages(request: Request) -> str:
+    *before, last = request.messages
+    return f"[{','.join([*map(_turn_of_many, before), _turn(last)])}]"
+
+
+def _turn(message: Message) -> str:
+    return _json({"role": message.role, "content": message.text})
+
+
+@lru_cache(maxsize=256)
+def _turn_of_many(message: Message) -> str:
+    """A turn that many requests begin with: instructions, few-shots."""
+    return _turn(message)
+
+
+def _common_fields(request: Request) -> dict[str, object]:
+    # The temperature is always sent: servers fill it from the model's own defaults, which seldom say 0.
+    fields: dict[str, object] = {"temperature": request.temperature, "max_tokens": request.max_tokens}
     if request.seed is not None:
         fields["seed"] = request.seed
     if request.stop:
         fields["stop"] = list(request.stop)
     if request.prompt_logprobs is not None:
         fields["prompt_logprobs"] = request.prompt_logprobs
-    if request.prompt is None:
-        path = "/chat/completions"
-        fields |= _chat_fields(request)
-    else:
-        path = "/completions"
-        fields |= _completion_fields(request)
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return Call(path, text.encode())
+    return fields
+
+
+def _held_fields(request: Request, structured: Structured) -> dict[str, object]:
+    match structured:
+        case "structured_outputs" if request.choices:
+            return {"structured_outputs": {"choice": list(request.choices)}}
+        case "structured_outputs" if request.schema is not None:
+            return {"structured_outputs": {"json": json.loads(request.schema)}}
+        case "response_format" if request.schema is not None:
+            named = {"name": "reply", "schema": json.loads(request.schema), "strict": True}
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+        case _:
+            # OpenAI's field knows no choices: a schema of them would put the reply between quotes.
+            return {}
+
+
+def held(request: Request, structured: Structured) -> Structured | None:
+    """Return how a request is held to its form by a server of some way; null where it asks for none."""
+    if not request.held:
+        return None
+    return structured if _held_fields(request, structured) else "plain"
 
 
 def _chat_fields(request: Request) -> dict[str, object]:
-    messages = [{"role": message.role, "content": message.text} for message in request.messages]
     if request.top_logprobs is None:
-        return {"messages": messages}
-    return {"messages": messages, "logprobs": True, "top_logprobs": request.top_logprobs}
+        return {}
+    return {"logprobs": True, "top_logprobs": request.top_logprobs}
 
 
-def _completion_fields(request: Request) -> dict[str, object]:
-    if request.top_logprobs is None:
-        return {"prompt": request.prompt}
-    return {"prompt": request.prompt, "logprobs": request.top_logprobs}
+def _completion_fields(requests: Sequence[Request]) -> dict[str, object]:
+    prompts = [request.prompt for request in requests]
+    prompt = prompts[0] if len(prompts) == 1 else prompts
+    if requests[0].top_logprobs is None:
+        return {"prompt": prompt}
+    return {"prompt": prompt, "logprobs": requests[0].top_logprobs}
 
 
-def decode(request: Request, body: bytes) -> Reply:
-    """Read the body of a 200; raises ServerFault or FieldIgnored."""
-    shape = _ChatAnswer if request.prompt is None else _CompletionAnswer
+def decode(requests: Sequence[Request], body: bytes) -> list[Reply]:
+    """Read the body of a 200, a reply per request; raises ServerFault or FieldIgnored."""
+    first = requests[0]
+    if first.texts:
+        return [_vectors(first, _read(_EmbeddingAnswer, body))]
+    answer = _read(_ChatAnswer if first.prompt is None else _CompletionAnswer, body)
+    choices = _in_order(answer.choices, len(requests))
+    usages = _shared(_usage(answer.usage), [len(request.prompt or "") for request in requests])
+    return [
+        _reply(request, answer, choice, usage)
+        for request, choice, usage in zip(requests, choices, usages, strict=True)
+    ]
+
+
+def _read(shape: type[_Shape], body: bytes) -> _Shape:
     try:
-        answer = shape.model_validate_json(body)
+        return shape.model_validate_json(body)
     except ValidationError as error:
         raise ServerFault(_first_complaint(error)) from None
-    choice = answer.choices[0]
+
+
+def _in_order(choices: "Sequence[_AnyChoice]", wanted: int) -> "list[_AnyChoice]":
+    """Return the choices as the prompts were given. Raises FieldIgnored for a server that takes one prompt only."""
+    if wanted == 1:
+        return [choices[0]]
+    ordered = sorted(choices, key=lambda choice: choice.index)
+    if [choice.index for choice in ordered] != list(range(wanted)):
+        msg = f"the server ignored that {wanted} prompts were given, as it answered {len(choices)}"
+        raise FieldIgnored(msg)
+    return ordered
+
+
+def _reply(
+    request: Request, answer: "_ChatAnswer | _CompletionAnswer", choice: "_AnyChoice", usage: Usage
+) -> Reply:
     reason = choice.finish_reason
     if reason not in ("stop", "length"):
         # vLLM answers 200 with "abort" and half a text when it is told to stop.
@@ -86,9 +199,40 @@ def decode(request: Request, body: bytes) -> Reply:
     return Reply(
         text=choice.said,
         finish_reason=cast("Literal['stop', 'length']", reason),
-        usage=_usage(answer.usage),
+        usage=usage,
         completion=_completion(request, choice),
-        prompt=_prompt(request, answer.prompt_tokens),
+        prompt=_prompt(request, answer.prompt_tokens(choice)),
+    )
+
+
+def _shared(usage: Usage, lengths: Sequence[int]) -> list[Usage]:
+    """Return each prompt's share of what the server counted for all of them, by its length; the sum is kept."""
+    if len(lengths) == 1:
+        return [usage]
+    ends = [end / max(1, sum(lengths)) for end in accumulate(lengths, initial=0)]
+
+    def shares(total: int | None) -> Sequence[int | None]:
+        if total is None:
+            return [None] * len(lengths)
+        return [round(total * end) - round(total * begin) for begin, end in pairwise(ends)]
+
+    return [Usage(*counts) for counts in zip(*map(shares, usage), strict=True)]
+
+
+def _vectors(request: Request, answer: "_EmbeddingAnswer") -> Reply:
+    """Return one vector per text; raises ServerFault where the answer holds others."""
+    found = sorted(answer.data, key=lambda one: one.index)
+    vectors = [one.vector for one in found]
+    if [one.index for one in found] != list(range(len(request.texts))):
+        msg = f"{len(found)} vectors for {len(request.texts)} texts"
+        raise ServerFault(msg)
+    if len({len(vector) for vector in vectors}) > 1 or not all(
+        np.isfinite(vector).all() for vector in vectors
+    ):
+        msg = "its vectors differ in length or are not finite"
+        raise ServerFault(msg)
+    return Reply(
+        text="", usage=_usage(answer.usage), vectors=tuple(tuple(vector.tolist()) for vector in vectors)
     )
 
 
@@ -151,6 +295,7 @@ class _Message(BaseModel):
 
 
 class _ChatChoice(BaseModel):
+    index: int = 0
     message: _Message
     finish_reason: str | None = None
     logprobs: _ChatLogprobs | None = None
@@ -162,6 +307,7 @@ class _ChatChoice(BaseModel):
 
 
 class _CompletionChoice(BaseModel):
+    index: int = 0
     text: str
     finish_reason: str | None = None
     logprobs: _CompletionLogprobs | None = None
@@ -171,6 +317,9 @@ class _CompletionChoice(BaseModel):
     def said(self) -> str:
         """The text."""
         return self.text
+
+
+_AnyChoice = _ChatChoice | _CompletionChoice
 
 
 class _CacheDetails(BaseModel):
@@ -188,8 +337,7 @@ class _ChatAnswer(BaseModel):
     usage: _Usage | None = None
     prompt_logprobs: _Prompt | None = None
 
-    @property
-    def prompt_tokens(self) -> _Prompt | None:
+    def prompt_tokens(self, _choice: _AnyChoice) -> _Prompt | None:
         """The prompt's tokens: chat puts them beside the choices."""
         return self.prompt_logprobs
 
@@ -198,10 +346,30 @@ class _CompletionAnswer(BaseModel):
     choices: Annotated[list[_CompletionChoice], Field(min_length=1)]
     usage: _Usage | None = None
 
+    def prompt_tokens(self, choice: _AnyChoice) -> _Prompt | None:
+        """A prompt's tokens: plain completions put them into its choice."""
+        return choice.prompt_logprobs if isinstance(choice, _CompletionChoice) else None
+
+
+class _Embedded(BaseModel):
+    index: int
+    embedding: str | list[float]
+
     @property
-    def prompt_tokens(self) -> _Prompt | None:
-        """The prompt's tokens: plain completions put them into each choice."""
-        return self.choices[0].prompt_logprobs
+    def vector(self) -> np.ndarray:
+        """The vector, 32-bit floats where it came as bytes; raises ServerFault when it did not come whole."""
+        if isinstance(self.embedding, list):
+            return np.array(self.embedding)
+        try:
+            return np.frombuffer(b64decode(self.embedding, validate=True), "<f4")
+        except ValueError:
+            msg = "data.embedding is neither numbers nor 32-bit floats in base64"
+            raise ServerFault(msg) from None
+
+
+class _EmbeddingAnswer(BaseModel):
+    data: list[_Embedded]
+    usage: _Usage | None = None
 
 
 def _usage(usage: _Usage | None) -> Usage:
@@ -212,7 +380,7 @@ def _usage(usage: _Usage | None) -> Usage:
     return Usage(usage.prompt_tokens, cached, usage.completion_tokens)
 
 
-def _completion(request: Request, choice: _ChatChoice | _CompletionChoice) -> tuple[TokenLogprob, ...]:
+def _completion(request: Request, choice: _AnyChoice) -> tuple[TokenLogprob, ...]:
     """Return the generated tokens if they were asked for; raises FieldIgnored if they are missing."""
     wanted = request.top_logprobs
     if wanted is None:
@@ -260,6 +428,15 @@ def _highest(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
     for token, logprob in pairs:
         found[token] = max(logprob, found.get(token, logprob))
     return found
+
+
+def too_long(body: bytes) -> bool:
+    """Say whether an error's body says that the prompt does not fit into the model's context."""
+    # vLLM names the parameter, OpenAI the code; others have only words.
+    text = body.decode(errors="replace")
+    return any(
+        sign in text for sign in ('"input_tokens"', "context_length_exceeded", "maximum context length")
+    )
 
 
 def own_words(body: bytes) -> str:

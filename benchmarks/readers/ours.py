@@ -1,0 +1,73 @@
+"""gloss' own way from contexts to verdicts: detection's questions, the client, detection's reading of replies."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from benchmarks import child
+from benchmarks.meter import Meter
+from benchmarks.readers.questions import EXPLANATION, SHOWN, windows
+from benchmarks.readers.server import pin
+from storage.lake import Lake
+from storage.layout import Range
+from storage.replies import Shelf
+from tasks.contexts.context import Context, Feature
+from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.gather import ask_all
+from tasks.llm.replies import Remembering
+from tasks.llm.request import Outcome, Reader, Request
+from tasks.scorers.base import judgements
+from tasks.scorers.detection import Detection
+
+_PER_FEATURE = 20
+"""Questions about one feature, as a run has them with 100 contexts."""
+
+
+def feature(number: int) -> Feature:
+    """A feature with its contexts; every other one counts as activating."""
+    contexts = []
+    for question in range(number * _PER_FEATURE, (number + 1) * _PER_FEATURE):
+        for tokens in windows(question):
+            kind = "activating" if len(contexts) % 2 else "random"
+            silent = (0.0,) * len(tokens)
+            contexts.append(Context(len(contexts), kind, None, tuple(tokens), silent))
+    return Feature(number, 1.0, tuple(contexts))
+
+
+def answer(request: dict[str, Any]) -> Mapping[str, object]:
+    """Ask the request's number of questions, after some that are not measured."""
+    pin(0)
+    scorer = Detection(kind="detection", reader="judge", shown=SHOWN)
+    reader = OpenAIReader(urls=[request["url"]], model="tiny", in_flight=request["in_flight"])
+    features = [feature(number) for number in range(-(-request["questions"] // _PER_FEATURE))]
+
+    def questions(count: int) -> Iterator[Request]:
+        for one in features[: -(-count // _PER_FEATURE)]:
+            yield from scorer.requests(f"{one.feature}/0/none", EXPLANATION, one)
+
+    async def kept(client: Reader) -> list[Outcome]:
+        if "lake" not in request:
+            return await ask_all(client, questions(request["questions"]))
+
+        def shelf(identity: str, first: int, end: int) -> Shelf:
+            return Shelf(Lake(request["lake"]), identity, Range(first, end))
+
+        remembering = Remembering(client, reader.identity(), "measured", shelf)
+        async with remembering.about(0, len(features)):
+            return await ask_all(remembering, questions(request["questions"]))
+
+    async def run() -> tuple[int, dict[str, float]]:
+        async with reader.open() as client:
+            await ask_all(client, questions(2 * request["in_flight"]))
+            with Meter() as meter:
+                outcomes = await kept(client)
+                read = [one for outcome in outcomes for one in judgements(scorer, outcome)]
+        assert all(judgement.verdict is not None for judgement in read)
+        return len(outcomes), meter.used()
+
+    answered, used = asyncio.run(run())
+    return {**used, "answered": answered}
+
+
+if __name__ == "__main__":
+    child.serve(answer)

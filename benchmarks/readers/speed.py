@@ -1,0 +1,71 @@
+"""gloss and delphi in turns on one endpoint: questions per second, and what one costs the asking process."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import child
+from benchmarks.command import say
+from benchmarks.peers import Peers
+from benchmarks.readers.cases import IN_FLIGHT, Size
+from benchmarks.readers.server import endpoint
+from benchmarks.report import Bound, Figure
+from storage.errors import RunFailed
+
+BOUNDS = {
+    "requests_per_second": Bound(at_most=False, value=1000),
+    "cpu_ms_per_request": Bound(at_most=True, value=0.9),
+    "requests_per_second_over_peer": Bound(at_most=False, value=8),
+}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured."""
+
+    figures: list[Figure] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of the peer's packages."""
+
+
+def measure(size: Size, peers: Peers | None, scratch: Path) -> Speed:
+    """Let both ask in turns, gloss without and with replies kept. Raises `RunFailed` when a question got no answer."""
+    found = Speed()
+    rates, costs = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    systems = ["gloss", "kept", "peer"] if peers else ["gloss", "kept"]
+    with endpoint() as url:
+        for turn in range(size.rounds):
+            for name in systems[:: 1 if turn % 2 == 0 else -1]:
+                count = size.peer_questions if name == "peer" else size.questions
+                request = {"url": url, "questions": count, "in_flight": IN_FLIGHT}
+                if name == "kept":
+                    request["lake"] = str(scratch / f"lake-{turn}")
+                spent = _delphi(found, request, peers) if name == "peer" and peers else _gloss(request)
+                if spent["answered"] != count:
+                    msg = f"{name} got {spent['answered']} answers to {count} questions"
+                    raise RunFailed(msg)
+                rates[name].append(count / spent["wall_s"])
+                costs[name].append(1000 * spent["cpu_s"] / count)
+                say(
+                    f"  {name:5} {rates[name][-1]:7,.0f} questions/s, {costs[name][-1]:6.2f} ms of CPU for each"
+                )
+    for name, prefix in (("gloss", ""), ("kept", "kept_"), ("peer", "peer_")):
+        if rates[name]:
+            found.figures.append(Figure.of(f"{prefix}requests_per_second", rates[name], "requests/s"))
+            found.figures.append(Figure.of(f"{prefix}cpu_ms_per_request", costs[name], "ms"))
+    if rates["peer"]:
+        ratios = [ours / theirs for ours, theirs in zip(rates["gloss"], rates["peer"], strict=True)]
+        found.figures.append(Figure.of("requests_per_second_over_peer", ratios))
+    return found
+
+
+def _gloss(request: dict[str, object]) -> dict[str, Any]:
+    return child.run("benchmarks.readers.ours", request, threads=1)
+
+
+def _delphi(found: Speed, request: dict[str, object], peers: Peers) -> dict[str, Any]:
+    where = {"python": peers.python, "path": peers.path}
+    spent = child.run("benchmarks.readers.delphi_peer", request, threads=1, **where)
+    found.versions.update(spent["versions"])
+    return spent

@@ -1,0 +1,127 @@
+"""Replies that readers gave, by what was asked, so that the same request is never paid twice.
+
+replies/<reader>/<first>-<end>-<when>.parquet     replies to requests about features from `first` up to `end`
+
+The reader is a hash of what decides its answers. Neither runs nor steps are in the path: another run finds the replies
+as well. Files are written whole and never changed; many small ones, each holding what came within a moment, become one
+at the end of a bucket. Any number of processes may write: two files may hold a reply to the same request, of which the
+first that came stands.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from secrets import token_hex
+
+import duckdb
+import pyarrow as pa
+
+from storage import query
+from storage.errors import RunFailed
+from storage.lake import Lake
+from storage.layout import Range
+from storage.table import Table, column
+
+REPLIES = Table(
+    "replies",
+    "one row per reply of a reader to a request",
+    pa.schema(
+        [
+            column("request", pa.string(), "Hash of the reader and of all that it saw."),
+            column("feature", pa.int32(), "Feature that the request is about."),
+            column("asked_by", pa.string(), "Run and key of the request that was paid for."),
+            column("reply", pa.binary(), "The reply, as `tasks/llm/replies.py` writes it.", null="it failed"),
+            column("reason", pa.string(), "Why it failed.", null="it did not fail"),
+            column("endpoint", pa.string(), "URL that answered."),
+            column("model", pa.string(), "Model that answered."),
+            column("attempts", pa.int32(), "How often it was sent."),
+            column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
+            column("structured", pa.string(), "How it was held to a form.", null="no form was asked for"),
+            column("answered", pa.int64(), "When it came.", "nanoseconds since 1970"),
+        ]
+    ),
+    keys=("request",),
+    order=("feature",),
+)
+"""No table of a run: nothing reads it but those who are about to ask."""
+
+_FEW = 8
+"""Files of a range that may stay as they are."""
+_LOOKS = 5
+"""Times that files are listed again when another process has just merged some of them."""
+
+
+class Shelf:
+    """Replies to requests about the features of one range."""
+
+    def __init__(self, lake: Lake, reader: str, part: Range) -> None:
+        """Reach nothing yet; `reader` is what decides the replies, as text."""
+        self._lake, self._part = lake, part
+        self._folder = f"replies/{sha256(reader.encode()).hexdigest()[:16]}"
+        self._own: list[str] = []
+
+    def read(self) -> list[dict[str, object]]:
+        """All rows about the range's features, one per request. Raises `RunFailed` when they cannot be read."""
+        said = ""
+        for _ in range(_LOOKS):
+            files = [file for file in self._lake.files(self._folder) if self._overlaps(file)]
+            try:
+                return self._rows(files).to_pylist()
+            except duckdb.Error as error:
+                said = " ".join(str(error).split())
+                if all(self._lake.exists(file) for file in files):
+                    break
+        msg = f"kept replies in {self._lake.uri}/{self._folder} cannot be read ({said}); remove the file and run again"
+        raise RunFailed(msg)
+
+    def add(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write rows; they are safe when this returns."""
+        self._write(REPLIES.rows([dict(row) for row in rows]))
+
+    def merge(self) -> None:
+        """Make one file of those that this shelf wrote, or of all in its range where they have become many."""
+        inside = [file for file in self._lake.files(self._folder) if self._inside(file)]
+        own = [file for file in inside if file in set(self._own)]
+        files = inside if len(inside) - len(own) > _FEW else own
+        if len(files) < 2:
+            return
+        try:
+            rows = self._rows(files)
+        except duckdb.Error:  # another process is merging them at this moment
+            return
+        self._write(rows)
+        for file in files:
+            self._lake.remove(file)
+
+    def _rows(self, files: Sequence[str]) -> pa.Table:
+        if not files:
+            return REPLIES.empty()
+        with self._lake.connect(threads=1) as connection:
+            return query.rows(
+                connection,
+                "replies",
+                REPLIES,
+                replies=[self._lake.path(file) for file in files],
+                first=self._part.first,
+                end=self._part.end,
+            )
+
+    def _write(self, rows: pa.Table) -> None:
+        first, end = self._part
+        name = f"{first:010d}-{end:010d}-{time.time_ns():016x}{token_hex(4)}.parquet"
+        path = f"{self._folder}/{name}"
+        self._lake.write(REPLIES, path, rows)
+        self._own.append(path)
+
+    def _overlaps(self, file: str) -> bool:
+        first, end = _range(file)
+        return first < self._part.end and self._part.first < end
+
+    def _inside(self, file: str) -> bool:
+        first, end = _range(file)
+        return self._part.first <= first and end <= self._part.end
+
+
+def _range(file: str) -> tuple[int, int]:
+    first, end, _ = file.rsplit("/", 1)[-1].split("-")
+    return int(first), int(end)

@@ -1,0 +1,301 @@
+"""Carries calls to endpoints until there is an answer, or a reason why there will be none.
+
+1. A server's fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
+   tried again, elsewhere if possible.
+2. A request's fault (any other status, or log-probabilities that the server ignores) is final at once.
+3. Both end as a reason; `EndpointsDown` alone is raised, when every endpoint refuses connections for too long.
+4. Whatever a server says is shortened and rid of the API key before it becomes a reason.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Literal, NamedTuple
+
+from tasks.llm.balance import Balance, Endpoint
+from tasks.llm.endpoints import EndpointsDown, OpenAIReader
+from tasks.llm.pacing import backoff, retry_after
+from tasks.llm.request import Reply
+from tasks.llm.secret import Secret
+from tasks.llm.transport import Answer, Broken, Late, Transport, Unconnected
+from tasks.llm.wire import Call, FieldIgnored, ServerFault, own_words, too_long
+
+_RETRIED = frozenset({408, 409, 425, 429})
+_OVERLOADED = frozenset({429, 503})
+_STAGGER = 0.25
+"""Seconds over which requests return to an endpoint that rested, lest they all come at once."""
+_WATCH = 10.0
+"""Seconds between looks at endpoints that have requests under way."""
+_GONE = 2
+"""Looks in a row that found no connection, after which nobody waits for answers of that endpoint any more: a server
+that shuts down may keep the connections of long requests open and answer none."""
+_QUOTED = 300
+"""Characters of a server's words that a reason keeps."""
+
+
+class Carried(NamedTuple):
+    """What became of a call."""
+
+    replies: Sequence[Reply] | None
+    reason: str | None
+    """Why there are no replies."""
+    final: bool
+    """Whether the call itself was refused, so that it would be again."""
+    too_long: bool
+    """Whether it was refused since it does not fit into the model's context."""
+    endpoint: str
+    """Where it was sent last; empty if it was not."""
+    tries: int
+    latency: float
+    """Seconds from the first try to the end of the last."""
+
+
+class _Setback(NamedTuple):
+    """Why there is no reply yet."""
+
+    kind: Literal["final", "failed", "refused", "resting"]
+    """Give up; count a failure; no connection, which patience bounds; nothing was sent."""
+    reason: str = ""
+    too_long: bool = False
+
+
+@dataclass(slots=True)
+class _Course:
+    """How one call has fared so far."""
+
+    key: str
+    size: int
+    attempts: int
+    endpoint: Endpoint | None = None
+    """Where it was sent last."""
+    tries: int = 0
+    failures: int = 0
+    """Tries that count towards the limit."""
+    started: float = 0.0
+    ended: float = 0.0
+    refused_since: float | None = None
+    """Start of the time in which every endpoint has refused; null while one has not."""
+
+    def replied(self, replies: Sequence[Reply]) -> Carried:
+        """How it ended well."""
+        return self._carried(replies, None, _Setback("failed"))
+
+    def failed(self, reason: str, last: _Setback) -> Carried:
+        """How it ended otherwise."""
+        return self._carried(None, reason, last)
+
+    def _carried(self, replies: Sequence[Reply] | None, reason: str | None, last: _Setback) -> Carried:
+        return Carried(
+            replies=replies,
+            reason=reason,
+            final=last.kind == "final",
+            too_long=last.too_long,
+            endpoint=self.endpoint.url if self.endpoint else "",
+            tries=self.tries,
+            latency=self.ended - self.started,
+        )
+
+
+class Carrier:
+    """Carries calls to the endpoints of one reader."""
+
+    def __init__(
+        self,
+        reader: OpenAIReader,
+        http: Transport,
+        secret: Secret,
+        sleep: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        """Use an open transport, which remains the caller's to close."""
+        self._reader, self._http, self._secret = reader, http, secret
+        self._sleep, self._clock = sleep, clock
+        # Each may have all: a window that is too wide is found out, one that is too narrow is not.
+        self._endpoints = [Endpoint(url, reader.in_flight) for url in reader.urls]
+        self._balance = Balance(self._endpoints, reader.in_flight, clock)
+        # Unseeded, for it moves pauses only, never rows.
+        self._chance = random.SystemRandom().random
+
+    async def carry(
+        self,
+        key: str,
+        call: Call,
+        read: Callable[[bytes], Sequence[Reply]],
+        size: int = 1,
+        attempts: int | None = None,
+    ) -> Carried:
+        """Carry a call of some prompts there, and its answer back; `read` raises ServerFault or FieldIgnored.
+
+        Raises EndpointsDown when every endpoint refuses connections for `patience` seconds.
+        """
+        course = _Course(key, size, attempts or self._reader.attempts)
+        while True:
+            answer = await self._attempt(course, call, read)
+            if not isinstance(answer, _Setback):
+                return course.replied(answer)
+            reason = self._given_up(course, answer)
+            if reason is not None:
+                return course.failed(reason, answer)
+            # Here and not inside the attempt: whoever pauses holds no place.
+            await self._sleep(self._pause(course, answer))
+
+    async def watch(self) -> None:
+        """Look, for as long as it is let, whether endpoints that owe answers still take connections."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            await asyncio.gather(
+                *(self._look(endpoint) for endpoint in self._endpoints if endpoint.waited_for)
+            )
+
+    async def _look(self, endpoint: Endpoint) -> None:
+        try:
+            await self._http.get(f"{endpoint.url}/models")
+        except Unconnected:
+            endpoint.missed += 1
+        except (Late, Broken):
+            return
+        else:
+            endpoint.missed = 0
+        if endpoint.missed >= _GONE:
+            for until in endpoint.waited_for:
+                until.reschedule(asyncio.get_running_loop().time())
+
+    async def _attempt(
+        self, course: _Course, call: Call, read: Callable[[bytes], Sequence[Reply]]
+    ) -> Sequence[Reply] | _Setback:
+        """Send a call once, when it is its turn and an endpoint does not rest."""
+        endpoint = await self._balance.turn(course.key, course.endpoint, course.size)
+        if endpoint is None:
+            return _Setback("resting")
+        if course.tries == 0:
+            course.started = self._clock()
+        course.tries += 1
+        course.endpoint = endpoint
+        try:
+            return await self._exchange(endpoint, call, read)
+        finally:
+            course.ended = self._clock()
+            self._balance.done(endpoint, course.size)
+
+    async def _exchange(
+        self, endpoint: Endpoint, call: Call, read: Callable[[bytes], Sequence[Reply]]
+    ) -> Sequence[Reply] | _Setback:
+        """Post to an endpoint and note how it behaved."""
+        sent = self._clock()
+        try:
+            answer = await self._post(endpoint, call)
+        except Unconnected as error:
+            why = self._quote(str(error))
+            endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
+            return _Setback("refused", why)
+        except Late:
+            late = f"no complete answer within {self._reader.read_timeout:g} s"
+            return self._failed(endpoint, late, sent)
+        except TimeoutError:
+            return self._failed(endpoint, "no answer, and the server takes no connections any more")
+        except Broken as error:
+            return self._failed(endpoint, f"the connection broke: {self._quote(str(error))}")
+        return self._judge(endpoint, answer, sent, read)
+
+    async def _post(self, endpoint: Endpoint, call: Call) -> Answer:
+        """Post; raises TimeoutError when the endpoint turns out to be gone meanwhile, else as the transport does."""
+        async with asyncio.timeout(None) as until:
+            endpoint.waited_for.add(until)
+            try:
+                return await self._http.post(endpoint.url + call.path, call.body)
+            finally:
+                endpoint.waited_for.discard(until)
+
+    def _judge(
+        self, endpoint: Endpoint, answer: Answer, sent: float, read: Callable[[bytes], Sequence[Reply]]
+    ) -> Sequence[Reply] | _Setback:
+        """Read an answer of any status."""
+        retried = answer.status in _RETRIED or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        wait = retry_after(answer.retry_after, datetime.now(UTC)) if retried and answer.retry_after else None
+        endpoint.answered(wait, self._clock())
+        if answer.ok:
+            return self._read(endpoint, self._secret.scrub_body(answer.body), read)
+        said = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
+        if retried:
+            return self._failed(endpoint, said, sent if answer.status in _OVERLOADED else None)
+        return _Setback("final", said, too_long(answer.body))
+
+    def _read(
+        self, endpoint: Endpoint, body: bytes, read: Callable[[bytes], Sequence[Reply]]
+    ) -> Sequence[Reply] | _Setback:
+        """Read a successful answer's body."""
+        try:
+            replies = read(body)
+        except ServerFault as fault:
+            said = f"200 OK without a usable reply: {fault}; it says: {own_words(body)}"
+            return self._failed(endpoint, self._quote(said))
+        except FieldIgnored as fault:
+            return _Setback("final", str(fault))
+        endpoint.replied(self._reader.in_flight)
+        return replies
+
+    def _failed(self, endpoint: Endpoint, why: str, overloaded: float | None = None) -> _Setback:
+        endpoint.failed(self._clock(), self._reader.max_backoff, self._chance(), overloaded)
+        return _Setback("failed", why)
+
+    def _given_up(self, course: _Course, setback: _Setback) -> str | None:
+        """Return the reason for which a call ends without a reply; null to try again."""
+        if setback.kind == "final":
+            return setback.reason
+        if setback.kind != "failed":
+            return self._out_of_patience(course)
+        course.failures += 1
+        course.refused_since = None
+        if course.failures < course.attempts:
+            return None
+        return f"given up after {course.tries} tries, the last: {setback.reason}"
+
+    def _out_of_patience(self, course: _Course) -> str | None:
+        """Return why a call that finds no connection ends; null to try again.
+
+        Raises EndpointsDown if nobody else found one in the meantime.
+        """
+        if not all(endpoint.refusals for endpoint in self._endpoints):
+            course.refused_since = None
+            return None
+        now = self._clock()
+        if course.refused_since is None:
+            course.refused_since = now
+        since, patience = course.refused_since, self._reader.patience
+        if now - since < patience:
+            return None
+        if any((one.answered_at or 0.0) > since for one in self._endpoints):
+            return f"no connection for {patience:g} s, the last: {self._endpoints[0].refusal}"
+        where = ", ".join(f"{one.url} ({one.refusal})" for one in self._endpoints)
+        msg = (
+            f"no endpoint of {self._reader.model} has accepted a connection for {patience:g} s:"
+            f" {where}; start the server or correct its address, then run again to continue"
+        )
+        raise EndpointsDown(msg)
+
+    def _pause(self, course: _Course, setback: _Setback) -> float:
+        """Return the seconds until a call's next try."""
+        pause = 0.0
+        if setback.kind == "failed":
+            pause = backoff(course.failures, self._reader.max_backoff, self._chance())
+        now = self._clock()
+        rest = min(endpoint.rest_until for endpoint in self._endpoints) - now
+        if rest > 0:
+            pause = max(pause, rest + _STAGGER * self._chance())
+        if course.refused_since is not None:
+            pause = min(pause, course.refused_since + self._reader.patience - now)
+        return max(pause, 0.0)
+
+    def _quote(self, words: str) -> str:
+        """Return a server's words without the key, on one line, shortened."""
+        # The key goes first: a cut through it would leave a part that no longer looks like it.
+        said = " ".join(self._secret.scrub(words).split()) or "(no words)"
+        return said if len(said) <= _QUOTED else said[: _QUOTED - 1] + "…"
+
+
+def _status(code: int) -> str:
+    """Return a status as it is usually written; servers may use codes that nobody named."""
+    return f"{code} {HTTPStatus(code).phrase}" if code in set(HTTPStatus) else str(code)

@@ -1,0 +1,76 @@
+"""The command from its options to its report, on sizes that take seconds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import page
+from benchmarks.readers import __main__ as command
+from benchmarks.readers import cases, speed
+from benchmarks.readers.questions import SHOWN, TOKENS, windows
+from benchmarks.readers.tables import tables
+from benchmarks.report import Figure, Report
+from storage.errors import RunFailed
+
+
+def test_a_quick_run_measures_and_leaves_the_page_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the peers' environment it says so and has no ratio."""
+    monkeypatch.setitem(cases.SIZES, "quick", cases.Size(questions=300, peer_questions=10, rounds=1))
+    monkeypatch.setattr(page, "FILE", tmp_path / "page.md")
+    file = tmp_path / "readers.json"
+
+    code = command.main(
+        ["--quick", "--json", str(file), "--peers", str(tmp_path), "--scratch", str(tmp_path)]
+    )
+
+    assert 0 == code
+    report = Report.read(file)
+    wanted = {"requests_per_second", "cpu_ms_per_request"}
+    assert wanted <= set(report.named)
+    assert set(report.bounds) == wanted
+    assert {"kept_requests_per_second", "kept_cpu_ms_per_request"} <= set(report.named)
+    assert all(figure.value > 0 for figure in report.figures)
+    assert "delphi" in json.loads(file.read_text())["left_out"][0]
+    assert "gloss, every reply kept" in capsys.readouterr().out
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_a_system_that_loses_answers_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fast that does not answer."""
+    monkeypatch.setattr(speed.child, "run", lambda *_, **__: {"answered": 9, "wall_s": 1.0, "cpu_s": 1.0})
+    with pytest.raises(RunFailed, match="got 9 answers to 10 questions"):
+        speed.measure(cases.Size(10, 10, 1), None, tmp_path)
+
+
+def test_the_ratio_is_that_of_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of gloss' rate and the peer's in the same round, so that a slow moment slows both."""
+    walls = iter([1.0, 1.0, 0.5, 2.0, 2.0, 1.0])
+
+    def run(_module: str, request: dict[str, int], **_: object) -> dict[str, object]:
+        spent = {"answered": request["questions"], "wall_s": next(walls), "cpu_s": 1.0}
+        return {**spent, "versions": {"delphi": "0"}}
+
+    monkeypatch.setattr(speed.child, "run", run)
+    found = speed.measure(cases.Size(100, 10, 2), speed.Peers("python", ""), tmp_path)
+    (ratio,) = [figure for figure in found.figures if figure.name == "requests_per_second_over_peer"]
+    # First gloss, kept, peer: 100 / s and 20 / s; then the other way round: 5 / s and 100 / s.
+    assert ratio == Figure.of(ratio.name, [5.0, 20.0])
+
+
+def test_every_question_has_windows_of_its_own() -> None:
+    """The same for whoever asks."""
+    assert windows(3) == windows(3)
+    assert windows(3) != windows(4)
+    assert [len(window) for window in windows(3)] == [TOKENS] * SHOWN
+
+
+def test_the_table_shows_what_was_measured() -> None:
+    """And nothing of whom was left out."""
+    figures = tuple(Figure.of(f"{name}_per_request", [0.5], "ms") for name in ("cpu_ms", "peer_cpu_ms"))
+    rates = (Figure.of("requests_per_second", [1500.0]),)
+    text = "\n".join(tables(Report("readers", {}, figures + rates, "", "")))
+    assert "| gloss | 1,500 | 0.5 |" in text
+    assert "delphi" not in text

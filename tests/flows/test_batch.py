@@ -1,0 +1,114 @@
+"""Requests out as a batch file and its results in: what was read need not be asked."""
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from tests.flows.command import write_config
+from tests.tasks.llm.faulty_server import Body, completion, with_choice
+
+
+def _config(folder: Path, **reader: object) -> Path:
+    judge = {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "tiny", **reader}
+    return write_config(
+        folder,
+        str(folder / "lake"),
+        run="batch",
+        explainers=[{"kind": "exemplars", "reader": "judge"}],
+        scorers=[{"kind": "detection", "reader": "judge"}],
+        readers={"judge": judge},
+    )
+
+
+def _lines(file: Path) -> list[Body]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _result(line: Body) -> Body:
+    said = f"EXPLANATION: Words of kind {sha256(json.dumps(line['body']).encode()).hexdigest()}."
+    response = {"status_code": 200, "request_id": "1", "body": completion(line["body"], said)}
+    return {"id": "1", "custom_id": line["custom_id"], "response": response, "error": None}
+
+
+def _write(file: Path, results: list[Body]) -> Path:
+    file.write_text("".join(f"{json.dumps(result)}\n" for result in results), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def config(undisturbed: Path, tmp_path: Path) -> Path:
+    """The config of a run whose contexts are there and whose endpoint is not."""
+    shutil.copytree(undisturbed, tmp_path / "lake")
+    return _config(tmp_path)
+
+
+def test_what_a_batch_answered_need_not_be_asked(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file holds what a run would ask; failures and aborted replies are asked again; no table is written."""
+    before = sorted((tmp_path / "lake").rglob("*.parquet"))
+    assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "out.jsonl")])
+    lines = _lines(tmp_path / "out.jsonl")
+    assert len(lines) > 10
+    assert f"{len(lines)} requests of explain are in" in capsys.readouterr().out
+    assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
+    assert {line["body"]["model"] for line in lines} == {"tiny"}
+    assert len({line["custom_id"] for line in lines}) == len(lines)
+
+    results = [_result(line) for line in lines]
+    results[0]["response"] = {"status_code": 400, "body": {"error": {"message": "the prompt is too long"}}}
+    results[1]["response"]["body"] = with_choice(results[1]["response"]["body"], finish_reason="abort")
+    results.append({**results[2], "custom_id": "somebody else's"})
+    assert 1 == main(["batch", "read", str(config), str(_write(tmp_path / "in.jsonl", results[::-1]))])
+    shown = capsys.readouterr().out
+    assert f"{len(lines) - 2} replies of {len(results)} results are kept" in shown
+    assert "failed: the prompt is too long" in shown
+    assert "finish_reason abort" in shown
+    assert "1 belong to no request" in shown
+
+    assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "again.jsonl")])
+    assert _lines(tmp_path / "again.jsonl") == lines[:2]
+    new = {
+        path.relative_to(tmp_path / "lake").parts[0]
+        for path in (tmp_path / "lake").rglob("*.parquet")
+        if path not in before
+    }
+    assert new == {"replies"}
+
+
+def test_a_stage_whose_ground_is_missing_is_refused(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Verdicts need explanations."""
+    assert 1 == main(["batch", "write", str(config), "score", str(tmp_path / "out.jsonl")])
+    assert "explanations of demo/exemplars is not complete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["no JSON\n", '{"custom_id": "a"}\n', "[1]\n", '"text"\n'])
+def test_a_file_that_holds_no_results_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    """The file of requests among them."""
+    file = tmp_path / "in.jsonl"
+    file.write_text(content, encoding="utf-8")
+    assert 2 == main(["batch", "read", str(_config(tmp_path)), str(file)])
+    assert "line 1 of" in capsys.readouterr().err
+
+
+def test_wrong_requests_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file is not written over, and there must be somebody to ask and a place for what is said."""
+    file = tmp_path / "there.jsonl"
+    file.write_text("", encoding="utf-8")
+    assert 2 == main(["batch", "write", str(_config(tmp_path)), "explain", str(file)])
+    assert "there.jsonl is there already" in capsys.readouterr().err
+    assert 2 == main(["batch", "write", str(_config(tmp_path, replies="off")), "explain", "new.jsonl"])
+    assert "readers.judge.replies is off" in capsys.readouterr().err
+    baseline = write_config(tmp_path, str(tmp_path / "lake"))
+    assert 2 == main(["batch", "write", str(baseline), "explain", "new.jsonl"])
+    assert "asks no endpoint" in capsys.readouterr().err
+    assert 2 == main(["batch", "read", str(_config(tmp_path)), str(tmp_path / "nowhere.jsonl")])
+    assert "nowhere.jsonl cannot be read" in capsys.readouterr().err
