@@ -8,18 +8,22 @@ from pathlib import Path
 
 def machine() -> dict[str, object]:
     """Processor, cores, memory, GPU, system, and the versions that do the work."""
-    import torch  # noqa: PLC0415  (only asked for the GPU)
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpu": _processor(),
         "cores": cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "gpu": gpu,
+        "gpu": gpu(),
         "os": _system(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "duckdb", "pyarrow", "numpy")},
     }
+
+
+def gpu() -> str | None:
+    """The GPU that torch can use, null where there is none."""
+    import torch  # noqa: PLC0415  (only asked for the GPU)
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def cores() -> int:

@@ -42,7 +42,6 @@ def cache(config: RunConfig) -> None:
         batch=config.runner.batch,
         tokens=plan.tokens,
         coders=tuple((coder.coder, coder.activations, coder.features) for coder in plan.coders),
-        mark=plan.mark,
     )
     widths = {coder.name: resident.hooked(config.subject, coder).coder.width for coder in config.coders}
     try:

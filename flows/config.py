@@ -121,6 +121,9 @@ class Amounts(Model):
     """Sequences that pass through the model at once; null takes 32 on a CPU and what fits on a GPU."""
     bucket: int = Field(default=256, ge=1)
     """Chosen features per bucket."""
+    memory: float = Field(default=4.0, gt=0)
+    """Gigabytes that DuckDB may use for each CPU task; what is larger, such as pairs of features that fire on the same
+    tokens, goes to the disk meanwhile."""
     buckets_in_flight: int = Field(default=4, ge=1)
     """Buckets whose requests are under way at a time."""
 
@@ -245,7 +248,7 @@ class RunConfig(Model):
             coders=tuple(coder.name for coder in self.coders),
             lake=self.lake,
             explain=self.sample.explain,
-            contrast=sum(kind.n for kind in getattr(self.sample, "contrast", ())),
+            contrast=sum(kind.n for kind in self.sample.contrast),
             logits=self.describe.logits,
         )
         for i, explainer in enumerate(self.explainers):

@@ -26,10 +26,32 @@ def make_parts(
     at_once: int,
 ) -> None:
     """Begin a task for every missing part of a step and commit it. Raises what the first failed task raised."""
-    todo = lake.missing(step, parts)
-    if todo:
-        with progress(title, len(todo)) as bar:
-            drain((begin(part) for part in unwritten(lake, (step,), todo, bar)), at_once, bar)
+    make_spans(title, lake, step, [[part] for part in parts], lambda span: begin(span[0]), at_once)
+
+
+def make_spans(
+    title: str,
+    lake: Lake,
+    step: Step,
+    spans: Sequence[Sequence[Range]],
+    begin: Callable[[Sequence[Range]], PrefectFuture[int]],
+    at_once: int,
+) -> None:
+    """The same with one task for all missing parts of a span."""
+    parts = [part for span in spans for part in span]
+    todo = {*lake.missing(step, parts)}
+    lacking = [some for span in spans if (some := [part for part in span if part in todo])]
+
+    def begun(bar: Bar) -> Iterator[PrefectFuture[int]]:
+        for span in _ORDER.sample(lacking, len(lacking)):
+            if some := [part for part in span if not lake.written(step, part)]:
+                yield begin(some)
+            else:
+                bar.advance()
+
+    if lacking:
+        with progress(title, len(lacking)) as bar:
+            drain(begun(bar), at_once, bar)
     lake.commit(step, parts)
 
 

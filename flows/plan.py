@@ -90,11 +90,6 @@ class Plan:
         subject = {"subject": self.config.subject.digest(), "dtype": self.config.subject.dtype}
         return tuple(self._coder(coder, subject) for coder in self.config.coders)
 
-    @property
-    def mark(self) -> tuple[str, ...]:
-        """What its cache consists of, by content: model and coders."""
-        return tuple(coder.activations.address for coder in self.coders)
-
     def _coder(self, coder: Coder, subject: dict[str, str]) -> CoderSteps:
         activations = Step(
             stage="activations",

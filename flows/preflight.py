@@ -10,6 +10,7 @@ from flows.choose import check
 from flows.examples import examples
 from flows.plan import Plan
 from storage.errors import WrongRequest
+from storage.layout import addresses
 from tasks.llm.endpoints import EndpointRefused
 from tasks.llm.request import Request
 
@@ -48,7 +49,7 @@ def check_cache(plan: Plan) -> list[str]:
     from tasks.activations import resident  # noqa: PLC0415
 
     config = plan.config
-    resident.hold(plan.mark)
+    resident.hold(addresses(coder.activations for coder in plan.coders))
     fits = resident.try_out(config.subject, config.corpus, config.coders)
     lines = []
     for coder in config.coders:

@@ -1,16 +1,22 @@
-"""activations -> contexts and samples. One task per bucket of features."""
+"""activations -> contexts and samples. One task per span of buckets."""
 
+from collections.abc import Sequence
+
+import numpy as np
 from prefect import flow
+from prefect.futures import PrefectFuture
 
 from flows import record
 from flows.choose import buckets, chosen
 from flows.config import RunConfig
-from flows.parts import make_parts
+from flows.parts import make_spans
 from flows.plan import CoderSteps, Plan
 from flows.preflight import check_choice
+from flows.spans import firing_counts, spans
 from flows.workers import Workers, at_work
-from tasks.sample import sample_bucket
-from tasks.sample_work import SampleWork
+from storage.layout import Range
+from tasks.sample import sample_span
+from tasks.sample_work import Bucket, SampleWork
 
 
 @flow(name="sample", flow_run_name="{config.run} sample")
@@ -27,12 +33,12 @@ def sample(config: RunConfig) -> None:
 
 
 def _sample(plan: Plan, coder: CoderSteps, workers: Workers) -> None:
-    config = plan.config
-    features = chosen(config.features, plan.lake, coder.features, config.seed)
-    width = plan.lake.rows(coder.features, "features")
-    cut = buckets(features, width, config.runner.bucket)
+    config, lake = plan.config, plan.lake
+    features = chosen(config.features, lake, coder.features, config.seed)
+    firings = firing_counts(lake, coder.features)
+    cut = buckets(features, len(firings), config.runner.bucket)
     work = SampleWork(
-        lake=plan.lake,
+        lake=lake,
         coder=coder.coder.name,
         step=coder.contexts,
         tokens=plan.tokens,
@@ -41,12 +47,20 @@ def _sample(plan: Plan, coder: CoderSteps, workers: Workers) -> None:
         sampling=config.sample,
         sequence=config.corpus.sequence,
         seed=config.seed,
+        memory=config.runner.memory,
     )
-    make_parts(
+
+    def begin(span: Sequence[Range]) -> PrefectFuture[int]:
+        lacking = [Bucket(part, np.array(cut[part], np.int32)) for part in span]
+        whole = Range(span[0].first, span[-1].end)
+        return workers.submit(sample_span, work=work, span=whole, buckets=lacking)
+
+    shards = len(lake.parts(coder.activations, "activations"))
+    make_spans(
         f"contexts of {coder.coder.name}",
-        plan.lake,
+        lake,
         coder.contexts,
-        list(cut),
-        lambda part: workers.submit(sample_bucket, work=work, part=part, chosen=cut[part]),
+        spans(list(cut), firings, shards, workers.at_once),
+        begin,
         workers.at_once,
     )

@@ -6,7 +6,7 @@ runs/<run>.json                             a run's config and its steps
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -34,6 +34,11 @@ class Range(NamedTuple):
 def ranges(total: int, size: int) -> list[Range]:
     """`[0, total)` cut into ranges of `size`, the last one shorter if it must be."""
     return [Range(first, min(first + size, total)) for first in range(0, total, size)]
+
+
+def overlapping(parts: Iterable[str], wanted: Range) -> list[str]:
+    """The parts whose ranges have something in common with the wanted one: no others need be opened."""
+    return [part for part in parts if Range.of(part).first < wanted.end and wanted.first < Range.of(part).end]
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,11 @@ class Step:
     def part(self, table: str, part: Range) -> str:
         """Path of one part."""
         return f"{self.folder(table)}/{part.name}"
+
+
+def addresses(steps: Iterable[Step]) -> tuple[str, ...]:
+    """Where the parts of some steps lie: by content, what they are made from."""
+    return tuple(step.address for step in steps)
 
 
 def _hash(content: object) -> str:

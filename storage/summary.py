@@ -59,7 +59,12 @@ MEANS = (
 ASKED = ("reader", "model", "prompt_tokens", "completion_tokens")
 """Columns of `explanations` that it has too."""
 
-DRAWN = {"explain": "explain_contexts", "score": "score_contexts", "negatives": "negative_contexts"}
+DRAWN = {
+    "explain": "explain_contexts",
+    "contrast": "contrast_contexts",
+    "score": "score_contexts",
+    "negatives": "negative_contexts",
+}
 """Columns of `samples` that are called otherwise in it."""
 
 NOT_DRAWN = ("coder", "feature", "status", "reason", "firings", "max")

@@ -256,7 +256,8 @@ SAMPLES = Table(
                 "Weakest windows that were left out because `most_windows` are enough.",
                 null="it was not chosen",
             ),
-            column("explain", pa.int32(), "Contexts drawn for the explainer."),
+            column("explain", pa.int32(), "Activating contexts drawn for the explainer."),
+            column("contrast", pa.int32(), "Non-activating contexts drawn for the explainer."),
             column("score", pa.int32(), "Activating contexts drawn for the scorers."),
             column("negatives", pa.int32(), "Non-activating contexts drawn for the scorers."),
         ]
@@ -276,7 +277,11 @@ CONTEXTS = Table(
             column(
                 "role", pa.string(), "`explain` or `score`; no window has both, nor is a text shown twice."
             ),
-            column("kind", pa.string(), "`activating`, or where a non-activating one comes from: `random`."),
+            column(
+                "kind",
+                pa.string(),
+                "`activating`, or where a non-activating one comes from, such as `random`.",
+            ),
             column(
                 "decile",
                 pa.int8(),

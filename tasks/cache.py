@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
-import duckdb
 import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,7 +12,7 @@ from storage import query
 from storage.errors import RunFailed
 from storage.feature_statistics import feature_statistics
 from storage.lake import Lake
-from storage.layout import Range, Step
+from storage.layout import Range, Step, addresses
 from storage.tables import ACTIVATIONS, FEATURES, TOKENS
 from tasks.activations import collect, resident
 from tasks.activations.coder import Coder
@@ -40,8 +40,11 @@ class CacheWork:
     """Sequences that pass through the model at once; null finds out what fits."""
     coders: tuple[tuple[Coder, Step, Step], ...]
     """Each coder with its steps: activations, features."""
-    mark: tuple[str, ...]
-    """What model and coders are by content: a process that holds others under the same names loads them anew."""
+
+    @property
+    def mark(self) -> tuple[str, ...]:
+        """What model and coders are by content: a process that holds others under the same names loads them anew."""
+        return addresses(activations for _, activations, _ in self.coders)
 
     @property
     def all_coders(self) -> tuple[Coder, ...]:
@@ -85,7 +88,7 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
     lacking = {coder: step for coder, step, _ in work.coders if not work.lake.written(step, shard)}
     if not lacking:  # another process has written it since it was taken
         return 0
-    rows = work.lake.read("tokens", [work.lake.path(work.tokens.part("tokens", shard))])
+    rows = work.lake.read("tokens", [work.lake.path(work.tokens.part("tokens", shard))], ["tokens"])
     tokens = rows["tokens"].combine_chunks().flatten().to_numpy().reshape(len(rows), work.corpus.sequence)
     # By its module: Dask ships a task with the objects that it names, and a lock cannot be shipped.
     with resident.DEVICE:
@@ -117,7 +120,7 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
     cache_policy=NO_CACHE,
 )
 def describe_features(work: CacheWork, name: str, part: Range) -> int:
-    """Statistics of a block of features by SQL, their logits and neighbours by their decoder rows."""
+    """Statistics of a block of features by SQL, their logits and neighbours by their rows."""
     lake = work.lake
     coder, activations, features = next(steps for steps in work.coders if steps[0].name == name)
     fired, packed = lake.parts(activations, "activations"), lake.parts(work.tokens, "tokens")
@@ -128,6 +131,7 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
         raise RunFailed(msg)
     with resident.DEVICE:
         resident.hold(work.mark)
+        bos = resident.loaded(work.subject).bos
         read = resident.reading_of(work.subject, fold_norm=work.describing.fold_norm)
         found = directions(
             resident.hooked(work.subject, coder).coder,
@@ -135,27 +139,25 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
             read,
             logits=work.describing.logits if resident.writes_to_the_stream(work.subject, coder) else 0,
             neighbours=work.describing.neighbours,
+            encoder_neighbours=work.describing.encoder_neighbours,
         )
+    can_fire = _can_fire(lake.uri, work.tokens, bos, keep_bos=work.corpus.keep_bos)
     with lake.connect(threads=1) as connection:
-        can_fire = _can_fire(connection, work)
         counted = feature_statistics(
             connection, name, part, list(zip(fired, packed, strict=True)), read.strings, can_fire
         )
-    for column in ("top_logits", "bottom_logits", "neighbours"):
+    for column in ("top_logits", "bottom_logits", "neighbours", "encoder_neighbours"):
         values = [getattr(row, column) for row in found]
         counted = counted.append_column(column, pa.array(values, FEATURES.schema.field(column).type))
     lake.write(FEATURES, features.part("features", part), counted)
     return counted.num_rows
 
 
-def _can_fire(connection: duckdb.DuckDBPyConnection, work: CacheWork) -> int:
-    """Tokens of the cache on which a feature may fire: all but the left-out ones."""
-    bos = work.subject.tokenizer().bos_token_id
-    rows = query.records(
-        connection,
-        "tokens_that_fire",
-        tokens=work.lake.parts(work.tokens, "tokens"),
-        bos=bos,
-        keep_bos=work.corpus.keep_bos,
-    )
+@lru_cache(maxsize=1)
+def _can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: bool) -> int:
+    """Tokens of the cache on which a feature may fire: all but the left-out ones. Counted once for all features."""
+    lake = Lake(uri)
+    with lake.connect(threads=1) as connection:
+        parts = lake.parts(tokens, "tokens")
+        rows = query.records(connection, "tokens_that_fire", tokens=parts, bos=bos, keep_bos=keep_bos)
     return int(str(rows[0]["tokens"]))

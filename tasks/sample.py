@@ -1,92 +1,92 @@
-"""One bucket of features: activations -> contexts and samples. DuckDB does the work; see `storage/sql/`."""
+"""A span of buckets of features: activations -> contexts and samples. DuckDB draws; see `storage/sql/`.
 
-from collections.abc import Mapping, Sequence
+The firings of a span are read once, and its buckets drawn one after the other: what is read of a Parquet part is
+whole row groups, and where features are many, one of them holds the firings of many buckets.
+"""
+
+from collections.abc import Sequence
+from functools import partial
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage import query
-from storage.layout import Range
+from storage.layout import Range, overlapping
 from storage.tables import CONTEXTS, SAMPLES
-from tasks import negatives
-from tasks.contexts.sampling import DECILES, FEWEST
-from tasks.contexts.strategies import order, strongest
-from tasks.sample_work import SampleWork
+from tasks import activating, negatives
+from tasks.contexts.peaks import Firings, with_activations
+from tasks.sample_work import MOST, Bucket, SampleWork
 from tasks.text import Text, text
 
 
 @task(
     name="sample",
-    task_run_name="sample {work.coder} {part.first}-{part.end}",
+    task_run_name="sample {work.coder} {span.first}-{span.end}",
     retries=2,
     cache_policy=NO_CACHE,
 )
-def sample_bucket(work: SampleWork, part: Range, chosen: Sequence[int]) -> int:
-    """Draw the contexts of the chosen features of a bucket; returns how many."""
-    lake, window, words = work.lake, work.sampling.window, text(work)
-    size = {"sequences": lake.rows(work.tokens, "tokens"), "slots": work.sequence // window}
-    bounds = {"first": part.first, "end": part.end, "chosen": list(chosen)}
-    with lake.connect(threads=1) as connection:
-        activations = lake.parts(work.activations, "activations")
-        query.run(connection, "sample_firings", activations=activations, **bounds)
-        _place(connection, work, words, size["slots"])
-        _look(connection, work, {**size, **bounds})
-        _draw(connection, work)
-        for kind in work.sampling.negatives:
-            negatives.draw(connection, work, kind, size)
-        drawn = query.rows(connection, "contexts", coder=work.coder, window=window)
-        samples = query.rows(connection, "samples", SAMPLES)
-    lake.write(SAMPLES, work.step.part("samples", part), samples)
-    lake.write(CONTEXTS, work.step.part("contexts", part), words.spelled(drawn, window))
-    return drawn.num_rows
+def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int:
+    """Draw the contexts of the chosen features of a span's buckets; returns how many."""
+    words, total = text(work), 0
+    with work.lake.connect(threads=1, memory=work.memory) as connection:
+        counts = _counts(connection, work, words, span)
+        read = partial(_read, connection, work)
+        together = read(span, buckets) if counts.sum() <= MOST else None
+        for bucket in buckets:
+            draw = partial(_drawn, connection, work, words)
+            if together:
+                pieces = [draw(bucket, together.between(*bucket.part))]
+            else:
+                some = bucket.pieces(counts[bucket.part.first - span.first :], MOST)
+                pieces = [draw(piece, read(piece.part, [piece])) for piece in some]
+            samples, contexts = (pa.concat_tables(tables) for tables in zip(*pieces, strict=True))
+            work.lake.write(SAMPLES, work.step.part("samples", bucket.part), samples)
+            work.lake.write(CONTEXTS, work.step.part("contexts", bucket.part), contexts)
+            total += contexts.num_rows
+    return total
 
 
-def _place(connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text, slots: int) -> None:
-    """The windows of the bucket's firings."""
-    window, length = work.sampling.window, work.sequence
+def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text, span: Range) -> np.ndarray:
+    """Make ready what all buckets of a span need, the text and its documents; returns the firings of its features."""
     connection.register("texts", words.windows)
     connection.register("sequences", words.sequences())
-    tokens = work.lake.parts(work.tokens, "tokens")
-    apart = work.sampling.apart == "document"
-    query.run(connection, "sample_segments", tokens=tokens, length=length, apart=apart)
-    if work.sampling.windows == "grid":
-        query.run(connection, "sample_placed_grid", window=window, slots=slots)
-    else:
-        query.run(connection, "sample_placed_peak", window=window, length=length)
-
-
-def _look(connection: duckdb.DuckDBPyConnection, work: SampleWork, size: Mapping[str, object]) -> None:
-    """What can be drawn of each feature, and from which windows."""
-    sampling = work.sampling
     query.run(
         connection,
-        "sample_drawable",
-        coder=work.coder,
-        features=work.lake.parts(work.features, "features"),
-        window=sampling.window,
-        most=sampling.most_windows,
-        min_firings=sampling.min_firings,
-        min_windows=FEWEST,
-        negatives=sum(kind.n for kind in sampling.negatives if kind.kind == "random"),
-        **size,
+        "sample_segments",
+        tokens=work.lake.parts(work.tokens, "tokens"),
+        length=work.sequence,
+        apart=work.sampling.apart == "document",
     )
-    readers = {"explain": sampling.explain, "score": DECILES * sampling.per_decile}
-    query.run(connection, "sample_ranked", seed=work.seed)
-    query.run(connection, "sample_sides", window=sampling.window, seed=work.seed, **readers)
-    query.run(connection, "sample_one_sided", least=DECILES)
-    query.run(connection, "sample_windows")
+    parts = overlapping(work.lake.parts(work.features, "features"), span)
+    counted = query.rows(connection, "sample_counts", features=parts, **span._asdict())
+    return counted["firings"].to_numpy()
 
 
-def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> None:
-    """The activating contexts of both readers."""
+def _read(
+    connection: duckdb.DuckDBPyConnection, work: SampleWork, span: Range, buckets: Sequence[Bucket]
+) -> Firings:
+    """The firings of the chosen features of some buckets."""
+    parts = work.lake.parts(work.activations, "activations")
+    chosen = np.concatenate([bucket.chosen for bucket in buckets]).tolist()
+    rows = query.rows(connection, "sample_firings", activations=parts, chosen=chosen, **span._asdict())
+    return Firings.of(rows)
+
+
+def _drawn(
+    connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text, bucket: Bucket, firings: Firings
+) -> tuple[pa.Table, pa.Table]:
+    """Samples and contexts of a bucket, or of a piece of one."""
     sampling = work.sampling
-    query.run(connection, f"turns_{order(sampling.strategy)}", explain=sampling.explain)
-    query.run(
-        connection,
-        "sample_activating",
-        explain=sampling.explain,
-        score=sampling.per_decile,
-        strongest=strongest(sampling.strategy, sampling.explain),
-    )
-    query.run(connection, "sample_barred", window=sampling.window)
+    size = {"sequences": len(words.ids), "slots": work.sequence // sampling.window}
+    activating.draw(connection, work, bucket, firings, size)
+    for role, kinds in (("explain", sampling.contrast), ("score", sampling.negatives)):
+        for kind in kinds:
+            negatives.draw(connection, work, kind, role, size)
+    query.run(connection, "contexts_numbered")
+    rows = query.rows(connection, "contexts", coder=work.coder)
+    fired = query.rows(connection, "contexts_fired", window=sampling.window)
+    contexts = with_activations(words.spelled(rows, sampling.window), fired, sampling.window)
+    return query.rows(connection, "samples", SAMPLES), contexts

@@ -1,10 +1,17 @@
 """What sampling one coder needs to know."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from storage.lake import Lake
-from storage.layout import Step
+from storage.layout import Range, Step
 from tasks.contexts.sampling import Sampling
+
+MOST = 16_000_000
+"""Firings that are held at a time, some sixty bytes each."""
 
 
 @dataclass(frozen=True)
@@ -21,3 +28,26 @@ class SampleWork:
     sequence: int
     """Tokens per sequence."""
     seed: int
+    memory: float = 4.0
+    """Gigabytes that DuckDB may use for a task."""
+
+
+class Bucket(NamedTuple):
+    """A bucket that is still to be drawn."""
+
+    part: Range
+    chosen: np.ndarray
+    """Its chosen features, int32; an array, since Prefect looks at every item of a list."""
+
+    def pieces(self, firings: np.ndarray, most: int) -> Iterator["Bucket"]:
+        """The bucket in pieces that fire at most `most` times each, single features aside.
+
+        `firings` are those of its features, in their order; more may follow.
+        """
+        first, end = self.part
+        while first < end:
+            ahead = np.cumsum(firings[first - self.part.first : end - self.part.first])
+            size = max(1, int(np.searchsorted(ahead, most, "right")))
+            piece = Range(first, min(first + size, end))
+            yield Bucket(piece, self.chosen[slice(*np.searchsorted(self.chosen, piece))])
+            first = piece.end

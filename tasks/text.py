@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from storage import query
-from storage.tables import CONTEXTS
 from tasks.sample_work import SampleWork
 
 BATCH = 2_048
@@ -29,21 +28,21 @@ class Text:
     """Where in `strings` the text of each token is, int32 (sequences, length)."""
     strings: pa.Array
     windows: pa.Table
-    """One row per window of the grid: sequence, start and a hash of its tokens."""
+    """One row per window of the grid: sequence, start, origin, a hash of its tokens, whether another has the same."""
 
     def sequences(self) -> pa.Table:
         """One row per sequence: its number and its token ids, not copied."""
         return _lists(self.ids)
 
     def spelled(self, contexts: pa.Table, window: int) -> pa.Table:
-        """Contexts by sequence and start, with their tokens and strings."""
+        """Contexts, by sequence and start, with their tokens and strings."""
         rows = contexts["sequence"].to_numpy()[:, None]
         positions = contexts["start"].to_numpy()[:, None] + np.arange(window)
         ids, spellings = (pa.array(of[rows, positions].reshape(-1)) for of in (self.ids, self.spellings))
         ends = pa.array(np.arange(0, len(ids) + 1, window, dtype=np.int32))
         for name, values in (("tokens", ids), ("strings", self.strings.take(spellings))):
             contexts = contexts.append_column(name, pa.ListArray.from_arrays(ends, values))
-        return CONTEXTS.conform(contexts)
+        return contexts
 
 
 _lock = Lock()
@@ -72,7 +71,8 @@ def _read(work: SampleWork) -> Text:
             ids[rows] = batch["tokens"].flatten().to_numpy().reshape(-1, work.sequence)
             spellings[rows] = np.array(codes, np.int32)[coded.indices.to_numpy()].reshape(-1, work.sequence)
         connection.register("sequences", _lists(ids))
-        windows = query.rows(connection, "sample_texts", window=window, slots=work.sequence // window)
+        grid = {"window": window, "length": work.sequence, "slots": work.sequence // window}
+        windows = query.rows(connection, "sample_texts", None, **grid)
     return Text(ids, spellings, pa.array(list(strings), pa.string()), windows)
 
 

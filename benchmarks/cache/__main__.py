@@ -39,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
 def _measured(options: argparse.Namespace) -> Report:
     left_out = []
     if options.device == "cuda":
-        _require_gpu()
+        if machine.gpu() is None:
+            msg = "there is no GPU that torch can use: leave --device cuda out"
+            raise WrongRequest(msg)
         left_out.append("delphi, which is run on CPUs only.")
     sizes = SIZES[options.device, "quick" if options.quick else "full"]
     shape = SHAPES[options.device]
@@ -79,14 +81,6 @@ def _smaller_batches(sizes: Sizes) -> dict[str, int]:
         for case in sizes.cases
         if case.peer_batch
     }
-
-
-def _require_gpu() -> None:
-    import torch  # noqa: PLC0415  (only asked for the GPU)
-
-    if not torch.cuda.is_available():
-        msg = "there is no GPU that torch can use: leave --device cuda out"
-        raise WrongRequest(msg)
 
 
 if __name__ == "__main__":

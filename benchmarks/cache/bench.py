@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -228,17 +228,16 @@ def agreement_figures(agreements: Mapping[str, Agreement]) -> Iterator[Figure]:
 
 def bounds(bench: Bench, sizes: Sizes) -> dict[str, Bound]:
     """What has to be kept."""
-    at_most: Callable[[float], Bound] = lambda value: Bound(at_most=True, value=value)  # noqa: E731
     kept = {
-        "cpu_over_floor": at_most(1.3),
-        "time_over_floor": at_most(1.2),
+        "cpu_over_floor": Bound(at_most=True, value=1.3),
+        "time_over_floor": Bound(at_most=True, value=1.2),
         "peer_cpu_over_gloss": Bound(at_most=False, value=2.5),
         **{f"peer_cpu_over_gloss_{case.name}": Bound(at_most=False, value=1) for case in sizes.cases},
-        "memory_4x_tokens_over_1x": at_most(1.1),
-        "bytes_per_firing": at_most(4),
-        "write_share": at_most(0.1),
-        "reference_wrong": at_most(0),
-        "peer_wrong": at_most(0),
+        "memory_4x_tokens_over_1x": Bound(at_most=True, value=1.1),
+        "bytes_per_firing": Bound(at_most=True, value=4),
+        "write_share": Bound(at_most=True, value=0.1),
+        "reference_wrong": Bound(at_most=True, value=0),
+        "peer_wrong": Bound(at_most=True, value=0),
     }
     there = {figure.name for figure in bench.figures}
     return {name: bound for name, bound in kept.items() if name in there}

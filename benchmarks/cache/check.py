@@ -16,6 +16,9 @@ from benchmarks.cache.nonzeros import Agreement, Nonzeros, compare
 from benchmarks.cache.ours import step
 from storage.lake import Lake
 
+COLUMNS = ("sequence", "position", "feature", "activation")
+"""Of `activations`, what says which feature fired where."""
+
 AT_ONCE = 256
 """Tokens whose dense activations are held in float64."""
 
@@ -24,14 +27,10 @@ def from_lake(uri: str, site: str, width: int, length: int) -> Nonzeros:
     """gloss' firings at a site."""
     lake = Lake(uri)
     parts = [lake.path(path) for path in lake.files(step(site).folder("activations"))]
-    rows = {name: column.to_numpy() for name, column in _columns(lake, parts).items()}
-    token = rows["sequence"] * length + rows["position"]
-    return Nonzeros.of(token, rows["feature"], rows["activation"], width)
-
-
-def _columns(lake: Lake, parts: list[str]) -> dict[str, Any]:
-    rows = lake.read("activations", parts)
-    return {name: rows[name] for name in ("sequence", "position", "feature", "activation")}
+    rows = lake.read("activations", parts, COLUMNS)
+    columns = {name: rows[name].to_numpy() for name in COLUMNS}
+    token = columns["sequence"] * length + columns["position"]
+    return Nonzeros.of(token, columns["feature"], columns["activation"], width)
 
 
 def from_splits(folder: Path, width: int, length: int) -> Nonzeros:

@@ -1,31 +1,32 @@
-"""gloss' own path from tokens to parts of a real lake: what `tasks.cache` does with a shard, without Prefect."""
+"""gloss' own path from tokens to parts of a real lake: the task that a run has for a shard, without Prefect."""
 
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors.torch import load_file
 
 from benchmarks import child
 from benchmarks.cache.device import held, settle
+from benchmarks.cache.workload import words
 from benchmarks.meter import Meter
+from benchmarks.packed import packed
 from storage.lake import Lake
 from storage.layout import Range, Step, ranges
 from storage.table import Table
-from storage.tables import ACTIVATIONS
-from tasks.activations import collect, model
-from tasks.activations.collect import Hooked
-from tasks.activations.memory import give_back
-from tasks.activations.model import LoadedSubject
-from tasks.activations.resident import DEVICE
-from tasks.activations.sites import Site
-from tasks.coders.dictionary import SparseCoder
-from tasks.coders.firing import TopK
+from storage.tables import TOKENS
+from tasks.activations.coder import Coder
+from tasks.activations.corpus import Corpus
+from tasks.activations.describing import Describing
+from tasks.activations.subject import Subject
+from tasks.cache import CacheWork, cache_shard
+from tasks.coders.sparsify import Sparsify
 
 
 class TimedLake(Lake):
@@ -50,58 +51,57 @@ def step(site: str) -> Step:
     return Step("activations", site, ("activations",), {}, 1)
 
 
-def cache(
-    subject: LoadedSubject, coders: dict[str, Hooked], tokens: Path, shard: Range, lake: Lake, batch: int
-) -> int:
-    """Run one shard of the sequences in a file and write its parts; returns the firings.
+def work(lake: Lake, request: Mapping[str, Any]) -> CacheWork:
+    """What the flow hands to its tasks."""
+    folder, shape = Path(request["folder"]), request["shape"]
+    coders = [
+        Coder(site=site, source=Sparsify(path=str(folder / "coders")), name=site) for site in request["sites"]
+    ]
+    steps = [step(coder.name) for coder in coders]
+    return CacheWork(
+        lake=lake,
+        subject=Subject(model=str(folder / "model"), device=request["device"]),
+        corpus=Corpus(
+            path=str(folder / "tokens.npy"),
+            tokens=request["sequences"] * shape["sequence"],
+            sequence=shape["sequence"],
+            keep_bos=True,
+        ),
+        shard=request["shard"],
+        tokens=Step("tokens", "corpus", ("tokens",), {}, 1),
+        describing=Describing(),
+        batch=shape["batch"],
+        coders=tuple(
+            (coder, fired, Step("features", coder.name, ("features",), {}, 1, (fired,)))
+            for coder, fired in zip(coders, steps, strict=True)
+        ),
+    )
 
-    The one place that follows what `tasks.cache.cache_shard` does.
-    """
-    some = np.load(tokens, mmap_mode="r")[shard.first : shard.end].astype(np.int64)
-    with DEVICE:
-        found = collect.firings(subject, coders, some, shard.first, batch, keep_bos=True)
-    total = 0
-    for name in coders:
-        columns = found.pop(name)._asdict()
-        total += len(columns["feature"])
-        rows = pa.table({"coder": pa.repeat(name, len(columns["feature"])), **columns})
-        lake.write(ACTIVATIONS, step(name).part("activations", shard), rows)
-        del columns, rows
-    give_back()
-    return total
 
-
-def coder(folder: Path, k: int, device: str) -> SparseCoder:
-    """The coder of a workload, its tensors as they lie in the file."""
-    weights = load_file(folder / "sae.safetensors")
-    return SparseCoder(
-        encoder=weights["encoder.weight"],
-        encoder_bias=weights["encoder.bias"],
-        centre=weights["b_dec"],
-        decoder=weights["W_dec"],
-        decoder_bias=weights["b_dec"],
-        activation=TopK(k),
-    ).to(torch.device(device))
+def pack(asked: CacheWork, lake: Lake, shards: Sequence[Range], vocabulary: int) -> None:
+    """Write the parts of `tokens` that packing would have left, from the ids in the file of the work's corpus."""
+    ids, texts = np.load(asked.corpus.path, mmap_mode="r"), words(vocabulary)
+    for shard in shards:
+        rows = packed(shard, ids[slice(*shard)], texts, 0)
+        lake.write(TOKENS, asked.tokens.part("tokens", shard), rows)
 
 
 def answer(request: dict[str, Any]) -> Mapping[str, object]:
-    """Cache the tokens of the request's folder into the lake `out`."""
-    folder, device, shape = Path(request["folder"]), request["device"], request["shape"]
+    """Cache the tokens of the request's folder into the lake `out`, which must not be there: what is, is not made."""
+    device, vocabulary = request["device"], request["shape"]["vocabulary"]
     torch.set_num_threads(request["threads"])
-    name = str(folder / "model")
-    subject = model.load(name, None, "float32", device, model.tokenizer(name, None))
-    coders = {
-        site: Hooked(Site.parse(site), coder(folder / "coders" / site, shape["k"], device))
-        for site in request["sites"]
-    }
-    tokens, batch, warm = folder / "tokens.npy", shape["batch"], Range(0, request["warm"])
-    cache(subject, coders, tokens, warm, Lake(f"{request['out']}-warm"), batch)
+    with tempfile.TemporaryDirectory(dir=request["folder"]) as elsewhere:
+        first, warm = work(Lake(elsewhere), request), Range(0, request["warm"])
+        pack(first, first.lake, [warm], vocabulary)
+        cache_shard.fn(first, warm)  # loads model and coders
     lake, shards = TimedLake(request["out"]), ranges(request["sequences"], request["shard"])
+    asked = work(lake, request)
+    pack(asked, Lake(lake.uri), shards, vocabulary)
     settle(device)
     with Meter() as meter:
         # Two at a time, as a run has them: one that computes and one that is written.
         with ThreadPoolExecutor(2) as pool:
-            firings = sum(pool.map(lambda shard: cache(subject, coders, tokens, shard, lake, batch), shards))
+            firings = sum(pool.map(partial(cache_shard.fn, asked), shards))
         settle(device)
     return {
         **meter.used(),

@@ -17,6 +17,11 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedTokenize
 from benchmarks import child
 
 
+def words(vocabulary: int) -> list[str]:
+    """The text of each token."""
+    return [f"w{i}" for i in range(vocabulary)]
+
+
 def model(folder: Path, shape: Mapping[str, int]) -> None:
     """Save the subject model with a tokenizer that has one word per id."""
     torch.manual_seed(0)
@@ -29,8 +34,8 @@ def model(folder: Path, shape: Mapping[str, int]) -> None:
         max_position_embeddings=shape["sequence"],
     )
     AutoModelForCausalLM.from_config(config).eval().save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(shape["vocabulary"])}))
-    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+    ids = {word: i for i, word in enumerate(words(shape["vocabulary"]))}
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(ids))).save_pretrained(folder)
 
 
 def coder(folder: Path, width: int, d: int, k: int, seed: int) -> None:

@@ -1,12 +1,16 @@
-"""All that the benchmark knows of gloss' sampling: which steps it reads and writes, and how a bucket is asked for."""
+"""All that the benchmark knows of gloss' sampling: which steps it reads and writes, and how a span is asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from benchmarks.sample.cases import BUCKET, Span
+from flows import spans
 from storage.lake import Lake
-from storage.layout import Range, Step
+from storage.layout import Range, Step, ranges
 from tasks.contexts.sampling import Sampling
-from tasks.sample import sample_bucket
+from tasks.sample import Bucket, sample_span
 from tasks.sample_work import SampleWork
 
 CODER = "zipf"
@@ -44,6 +48,19 @@ def work(lake: Lake, sequences: int, sequence: int, sampling: Mapping[str, Any],
     )
 
 
-def sample(asked: SampleWork, part: Range, chosen: Sequence[int]) -> int:
-    """Sample a bucket as a run's task does, without Prefect; returns the contexts."""
-    return sample_bucket.fn(asked, part, chosen)
+def firing_counts(lake: Lake, sequences: int) -> np.ndarray:
+    """[width] int64: how often each feature of a cache of some sequences fires."""
+    return spans.firing_counts(lake, cached(sequences).features)
+
+
+def cut(lake: Lake, sequences: int, at_once: int) -> list[Span]:
+    """All features of a cache of some sequences in spans, as the flow cuts them for so many tasks at a time."""
+    firings = firing_counts(lake, sequences)
+    parts = lake.parts(cached(sequences).activations, "activations")
+    return spans.spans(ranges(len(firings), BUCKET), firings, len(parts), at_once)
+
+
+def sample(asked: SampleWork, span: Span) -> int:
+    """Sample all features of a span as a run's task does, without Prefect; returns the contexts."""
+    buckets = [Bucket(part, np.arange(*part, dtype=np.int32)) for part in span]
+    return sample_span.fn(asked, Range(span[0].first, span[-1].end), buckets)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import child
+from benchmarks.packed import packed
 from benchmarks.sample import splits
 from benchmarks.sample.firings import Coder, Fired
 from benchmarks.sample.sampling import CODER, cached
@@ -25,20 +26,8 @@ FEATURES_AT_ONCE, FEATURE_PARTS = 4096, 32
 
 
 def tokens(shard: Range, length: int) -> pa.Table:
-    """Rows of `tokens`: every sequence is a document."""
-    flat, n = pa.array(ids(shard, length).ravel()), shard.end - shard.first
-    whole, one = (pa.array(np.arange(n + 1, dtype=np.int32) * size) for size in (length, 1))
-    sequence = np.arange(*shard)
-    return pa.table(
-        {
-            "sequence": sequence,
-            "tokens": pa.ListArray.from_arrays(whole, flat),
-            "strings": pa.ListArray.from_arrays(whole, pa.array(words()).take(flat)),
-            "documents": pa.ListArray.from_arrays(one, pa.array(sequence)),
-            "starts": pa.ListArray.from_arrays(one, pa.array(np.ones(n, np.int32))),
-            "offsets": pa.ListArray.from_arrays(one, pa.array(np.zeros(n, np.int64))),
-        }
-    )
+    """Rows of `tokens`; a document begins behind the first token of its sequence."""
+    return packed(shard, ids(shard, length), words(), 1)
 
 
 class Counts:

@@ -63,7 +63,7 @@ def show(answer: duckdb.DuckDBPyRelation, console: Console) -> None:
             shown = min(len(rows), BLOCKS) if console.is_terminal else len(rows)
             cells = _blocks(names, rows[:shown], console)
         rest = len(rows) - shown + sum(1 for _ in islice(coming, COUNTED))
-    _conclude(shown, rest, any(CUT.search(cell) for row in cells for cell in row), console)
+    _conclude(shown, rest, console, cut=any(CUT.search(cell) for row in cells for cell in row))
 
 
 def _fits(names: list[str], cells: list[list[str]], width: int) -> bool:
@@ -115,7 +115,7 @@ def _styled(value: object, cell: str) -> Text:
     return Text(cell, style="dim" if value is None else "")
 
 
-def _conclude(shown: int, rest: int, cut: bool, console: Console) -> None:  # noqa: FBT001
+def _conclude(shown: int, rest: int, console: Console, *, cut: bool) -> None:
     said = []
     if not shown:
         said.append("no rows")

@@ -17,22 +17,22 @@ def spelled(value: object, room: int) -> str:
 
 
 @singledispatch
-def _inside(value: object, room: int) -> str:  # noqa: ARG001
+def _inside(value: object, _room: int) -> str:
     return "null" if value is None else str(value)
 
 
-@_inside.register
-def _(value: bool, room: int) -> str:  # noqa: ARG001, FBT001
+@_inside.register(bool)
+def _(value: object, _room: int) -> str:
     return str(value).lower()
 
 
 @_inside.register
-def _(value: float, room: int) -> str:  # noqa: ARG001
+def _(value: float, _room: int) -> str:
     return f"{value:.1f}" if 1_000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 @_inside.register
-def _(value: str, room: int) -> str:  # noqa: ARG001
+def _(value: str, _room: int) -> str:
     return f'"{_shown(value)}"'
 
 

@@ -1,7 +1,7 @@
 -- Temporary table `candidates`: one row per window in which a neighbour of `nearest` fires and the feature doesn't.
 -- Each neighbour gives its strongest windows, nearest neighbour first and at most $each of them; then, should that be
 -- too few, each as many again, and so on. Of a neighbour the $strongest windows of the searched sequences are looked
--- at, the blocks $blocks of $block sequences. Needs `nearest`, `texts` and `firings`; $activations: the searched parts.
+-- at, the blocks $blocks of $block sequences. Needs `nearest`, `texts` and `fired`; $activations: the searched parts.
 create or replace temporary table candidates as
 with peaks as (
     select
@@ -22,15 +22,6 @@ strongest as (
     qualify row_number() over (partition by near order by peak desc, sequence, start) <= $strongest
 ),
 
-fired as (
-    select distinct
-        feature,
-        sequence,
-        position // $window * $window as start
-    from firings
-    where feature in (select nearest.feature from nearest)
-),
-
 silent as (
     select
         nearest.feature,
@@ -45,8 +36,7 @@ silent as (
     anti join fired
         on
             nearest.feature = fired.feature
-            and strongest.sequence = fired.sequence
-            and strongest.start = fired.start
+            and strongest.sequence * $length + strongest.start = fired.origin
     inner join texts on strongest.sequence = texts.sequence and strongest.start = texts.start
     qualify row_number() over (
         partition by nearest.feature, texts.text

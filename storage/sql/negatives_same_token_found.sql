@@ -1,7 +1,7 @@
 -- Adds to `found` one row per feature of $asked and silent window of the searched sequences that contains one of its
 -- tokens, one for each text: of each token $places windows at random, the same ones for every feature. Searched are
 -- the blocks $blocks of $block sequences; $tokens: the parts of `tokens` that hold them. Needs `wanted`, `texts` and
--- `firings`.
+-- `fired`.
 insert into found
 with asking as (
     select *
@@ -36,15 +36,6 @@ places as (
     ) <= $places
 ),
 
-fired as (
-    select distinct
-        feature,
-        sequence,
-        position // $window * $window as start
-    from firings
-    where feature in (select unnest($asked))
-),
-
 offered as (
     select
         asking.feature,
@@ -66,8 +57,7 @@ from offered
 anti join fired
     on
         offered.feature = fired.feature
-        and offered.sequence = fired.sequence
-        and offered.start = fired.start
+        and offered.sequence * $length + offered.start = fired.origin
 inner join texts on offered.sequence = texts.sequence and offered.start = texts.start
 qualify row_number() over (
     partition by offered.feature, texts.text

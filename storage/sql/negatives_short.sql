@@ -1,10 +1,10 @@
--- One row per sampled feature that was given fewer than $n contexts of a kind so far. Needs `drawable` and `drawn`.
+-- One row per sampled feature that was given fewer than $n contexts of a kind for a role so far. Needs `drawable` and `drawn`.
 with given as (
     select
         feature,
         count(*) as given
     from drawn
-    where kind = $kind
+    where role = $role and kind = $kind
     group by feature
 )
 

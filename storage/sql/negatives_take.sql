@@ -1,25 +1,15 @@
--- Adds to `drawn` one row per non-activating context: the first of `candidates`, until a feature of $asked has $n of
--- the kind. Whatever the kind, this is where it is made sure that the feature is silent in the whole window, that no
+-- Adds to `drawn` one row per non-activating context: the first of `candidates`, until a feature has $n of the
+-- kind for the role. Whatever the kind, this is where it is made sure that the feature is silent in the whole window, that no
 -- text is shown twice, and that no token and no barred document is shared with what the feature was given before.
+-- Candidates are windows of the grid. Needs `fired`, `barred`, `texts` and `drawn`.
 insert into drawn by name
-with fired as (
-    select
-        feature,
-        sequence,
-        position
-    from firings
-    where feature in (select unnest($asked))
-),
-
-silent as (
+with silent as (
     select candidates.*
     from candidates
     anti join fired
         on
             candidates.feature = fired.feature
-            and candidates.sequence = fired.sequence
-            and candidates.start <= fired.position
-            and candidates.start + $window > fired.position
+            and candidates.sequence * $length + candidates.start = fired.origin
 ),
 
 allowed as (
@@ -57,7 +47,7 @@ given as (
         feature,
         count(*) as given
     from drawn
-    where kind = $kind
+    where role = $role and kind = $kind
     group by feature
 ),
 
@@ -74,13 +64,12 @@ placed as (
 
 select
     feature,
-    'score' as role,
+    $role::varchar as role,
     $kind::varchar as kind,
     null::integer as decile,
     sequence,
     start,
     0::float as peak,
-    null::integer as peak_position,
     place,
     near,
     distance,

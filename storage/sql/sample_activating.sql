@@ -2,7 +2,7 @@
 -- to $explain windows, the $strongest strongest first and then those of `turns`. Each tenth gives the scorers up to
 -- $score of what it has left, at random, so that they see all of a feature whatever the explainer saw. A tenth that has
 -- too few for both keeps for the scorers their part of what both ask of it, one at least; the explainer passes on to
--- its next turn. No window is given twice. Needs `windows` and `turns`.
+-- its next turn. No window is given twice. Needs `windows`, `shuffled`, `turns` and `told`.
 create or replace temporary table drawn as
 with tenths as (
     select
@@ -22,69 +22,94 @@ limits as (
     from tenths
 ),
 
-offered as (
+asked as (
     select
-        windows.*,
-        limits.most,
-        least(windows.rank, $strongest) as first,
-        turns.turn
+        feature,
+        decile,
+        origin,
+        peak,
+        rank,
+        turn::double as turn
+    from turns
+    union all
+    select
+        windows.feature,
+        windows.decile,
+        windows.origin,
+        windows.peak,
+        windows.rank,
+        'infinity'::double as turn
     from windows
-    inner join limits using (feature, decile)
-    left join turns using (feature, sequence, start)
-    where windows.side != 'score' and (turns.turn is not null or windows.rank < $strongest)
+    anti join turns on windows.feature = turns.feature and windows.origin = turns.origin
+    where windows.rank < $strongest and windows.side != 'score'
 ),
 
 spared as (
-    select *
-    from offered
-    qualify row_number() over (partition by feature, decile order by first, turn, sequence, start) <= most
+    select
+        asked.*,
+        least(asked.rank, $strongest) as first,
+        row_number() over (
+            partition by asked.feature, asked.decile
+            order by least(asked.rank, $strongest), asked.turn, asked.origin
+        ) as nth,
+        limits.most
+    from asked
+    inner join limits on asked.feature = limits.feature and asked.decile = limits.decile
+    qualify nth <= limits.most
 ),
 
 to_explain as (
     select
-        * exclude (place),
-        row_number() over (partition by feature order by first, turn, sequence, start) - 1 as place
+        *,
+        row_number() over (partition by feature order by first, turn, origin) - 1 as place
     from spared
-    qualify row_number() over (partition by feature order by first, turn, sequence, start) <= $explain
+    qualify place < $explain
 ),
 
 to_score as (
     select
-        windows.* exclude (place),
-        row_number() over (partition by windows.feature, windows.decile order by windows.place) - 1 as place
-    from windows
-    anti join to_explain
-        on
-            windows.feature = to_explain.feature
-            and windows.sequence = to_explain.sequence
-            and windows.start = to_explain.start
-    where windows.side != 'explain' and windows.place < $score + $explain
-    qualify row_number() over (partition by windows.feature, windows.decile order by windows.place) <= $score
+        shuffled.feature,
+        shuffled.decile,
+        shuffled.origin,
+        shuffled.peak,
+        row_number() over (partition by shuffled.feature, shuffled.decile order by shuffled.place) - 1 as place
+    from shuffled
+    anti join to_explain on shuffled.feature = to_explain.feature and shuffled.origin = to_explain.origin
+    where shuffled.side != 'explain'
+    qualify row_number() over (partition by shuffled.feature, shuffled.decile order by shuffled.place) <= $score
 ),
 
 given as (
     select
-        *,
-        'explain' as role
+        feature,
+        'explain' as role,
+        decile,
+        origin,
+        peak,
+        place
     from to_explain
-    union all by name
+    union all
     select
-        *,
-        'score' as role
+        feature,
+        'score' as role,
+        decile,
+        origin,
+        peak,
+        place
     from to_score
 )
 
 select
-    feature,
-    role,
+    given.feature,
+    given.role,
     'activating' as kind,
-    decile,
-    sequence,
-    start,
-    peak,
-    peak_position,
-    place,
+    given.decile,
+    given.origin // $length as sequence,
+    (given.origin % $length)::integer as start,
+    given.peak,
+    given.place,
     null::integer as near,
     null::float as distance,
-    text
+    told.text
 from given
+inner join told on given.origin = told.origin

@@ -1,5 +1,5 @@
 -- Temporary table `drawable`: one row per feature of [$first, $end): what can be drawn of it, or why nothing can.
--- Needs the temporary tables `firings` and `placed`. $sequences and $slots give the size of the cache.
+-- Needs `busy`, `fired`, `placed` and `alike`. $sequences and $slots give the size of the cache.
 create or replace temporary table drawable as
 with base as (
     select
@@ -14,31 +14,45 @@ chosen as (
     select unnest($chosen) as feature
 ),
 
-in_sequences as (
-    select
-        feature,
-        sequence,
-        count(distinct position // $window) filter (where position < $slots * $window) as windows
-    from firings
-    group by feature, sequence
-),
-
 active as (
     select
         feature,
-        sum(windows)::bigint as windows,
         count(*) as sequences
-    from in_sequences
+    from busy
+    group by feature
+),
+
+gridded as (
+    select
+        feature,
+        count(*) as windows
+    from fired
+    group by feature
+),
+
+counted as (
+    select
+        feature,
+        count(*) as placed
+    from placed
+    group by feature
+),
+
+again as (
+    select
+        feature,
+        count(*) as repeated
+    from alike
     group by feature
 ),
 
 told as (
     select
-        feature,
-        count(*) as placed,
-        count(distinct text) as texts
-    from placed
-    group by feature
+        counted.feature,
+        counted.placed,
+        counted.placed - coalesce(again.repeated, 0) as texts
+    from counted
+    left join again using (feature)
 ),
 
 joined as (
@@ -47,7 +61,7 @@ joined as (
         base.firings,
         base.max,
         chosen.feature is not null as is_chosen,
-        coalesce(active.windows, 0) as windows,
+        coalesce(gridded.windows, 0) as windows,
         $slots * ($sequences - coalesce(active.sequences, 0)) as silent_windows,
         coalesce(told.placed, 0) as placed,
         coalesce(told.texts, 0) as texts,
@@ -55,6 +69,7 @@ joined as (
     from base
     left join chosen using (feature)
     left join active using (feature)
+    left join gridded using (feature)
     left join told using (feature)
 )
 

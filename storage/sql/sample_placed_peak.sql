@@ -1,11 +1,10 @@
--- Temporary table `placed`: one row per feature and window around one of its peaks. The window of a firing begins half
+-- One row per feature and window around one of its peaks, by feature and origin. The window of a firing begins half
 -- a window before it, shifted as little as keeps it inside the sequence, and inside the document where there are
 -- `segments`; a segment that is shorter has none. A firing is a peak when its window holds no stronger one, nor an
 -- equal one before it. Peaks are taken strongest first, the earlier of two equal ones, each whose window overlaps none
 -- that is taken: at once where it overlaps no other, else by a fold over the crowded ones of its sequence. Needs
--- `firings`, `segments` and `sequences`. (Bounds of a frame that are no numbers, and lambdas of two arguments, are more
+-- `firings` and `segments`. (Bounds of a frame that are no numbers, and lambdas of two arguments, are more
 -- than sqlfluff can read.)
-create or replace temporary table placed as
 with around as (
     select
         firings.*,
@@ -52,7 +51,7 @@ crowds as (
         feature,
         sequence,
         list(
-            struct_pack(start := start, place := position, peak := peak) order by peak desc, position
+            struct_pack(start := start, peak := peak) order by peak desc, position
         ) as strongest_first
     from peaks
     where crowded
@@ -81,7 +80,6 @@ taken as (
         feature,
         sequence,
         start,
-        position,
         peak
     from peaks
     where crowded is distinct from true
@@ -90,17 +88,13 @@ taken as (
         feature,
         sequence,
         one.start,
-        one.place,
         one.peak
     from folded
 )
 
 select
-    taken.feature,
-    taken.sequence,
-    taken.start,
-    taken.peak,
-    taken.position - taken.start as peak_position,
-    hash(sequences.tokens[taken.start + 1:taken.start + $window]) as text
+    feature,
+    sequence * $length + start as origin,
+    peak
 from taken
-inner join sequences using (sequence)
+order by feature, origin

@@ -6,15 +6,14 @@ create or replace temporary table sides as
 with touched as (
     select
         ranked.feature,
-        ranked.sequence,
-        ranked.start,
+        ranked.origin,
         segments.document
     from ranked
     inner join segments
         on
-            ranked.sequence = segments.sequence
-            and ranked.start < segments.end
-            and ranked.start + $window > segments.first
+            ranked.origin // $length = segments.sequence
+            and ranked.origin % $length < segments.end
+            and ranked.origin % $length + $window > segments.first
 ),
 
 weighed as (
@@ -48,8 +47,7 @@ split as (
 
 select
     touched.feature,
-    touched.sequence,
-    touched.start,
+    touched.origin,
     case
         when bool_and(split.explains) then 'explain'
         when bool_or(split.explains) then 'neither'
@@ -57,4 +55,4 @@ select
     end as side
 from touched
 inner join split using (feature, document)
-group by touched.feature, touched.sequence, touched.start
+group by touched.feature, touched.origin

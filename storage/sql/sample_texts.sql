@@ -1,13 +1,32 @@
--- One row per window of the grid, of all `sequences`: a hash of its tokens. Windows with equal tokens have equal ones.
-select
-    sequence,
-    (slot * $window)::integer as start,
-    hash(tokens[slot * $window + 1:(slot + 1) * $window]) as text
-from (
+-- One row per window of the grid, of all `sequences`, `origin` tokens behind the cache's beginning: a hash of its tokens, which windows with equal tokens share, and
+-- whether there are others with the same.
+with cut as (
     select
         sequence,
         tokens,
         unnest(range($slots)) as slot
     from sequences
-) as cut
-order by sequence, start
+),
+
+hashed as (
+    select
+        sequence,
+        (slot * $window)::integer as start,
+        hash(tokens[slot * $window + 1:(slot + 1) * $window]) as text
+    from cut
+),
+
+repeated as (
+    select text
+    from hashed
+    group by text
+    having count(*) > 1
+)
+
+select
+    hashed.*,
+    hashed.sequence * $length + hashed.start as origin,
+    repeated.text is not null as repeated
+from hashed
+left join repeated using (text)
+order by hashed.sequence, hashed.start

@@ -2,7 +2,8 @@
 with counted as (
     select
         feature,
-        count(*) filter (where role = 'explain') as explain,
+        count(*) filter (where role = 'explain' and kind = 'activating') as explain,
+        count(*) filter (where role = 'explain' and kind != 'activating') as contrast,
         count(*) filter (where role = 'score' and kind = 'activating') as score,
         count(*) filter (where role = 'score' and kind != 'activating') as negatives
     from drawn
@@ -12,6 +13,7 @@ with counted as (
 select
     drawable.*,
     coalesce(counted.explain, 0) as explain,
+    coalesce(counted.contrast, 0) as contrast,
     coalesce(counted.score, 0) as score,
     coalesce(counted.negatives, 0) as negatives
 from drawable

@@ -2,23 +2,27 @@
 -- without replacement, each time with a probability proportional to the peak. Exponential clocks do it (Efraimidis and
 -- Spirakis 2006): the smallest -ln(u) / peak rings first. What peaks at 0 or below comes last. Needs `windows`.
 create or replace temporary table turns as
-with clocks as (
+with drawn as (
     select
-        feature,
-        sequence,
-        start,
-        decile,
-        if(
-            peak > 0, -ln(((shuffled >> 11)::double + 0.5) / 9007199254740992) / peak::double, 'infinity'::double
-        ) as turn
+        *,
+        ((hash(feature, origin, $seed) >> 11)::double + 0.5) / 9007199254740992 as uniform
     from windows
     where side != 'score'
+),
+
+clocks as (
+    select
+        *,
+        if(peak > 0, -ln(uniform) / peak::double, 'infinity'::double) as turn
+    from drawn
 )
 
 select
     feature,
-    sequence,
-    start,
+    decile,
+    origin,
+    peak,
+    rank,
     turn
 from clocks
-qualify row_number() over (partition by feature, decile order by turn, sequence, start) <= $explain
+qualify row_number() over (partition by feature, decile order by turn, origin) <= $explain

@@ -1,10 +1,12 @@
 -- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it does: at random,
--- all windows alike. Needs `windows`; no tenth gives more than $explain.
+-- all windows alike. Needs `shuffled`; no tenth gives more than $explain.
 create or replace temporary table turns as
 select
     feature,
-    sequence,
-    start,
-    shuffled as turn
-from windows
+    decile,
+    origin,
+    peak,
+    rank,
+    hash(feature, origin, $seed) as turn
+from shuffled
 where side != 'score' and place < $explain

@@ -3,8 +3,10 @@
 create or replace temporary table turns as
 select
     feature,
-    sequence,
-    start,
+    decile,
+    origin,
+    peak,
+    rank,
     rank as turn
 from windows
 where side != 'score'

@@ -6,6 +6,7 @@ create or replace temporary table turns as
 with binned as (
     select
         windows.*,
+        hash(windows.feature, windows.origin, $seed) as shuffled,
         greatest(
             0, least(9, floor((1 - windows.peak::double / drawable.max::double) * 10))
         )::integer as bin
@@ -16,8 +17,10 @@ with binned as (
 
 select
     feature,
-    sequence,
-    start,
-    row_number() over (partition by feature, bin order by shuffled, sequence, start) * 10 + bin as turn
+    decile,
+    origin,
+    peak,
+    rank,
+    row_number() over (partition by feature, bin order by shuffled, origin) * 10 + bin as turn
 from binned
-qualify row_number() over (partition by feature, decile, bin order by shuffled, sequence, start) <= $explain
+qualify row_number() over (partition by feature, decile, bin order by shuffled, origin) <= $explain

@@ -27,7 +27,12 @@ select
     explanations.prompt_tokens,
     explanations.completion_tokens,
     samples.* exclude (run, coder, feature, status, reason, firings, max)
-    rename (explain as explain_contexts, score as score_contexts, negatives as negative_contexts),
+    rename (
+        explain as explain_contexts,
+        contrast as contrast_contexts,
+        score as score_contexts,
+        negatives as negative_contexts
+    ),
     features.* exclude (run, coder, feature)
 from features
 left join run_coders using (run, coder)

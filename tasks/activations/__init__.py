@@ -1,4 +1,4 @@
 """Text to residuals to firings."""
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same model, coder and text give other rows."""

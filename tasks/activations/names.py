@@ -19,9 +19,20 @@ from tasks.activations.sites import Site
 
 
 class _Absent(str):
-    """Why an architecture has no such tensor."""
+    """Why a name is no one tensor of an architecture, and what to write instead; N is the layer here too."""
 
     __slots__ = ()
+
+
+def _either(norm: str) -> _Absent:
+    """`hook_normalized` of a LayerNorm: TransformerLens' LayerNorm has it behind the gain, its LayerNormPre before.
+
+    A checkpoint does not say which it was. That of an RMSNorm is always before.
+    """
+    return _Absent(
+        "versions of TransformerLens have it before or behind the norm's gain: "
+        f"write {norm}:normalised (before) or {norm} (behind)"
+    )
 
 
 PRE_NORM = {
@@ -68,55 +79,61 @@ POST_NORM = PRE_NORM | {
 GPT2 = {
     "hook_embed": "wte",
     "blocks.N.hook_resid_pre": "h.N.input",
-    "blocks.N.ln1.hook_normalized": "h.N.ln_1:normalised",
+    "blocks.N.ln1.hook_normalized": _either("h.N.ln_1"),
     "blocks.N.attn.hook_z": "h.N.attn.c_proj.input",
     "blocks.N.attn.hook_out": "h.N.attn",
     "blocks.N.hook_attn_out": "h.N.attn",
     "blocks.N.hook_resid_mid": "h.N.ln_2.input",
     "blocks.N.hook_mlp_in": "h.N.ln_2.input",
-    "blocks.N.ln2.hook_normalized": "h.N.ln_2:normalised",
+    "blocks.N.ln2.hook_normalized": _either("h.N.ln_2"),
     "blocks.N.mlp.hook_in": "h.N.mlp.input",
     "blocks.N.mlp.hook_pre": "h.N.mlp.c_fc",
     "blocks.N.mlp.hook_post": "h.N.mlp.c_proj.input",
     "blocks.N.mlp.hook_out": "h.N.mlp",
     "blocks.N.hook_mlp_out": "h.N.mlp",
     "blocks.N.hook_resid_post": "h.N",
-    "ln_final.hook_normalized": "ln_f:normalised",
+    "ln_final.hook_normalized": _either("ln_f"),
 }
 
 PARALLEL = {
     "blocks.N.hook_resid_mid": _Absent(
-        "attention and MLP read the same residual stream and are added to it at once, so none lies between them"
+        "attention and MLP read the same residual stream and are added to it at once, so none lies between them: "
+        "name another site"
     ),
 }
 """What changes where the MLP does not wait for the attention."""
 
 GPT_NEOX = PRE_NORM | {
     "hook_embed": "embed_in",
+    "blocks.N.ln1.hook_normalized": _either("layers.N.input_layernorm"),
     "blocks.N.attn.hook_z": "layers.N.attention.dense.input",
     "blocks.N.attn.hook_out": "layers.N.attention",
     "blocks.N.hook_attn_out": "layers.N.attention",
+    "blocks.N.ln2.hook_normalized": _either("layers.N.post_attention_layernorm"),
     "blocks.N.mlp.hook_pre": "layers.N.mlp.dense_h_to_4h",
     "blocks.N.mlp.hook_post": "layers.N.mlp.dense_4h_to_h.input",
-    "ln_final.hook_normalized": "final_layer_norm:normalised",
+    "ln_final.hook_normalized": _either("final_layer_norm"),
 }
 
 PHI = (
     PRE_NORM
     | PARALLEL
     | {
+        "blocks.N.ln1.hook_normalized": _either("layers.N.input_layernorm"),
         "blocks.N.attn.hook_z": "layers.N.self_attn.dense.input",
         # One norm serves both.
         "blocks.N.hook_mlp_in": "layers.N.input_layernorm.input",
-        "blocks.N.ln2.hook_normalized": "layers.N.input_layernorm:normalised",
+        "blocks.N.ln2.hook_normalized": _either("layers.N.input_layernorm"),
         "blocks.N.mlp.hook_pre": "layers.N.mlp.fc1",
         "blocks.N.mlp.hook_post": "layers.N.mlp.fc2.input",
-        "ln_final.hook_normalized": "final_layernorm:normalised",
+        "ln_final.hook_normalized": _either("final_layernorm"),
     }
 )
 
 PHI3 = PRE_NORM | {
-    "blocks.N.mlp.hook_pre": _Absent("the gate comes out of one module together with what it gates"),
+    "blocks.N.mlp.hook_pre": _Absent(
+        "the gate comes out of one module together with what it gates: name another site"
+    ),
 }
 
 ARCHITECTURES = {
@@ -138,6 +155,22 @@ ARCHITECTURES = {
 }
 """Names by the model type of transformers' configs; N is the layer."""
 
+CENTRING = ("gpt2", "gpt_neox", "phi")
+"""Types whose weights TransformerLens can centre: a LayerNorm takes the mean away, an RMSNorm would notice."""
+
+CENTRED = (
+    "hook_embed",
+    "blocks.N.hook_resid_pre",
+    "blocks.N.attn.hook_out",
+    "blocks.N.hook_attn_out",
+    "blocks.N.hook_resid_mid",
+    "blocks.N.hook_mlp_in",
+    "blocks.N.mlp.hook_out",
+    "blocks.N.hook_mlp_out",
+    "blocks.N.hook_resid_post",
+)
+"""What centred weights write, and its sums: HookedTransformer.center_writing_weights changes nothing else."""
+
 LOCATIONS = {
     # dictionary_learning hooks transformers' own modules, so its outputs are what the modules give.
     "resid_post": "blocks.N.hook_resid_post",
@@ -156,11 +189,13 @@ _LOCATION = re.compile(r"(\w+?)(?:_layer_?|\.)(\d+)", re.ASCII)
 _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)", re.ASCII)
 
 
-def site(text: str, subject: LoadedSubject) -> Site:
+def site(text: str, subject: LoadedSubject, *, centred: bool = False) -> Site:
     """The site that a name means in this model, whoever's name it is, without the architecture's wrapper.
 
-    A form may follow: `blocks.5.hook_resid_post:centred`. Raises `WrongRequest` with the nearest names if the model
-    has no such module, and with the reason if its architecture has no such tensor.
+    A form may follow: `blocks.5.hook_resid_post:centred`. Where none does, `centred` says that the name's library
+    centred the writing weights, and what they write has the centred form; a module's path stays raw. Raises
+    `WrongRequest` with the nearest names if the model has no such module, and with the reason if the name is no one
+    tensor of its architecture.
     """
     name, colon, form = text.partition(":")
     known = _in_hooks(name)
@@ -170,6 +205,8 @@ def site(text: str, subject: LoadedSubject) -> Site:
             msg = f"{name} is {found.form} already, and a site has one form: leave :{form} out"
             raise WrongRequest(msg)
         found = Site.parse(f"{found}:{form}")
+    elif centred and known and _is_centred(known, subject):
+        found = replace(found, form="centred")
     subject.resolve(found)
     return replace(found, module=subject.unwrapped(found.module))
 
@@ -184,6 +221,10 @@ def _in_hooks(name: str) -> str | None:
     return LOCATIONS[place[1]].replace("N", place[2])
 
 
+def _is_centred(name: str, subject: LoadedSubject) -> bool:
+    return subject.model.config.model_type in CENTRING and _numbered(name)[0] in CENTRED
+
+
 def _translated(name: str, subject: LoadedSubject) -> str:
     names = _names(subject)
     key, number = _numbered(name)
@@ -193,10 +234,11 @@ def _translated(name: str, subject: LoadedSubject) -> str:
         near = ", ".join(other.replace("N", number) for other in close)
         msg = f"gloss does not know {name} in a {kind} model: the nearest names are {near}"
         raise WrongRequest(msg)
+    meant = names[key].replace("N", number)
     if isinstance(names[key], _Absent):
-        msg = f"a {kind} model has no {name}: {names[key]}: name another site"
+        msg = f"{name} names no one tensor of a {kind} model: {meant}"
         raise WrongRequest(msg)
-    return names[key].replace("N", number)
+    return meant
 
 
 def _names(subject: LoadedSubject) -> dict[str, str]:

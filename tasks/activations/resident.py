@@ -1,13 +1,11 @@
 """The model and the coders that this process has in memory: loaded once, kept from shard to shard, tried out first."""
 
-import re
 from collections.abc import Hashable, Iterable
 from functools import cache, lru_cache
 from threading import RLock
 
 import numpy as np
 import torch
-from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
 from storage.errors import WrongRequest
@@ -22,9 +20,6 @@ from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
 from tasks.coders.base import Place
 from tasks.coders.coordinates import Coordinates
-
-_ON_THE_STREAM = re.compile(r"hook_(resid_\w+|attn_out|mlp_out|mlp_in)$")
-"""Names of TransformerLens for what its centred weights write; it centres nothing else."""
 
 TRIED = 16
 """Sequences on which coders are tried out before anything is written."""
@@ -140,15 +135,7 @@ def _site(model: LoadedSubject, coder: Coder) -> Site:
     if name is None:
         msg = f"nothing names the site of the coder {coder.name}: give it one, such as layers.5"
         raise WrongRequest(msg)
-    site = names.site(name, model)
-    if name.endswith("hook_normalized") and isinstance(model.resolve(site), nn.LayerNorm):
-        raw = Site(site.module, site.side)
-        msg = f"{name} lies before or behind the norm's gain, by the library's version: write {site} or {raw}"
-        raise WrongRequest(msg)
-    layer_norm = any(isinstance(module, nn.LayerNorm) for module in model.model.modules())
-    if declared and declared.centred and layer_norm and _ON_THE_STREAM.search(name):
-        return Site(site.module, site.side, "centred")
-    return site
+    return names.site(name, model, centred=declared is not None and declared.centred)
 
 
 def _refuse_length(model: LoadedSubject, sequence: int) -> None:

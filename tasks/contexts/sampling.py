@@ -32,6 +32,8 @@ class Sampling(BaseModel):
     """Activating contexts for the scorers, from each decile."""
     negatives: tuple[Negatives, ...] = (Random(),)
     """Non-activating contexts for the scorers, by kind."""
+    contrast: tuple[Negatives, ...] = ()
+    """Non-activating contexts for explainers that compare, by kind; no scorer is shown them."""
     min_firings: int = Field(default=200, ge=1)
     """Features that fire on fewer tokens are skipped (paper 3.1)."""
     most_windows: int | None = Field(default=None, ge=FEWEST)
@@ -42,10 +44,11 @@ class Sampling(BaseModel):
 
     @model_validator(mode="after")
     def _each_kind_once(self) -> "Sampling":
-        kinds = [kind.kind for kind in self.negatives]
-        if len(set(kinds)) < len(kinds):
-            msg = (
-                f"negatives has {', '.join(kinds)}; name each kind once, with all that are wanted of it as n"
-            )
-            raise ValueError(msg)
+        for key, wanted in (("negatives", self.negatives), ("contrast", self.contrast)):
+            kinds = [kind.kind for kind in wanted]
+            if len(set(kinds)) < len(kinds):
+                msg = (
+                    f"{key} has {', '.join(kinds)}; name each kind once, with all that are wanted of it as n"
+                )
+                raise ValueError(msg)
         return self

@@ -40,6 +40,24 @@ def test_parts_come_back_in_the_order_in_which_they_are_named(lake: Lake) -> Non
     assert [1, 3, 5] == lake.read("activations", paths)["feature"].to_pylist()
 
 
+def test_columns_are_read_alone_where_they_are_named(lake: Lake) -> None:
+    """In the order in which they are named, with the types and the rows that the whole table has."""
+    fill(lake)
+    paths = [lake.path(step().part("activations", part)) for part in reversed(WANTED)]
+    names = ["position", "feature"]
+    whole, some = lake.read("activations", paths), lake.read("activations", paths, names)
+    assert whole.select(names).equals(some, check_metadata=True)
+    assert names == lake.read("activations", [], names).column_names
+
+
+def test_a_column_that_a_table_does_not_have_cannot_be_read(lake: Lake) -> None:
+    """It is named, whether there are parts or not."""
+    fill(lake)
+    for paths in ([], [lake.path(step().part("activations", WANTED[0]))]):
+        with pytest.raises(KeyError, match="strings"):
+            lake.read("activations", paths, ["feature", "strings"])
+
+
 def test_no_parts_are_no_rows(lake: Lake) -> None:
     """Reading nothing gives the empty table."""
     assert FEATURES.empty().equals(lake.read("features", []))

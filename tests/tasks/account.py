@@ -186,7 +186,7 @@ _CONNECTION = duckdb.connect()
 def hashed(feature: int, place: Place, seed: int) -> int:
     """The key that shuffles a feature's windows."""
     row = _CONNECTION.execute(
-        "select hash(?::integer, ?::bigint, ?::integer, ?)", [feature, *place, seed]
+        "select hash(?::integer, ?::bigint, ?)", [feature, place[0] * LENGTH + place[1], seed]
     ).fetchone()
     return int(row[0]) if row else 0
 

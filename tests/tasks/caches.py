@@ -2,17 +2,20 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
+
+import numpy as np
 
 from storage.lake import Lake
 from storage.layout import Range, Step, ranges
 from storage.tables import ACTIVATIONS, FEATURES, TOKENS
 from tasks.contexts.negatives import Random
 from tasks.contexts.sampling import Sampling
-from tasks.sample_work import SampleWork
+from tasks.sample import sample_span
+from tasks.sample_work import Bucket, SampleWork
 from tests.storage.toys import value
 
 CODER = "toy"
@@ -148,6 +151,17 @@ def work(lake: Lake, sampling: Sampling, seed: int = 22) -> SampleWork:
     """How the flow asks for samples of a cache."""
     tokens, activations, features, contexts = steps()
     return SampleWork(lake, CODER, contexts, tokens, activations, features, sampling, LENGTH, seed)
+
+
+def sample(
+    asked: SampleWork, cut: Sequence[Range], chosen: Iterable[int], together: int | None = None
+) -> None:
+    """Sample the buckets of a cut as the flow does, `together` neighbours by one task; all by one if null."""
+    wanted = np.array(sorted(chosen), np.int32)
+    size = together or len(cut)
+    for span in (cut[i : i + size] for i in range(0, len(cut), size)):
+        buckets = [Bucket(part, wanted[(wanted >= part.first) & (wanted < part.end)]) for part in span]
+        sample_span.fn(asked, Range(span[0].first, span[-1].end), buckets)
 
 
 def sampling(

@@ -9,6 +9,7 @@ import pyarrow as pa
 from storage.lake import Lake
 from tasks import negatives
 from tasks.contexts.negatives import Negatives
+from tasks.contexts.peaks import Firings
 from tasks.contexts.sampling import Sampling
 from tests.tasks.caches import LENGTH, Cache, work
 from tests.tasks.caches import drawn as drawn_cache
@@ -25,7 +26,6 @@ DRAWN = {
     "sequence": BIG,
     "start": INT,
     "peak": REAL,
-    "peak_position": INT,
     "place": BIG,
     "near": INT,
     "distance": REAL,
@@ -101,9 +101,12 @@ def draw(
     size = {"sequences": cache.sequences, "slots": LENGTH // WINDOW}
     before = pa.Table.from_pylist(list(given), schema=pa.schema(list(DRAWN.items())))
     with lake.connect(threads=threads) as connection:
+        firings = Firings.of(_firings(cache, chosen))
         tables = {
-            "firings": _firings(cache, chosen),
-            "drawable": pa.table({"feature": pa.array(chosen, INT), "status": ["sampled"] * len(chosen)}),
+            "firings": firings.table(),
+            "busy": firings.busy(),
+            "fired": firings.fired(WINDOW, LENGTH),
+            "drawable": _drawable(cache, chosen),
             "barred": pa.Table.from_pylist(
                 list(barred), pa.schema([("feature", INT), ("sequence", BIG), ("first", INT), ("end", INT)])
             ),
@@ -123,10 +126,28 @@ def draw(
             },
         )
         for kind in kinds:
-            negatives.draw(connection, asked, kind, size)
+            negatives.draw(connection, asked, kind, "score", size)
         rows = connection.execute("select * from drawn order by feature, kind, place").to_arrow_table()
     texts = {(row["feature"], row["sequence"], row["start"]) for row in given}
     return [row for row in rows.to_pylist() if (row["feature"], row["sequence"], row["start"]) not in texts]
+
+
+def _drawable(cache: Worded, features: Sequence[int]) -> pa.Table:
+    """What sampling knows of features that are all sampled."""
+    slots = LENGTH // WINDOW
+    fired = [cache.firings.get(feature, {}) for feature in features]
+    n = len(fired)
+    windows = [len({(sequence, position // WINDOW) for sequence, position in places}) for places in fired]
+    busy = [len({sequence for sequence, _ in places}) for places in fired]
+    return pa.table(
+        {
+            "feature": pa.array(features, INT),
+            "status": ["sampled"] * n,
+            "windows": pa.array(windows, BIG),
+            "silent_windows": pa.array([slots * (cache.sequences - one) for one in busy], BIG),
+            "windows_total": pa.array([slots * cache.sequences] * n, BIG),
+        }
+    )
 
 
 def _firings(cache: Cache, features: Sequence[int]) -> pa.Table:

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from storage.lake import Lake
 from storage.layout import Range
 from tasks.contexts.sampling import Sampling
-from tasks.sample import sample_bucket
 from tests.tasks import account
-from tests.tasks.caches import LENGTH, Cache, drawn, sampling, steps, work
+from tests.tasks.caches import LENGTH, Cache, drawn, sample, sampling, steps, work
 
 BOUNDED = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -57,7 +56,7 @@ def tried(cache: Cache, asked: Sampling, seed: int = 22) -> tuple[dict[int, list
         lake = Lake(folder)
         cache.write(lake)
         part = Range(0, cache.width)
-        sample_bucket.fn(work(lake, asked, seed), part, range(cache.width))
+        sample(work(lake, asked, seed), [part], range(cache.width))
         step = steps()[-1]
         lake.commit(step, [part])
         contexts = lake.read("contexts", lake.parts(step, "contexts")).to_pylist()
@@ -82,14 +81,14 @@ def shown(rows: list[Row], role: str) -> list[tuple[tuple[int, int], float, int,
 def test_readers_get_the_windows_of_the_account(cache: Cache, asked: Sampling, seed: int) -> None:
     """Every strategy, geometry, cap and split draws the very windows, in the very order, that plain Python does."""
     contexts, samples = tried(cache, asked, seed)
-    for feature, sample in samples.items():
+    for feature, told in samples.items():
         windows = account.ranked(cache, feature, asked)
-        assert len(windows) == sample["candidates"]
-        if sample["status"] == "sampled":
+        assert len(windows) == told["candidates"]
+        if told["status"] == "sampled":
             tenth = account.deciles(windows)
             for role, wanted in account.expected(cache, feature, asked, seed).items():
-                told = [(one.place, one.peak, one.position, tenth[one.place]) for one in wanted]
-                assert told == shown(contexts[feature], role)
+                expected = [(one.place, one.peak, one.position, tenth[one.place]) for one in wanted]
+                assert expected == shown(contexts[feature], role)
 
 
 @given(CACHES, SAMPLINGS)
@@ -97,7 +96,7 @@ def test_readers_get_the_windows_of_the_account(cache: Cache, asked: Sampling, s
 def test_counts_of_windows_add_up(cache: Cache, asked: Sampling) -> None:
     """Windows that are drawn from, repeated and left out are all there are; a feature short of them says so."""
     _, samples = tried(cache, asked)
-    for feature, sample in samples.items():
+    for feature, told in samples.items():
         everything = asked.model_copy(update={"most_windows": None})
         different = account.ranked(cache, feature, everything)
         fired = cache.firings.get(feature, {})
@@ -106,13 +105,13 @@ def test_counts_of_windows_add_up(cache: Cache, asked: Sampling) -> None:
         placed = (
             grid if asked.windows == "grid" else account.around_peaks(cache, fired, asked.window, apart=apart)
         )
-        assert len(grid) == sample["windows"]
-        assert len(placed) == sample["candidates"] + sample["repeated"] + sample["left_out"]
-        assert len(placed) - len(different) == sample["repeated"]
-        assert max(0, len(different) - (asked.most_windows or len(different))) == sample["left_out"]
-        if sample["candidates"] < 20:
-            assert "skipped" == sample["status"]
-            assert "20" in sample["reason"] or "never fires" in sample["reason"]
+        assert len(grid) == told["windows"]
+        assert len(placed) == told["candidates"] + told["repeated"] + told["left_out"]
+        assert len(placed) - len(different) == told["repeated"]
+        assert max(0, len(different) - (asked.most_windows or len(different))) == told["left_out"]
+        if told["candidates"] < 20:
+            assert "skipped" == told["status"]
+            assert "20" in told["reason"] or "never fires" in told["reason"]
 
 
 @given(CACHES, SAMPLINGS)

@@ -13,11 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from storage.lake import Lake
 from storage.layout import Range
-from tasks import negatives
+from tasks import negatives, searches
 from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar
 from tasks.contexts.sampling import Sampling
-from tasks.sample import sample_bucket
-from tests.tasks.caches import LENGTH, Firings, steps, work
+from tests.tasks.caches import LENGTH, Firings, sample, steps, work
 from tests.tasks.drawing import WINDOW, Worded, draw, worded
 
 BOUNDED = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -84,7 +83,7 @@ def test_no_kind_contains_a_firing(cache: Worded, kinds: Sequence[Negatives], da
             assert list(range(had[number, kind.kind])) == places
             assert len(places) <= kind.n
     for row in rows:
-        assert ("score", None, 0.0, None) == (row["role"], row["decile"], row["peak"], row["peak_position"])
+        assert ("score", None, 0.0) == (row["role"], row["decile"], row["peak"])
         assert 0 == row["start"] % WINDOW
         if row["feature"] == feature:
             assert (row["sequence"], row["start"]) not in {(0, 0), (0, 4), (1, 4), (1, 8)}
@@ -270,7 +269,7 @@ def contexts(lake: Lake, cache: Worded, asked: Sampling) -> list[dict]:
     """The table `contexts` of a cache, as the task makes it."""
     cache.write(lake)
     part, step = Range(0, cache.width), steps()[-1]
-    sample_bucket.fn(work(lake, asked), part, range(cache.width))
+    sample(work(lake, asked), [part], range(cache.width))
     lake.commit(step, [part])
     return lake.read("contexts", lake.parts(step, "contexts")).to_pylist()
 
@@ -346,16 +345,6 @@ def test_the_bucket_changes_nothing(tmp_path: Path, undisturbed: list[dict]) -> 
         assert [row for row in undisturbed if row["feature"] in bucket] == draw(lake, CACHE, EVERY, bucket)
 
 
-def test_how_many_features_are_looked_at_at_a_time_changes_nothing(
-    tmp_path: Path, undisturbed: list[dict], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Memory is bounded by looking at few features at a time, with the same result."""
-    lake = Lake(tmp_path.as_posix())
-    CACHE.write(lake)
-    monkeypatch.setattr(negatives, "AT_ONCE", 2)
-    assert undisturbed == draw(lake, CACHE, EVERY)
-
-
 def test_another_seed_draws_other_windows(tmp_path: Path, undisturbed: list[dict]) -> None:
     """Of every kind that draws; neighbours are what they are."""
     lake = Lake(tmp_path.as_posix())
@@ -372,8 +361,8 @@ def test_another_seed_draws_other_windows(tmp_path: Path, undisturbed: list[dict
 @pytest.fixture
 def blocks_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches in a small cache: blocks of ten sequences, of which one is the first round."""
-    monkeypatch.setattr(negatives, "BLOCK", 10)
-    monkeypatch.setattr(negatives, "FIRST", 10)
+    monkeypatch.setattr(searches, "BLOCK", 10)
+    monkeypatch.setattr(searches, "FIRST", 10)
 
 
 @pytest.mark.usefixtures("blocks_of_ten")
@@ -382,7 +371,7 @@ def test_a_search_stays_within_its_sequences(kind: type[SameToken | Cooccurring 
     """No window lies outside of what is searched; a larger search finds more."""
     found = {search: tried(CACHE, [kind(n=60, search=search)]) for search in (20, 50, 90)}
     for search, rows in found.items():
-        searched = negatives.blocks(CACHE.sequences, search, 22)
+        searched = searches.blocks(CACHE.sequences, search, 22)
         assert {row["sequence"] // 10 for row in rows} <= set(searched)
     assert len(found[20]) < len(found[50]) < len(found[90])
 
@@ -403,20 +392,20 @@ def test_a_rare_token_is_looked_for_further(tmp_path: Path) -> None:
 def test_blocks_are_enough_and_begin_alike(sequences: int, few: int, many: int, seed: int) -> None:
     """They hold what is asked for or all, each once, and a smaller search is the beginning of a larger one."""
     few, many = sorted((few, many))
-    every = -(-sequences // negatives.BLOCK)
-    small, large = (negatives.blocks(sequences, most, seed) for most in (few, many))
+    every = -(-sequences // searches.BLOCK)
+    small, large = (searches.blocks(sequences, most, seed) for most in (few, many))
     assert small == large[: len(small)]
     for most, found in ((few, small), (many, large)):
-        assert min(every, -(-most // negatives.BLOCK)) == len(found) == len(set(found))
+        assert min(every, -(-most // searches.BLOCK)) == len(found) == len(set(found))
         assert set(found) <= set(range(every))
 
 
 def test_only_parts_that_hold_searched_sequences_are_read() -> None:
     """By the ranges that their names give."""
     parts = [f"lake/tokens/x/{first:010d}-{first + 512:010d}.parquet" for first in range(0, 2048, 512)]
-    assert parts[:1] == negatives.holding(parts, [0])
-    assert [parts[0], parts[2]] == negatives.holding(parts, [5, 1, 0])
-    assert [] == negatives.holding(parts, [9])
+    assert parts[:1] == searches.holding(parts, [0])
+    assert [parts[0], parts[2]] == searches.holding(parts, [5, 1, 0])
+    assert [] == searches.holding(parts, [9])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from storage.lake import Lake
 from storage.layout import Range
+from tasks import sample as module
 from tasks.contexts.sampling import Sampling
-from tasks.sample import sample_bucket
+from tasks.sample_work import Bucket
 from tests.s3 import Place
-from tests.tasks.caches import LENGTH, Cache, drawn, sampling, steps, work
+from tests.tasks.caches import LENGTH, Cache, drawn, sample, sampling, steps, work
 
 BOUNDED = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -44,8 +46,8 @@ class ThreadedLake(Lake):
 
     threads = 1
 
-    def connect(self, threads: int | None = None) -> duckdb.DuckDBPyConnection:
-        return super().connect(self.threads)
+    def connect(self, threads: int | None = None, memory: float | None = None) -> duckdb.DuckDBPyConnection:
+        return super().connect(self.threads, memory)
 
 
 def sampled(
@@ -55,13 +57,12 @@ def sampled(
     chosen: Sequence[int] | None = None,
     cut: Sequence[Range] = (),
     seed: int = 22,
+    together: int | None = 1,
 ) -> tuple[pa.Table, pa.Table]:
-    """Contexts and samples of a written cache, bucket by bucket."""
+    """Contexts and samples of a written cache, bucket by bucket or some of them by one task."""
     cut = cut or [Range(0, cache.width)]
     wanted = range(cache.width) if chosen is None else chosen
-    for part in cut:
-        inside = [feature for feature in wanted if feature in range(*part)]
-        sample_bucket.fn(work(lake, asked, seed), part, inside)
+    sample(work(lake, asked, seed), cut, wanted, together)
     step = steps()[-1]
     lake.commit(step, cut)
     return (
@@ -261,16 +262,50 @@ def test_threads_change_nothing(
     assert undisturbed == sampled(lake, CACHE, kind)
 
 
+@pytest.mark.parametrize("together", [1, None])
 @pytest.mark.parametrize("cuts", [(1,), (3, 4), tuple(range(1, 8))])
 def test_buckets_change_nothing(
-    tmp_path: Path, kind: Sampling, undisturbed: tuple[pa.Table, pa.Table], cuts: tuple[int, ...]
+    tmp_path: Path,
+    kind: Sampling,
+    undisturbed: tuple[pa.Table, pa.Table],
+    cuts: tuple[int, ...],
+    together: int | None,
 ) -> None:
-    """The same rows however features are cut into buckets."""
+    """The same rows however features are cut into buckets, each drawn by its own task or all by one."""
     lake = Lake(tmp_path.as_posix())
     CACHE.write(lake)
     ends = (0, *cuts, CACHE.width)
     parts = [Range(first, end) for first, end in pairwise(ends)]
-    assert undisturbed == sampled(lake, CACHE, kind, cut=parts)
+    assert undisturbed == sampled(lake, CACHE, kind, cut=parts, together=together)
+
+
+def test_a_bucket_in_pieces_gives_the_same_rows(
+    tmp_path: Path,
+    kind: Sampling,
+    undisturbed: tuple[pa.Table, pa.Table],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features that fire more often than can be held at a time are drawn some at a time."""
+    monkeypatch.setattr(module, "MOST", 300)
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake)
+    assert undisturbed == sampled(lake, CACHE, kind)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=20), st.integers(1, 60), st.data())
+def test_pieces_cover_a_bucket(counts: list[int], most: int, data: st.DataObject) -> None:
+    """Each fires at most so often or is a single feature, and together they have every chosen feature once."""
+    first = data.draw(st.integers(0, 1000))
+    chosen = data.draw(st.sets(st.integers(first, first + len(counts) - 1)).map(sorted))
+    bucket = Bucket(Range(first, first + len(counts)), np.array(chosen, np.int32))
+    pieces = list(bucket.pieces(np.array([*counts, 7, 7]), most))
+    assert [first, *(piece.part.end for piece in pieces)] == [
+        *(piece.part.first for piece in pieces),
+        first + len(counts),
+    ]
+    assert chosen == [feature for piece in pieces for feature in piece.chosen.tolist()]
+    for begin, end in (piece.part for piece in pieces):
+        assert end - begin == 1 or sum(counts[begin - first : end - first]) <= most
 
 
 def test_shards_change_nothing(

@@ -16,6 +16,7 @@ from benchmarks.cache import cases
 from benchmarks.cache.cases import Case, Shape, Sizes
 from benchmarks.cache.tables import tables
 from benchmarks.report import Figure, Report
+from tasks.activations.resident import forget
 
 SHAPE = Shape(d=16, layers=2, heads=2, vocabulary=50, sequence=8, batch=4, k=4, shard=8)
 SIZES = Sizes(
@@ -30,8 +31,11 @@ SIZES = Sizes(
 
 
 def here(module: str, request: Mapping[str, object], **_: object) -> dict[str, Any]:
-    """A child's answer from this process."""
-    return importlib.import_module(module).answer(dict(request))
+    """A child's answer from this process, in which it leaves no model."""
+    try:
+        return importlib.import_module(module).answer(dict(request))
+    finally:
+        forget()
 
 
 @pytest.fixture

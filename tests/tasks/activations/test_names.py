@@ -4,17 +4,20 @@ Each identity is one that only the right tensors have: what is written adds up t
 gives what is written.
 """
 
+import copy
+import re
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
+from transformers.pytorch_utils import Conv1D
 
 from storage.errors import WrongRequest
 from tasks.activations.hooks import capturing
 from tasks.activations.model import LoadedSubject
-from tasks.activations.names import ARCHITECTURES, site
+from tasks.activations.names import ARCHITECTURES, CENTRED, site
 from tasks.activations.sites import Site
 from tests.tasks.activations import models
 from tests.tasks.activations.models import EPS, architecture, model, tokens, words
@@ -25,11 +28,11 @@ LAYER = 1
 Named = Callable[[str], Tensor]
 
 
-def named(subject: LoadedSubject) -> Named:
+def named(subject: LoadedSubject, *, centred: bool = False) -> Named:
     """A function from names to their vectors [tokens, d]; `N` in a name is the second layer."""
 
     def vectors(name: str) -> Tensor:
-        there = site(name.replace("N", str(LAYER)), subject)
+        there = site(name.replace("N", str(LAYER)), subject, centred=centred)
         with torch.inference_mode(), capturing(subject.model, {there: subject.resolve(there)}) as forward:
             return forward(IDS)[there].flatten(0, 1)
 
@@ -46,10 +49,40 @@ def is_parallel(subject: LoadedSubject) -> bool:
     return kind(subject) == "phi" or getattr(subject.model.config, "use_parallel_residual", False)
 
 
+def has_layer_norms(subject: LoadedSubject) -> bool:
+    """Whether its norms are LayerNorms with a gain."""
+    return kind(subject) in {"gpt2", "gpt_neox", "phi"}
+
+
+def before_the_gain(name: str, subject: LoadedSubject) -> Site:
+    """Where a `hook_normalized` lies; a LayerNorm's is refused, with the two sites that it may be."""
+    text = name.replace("N", str(LAYER))
+    if not has_layer_norms(subject):
+        return site(text, subject)
+    with pytest.raises(WrongRequest) as refused:
+        site(text, subject)
+    said = re.fullmatch(
+        rf"{re.escape(text)} names no one tensor of a {kind(subject)} model: .* before or behind the norm's gain: "
+        r"write (\S+):normalised \(before\) or (\S+) \(behind\)",
+        str(refused.value),
+    )
+    assert said is not None, refused.value
+    assert said[1] == said[2]
+    return site(f"{said[1]}:normalised", subject)
+
+
 def close(expected: Tensor, actual: Tensor) -> None:
     """Equal up to float32's rounding, and not by both being nothing."""
     assert expected.abs().max() > 0.01
     torch.testing.assert_close(expected, actual, rtol=1e-4, atol=1e-5)
+
+
+def present(subject: LoadedSubject) -> list[str]:
+    """The names of TransformerLens that are one tensor of the model."""
+    absent = {name for name, text in ARCHITECTURES[kind(subject)].items() if " " in text}
+    if is_parallel(subject):
+        absent |= {"blocks.N.hook_resid_mid"}
+    return sorted(ARCHITECTURES[kind(subject)].keys() - absent)
 
 
 def times(read: Tensor, subject: LoadedSubject, name: str) -> Tensor:
@@ -102,13 +135,19 @@ def test_the_embedding_begins_it(every: LoadedSubject) -> None:
 
 
 def test_what_is_written_adds_up(every: LoadedSubject) -> None:
-    """Attention and MLP add `hook_attn_out` and `hook_mlp_out` to the residual stream."""
+    """Attention and MLP add `hook_attn_out` and `hook_mlp_out` to the residual stream.
+
+    Added at once they can't be told apart by their sum, but no norm follows them there.
+    """
     at = named(every)
     before, after = at("blocks.N.hook_resid_pre"), at("blocks.N.hook_resid_post")
     attention, mlp = at("blocks.N.hook_attn_out"), at("blocks.N.hook_mlp_out")
 
     close(after - before, attention + mlp)
-    if not is_parallel(every):
+    if is_parallel(every):
+        assert torch.equal(at("blocks.N.attn.hook_out"), attention)
+        assert torch.equal(at("blocks.N.mlp.hook_out"), mlp)
+    else:
         close(at("blocks.N.hook_resid_mid"), before + attention)
         close(after, at("blocks.N.hook_resid_mid") + mlp)
 
@@ -138,7 +177,10 @@ def test_heads_write_the_attentions_output(every: LoadedSubject) -> None:
 def test_neurons_are_activations_of_what_is_before(every: LoadedSubject) -> None:
     """The activation function of `mlp.hook_pre`, times what it gates if anything, is `mlp.hook_post`."""
     if kind(every) == "phi3":
-        with pytest.raises(WrongRequest, match=r"^a phi3 model has no blocks\.1\.mlp\.hook_pre: the gate"):
+        with pytest.raises(
+            WrongRequest,
+            match=r"^blocks\.1\.mlp\.hook_pre names no one tensor of a phi3 model: the gate.*: name another site$",
+        ):
             site("blocks.1.mlp.hook_pre", every)
         return
     at = named(every)
@@ -164,10 +206,13 @@ def test_what_comes_before_the_mlp_is_what_its_norm_reads(every: LoadedSubject) 
 
 @pytest.mark.parametrize("name", ["blocks.N.ln1", "blocks.N.ln2", "ln_final"])
 def test_normalised_is_the_norm_without_its_gain(every: LoadedSubject, name: str) -> None:
-    """`hook_normalized` is x / rms(x), centred in a LayerNorm, and times the gain what the norm gives."""
+    """`hook_normalized` is x / rms(x), centred in a LayerNorm, and times the gain what the norm gives.
+
+    Exactly where the norm is torch's LayerNorm the name alone is refused.
+    """
     at = named(every)
-    found = at(f"{name}.hook_normalized")
-    there = site(f"{name.replace('N', str(LAYER))}.hook_normalized", every)
+    there = before_the_gain(f"{name}.hook_normalized", every)
+    found = at(str(there))
     norm = every.resolve(there)
     x = at(f"{there.module}.input")
     if "RMS" not in type(norm).__name__:
@@ -176,6 +221,7 @@ def test_normalised_is_the_norm_without_its_gain(every: LoadedSubject, name: str
 
     close(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps), found)
     close(at(there.module), found * weight_as_gain(norm) + getattr(norm, "bias", 0))
+    assert has_layer_norms(every) == isinstance(norm, nn.LayerNorm)
 
 
 def test_norms_stand_where_transformerlens_has_them(every: LoadedSubject) -> None:
@@ -184,7 +230,7 @@ def test_norms_stand_where_transformerlens_has_them(every: LoadedSubject) -> Non
     OLMo 2 and 3 have them after instead: they read what attention and MLP write.
     """
     at = named(every)
-    norms = [site(f"blocks.{LAYER}.ln{number}.hook_normalized", every).module for number in (1, 2)]
+    norms = [before_the_gain(f"blocks.N.ln{number}.hook_normalized", every).module for number in (1, 2)]
     names = ("blocks.N.hook_resid_pre", "blocks.N.hook_mlp_in")
     if kind(every) in {"olmo2", "olmo3"}:
         names = ("blocks.N.attn.hook_out", "blocks.N.mlp.hook_out")
@@ -195,9 +241,9 @@ def test_norms_stand_where_transformerlens_has_them(every: LoadedSubject) -> Non
 
 def test_the_final_norm_and_the_unembedding_make_the_logits(every: LoadedSubject) -> None:
     """`ln_final.hook_normalized` times the measured gain, read by the unembedding's rows, are the logits."""
-    final = named(every)("ln_final.hook_normalized")
+    there = before_the_gain("ln_final.hook_normalized", every)
+    final, norm = named(every)(str(there)), every.resolve(there)
     gain, rows = every.final_norm_gain(), every.unembedding()
-    norm = every.resolve(site("ln_final.hook_normalized", every))
     head = every.model.get_output_embeddings()
     assert gain is not None
     torch.testing.assert_close(
@@ -215,17 +261,19 @@ def test_the_final_norm_and_the_unembedding_make_the_logits(every: LoadedSubject
 def test_all_names_at_once(every: LoadedSubject) -> None:
     """One pass gives every tensor that has a name, in both layers, and the same ones as passes of their own."""
     at = named(every)
-    names = ARCHITECTURES[kind(every)]
-    absent = {name for name, text in names.items() if " " in text}
-    if is_parallel(every):
-        absent |= {"blocks.N.hook_resid_mid"}
-    texts = sorted({name.replace("N", layer) for name in set(names) - absent for layer in "10"}, reverse=True)
-    modules = {(there := site(text, every)): every.resolve(there) for text in texts}
+    texts = sorted({name.replace("N", layer) for name in present(every) for layer in "10"}, reverse=True)
+    normalised = {name for name in ARCHITECTURES[kind(every)] if name.endswith("hook_normalized")}
+    sites = [site(text, every) for text in texts]
+    sites += [
+        before_the_gain(name.replace("N", layer), every) for name in sorted(normalised) for layer in "10"
+    ]
+    modules = {there: every.resolve(there) for there in sites}
     with torch.inference_mode(), capturing(every.model, modules) as forward:
         found = forward(IDS)
 
+    assert len(normalised) == 3
     assert modules.keys() == found.keys()
-    assert all(torch.equal(at(text), found[site(text, every)].flatten(0, 1)) for text in texts)
+    assert all(torch.equal(at(str(there)), found[there].flatten(0, 1)) for there in sites)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +293,52 @@ def test_all_names_at_once(every: LoadedSubject) -> None:
 def test_other_libraries_names(every: LoadedSubject, text: str, same: str) -> None:
     """dictionary_learning and OpenAI have names of their own for the same tensors."""
     assert site(same, every) == site(text, every)
+
+
+def with_centred_weights(subject: LoadedSubject) -> LoadedSubject:
+    """The model as TransformerLens' center_writing_weights makes it (weight_processing.py): W_E, W_pos, W_O, W_out."""
+    model = copy.deepcopy(subject.model)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding):
+            module.weight -= module.weight.mean(-1, keepdim=True)
+        elif name.endswith((".c_proj", ".dense", ".dense_4h_to_h", ".fc2")):
+            weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
+            weight -= weight.mean(-1 if isinstance(module, Conv1D) else 0, keepdim=True)
+            bias -= bias.mean()
+    return LoadedSubject(model, subject.tokenizer, subject.device)
+
+
+def test_centred_names_are_those_of_a_centred_model(every: LoadedSubject) -> None:
+    """Where weights can be centred, every name is what a model has there whose weights are; elsewhere none changes.
+
+    An RMSNorm does not take a mean away, so that TransformerLens leaves its model's weights as they are.
+    """
+    if not has_layer_norms(every):
+        texts = [name.replace("N", str(LAYER)) for name in present(every)]
+        assert all(site(text, every, centred=True) == site(text, every) for text in texts)
+        return
+    ours, raw, theirs = named(every, centred=True), named(every), named(with_centred_weights(every))
+
+    for name in present(every):
+        close(theirs(name), ours(name))
+        assert torch.equal(raw(name), ours(name)) == (name not in CENTRED), name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("gpt2", "resid_post_layer_1", Site("h.1", "output", "centred")),
+        ("gpt2", "blocks.1.hook_mlp_out:centred", Site("h.1.mlp", "output", "centred")),
+        ("gpt2", "transformer.h.1", Site("h.1")),
+        ("gpt2", "h.1.mlp:centred", Site("h.1.mlp", "output", "centred")),
+        ("phi", "blocks.1.hook_mlp_in", Site("layers.1.input_layernorm", "input", "centred")),
+        # Its eyes have LayerNorms, and its residual stream has none.
+        ("gemma3", "blocks.1.hook_resid_post", Site("layers.1")),
+    ],
+)
+def test_names_are_centred_and_paths_are_not(name: str, text: str, found: Site) -> None:
+    """That a library centred its weights says something of its own names only, and a form that is there stays."""
+    assert found == site(text, made(name), centred=True)
 
 
 def made(name: str) -> LoadedSubject:
@@ -285,6 +379,8 @@ def test_wrappers_are_stripped(
         ("gpt2", "h.1:centred", Site("h.1", "output", "centred")),
         ("gpt2", "blocks.1.hook_resid_pre:centred", Site("h.1", "input", "centred")),
         ("gpt2", "resid_post_attn.1", Site("h.1.ln_2", "input")),
+        ("gpt2", "transformer.h.1.ln_2", Site("h.1.ln_2")),
+        ("gpt2", "transformer.h.1.ln_2:normalised", Site("h.1.ln_2", "output", "normalised")),
         ("gpt_neox", "gpt_neox.layers.1", Site("layers.1")),
         (
             "gemma2",
@@ -316,9 +412,13 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
         (
             "gpt_neox",
             "blocks.1.hook_resid_mid",
-            r"^a gpt_neox model has no .*hook_resid_mid: attention and MLP",
+            r"hook_resid_mid names no one tensor of a gpt_neox model: attention and MLP .*: name another site$",
         ),
-        ("phi", "resid_post_attn.1", r"^a phi model has no blocks\.1\.hook_resid_mid: attention and MLP"),
+        (
+            "phi",
+            "resid_post_attn.1",
+            r"^blocks\.1\.hook_resid_mid names no one tensor of a phi model: attention and MLP .*: name another site$",
+        ),
         (
             "gpt2",
             "blocks.1.hook_resid_pots",
@@ -329,7 +429,8 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
         ("gpt2", "blocks.7.hook_resid_post", r"no site h\.7: the nearest modules are .*h\.1"),
         ("gpt2", "transformer.h.1.mpl", r"no site transformer\.h\.1\.mpl: .*h\.1\.mlp"),
         ("gpt2", "resid_mid_layer_1", r"no site resid_mid_layer_1"),
-        ("gpt2", "blocks.1.ln2.hook_normalized:centred", r"normalised already"),
+        ("llama", "blocks.1.ln2.hook_normalized:centred", r"normalised already"),
+        ("gpt2", "blocks.1.ln2.hook_normalized:normalised", r"names no one tensor of a gpt2 model: "),
         ("gpt2", "h.1:normalized", r"'normalized' is no form of a site: write h\.1:centred"),
         ("gpt2", "", r"names no site"),
     ],

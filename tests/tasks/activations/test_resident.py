@@ -10,10 +10,14 @@ from storage.errors import WrongRequest
 from tasks.activations import resident
 from tasks.activations.coder import Coder
 from tasks.activations.corpus import Corpus
+from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
 from tasks.coders.neurons import Neurons
 from tasks.coders.random_weights import RandomWeights
+from tasks.coders.saelens import SAELens
 from tasks.coders.sparsify import Sparsify
+from tests.tasks.activations.models import D as NARROW
+from tests.tasks.activations.models import model, words
 from tests.tasks.coders.checkpoints import store
 
 DEMO = Path(__file__).parents[3] / "deployments" / "demo"
@@ -68,6 +72,44 @@ def test_a_coder_that_nobody_places_is_refused() -> None:
     """Neurons without a site are refused with what to give."""
     with pytest.raises(WrongRequest, match="nothing names the site of the coder n: give it one"):
         resident.hooked(SUBJECT, Coder(source=Neurons(), name="n"))
+
+
+CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
+
+
+def placed(tmp_path: Path, metadata: dict[str, object], site: str | None = None) -> Site:
+    """The site in a GPT-2 of a SAELens checkpoint that says so much of it."""
+    model("gpt2").save_pretrained(tmp_path / "subject")
+    words().save_pretrained(tmp_path / "subject")
+    cfg = {"architecture": "standard", "d_in": NARROW, "d_sae": 32, "metadata": metadata}
+    weights = {"W_enc": torch.ones(NARROW, 32), "W_dec": torch.ones(32, NARROW)}
+    biases = {"b_enc": torch.zeros(32), "b_dec": torch.zeros(NARROW)}
+    source = SAELens(path=str(store(tmp_path / "sae", "sae_weights.safetensors", cfg, weights | biases)))
+    subject = Subject(model=str(tmp_path / "subject"), device="cpu")
+    return resident.hooked(subject, Coder(site=site, source=source, name="c")).site
+
+
+@pytest.mark.parametrize(
+    ("metadata", "site", "found"),
+    [
+        ({}, None, "h.1"),
+        (CENTRED, None, "h.1:centred"),
+        (CENTRED, "blocks.2.hook_resid_post", "h.2"),
+    ],
+)
+def test_a_checkpoint_places_its_coder(
+    tmp_path: Path, metadata: dict[str, object], site: str | None, found: str
+) -> None:
+    """Where the config gives no site the checkpoint's is taken, centred if its model's weights were."""
+    assert found == str(placed(tmp_path, {"hook_name": "blocks.1.hook_resid_post"} | metadata, site))
+
+
+def test_a_checkpoint_that_names_no_one_tensor_is_refused(tmp_path: Path) -> None:
+    """What the config has to say instead is in the error."""
+    with pytest.raises(
+        WrongRequest, match=r"write h\.1\.ln_2:normalised \(before\) or h\.1\.ln_2 \(behind\)$"
+    ):
+        placed(tmp_path, {"hook_name": "blocks.1.ln2.hook_normalized"})
 
 
 def test_a_sequence_longer_than_the_model_reads_is_refused() -> None:

@@ -1,0 +1,50 @@
+"""Buckets are sampled together as far as it pays, and no further than can be held."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows import spans as module
+from flows.spans import GROUPS, spans
+from storage.lake import ROW_GROUP
+from storage.layout import ranges
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=40),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+@settings(deadline=None)
+def test_spans_are_the_buckets_in_order(counts: list[int], size: int, parts: int, at_once: int) -> None:
+    """Each once; what fires too often to be held together is not put together."""
+    firings = np.array(counts)
+    buckets = ranges(len(counts), size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST", 50)
+        patch.setattr(module, "ROW_GROUP", 7)
+        found = spans(buckets, firings, parts, at_once)
+    assert buckets == [bucket for span in found for bucket in span]
+    for span in found:
+        assert len(span) == 1 or firings[span[0].first : span[-1].end].sum() <= 50
+    enough = min(GROUPS * parts * 7, 50, int(firings.sum()) // at_once)
+    for span, after in pairwise(found):
+        held = firings[span[0].first : span[-1].end].sum()
+        assert held >= enough or held + firings[after[0].first : after[0].end].sum() > 50
+
+
+def test_a_wide_coder_is_read_by_whole_row_groups() -> None:
+    """Where a bucket is a small piece of a row group, as many are put together as fill two in every part."""
+    firings = np.full(1_000_000, 200)
+    found = spans(ranges(1_000_000, 256), firings, 48, 2)
+    held = [firings[span[0].first : span[-1].end].sum() for span in found]
+    assert all(GROUPS * 48 * ROW_GROUP <= one <= 1.01 * GROUPS * 48 * ROW_GROUP for one in held[:-1])
+
+
+def test_every_worker_gets_a_span() -> None:
+    """A small cache is not left to one of them."""
+    assert 2 == len(spans(ranges(1024, 256), np.full(1024, 10), 8, 2))
