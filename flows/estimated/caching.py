@@ -10,6 +10,7 @@ import pyarrow as pa
 from flows.plan import Plan
 from storage.errors import WrongRequest
 from storage.lake import Lake
+from storage.layout import addresses
 from storage.tables import ACTIVATIONS
 
 _TIMED = 3
@@ -66,7 +67,7 @@ def _measured(plan: Plan) -> Caches:
     from tasks.activations.pack import pack  # noqa: PLC0415
 
     config = plan.config
-    resident.hold(plan.mark)
+    resident.hold(addresses(coder.activations for coder in plan.coders))
     resident.try_out(config.subject, config.corpus, config.coders)
     hooked = {coder.name: resident.hooked(config.subject, coder) for coder in config.coders}
     corpus, rows = config.corpus, min(config.corpus.rows, resident.TRIED)

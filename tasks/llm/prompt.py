@@ -1,6 +1,7 @@
-"""Prompts and few-shot turns are files beside their component.
+"""Prompts are files: `<component>.prompt.txt` beside the component; few-shot turns are data, `<component>.shots.yaml`.
 
-`<component>.prompt.txt` is the text, `<component>.shots.yaml` the turns.
+Slots are `{name}` and are filled in one pass, so that an explanation which itself contains `{contexts}` or JSON
+braces stays as it is.
 """
 
 import re
@@ -15,6 +16,8 @@ from storage.errors import WrongRequest
 
 VERSION = 1
 """Raise it when contexts are rendered or replies read in another way: explanations and judgements change."""
+
+_SLOT = re.compile(r"\{([a-z_]+)\}")
 
 
 @cache
@@ -33,6 +36,11 @@ def read(package: str, name: str, override: str | None = None) -> str:
 def shots(package: str, name: str) -> list[dict]:
     """Few-shot turns: hand-made contexts and the answers to them."""
     return yaml.safe_load(files(package).joinpath(name).read_text(encoding="utf-8"))
+
+
+def fill(template: str, **slots: str) -> str:
+    """Put values into the slots. Raises `KeyError` for a slot without a value; other braces are left alone."""
+    return _SLOT.sub(lambda found: slots[found[1]], template)
 
 
 def digest(package: str, kind: str, override: str | None = None, shots: str | None = None) -> str:

@@ -82,7 +82,8 @@ def drawn(*rows: tuple[int, int, bool]) -> list[tuple[int, int, int]]:
         asked = {"n": 40, "seed": 22, "first": 0, "end": WIDTH}
         with lake.connect() as connection:
             found = query.records(connection, "controls", explanations=[lake.path("e")], **asked)
-    return [(row["feature"], row["replicate"], row["explanation_of"]) for row in found]
+    names = ("feature", "replicate", "explanation_of")
+    return [tuple(int(str(row[name])) for name in names) for row in found]  # type: ignore[misc]
 
 
 def test_only_chosen_explanations_go_round() -> None:

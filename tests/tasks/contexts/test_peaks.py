@@ -13,7 +13,9 @@ from tasks.contexts.peaks import Firings, ranked, with_activations
 PATIENT = settings(deadline=None)
 LENGTH = 10
 ROW = st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, LENGTH - 1))
-ROWS = st.dictionaries(ROW, st.integers(-6, 9).map(lambda eighth: eighth / 8 or -0.0), max_size=60)
+ROWS = st.dictionaries(
+    ROW, st.integers(-6, 9).map(lambda eighth: eighth / 8 if eighth else -0.0), max_size=60
+)
 
 
 def firings(rows: dict[tuple[int, int, int], float], order: list[tuple[int, int, int]]) -> Firings:
@@ -44,7 +46,9 @@ def test_firings_are_sorted_whatever_order_they_come_in(rows: dict, chance: obje
 @pytest.mark.parametrize("window", [1, 3, 5, 10])
 @given(rows=ROWS)
 @PATIENT
-def test_a_window_has_the_largest_activation_in_it(rows: dict, window: int) -> None:
+def test_a_window_has_the_largest_activation_in_it(
+    rows: dict[tuple[int, int, int], float], window: int
+) -> None:
     """One row per window of the grid with a firing, in order; what is left of a sequence lies in none."""
     peaks: dict[tuple[int, int], float] = {}
     for (feature, sequence, position), activation in rows.items():
