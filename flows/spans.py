@@ -4,7 +4,7 @@ What is read of a part is whole row groups. A task whose features have at least 
 reads at most one more than that of each, whatever the width of the coder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -26,17 +26,36 @@ def firing_counts(lake: Lake, features: Step) -> np.ndarray:
 
 
 def spans(buckets: Sequence[Range], firings: np.ndarray, parts: int, at_once: int) -> list[Sequence[Range]]:
-    """Neighbouring buckets together, until they fire often enough, but no more than can be held.
+    """Neighbouring buckets together, so that spans fire about equally often: enough, but no more than can be held.
 
     `firings` are those of each feature, `parts` those of `activations`. There are no fewer spans than tasks run
     `at_once`, if there are as many buckets. A span of more than `MOST` firings is a single bucket.
     """
     each = np.array([firings[bucket.first : bucket.end].sum() for bucket in buckets])
-    enough = min(GROUPS * parts * ROW_GROUP, MOST, int(each.sum()) // at_once)
-    begins, held = [0], 0
+    total = int(each.sum())
+    count = max(total // (GROUPS * parts * ROW_GROUP), -(-total // MOST), at_once)
+    return [part for span in _even(buckets, each, min(count, len(buckets))) for part in _held(*span)]
+
+
+def _even(
+    buckets: Sequence[Range], each: np.ndarray, count: int
+) -> Iterator[tuple[Sequence[Range], np.ndarray]]:
+    """The buckets and their firings in `count` pieces, cut where the firings so far are nearest to equal parts."""
+    middles = np.cumsum(each) - each / 2
+    cuts = [0]
+    for nth in range(1, count):
+        nearest = int(np.searchsorted(middles, each.sum() * nth / count))
+        cuts.append(min(max(nearest, cuts[-1] + 1), len(buckets) - (count - nth)))
+    for begin, end in pairwise([*cuts, len(buckets)]):
+        yield buckets[begin:end], each[begin:end]
+
+
+def _held(buckets: Sequence[Range], each: np.ndarray) -> Iterator[Sequence[Range]]:
+    """A span, in pieces where it would be more than `MOST`."""
+    begin, held = 0, 0
     for place, more in enumerate(each.tolist()):
-        if place > begins[-1] and (held >= enough or held + more > MOST):
-            begins.append(place)
-            held = 0
+        if place > begin and held + more > MOST:
+            yield buckets[begin:place]
+            begin, held = place, 0
         held += more
-    return [buckets[begin:end] for begin, end in pairwise([*begins, len(buckets)])]
+    yield buckets[begin:]

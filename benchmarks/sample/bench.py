@@ -12,9 +12,8 @@ from benchmarks.command import say
 from benchmarks.peers import Peers
 from benchmarks.report import Bound, Figure
 from benchmarks.sample import s3
-from benchmarks.sample.cases import GLOSS, SHARD
+from benchmarks.sample.cases import GLOSS, SHARD, Span
 from benchmarks.sample.firings import Coder
-from storage.layout import Range
 
 Spent = dict[str, Any]
 """What a child used: cpu_s, wall_s, peak_bytes, and what its system adds."""
@@ -73,24 +72,24 @@ class Bench:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def gloss(self, cache: Cache, sequences: int, buckets: Sequence[Range], **changed: object) -> Spent:
-        """Sample buckets of the beginning of a cache in a process of its own."""
-        request = asked(cache, sequences, buckets) | changed
+    def gloss(self, cache: Cache, sequences: int, spans: Sequence[Span] | None, **changed: object) -> Spent:
+        """Sample spans of the beginning of a cache in a process of its own; all of them where none are named."""
+        request = asked(cache, sequences, spans) | changed
         spent = child.run("benchmarks.sample.ours", request, threads=self.threads)
         told("gloss", spent)
         return spent
 
 
-def asked(cache: Cache, sequences: int, buckets: Sequence[Range]) -> dict[str, Any]:
-    """A request for the contexts of some buckets: one worker, as many contexts as gloss draws by default."""
+def asked(cache: Cache, sequences: int, spans: Sequence[Span] | None) -> dict[str, Any]:
+    """A request for the contexts of some spans: one worker, as many contexts as gloss draws by default."""
     return {
         "lake": cache.lake,
         "sequences": sequences,
         "sequence": cache.coder.sequence,
         "sampling": GLOSS,
         "name": "measured",
-        "buckets": buckets,
-        "warm": [],
+        "spans": spans,
+        "warm": None,
         "workers": 1,
         "environment": {},
     }

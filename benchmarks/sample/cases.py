@@ -1,5 +1,6 @@
 """What is run: sizes of the caches, what is drawn of them, and how often."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,10 @@ TOP: dict[str, Any] = {
 """Shows the explainer the strongest windows, which is how they can be compared."""
 
 READ = ("activations", "tokens", "features", "manifests")
-"""What a bucket's task reads of a lake; what it writes is only read by the benchmark itself."""
+"""What a span's task reads of a lake; what it writes is only read by the benchmark itself."""
+
+Span = Sequence[Range]
+"""Neighbouring buckets that one task samples."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Versus:
 
 @dataclass(frozen=True)
 class Wide:
-    """A cache of very many features, of which some buckets are sampled."""
+    """A cache of very many features, of which some spans are sampled."""
 
     width: int
     narrow: int
@@ -50,13 +54,11 @@ class Wide:
     per_token: float
     sizes: tuple[int, int, int, int]
     """Sequences: once, twice, four and eight times as many."""
-    buckets: int
-    """That are sampled at each size, spread over all features."""
+    spans: int
+    """Of those that a run of the largest size has: how many are sampled at each size, spread over all features."""
     rounds: int
     from_s3: int
-    """Buckets that are sampled from S3."""
-    s3_sizes: tuple[int, ...]
-    """Features per bucket there, besides what a run has."""
+    """How many of them are sampled from S3."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,11 @@ SIZES = {
         wide=Wide(
             width=1_000_000,
             narrow=250_000,
-            per_token=32,
+            per_token=32.5,
             sizes=(3_072, 6_144, 12_288, 24_576),
-            buckets=32,
+            spans=4,
             rounds=3,
-            from_s3=4,
-            s3_sizes=(4_096, 32_768),
+            from_s3=2,
         ),
     ),
     "quick": Sizes(
@@ -86,21 +87,18 @@ SIZES = {
         wide=Wide(
             width=1_000_000,
             narrow=250_000,
-            per_token=32,
+            per_token=32.5,
             sizes=(512, 1_024, 2_048, 4_096),
-            buckets=8,
+            spans=2,
             rounds=1,
-            from_s3=2,
-            s3_sizes=(32_768,),
+            from_s3=1,
         ),
     ),
 }
 """By whether it has to be quick."""
 
 
-def spread(width: int, size: int, n: int) -> list[Range]:
-    """Up to `n` buckets of `size` features at equal distances, the first one at the beginning."""
-    every = -(-width // size)
-    n = min(n, every)
-    firsts = [i * every // n * size for i in range(n)]
-    return [Range(first, min(first + size, width)) for first in firsts]
+def spread(spans: Sequence[Span], n: int, begin: int) -> list[Span]:
+    """Up to `n` spans at equal distances, that at `begin` the first one; behind the last span comes the first."""
+    n = min(n, len(spans))
+    return [spans[(begin + i * len(spans) // n) % len(spans)] for i in range(n)]

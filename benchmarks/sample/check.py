@@ -5,19 +5,19 @@ from typing import Any
 
 from benchmarks import child
 from benchmarks.sample.agreement import Found, compare
-from benchmarks.sample.ours import sampled
+from benchmarks.sample.ours import sampled, spans
 from benchmarks.sample.sampling import work
 from storage.lake import Lake
-from storage.layout import Range
 
 
 def found(request: dict[str, Any]) -> dict[int, Found]:
     """The strongest windows that the explainer is shown, by feature."""
-    lake, buckets = Lake(request["lake"]), [Range(*part) for part in request["buckets"]]
+    lake = Lake(request["lake"])
     asked = work(lake, request["sequences"], request["sequence"], request["sampling"], request["name"])
-    sampled(asked, buckets, request["workers"])
+    taken = spans(lake, request)
+    sampled(asked, taken, request["workers"])
     samples, contexts = (
-        lake.read(table, [lake.path(asked.step.part(table, part)) for part in buckets])
+        lake.read(table, [lake.path(asked.step.part(table, part)) for span in taken for part in span])
         for table in ("samples", "contexts")
     )
     shown: dict[int, list[tuple[float, list[int]]]] = {}

@@ -43,53 +43,63 @@ def _speed(report: Report) -> Iterator[str]:
 
 
 def _growth(report: Report) -> Iterator[str]:
-    name = re.compile(r"bucket_ms_((\d+)_firings)")
+    name = re.compile(r"span_ms_((\d+)_firings)")
     found = [match for match in map(name.fullmatch, report.named) if match]
     if not found:
         return
     yield (
-        f"One worker on {shown(report['buckets_sampled'])} buckets, spread over a million features, of a cache and of "
-        "its beginnings. Sampled are features that fire often enough:"
+        f"One worker on {shown(report['spans_sampled'])} spans of {shown(report['features_per_span'])} features on "
+        "average, as a run would cut the largest cache: that of the densest feature, and others spread over the "
+        "million. The same features are sampled of this cache and of its beginnings; those that fire too seldom are "
+        "skipped:"
     )
     rows = [
         [
             f"{int(match[2]):,}",
             shown(report[match[0]]),
+            shown(report[f"span_cpu_ms_{match[1]}"], spread=False),
             shown(report[f"sampled_share_{match[1]}"], spread=False),
             shown(report[f"peak_mb_{match[1]}"], spread=False),
         ]
         for match in found
     ]
-    yield table(["firings", "ms per bucket", "sampled share", "peak MB"], rows)
+    yield table(["firings", "ms per span", "CPU ms per span", "sampled share", "peak MB"], rows)
     times = [
-        f"{times} times as many {what} take {shown(report[figure])} times as long"
-        for times, what in ((2, "firings"), (4, "firings"), (8, "firings"), (4, "features"))
-        if (figure := f"time_{times}x_{what}_over_1x") in report.named
+        f"{times} times as many firings take {shown(report[figure])} times as long"
+        for times in (2, 4, 8)
+        if (figure := f"time_{times}x_firings_over_1x") in report.named
     ]
     yield f"{'; '.join(times)}."
+    if "time_4x_features_over_1x" in report.named:
+        yield (
+            f"4 times as many features that fire as often in all take {shown(report['time_4x_features_over_1x'])} "
+            "times as long, by the spans' share of the firings. By the same share a worker goes through "
+            f"{shown(report['features_per_second_million_features'])} of the million features per second of the "
+            "largest cache, the reading of its text included."
+        )
 
 
 def _bytes(report: Report) -> Iterator[str]:
-    name = re.compile(r"s3_bytes_over_needed_((\d+)_features)")
-    found = [match for match in map(name.fullmatch, report.named) if match]
-    if not found:
+    if "s3_bytes_over_needed" not in report.named:
         return
     yield (
-        "Bytes that an S3 server sends for a bucket, over the bytes that its features' rows take in the parts of "
-        "`activations`; what a process reads once for all buckets is left out:"
+        "Bytes that an S3 server sends for a span, over the bytes that its features' rows take in the parts of "
+        "`activations`; what a process reads once for all spans is left out. What is sent of a part is whole row "
+        "groups, of which one holds many buckets: so much would be sent for one alone:"
     )
     rows = [
         [
-            f"{int(match[2]):,}",
-            shown(report[match[0]]),
-            *(shown(report[f"s3_{t}_bytes_over_needed_{match[1]}"]) for t in READ),
-            shown(report[f"ms_per_feature_{match[2]}_per_bucket"], spread=False),
-            shown(report[f"peak_mb_{match[2]}_per_bucket"], spread=False),
+            said,
+            *(
+                shown(report[f"s3_{what}{name}"])
+                for what in (
+                    "mb_needed",
+                    "bytes_over_needed",
+                    *(f"{part}_bytes_over_needed" for part in READ),
+                )
+            ),
         ]
-        for match in found
+        for said, name in (("a span", ""), ("a bucket alone", "_alone"))
     ]
-    yield table(
-        ["features per bucket", "all", *(f"`{t}`" for t in READ), "ms per feature, folder", "peak MB"], rows
-    )
-    if "s3_time_over_local" in report.named:
-        yield f"From there it takes {shown(report['s3_time_over_local'])} times as long as from a folder."
+    yield table(["sampled", "MB needed", "all", *(f"`{name}`" for name in READ)], rows)
+    yield f"From there a span takes {shown(report['s3_time_over_local'])} times as long as from a folder."

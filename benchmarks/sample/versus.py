@@ -1,23 +1,21 @@
 """gloss and delphi in turns on one cache, results compared before speed is."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import child
 from benchmarks.command import say
 from benchmarks.sample.agreement import Agreement
 from benchmarks.sample.bench import Bench, Cache, Spent, asked, told
-from benchmarks.sample.cases import BUCKET, DELPHI, SEQUENCE, STRONGEST, TOP, Versus
+from benchmarks.sample.cases import DELPHI, SEQUENCE, STRONGEST, TOP, Versus
 from benchmarks.sample.firings import Coder
 from benchmarks.sample.splits import HOOKPOINT
 from storage.errors import RunFailed
-from storage.layout import Range, ranges
 
 
 def measure(bench: Bench, case: Versus) -> None:
     """Measure the case; raises `RunFailed` when windows differ."""
-    coder, buckets = Coder(case.width, case.per_token, SEQUENCE), ranges(case.width, BUCKET)
+    coder = Coder(case.width, case.per_token, SEQUENCE)
     systems = ["gloss", "peer"] if bench.peers else ["gloss"]
     alike, default = {"sampling": DELPHI, "workers": bench.threads}, {"workers": bench.threads}
     spent: dict[str, list[Spent]] = defaultdict(list)
@@ -28,13 +26,11 @@ def measure(bench: Bench, case: Versus) -> None:
                 if name == "peer":
                     spent[name].append(_delphi(bench, cache))
                 else:
-                    spent[name].append(bench.gloss(cache, case.sequences, buckets, **alike))
+                    spent[name].append(bench.gloss(cache, case.sequences, None, **alike))
             if turn == 0 and bench.peers:
-                _check(bench, cache, case.sequences, buckets, spent["peer"][0]["made"])
+                _check(bench, cache, case.sequences, spent["peer"][0]["made"])
         say("every feature, as many contexts as gloss draws by default")
-        spent["default"] = [
-            bench.gloss(cache, case.sequences, buckets, **default) for _ in range(case.rounds)
-        ]
+        spent["default"] = [bench.gloss(cache, case.sequences, None, **default) for _ in range(case.rounds)]
     _require_all(spent, case.width)
     bench.note("versus_firings", [cache.firings[case.sequences]], "firings")
     _figures(bench, spent)
@@ -55,11 +51,14 @@ def _delphi(bench: Bench, cache: Cache) -> Spent:
     return spent
 
 
-def _check(
-    bench: Bench, cache: Cache, sequences: int, buckets: Sequence[Range], made: dict[str, Any]
-) -> None:
+def _check(bench: Bench, cache: Cache, sequences: int, made: dict[str, Any]) -> None:
     """Hold the strongest windows of each feature against delphi's, before any speed is told."""
-    request = asked(cache, sequences, buckets) | {"sampling": TOP, "name": "strongest", "made": made}
+    request = asked(cache, sequences, None) | {
+        "sampling": TOP,
+        "name": "strongest",
+        "workers": bench.threads,
+        "made": made,
+    }
     found = Agreement(**child.run("benchmarks.sample.check", request, threads=bench.threads))
     say(f"  against delphi: {found}")
     refuse(found)
@@ -72,7 +71,7 @@ def refuse(found: Agreement) -> None:
     if found.wrong or not found.features:
         msg = (
             f"the strongest windows differ from delphi's for {found.wrong:,} of {found.features:,} features; "
-            "no speed is worth that, look at storage/sql/sample_ranked.sql"
+            "no speed is worth that, look at tasks/contexts/peaks.py"
         )
         raise RunFailed(msg)
 

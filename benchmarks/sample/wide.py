@@ -1,129 +1,144 @@
 """gloss on a cache of very many features: time, memory, and the bytes that are read from S3."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from benchmarks import child
 from benchmarks.command import say
 from benchmarks.sample.bench import Bench, Cache, Spent, asked
-from benchmarks.sample.cases import BUCKET, READ, SEQUENCE, Wide, spread
+from benchmarks.sample.cases import READ, SEQUENCE, Span, Wide, spread
 from benchmarks.sample.firings import Coder
 from benchmarks.sample.needed import needed
 from benchmarks.sample.s3 import Served, served
-from benchmarks.sample.sampling import cached
+from benchmarks.sample.sampling import cached, cut, firing_counts
 from storage.lake import Lake
 from storage.layout import Range
+
+
+class Chosen(NamedTuple):
+    """Which features are sampled."""
+
+    warm: Range
+    """A bucket of none of the spans, which is sampled before them."""
+    spans: list[Span]
+    """The first of them has the densest feature."""
 
 
 def measure(bench: Bench, case: Wide) -> None:
     """Measure the case."""
     coder = Coder(case.width, case.per_token, SEQUENCE)
     with bench.cache(coder, case.sizes) as cache:
-        seconds = _growth(bench, case, cache)
-        _from_s3(bench, case, cache)
+        chosen = _chosen(cache, case.sizes[-1], case.spans)
+        grown = _growth(bench, case, cache, chosen)
+        _from_s3(bench, case, cache, chosen, grown[case.sizes[-1]])
+        wide = _whole(cache, case.sizes[1], chosen, grown[case.sizes[1]])
     with bench.cache(replace(coder, width=case.narrow), case.sizes[1:2]) as cache:
-        _features(bench, case, cache, seconds)
+        _features(bench, case, cache, wide)
 
 
-def _growth(bench: Bench, case: Wide, cache: Cache) -> list[float]:
-    """The same buckets of the cache and of its beginnings, in turns; seconds per bucket at the second size."""
-    warm, *buckets = spread(case.width, BUCKET, case.buckets + 1)
-    densest = _densest(cache.coder)
+def _chosen(cache: Cache, sequences: int, n: int) -> Chosen:
+    """Spans as the flow cuts them at some size: that of the densest feature, and others at equal distances."""
+    lake = Lake(cache.lake)
+    every = cut(lake, sequences, 1)
+    densest = int(firing_counts(lake, sequences).argmax())
+    begin = next(i for i, span in enumerate(every) if densest < span[-1].end)
+    *spans, other = spread(every, n + 1, begin)
+    return Chosen(other[0], spans)
+
+
+def _growth(bench: Bench, case: Wide, cache: Cache, chosen: Chosen) -> dict[int, list[Spent]]:
+    """The same features of the cache and of its beginnings, in turns; what each run used, by sequences."""
+    spans, n = chosen.spans, len(chosen.spans)
     spent: dict[int, list[Spent]] = defaultdict(list)
-    peaks = []
     for turn in range(case.rounds):
         for size in case.sizes[:: 1 if turn % 2 == 0 else -1]:
-            say(f"{cache.firings[size]:,} firings, {len(buckets)} buckets, round {turn + 1} of {case.rounds}")
-            spent[size].append(bench.gloss(cache, size, buckets, warm=[warm]))
-        say("the bucket of the densest feature")
-        run = bench.gloss(cache, case.sizes[-1], [densest], warm=[warm])
-        peaks.append(max(run["peak_bytes"], spent[case.sizes[-1]][-1]["peak_bytes"]))
-    bench.note("peak_gb_million_features", [peak / 1e9 for peak in peaks], "GB")
-    bench.note("buckets_sampled", [len(buckets)], "buckets")
-    seconds = {}
+            say(f"{cache.firings[size]:,} firings, {n} spans, round {turn + 1} of {case.rounds}")
+            spent[size].append(bench.gloss(cache, size, spans, warm=chosen.warm))
+    largest = spent[case.sizes[-1]]
+    bench.note("peak_gb_million_features", [run["peak_bytes"] / 1e9 for run in largest], "GB")
+    bench.note("spans_sampled", [n], "spans")
+    bench.note("features_per_span", [largest[0]["features"] / n], "features")
     for size, firings in cache.firings.items():
         runs = spent[size]
-        seconds[size] = [sum(run["seconds"]) / len(buckets) for run in runs]
-        bench.note(f"bucket_ms_{firings}_firings", [s * 1e3 for s in seconds[size]], "ms")
+        bench.note(f"span_ms_{firings}_firings", [_seconds(run) / n * 1e3 for run in runs], "ms")
+        bench.note(f"span_cpu_ms_{firings}_firings", [run["cpu_s"] / n * 1e3 for run in runs], "ms")
         bench.note(f"sampled_share_{firings}_firings", [run["sampled"] / run["features"] for run in runs])
         bench.note(f"peak_mb_{firings}_firings", [run["peak_bytes"] / 1e6 for run in runs], "MB")
     for times, size in zip((8, 4, 2), case.sizes, strict=False):
-        ratios = [large / small for large, small in zip(seconds[case.sizes[-1]], seconds[size], strict=True)]
+        ratios = [_seconds(many) / _seconds(few) for many, few in zip(largest, spent[size], strict=True)]
         bench.note(f"time_{times}x_firings_over_1x", ratios)
-    speed = [BUCKET / s for s in seconds[case.sizes[-1]]]
+    speed = [
+        case.width / (run["once_s"] + whole)
+        for run, whole in zip(largest, _whole(cache, case.sizes[-1], chosen, largest), strict=True)
+    ]
     bench.note("features_per_second_million_features", speed, "features/s")
-    return seconds[case.sizes[1]]
+    return spent
 
 
-def _densest(coder: Coder) -> Range:
-    """The bucket of the feature that fires most."""
-    first = int(coder.densities.argmax()) // BUCKET * BUCKET
-    return Range(first, min(first + BUCKET, coder.width))
+def _seconds(spent: Spent) -> float:
+    return sum(spent["seconds"])
+
+
+def _whole(cache: Cache, sequences: int, chosen: Chosen, runs: Sequence[Spent]) -> list[float]:
+    """Seconds that all features would take, from those of the spans and their share of the firings."""
+    firings = firing_counts(Lake(cache.lake), sequences)
+    inside = sum(int(firings[span[0].first : span[-1].end].sum()) for span in chosen.spans)
+    return [_seconds(run) * int(firings.sum()) / inside for run in runs]
 
 
 def _features(bench: Bench, case: Wide, cache: Cache, wide: Sequence[float]) -> None:
-    """Time for all buckets of the wide cache over that of one with fewer features and as many firings."""
-    warm, *buckets = spread(case.narrow, BUCKET, case.buckets + 1)
+    """Time for all features of the wide cache over that of one with fewer features and as many firings."""
     size = case.sizes[1]
-    say(f"{case.narrow:,} features, {cache.firings[size]:,} firings")
-    runs = [bench.gloss(cache, size, buckets, warm=[warm]) for _ in range(case.rounds)]
-    narrow = [sum(run["seconds"]) / len(buckets) for run in runs]
-    bench.note(f"bucket_ms_{case.narrow}_features", [s * 1e3 for s in narrow], "ms")
-    ratios = [many * case.width / (few * case.narrow) for many, few in zip(wide, narrow, strict=True)]
-    bench.note("time_4x_features_over_1x", ratios)
+    chosen = _chosen(cache, size, case.spans)
+    n = len(chosen.spans)
+    say(f"{case.narrow:,} features, {cache.firings[size]:,} firings, {n} spans")
+    runs = [bench.gloss(cache, size, chosen.spans, warm=chosen.warm) for _ in range(case.rounds)]
+    bench.note(f"span_ms_{case.narrow}_features", [_seconds(run) / n * 1e3 for run in runs], "ms")
+    narrow = _whole(cache, size, chosen, runs)
+    bench.note("time_4x_features_over_1x", [many / few for many, few in zip(wide, narrow, strict=True)])
 
 
-def _from_s3(bench: Bench, case: Wide, cache: Cache) -> None:
-    """Bytes that a server sends for some buckets, over the bytes that their rows take; the time it takes."""
+def _from_s3(bench: Bench, case: Wide, cache: Cache, chosen: Chosen, local: Sequence[Spent]) -> None:
+    """Bytes that a server sends for some spans, over the bytes that their rows take; the time that they take.
+
+    The bytes also for a bucket of each span that is sampled alone, as it would be if no spans were made.
+    """
+    n, size = case.from_s3, case.sizes[-1]
+    spans = chosen.spans[:n]
+    alone = [[span[len(span) // 2]] for span in spans]
+    there = {"lake": f"s3://{cache.folder.name}/lake", "warm": chosen.warm}
     with served(cache.folder.parent) as server:
-        for features in (BUCKET, *case.s3_sizes):
-            _bytes(bench, case, cache, server, features)
+        say(f"from S3, {len(spans)} spans, then a bucket of each")
+        once, *each = (_sent(bench, server, asked(cache, size, some) | there) for some in ([], spans, alone))
+        say("the same spans from S3, not counted")
+        how = there | {"environment": server.direct}
+        remote = [bench.gloss(cache, size, spans, **how) for _ in range(case.rounds)]
+    for name, some, sent in zip(("", "_alone"), (spans, alone), each, strict=True):
+        sent.subtract(once)  # what a process reads once
+        least = _needed(cache, size, some)
+        bench.note(f"s3_bytes_over_needed{name}", [sent.total() / least])
+        for table in READ:
+            bench.note(f"s3_{table}_bytes_over_needed{name}", [sent[table] / least])
+        bench.note(f"s3_mb_needed{name}", [least / len(some) / 1e6], "MB")
+    near = [sum(run["seconds"][:n]) for run in local]
+    bench.note("s3_time_over_local", [_seconds(far) / few for far, few in zip(remote, near, strict=True)])
 
 
-def _bytes(bench: Bench, case: Wide, cache: Cache, server: Served, features: int) -> None:
-    """The same for buckets of some number of features; a large one is sampled alone."""
-    warm, *_ = spread(case.width, BUCKET, 1)
-    _, *buckets = spread(case.width, features, case.from_s3 + 1 if features == BUCKET else 2)
-    size = case.sizes[-1]
-    say(f"from S3, {len(buckets)} buckets of {features:,} features")
-    there = {"lake": f"s3://{cache.folder.name}/lake"}
-    sent = []
-    for some in ([], buckets):  # what a process reads once is told apart from what every bucket reads
-        server.sent.clear()
-        request = asked(cache, size, some) | there | {"warm": [warm], "environment": server.counted}
-        child.run("benchmarks.sample.ours", request, threads=bench.threads)
-        sent.append(_by_table(server.sent.bytes))
-    once, every = sent
-    parts = Lake(cache.lake).parts(cached(size).activations, "activations")
-    least = sum(needed(parts, bucket) for bucket in buckets)
-    for table in READ:
-        name = f"s3_{table}_bytes_over_needed_{features}_features"
-        bench.note(name, [(every[table] - once[table]) / least])
-    over = [(every.total() - once.total()) / least]
-    bench.note(f"s3_bytes_over_needed_{features}_features", over)
-    say("the same from the folder")
-    rounds = case.rounds if features == BUCKET else 1
-    local = [bench.gloss(cache, size, buckets, warm=[warm]) for _ in range(rounds)]
-    in_all = sum(bucket.end - bucket.first for bucket in buckets)
-    per_feature = [run["wall_s"] / in_all * 1e3 for run in local]
-    bench.note(f"ms_per_feature_{features}_per_bucket", per_feature, "ms")
-    bench.note(f"peak_mb_{features}_per_bucket", [run["peak_bytes"] / 1e6 for run in local], "MB")
-    if features == BUCKET:
-        bench.note("s3_bytes_over_needed", over)
-        bench.note("s3_kb_needed_per_bucket", [least / len(buckets) / 1e3], "kB")
-        say("the same from S3, not counted")
-        how = {**there, "warm": [warm], "environment": server.direct}
-        remote = [bench.gloss(cache, size, buckets, **how) for _ in range(rounds)]
-        ratios = [far["wall_s"] / near["wall_s"] for far, near in zip(remote, local, strict=True)]
-        bench.note("s3_time_over_local", ratios)
-
-
-def _by_table(sent: Counter[str]) -> Counter[str]:
-    """Bytes by table, of those that tasks read; a path is that of the lake, the table and the file."""
+def _sent(bench: Bench, server: Served, request: Mapping[str, Any]) -> Counter[str]:
+    """Bytes by table that a process is sent that answers a request, of the tables that tasks read."""
+    server.sent.clear()
+    child.run("benchmarks.sample.ours", {**request, "environment": server.counted}, threads=bench.threads)
     found: Counter[str] = Counter()
-    for path, size in sent.items():
-        table = path.split("/")[1] if "/" in path else path
+    for path, size in server.sent.bytes.items():
+        table = path.split("/")[1] if "/" in path else path  # behind the lake's own name
         if table in READ:
             found[table] += size
     return found
+
+
+def _needed(cache: Cache, sequences: int, spans: Sequence[Span]) -> float:
+    """Bytes that the rows of some spans take in the parts of `activations`."""
+    parts = Lake(cache.lake).parts(cached(sequences).activations, "activations")
+    return sum(needed(parts, Range(span[0].first, span[-1].end)) for span in spans)

@@ -1,7 +1,5 @@
 """Buckets are sampled together as far as it pays, and no further than can be held."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,10 +29,7 @@ def test_spans_are_the_buckets_in_order(counts: list[int], size: int, parts: int
     assert buckets == [bucket for span in found for bucket in span]
     for span in found:
         assert len(span) == 1 or firings[span[0].first : span[-1].end].sum() <= 50
-    enough = min(GROUPS * parts * 7, 50, int(firings.sum()) // at_once)
-    for span, after in pairwise(found):
-        held = firings[span[0].first : span[-1].end].sum()
-        assert held >= enough or held + firings[after[0].first : after[0].end].sum() > 50
+    assert len(found) >= min(at_once, len(buckets))
 
 
 def test_a_wide_coder_is_read_by_whole_row_groups() -> None:
@@ -42,9 +37,17 @@ def test_a_wide_coder_is_read_by_whole_row_groups() -> None:
     firings = np.full(1_000_000, 200)
     found = spans(ranges(1_000_000, 256), firings, 48, 2)
     held = [firings[span[0].first : span[-1].end].sum() for span in found]
-    assert all(GROUPS * 48 * ROW_GROUP <= one <= 1.01 * GROUPS * 48 * ROW_GROUP for one in held[:-1])
+    assert all(0.99 * GROUPS * 48 * ROW_GROUP <= one <= 1.05 * GROUPS * 48 * ROW_GROUP for one in held)
 
 
-def test_every_worker_gets_a_span() -> None:
-    """A small cache is not left to one of them."""
-    assert 2 == len(spans(ranges(1024, 256), np.full(1024, 10), 8, 2))
+@pytest.mark.parametrize(
+    "counts", [[10, 90], [40, 20, 20, 20], [24, 25, 25, 26], [1, 1, 1, 97], [0, 0, 0, 0]]
+)
+def test_every_worker_gets_a_span(counts: list[int]) -> None:
+    """However unequal buckets are; and spans are as equal as neighbours can be."""
+    for at_once in range(1, len(counts) + 1):
+        found = spans(ranges(len(counts), 1), np.array(counts), 8, at_once)
+        assert at_once == len(found)
+        held = [sum(counts[bucket.first] for bucket in span) for span in found]
+        assert max(held) <= sum(counts) / at_once + max(counts)
+    assert [2, 2] == [len(span) for span in spans(ranges(4, 1), np.array([24, 25, 25, 26]), 8, 2)]

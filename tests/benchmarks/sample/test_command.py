@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from s3fs import S3FileSystem
 from safetensors.numpy import load_file
@@ -17,10 +18,14 @@ from benchmarks import child, page, peers
 from benchmarks.peers import Peers
 from benchmarks.report import Figure, Report
 from benchmarks.sample import __main__ as command
-from benchmarks.sample import bench, cases, versus, wide
+from benchmarks.sample import bench, cases, sampling, versus, wide
 from benchmarks.sample.cases import STRONGEST, Sizes, Versus, Wide, spread
+from benchmarks.sample.firings import Coder
 from benchmarks.sample.tables import tables
-from storage.layout import Range
+from flows import spans
+from storage import lake
+from storage.layout import ranges
+from tasks import text
 
 SEQUENCE = 64
 SIZES = Sizes(
@@ -30,10 +35,9 @@ SIZES = Sizes(
         narrow=512,
         per_token=3.0,
         sizes=(64, 128, 256, 512),
-        buckets=2,
+        spans=2,
         rounds=1,
         from_s3=1,
-        s3_sizes=(512,),
     ),
 )
 FIXED = {
@@ -71,6 +75,7 @@ def delphi(request: Mapping[str, Any]) -> dict[str, Any]:
 def here(module: str, request: Mapping[str, Any], **_: object) -> dict[str, Any]:
     """A child's answer from this process, through JSON as from another one."""
     S3FileSystem.clear_instance_cache()
+    text._kept.clear()  # another process would have none
     if module.endswith("delphi_peer"):
         return delphi(request)
     answer = importlib.import_module(module).answer(json.loads(json.dumps(request)))
@@ -83,6 +88,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "run", here)
     monkeypatch.setitem(cases.SIZES, "quick", SIZES)
     monkeypatch.setattr(bench, "SHARD", 64)
+    for module in (lake, spans):
+        monkeypatch.setattr(module, "ROW_GROUP", 1000)
+    for module in (cases, sampling):
+        monkeypatch.setattr(module, "BUCKET", 64)
     for module in (versus, wide):
         monkeypatch.setattr(module, "SEQUENCE", SEQUENCE)
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION", "ENDPOINT_URL", "EC2_METADATA_DISABLED"):
@@ -119,10 +128,13 @@ def test_a_run_has_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert report["features_per_second_over_peer"].value == pytest.approx(ours.value / (256 / 100), rel=0.3)
     assert 140 == report["gloss_contexts_per_feature"].value
     assert 240 == report["default_contexts_per_feature"].value
-    firings = [int(name.split("_")[2]) for name in report.named if name.startswith("bucket_ms_")][:4]
+    firings = [int(name.split("_")[2]) for name in report.named if name.startswith("span_ms_")][:4]
     assert [pytest.approx(firings[-1] / n, rel=0.1) for n in (8, 4, 2, 1)] == firings
-    assert report["s3_bytes_over_needed"].value > 1
-    assert report["s3_activations_bytes_over_needed_512_features"].value >= 1
+    assert 2 == report["spans_sampled"].value
+    assert report["features_per_span"].value > 2 * 64
+    assert 1 <= report["s3_activations_bytes_over_needed"].value < report["s3_bytes_over_needed"].value
+    assert report["s3_bytes_over_needed"].value < report["s3_bytes_over_needed_alone"].value
+    assert report["s3_mb_needed"].value > 2 * report["s3_mb_needed_alone"].value
     assert 0 < report["peak_gb_million_features"].value < 4
     assert "as many contexts as delphi draws, round 2 of 2" in said.err
     assert f"| {firings[0]:,} |" in said.out
@@ -217,16 +229,17 @@ def test_sizes_are_what_figures_are_called() -> None:
         assert 10**6 == sizes.wide.width == 4 * sizes.wide.narrow
         assert sizes.versus.width >= 2 * cases.BUCKET  # else the second core has nothing to do
     full = cases.SIZES["full"].wide
-    assert full.sizes[-1] * (cases.SEQUENCE - 1) * full.per_token >= 2e8
+    densities = Coder(full.width, full.per_token, cases.SEQUENCE).densities
+    assert full.sizes[-1] * (cases.SEQUENCE - 1) * (1 - np.exp(-densities)).sum() > 2e8  # once on a token
     assert STRONGEST == cases.TOP["explain"]
 
 
 @pytest.mark.parametrize(
-    ("width", "size", "n", "firsts"),
-    [(100, 10, 5, [0, 20, 40, 60, 80]), (100, 10, 3, [0, 30, 60]), (25, 10, 9, [0, 10, 20]), (5, 9, 2, [0])],
+    ("total", "n", "begin", "places"),
+    [(10, 5, 0, [0, 2, 4, 6, 8]), (10, 3, 8, [8, 1, 4]), (3, 9, 1, [1, 2, 0]), (1, 2, 0, [0])],
 )
-def test_buckets_are_spread_over_all_features(width: int, size: int, n: int, firsts: list[int]) -> None:
-    """At equal distances, none twice, the last one as long as features are left."""
-    found = spread(width, size, n)
+def test_spans_are_spread_over_all_features(total: int, n: int, begin: int, places: list[int]) -> None:
+    """At equal distances from the one that is wanted, none twice."""
+    every = [[bucket] for bucket in ranges(total, 1)]
 
-    assert [Range(first, min(first + size, width)) for first in firsts] == found
+    assert [every[place] for place in places] == spread(every, n, begin)
