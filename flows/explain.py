@@ -7,6 +7,7 @@ from prefect import flow
 from flows import record
 from flows.asking import about, account_of, asked, each_bucket, opened
 from flows.config import RunConfig
+from flows.optional import without_absent
 from flows.plan import Explaining, Plan
 from flows.preflight import check_explainers, check_readers
 from storage.layout import Range
@@ -19,6 +20,7 @@ from tasks.llm.request import Reader
 @flow(name="explain", flow_run_name="{config.run} explain")
 async def explain(config: RunConfig) -> None:
     """Let every explainer explain every sampled feature."""
+    config, _ = await without_absent(config)
     plan = Plan(config)
     check_explainers(plan)
     await check_readers(plan, "explain")

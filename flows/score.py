@@ -6,6 +6,7 @@ from flows import record
 from flows.asking import about, account_of, asked, each_bucket, opened
 from flows.config import RunConfig
 from flows.parts import make_parts
+from flows.optional import without_absent
 from flows.plan import Plan, Scoring
 from flows.preflight import check_readers
 from flows.workers import Workers, at_work
@@ -18,6 +19,7 @@ from tasks.score import ScoreWork, judge_bucket, score_bucket
 @flow(name="score", flow_run_name="{config.run} score")
 async def score(config: RunConfig) -> None:
     """Let every scorer judge every explanation, and the shuffled control, then derive the scores."""
+    config, _ = await without_absent(config)
     plan = Plan(config)
     await check_readers(plan, "score")
     record.write(plan)
