@@ -5,8 +5,8 @@ from prefect import flow
 from flows import record
 from flows.asking import about, account_of, asked, each_bucket, opened
 from flows.config import RunConfig
-from flows.parts import make_parts
 from flows.optional import without_absent
+from flows.parts import make_parts
 from flows.plan import Plan, Scoring
 from flows.preflight import check_readers
 from flows.workers import Workers, at_work
