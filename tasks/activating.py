@@ -72,9 +72,10 @@ def _look(
     readers = {"explain": sampling.explain, "score": DECILES * sampling.per_decile}
     alike, sampled = (query.rows(connection, name) for name in ("sample_left_out", "sample_sampled"))
     connection.register("ranked", ranked(placed, alike["row"].to_numpy(), sampled, DECILES))
-    query.run(connection, "sample_sides", window=window, length=work.sequence, seed=work.seed, **readers)
-    query.run(connection, "sample_one_sided", least=DECILES)
-    query.run(connection, "sample_windows")
+    if sampling.apart == "document":
+        query.run(connection, "sample_sides", window=window, length=work.sequence, seed=work.seed, **readers)
+        query.run(connection, "sample_one_sided", least=DECILES)
+    query.run(connection, f"sample_windows_{sampling.apart}")
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> None:

@@ -130,11 +130,12 @@ def test_a_statement_begins_with_what_a_row_is(file: Path) -> None:
 
 @pytest.mark.parametrize("file", STATEMENTS, ids=_name)
 def test_a_statement_is_one_and_is_used(file: Path) -> None:
-    """Python names it, whole or, for `negatives_*`, by its beginning."""
+    """Python names it, whole or, where the config says which of several it is, by its beginning."""
     text = re.sub(r"'[^']*'|--[^\n]*", "", file.read_text(encoding="utf-8"))
     assert ";" not in text.rstrip().rstrip(";")
-    begin = file.stem.split("_")[0]
-    names = (f'"{file.stem}"', f'f"{begin}_{{')
+    words = file.stem.split("_")
+    begins = ["_".join(words[:end]) for end in range(1, len(words))]
+    names = (f'"{file.stem}"', *(f'f"{begin}_{{' for begin in begins))
     assert any(name in module.read_text(encoding="utf-8") for module in MODULES for name in names)
 
 
