@@ -1,4 +1,5 @@
--- One row per sampled feature that was given fewer than $n contexts of a kind for a role so far. Needs `drawable` and `drawn`.
+-- One row per sampled feature that was given fewer than $n contexts of a kind for a role so far. Needs `drawable` and
+-- `drawn`.
 with given as (
     select
         feature,

@@ -1,6 +1,6 @@
--- Adds to `drawn` one row per non-activating context: the first of `candidates`, until a feature has $n of the
--- kind for the role. Whatever the kind, this is where it is made sure that the feature is silent in the whole window, that no
--- text is shown twice, and that no token and no barred document is shared with what the feature was given before.
+-- Adds to `drawn` one row per non-activating context: the first of `candidates`, until a feature has $n of the kind
+-- for the role. Whatever the kind, this is where it is made sure that the feature is silent in the whole window, that
+-- no text is shown twice, and that no token and no barred document is shared with what the feature was given before.
 -- Candidates are windows of the grid. Needs `fired`, `barred`, `texts` and `drawn`.
 insert into drawn by name
 with silent as (

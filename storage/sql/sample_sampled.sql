@@ -1,4 +1,5 @@
--- One row per feature of the bucket that is sampled, and how many windows its contexts are drawn from. Needs `drawable`.
+-- One row per feature of the bucket that is sampled, and how many windows its contexts are drawn from. Needs
+-- `drawable`.
 select
     feature,
     candidates

@@ -6,24 +6,37 @@ with firsts as (
         feature,
         decile,
         side,
-        unnest(
-            arg_min(
-                struct_pack(origin := origin, peak := peak, rank := rank), hash(feature, origin, $seed), $most
-            )
-        ) as one
+        arg_min(
+            struct_pack(origin := origin, peak := peak, rank := rank), hash(feature, origin, $seed), $most
+        ) as windows
     from windows
     group by feature, decile, side
+),
+
+drawn as (
+    select
+        feature,
+        decile,
+        side,
+        unnest(windows) as one
+    from firsts
+),
+
+opened as (
+    select
+        drawn.feature,
+        drawn.decile,
+        drawn.side,
+        drawn.one.origin, -- noqa: RF01
+        drawn.one.peak, -- noqa: RF01
+        drawn.one.rank -- noqa: RF01
+    from drawn
 )
 
 select
-    feature,
-    decile,
-    side,
-    one.origin,
-    one.peak,
-    one.rank,
+    *,
     row_number() over (
         partition by feature, decile, side
-        order by hash(feature, one.origin, $seed), one.origin
+        order by hash(feature, origin, $seed), origin
     ) - 1 as place
-from firsts
+from opened

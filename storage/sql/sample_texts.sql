@@ -1,5 +1,5 @@
--- One row per window of the grid, of all `sequences`, `origin` tokens behind the cache's beginning: a hash of its tokens, which windows with equal tokens share, and
--- whether there are others with the same.
+-- One row per window of the grid, of all `sequences`, `origin` tokens behind the beginning of the cache: a hash of its
+-- tokens, which windows with equal tokens share, and whether there are others with the same.
 with cut as (
     select
         sequence,
