@@ -16,6 +16,7 @@ from tasks.activations.coder import Coder
 from tasks.activations.corpus import Corpus
 from tasks.activations.describing import Describing
 from tasks.activations.subject import Subject
+from tasks.contexts.negatives import Similar
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.llm.readers import ReaderConfig
@@ -174,6 +175,26 @@ class RunConfig(Model):
             key: data[key] for key in ("explainers", "scorers") if isinstance(data.get(key), list | tuple)
         }
         return {**data, **{key: [seeded(part) for part in parts] for key, parts in lists.items()}}
+
+    @model_validator(mode="after")
+    def _describes_enough(self) -> "RunConfig":
+        """Neighbours that are sampled must be described."""
+        described = {
+            "decoder": ("neighbours", self.describe.neighbours),
+            "encoder": ("encoder_neighbours", self.describe.encoder_neighbours),
+        }
+        for role, kinds in (("negatives", self.sample.negatives), ("contrast", self.sample.contrast)):
+            for i, kind in enumerate(kinds):
+                if not isinstance(kind, Similar):
+                    continue
+                key, kept = described[kind.by]
+                if kept < kind.neighbours:
+                    msg = (
+                        f"sample.{role}.{i}.neighbours {kind.neighbours} is more than describe.{key} {kept}: "
+                        "give one of them the other's number"
+                    )
+                    raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":

@@ -10,6 +10,7 @@ from flows.choose import check
 from flows.plan import Plan
 from storage.errors import WrongRequest
 from storage.layout import addresses
+from tasks.activations.sentences import SentenceModel
 from tasks.llm.endpoints import EndpointRefused
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
         await asyncio.to_thread(check_cache, plan)
     if "sample" in stages:
         check_choice(plan)
+        await asyncio.to_thread(check_text_models, plan)
     for stage in stages:
         await check_readers(plan, stage)
     if plan.unfinished(*stages):
@@ -70,6 +72,13 @@ def check_choice(plan: Plan) -> None:
         manifest = plan.lake.manifest(coder.features)
         if manifest is not None:
             check(plan.config.features, manifest.rows["features"], coder.coder.name)
+
+
+def check_text_models(plan: Plan) -> None:
+    """Load the models that sampling looks for similar text with. Raises `WrongRequest` when one cannot be had."""
+    if plan.embeddings and plan.unfinished("sample"):
+        for kind in plan.embeddings:
+            SentenceModel(kind.model, kind.revision).check()
 
 
 async def check_readers(plan: Plan, stage: str) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from storage import query
-from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar
+from tasks import similar_text
+from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar, SimilarText
 from tasks.sample_work import SampleWork
 from tasks.searches import MORE, blocks, rounds, searching
 
@@ -44,6 +45,10 @@ def draw(
             _take(connection, work, kind, role)
         case Cooccurring() | Similar():
             _near(connection, work, kind, size, asked)
+            _take(connection, work, kind, role)
+        case SimilarText():
+            searched = blocks(size["sequences"], kind.search, work.seed)
+            similar_text.offer(connection, work, kind, searched, asked)
             _take(connection, work, kind, role)
 
 
@@ -142,7 +147,14 @@ def _near(
         )
     else:
         features = work.lake.parts(work.features, "features")
-        query.run(connection, "negatives_similar", features=features, asked=asked, neighbours=kind.neighbours)
+        query.run(
+            connection,
+            "negatives_similar",
+            features=features,
+            asked=asked,
+            by=kind.by,
+            neighbours=kind.neighbours,
+        )
     query.run(
         connection,
         "negatives_near",
