@@ -17,6 +17,7 @@ from tasks.activations.coder import Coder
 from tasks.activations.corpus import Corpus
 from tasks.activations.describing import Describing
 from tasks.activations.subject import Subject
+from tasks.contexts.negatives import Similar
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
@@ -205,6 +206,26 @@ class RunConfig(Model):
             for key in ("prompt_price", "completion_price"):
                 if getattr(reader, key, 0.0) is None:
                     msg = f"budget.cost is set, and readers.{name} has no {key}: give it one"
+                    raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _describes_enough(self) -> "RunConfig":
+        """Neighbours that are sampled must be described."""
+        described = {
+            "decoder": ("neighbours", self.describe.neighbours),
+            "encoder": ("encoder_neighbours", self.describe.encoder_neighbours),
+        }
+        for role, wanted in (("negatives", self.sample.negatives), ("contrast", self.sample.contrast)):
+            for i, kind in enumerate(wanted):
+                if not isinstance(kind, Similar):
+                    continue
+                key, kept = described[kind.by]
+                if kept < kind.neighbours:
+                    msg = (
+                        f"sample.{role}.{i}.neighbours {kind.neighbours} is more than describe.{key} {kept}: "
+                        "give one of them the other's number"
+                    )
                     raise ValueError(msg)
         return self
 

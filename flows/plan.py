@@ -14,10 +14,19 @@ from storage.layout import Step
 from storage.tables import NO_EXPLAINER
 from tasks.activations import VERSION as ACTIVATIONS_VERSION
 from tasks.activations.coder import Coder
+from tasks.activations.sentences import SentenceModel
 from tasks.contexts import VERSION as CONTEXTS_VERSION
+from tasks.contexts.negatives import SimilarText
+from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.llm import prompt
 from tasks.scorers import Scorer
+
+FEATURES_VERSION = 4
+"""Raise it when `features` gets other rows from the same activations, or other columns."""
+
+EMBEDDINGS_VERSION = 1
+"""Raise it when the same model and tokens give other rows of `embeddings`."""
 
 SCORES_VERSION = 2
 """Raise it when `storage/scores.py` gives other rows."""
@@ -107,20 +116,47 @@ class Plan:
             extends=True,
         )
         describe = {"describe": _dump(self.config.describe)}
-        features = Step("features", coder.name, ("features",), describe, ACTIVATIONS_VERSION, (activations,))
+        features = Step("features", coder.name, ("features",), describe, FEATURES_VERSION, (activations,))
         contexts = Step(
             stage="contexts",
             name=coder.name,
             tables=("samples", "contexts"),
             config={
-                "sampling": _dump(self.config.sample),
+                "sampling": _sampling(self.config.sample),
                 "features": _dump(self.config.features),
                 "seed": self.config.seed,
             },
             version=CONTEXTS_VERSION,
-            parents=(features,),
+            parents=(features, *self.embedded),
         )
         return CoderSteps(coder, activations, features, contexts)
+
+    @cached_property
+    def embeddings(self) -> dict[SimilarText, Step]:
+        """The vectors of windows that each kind `similar_text` needs; they are of the cache, and of no coder."""
+        sampling = self.config.sample
+        kinds = [kind for kind in (*sampling.contrast, *sampling.negatives) if isinstance(kind, SimilarText)]
+        return {
+            kind: Step(
+                stage="embeddings",
+                name="corpus",
+                tables=("embeddings",),
+                config={
+                    "model": SentenceModel(kind.model, kind.revision).identity(),
+                    "window": sampling.window,
+                    "search": kind.search,
+                    "seed": self.config.seed,
+                },
+                version=EMBEDDINGS_VERSION,
+                parents=(self.tokens,),
+            )
+            for kind in kinds
+        }
+
+    @property
+    def embedded(self) -> tuple[Step, ...]:
+        """Their steps, each once."""
+        return tuple({step.fingerprint: step for step in self.embeddings.values()}.values())
 
     @cached_property
     def explanations(self) -> tuple[Explaining, ...]:
@@ -194,7 +230,7 @@ class Plan:
                 *(coder.activations for coder in self.coders),
                 *(coder.features for coder in self.coders),
             ),
-            "sample": tuple(coder.contexts for coder in self.coders),
+            "sample": (*self.embedded, *(coder.contexts for coder in self.coders)),
             "explain": tuple(explaining.step for explaining in self.explanations),
             "score": tuple(step for scoring in self.scores for step in (scoring.judgements, scoring.scores)),
         }[name]
@@ -216,3 +252,9 @@ STAGES = ("cache", "sample", "explain", "score")
 
 def _dump(model: BaseModel) -> dict[str, object]:
     return model.model_dump(mode="json")
+
+
+def _sampling(sampling: Sampling) -> dict[str, object]:
+    """Without the names of embedding models: what they are, the embeddings say."""
+    named = {"__all__": {"model", "revision"}}
+    return sampling.model_dump(mode="json", exclude={"contrast": named, "negatives": named})

@@ -11,6 +11,7 @@ from flows.examples import examples
 from flows.plan import Plan
 from storage.errors import WrongRequest
 from storage.layout import addresses
+from tasks.activations.sentences import SentenceModel
 from tasks.llm.endpoints import EndpointRefused
 from tasks.llm.request import Request
 
@@ -30,6 +31,7 @@ async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
         await asyncio.to_thread(check_cache, plan)
     if "sample" in stages:
         check_choice(plan)
+        await asyncio.to_thread(check_text_models, plan)
     if "explain" in stages:
         check_explainers(plan)
     for stage in stages:
@@ -81,6 +83,13 @@ def check_explainers(plan: Plan) -> None:
     for explaining in plan.explanations:
         if not plan.lake.complete(explaining.step):
             explaining.explainer.check([explaining.coder.coder.name])
+
+
+def check_text_models(plan: Plan) -> None:
+    """Load the models that sampling looks for similar text with. Raises `WrongRequest` when one cannot be had."""
+    if plan.embeddings and plan.unfinished("sample"):
+        for kind in plan.embeddings:
+            SentenceModel(kind.model, kind.revision).check()
 
 
 async def check_readers(plan: Plan, stage: str) -> None:

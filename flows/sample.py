@@ -1,4 +1,7 @@
-"""activations -> contexts and samples. One task per span of buckets."""
+"""activations -> contexts and samples. One task per span of buckets.
+
+Where similar text is looked for, first: tokens -> embeddings, one task per block of sequences.
+"""
 
 from collections.abc import Sequence
 
@@ -9,12 +12,16 @@ from prefect.futures import PrefectFuture
 from flows import record
 from flows.choose import buckets, chosen
 from flows.config import RunConfig
-from flows.parts import make_spans
+from flows.parts import make_parts, make_spans
 from flows.plan import CoderSteps, Plan
-from flows.preflight import check_choice
+from flows.preflight import check_choice, check_text_models
 from flows.spans import firing_counts, spans
 from flows.workers import Workers, at_work
 from storage.layout import Range
+from tasks import searches
+from tasks.activations.sentences import SentenceModel
+from tasks.contexts.negatives import SimilarText
+from tasks.embeddings import EmbedWork, embed_windows
 from tasks.sample import sample_span
 from tasks.sample_work import Bucket, SampleWork
 
@@ -25,11 +32,38 @@ def sample(config: RunConfig) -> None:
     plan = Plan(config)
     unfinished = plan.unfinished("sample")
     check_choice(plan)
+    check_text_models(plan)
     record.write(plan)
     with at_work(config.runner) as workers:
+        for kind, step in plan.embeddings.items():
+            if step in unfinished:
+                _embed(plan, kind, workers)
         for coder in plan.coders:
             if coder.contexts in unfinished:
                 _sample(plan, coder, workers)
+
+
+def _embed(plan: Plan, kind: SimilarText, workers: Workers) -> None:
+    """Turn the windows that are searched into vectors, once for all coders."""
+    config, lake = plan.config, plan.lake
+    total, size = lake.rows(plan.tokens, "tokens"), searches.BLOCK
+    found = searches.blocks(total, kind.search, config.seed)
+    work = EmbedWork(
+        lake=lake,
+        tokens=plan.tokens,
+        step=plan.embeddings[kind],
+        model=SentenceModel(kind.model, kind.revision),
+        window=config.sample.window,
+        sequence=config.corpus.sequence,
+    )
+    make_parts(
+        "vectors of windows",
+        lake,
+        work.step,
+        [Range(block * size, min((block + 1) * size, total)) for block in sorted(found)],
+        lambda part: workers.submit(embed_windows, work=work, part=part),
+        workers.at_once,
+    )
 
 
 def _sample(plan: Plan, coder: CoderSteps, workers: Workers) -> None:
@@ -48,6 +82,7 @@ def _sample(plan: Plan, coder: CoderSteps, workers: Workers) -> None:
         sequence=config.corpus.sequence,
         seed=config.seed,
         memory=config.runner.memory,
+        embeddings=plan.embeddings,
     )
 
     def begin(span: Sequence[Range]) -> PrefectFuture[int]:

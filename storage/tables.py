@@ -213,10 +213,35 @@ FEATURES = Table(
                 "zero.",
                 null=UNWRITTEN,
             ),
+            column(
+                "encoder_neighbours",
+                items(NEIGHBOUR),
+                "Features with the nearest encoder rows, likewise.",
+                null="none were asked for, or the coder has no encoder",
+            ),
         ]
     ),
     keys=("coder", "feature"),
     order=("feature",),
+)
+
+EMBEDDINGS = Table(
+    "embeddings",
+    "one row per model and window of the grid that similar text is looked for among",
+    pa.schema(
+        [
+            column(
+                "model",
+                pa.string(),
+                "What the model is: a hash of its files, or its name and commit on the Hub.",
+            ),
+            column("sequence", pa.int64(), "Sequence in `tokens`."),
+            column("start", pa.int32(), "Where the window begins.", "token position"),
+            column("vector", items(pa.float16()), "The model's vector of its text, at length 1."),
+        ]
+    ),
+    keys=("model", "sequence", "start"),
+    order=("sequence", "start"),
 )
 
 SAMPLES = Table(
@@ -297,8 +322,9 @@ CONTEXTS = Table(
             column(
                 "distance",
                 pa.float32(),
-                "How far that feature is from this one: 0 the nearest, by the measure of its kind.",
-                null="the context is no neighbour's",
+                "How far the neighbour that fires in it is from this feature, or, of `similar_text`, its text from "
+                "the texts shown to the explainer: 0 the nearest, by the measure of its kind.",
+                null="the context is neither a neighbour's nor a similar text",
             ),
             column("sequence", pa.int64(), "Sequence in `tokens`."),
             column("start", pa.int32(), "Where the window begins.", "token position"),
@@ -555,6 +581,7 @@ TABLES: dict[str, Table] = {
         TOKENS,
         ACTIVATIONS,
         FEATURES,
+        EMBEDDINGS,
         SAMPLES,
         CONTEXTS,
         EXPLANATIONS,

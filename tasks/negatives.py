@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from storage import query
-from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar
+from tasks import similar_text
+from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar, SimilarText
 from tasks.sample_work import SampleWork
 from tasks.searches import MORE, blocks, rounds, searching
 
@@ -39,18 +40,21 @@ def draw(
     match kind:
         case Random() | Silent():
             _anywhere(connection, work, kind, role, size, asked)
+            return
         case SameToken():
             _same_token(connection, work, kind, size, asked)
-            _take(connection, work, kind, role)
         case Cooccurring() | Similar():
             _near(connection, work, kind, size, asked)
-            _take(connection, work, kind, role)
+        case SimilarText():
+            searched = blocks(size["sequences"], kind.search, work.seed)
+            similar_text.offer(connection, work, kind, searched, asked)
+    _take(connection, work, kind, role)
 
 
 def _short(connection: duckdb.DuckDBPyConnection, kind: Negatives, role: str) -> list[int]:
     """Sampled features that were given fewer of a kind than is asked for."""
-    short = query.rows(connection, "negatives_short", n=kind.n, kind=kind.kind, role=role)
-    return short["feature"].to_pylist()
+    short = {"n": kind.n, "kind": kind.kind, "role": role}
+    return query.rows(connection, "negatives_short", None, **short)["feature"].to_pylist()
 
 
 def _take(connection: duckdb.DuckDBPyConnection, work: SampleWork, kind: Negatives, role: str) -> None:
@@ -142,7 +146,8 @@ def _near(
         )
     else:
         features = work.lake.parts(work.features, "features")
-        query.run(connection, "negatives_similar", features=features, asked=asked, neighbours=kind.neighbours)
+        near = {"by": kind.by, "neighbours": kind.neighbours}
+        query.run(connection, "negatives_similar", features=features, asked=asked, **near)
     query.run(
         connection,
         "negatives_near",

@@ -1,13 +1,14 @@
 """What sampling one coder needs to know."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from storage.lake import Lake
 from storage.layout import Range, Step
+from tasks.contexts.negatives import SimilarText
 from tasks.contexts.sampling import Sampling
 
 MOST = 16_000_000
@@ -30,6 +31,8 @@ class SampleWork:
     seed: int
     memory: float = 4.0
     """Gigabytes that DuckDB may use for a task."""
+    embeddings: Mapping[SimilarText, Step] = field(default_factory=dict)
+    """The vectors that each kind `similar_text` compares."""
 
 
 class Bucket(NamedTuple):

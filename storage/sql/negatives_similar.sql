@@ -1,10 +1,10 @@
--- Temporary table `nearest`: one row per feature of $asked and feature with a near decoder row, the $neighbours nearest
--- first.
+-- Temporary table `nearest`: one row per feature of $asked and feature with a near row of the decoder or encoder ($by),
+-- the $neighbours nearest first.
 create or replace temporary table nearest as
 with near as (
     select
         read.feature,
-        unnest(read.neighbours) as near
+        unnest(if($by = 'encoder', read.encoder_neighbours, read.neighbours)) as near
     from read_parquet($features, hive_partitioning = false) as read
     where read.feature in (select unnest($asked))
 ),

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Describing(BaseModel):
-    """What decoder rows are compared with."""
+    """What decoder and encoder rows are compared with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -15,3 +15,5 @@ class Describing(BaseModel):
     neighbours: int = Field(default=10, ge=0)
     """Features with the nearest decoder rows; 0 leaves them out. They take a product of all rows with all rows:
     some hours of a CPU for a million features."""
+    encoder_neighbours: int = Field(default=0, ge=0)
+    """Features with the nearest encoder rows, at the same cost; 0 leaves them out."""

@@ -1,4 +1,4 @@
-"""What a feature's decoder row says by itself: the tokens it raises and lowers, the rows nearest to it.
+"""What a feature's rows say by themselves: the tokens it raises and lowers, the rows nearest to them.
 
 Knows weights, no data. Nothing of size width x width is ever held: rows come to the device in blocks, and what lies
 there at once is bounded by `BLOCK_BYTES`, however wide the coder and however large the vocabulary.
@@ -42,6 +42,8 @@ class Direction(NamedTuple):
     """Tokens lowered most."""
     neighbours: Neighbours | None
     """Nearest other features by the cosine of their decoder rows; null where none were asked for or it has none."""
+    encoder_neighbours: Neighbours | None
+    """The same by their encoder rows."""
 
 
 class Reading(NamedTuple):
@@ -73,30 +75,40 @@ def reading(subject: LoadedSubject, *, fold_norm: bool = True) -> Reading:
 
 @torch.inference_mode()
 def directions(
-    coder: SparseCoder, features: Sequence[int], read: Reading, *, logits: int = 10, neighbours: int = 10
+    coder: SparseCoder,
+    features: Sequence[int],
+    read: Reading,
+    *,
+    logits: int = 10,
+    neighbours: int = 10,
+    encoder_neighbours: int = 0,
 ) -> list[Direction]:
     """The top and bottom logits (`logits` of each) and nearest neighbours of some features; 0 leaves them out.
 
     The decoder may lie elsewhere than the unembedding, mapped from its file: only blocks of it are copied. Features
     whose decoder row is zero have neither logits nor neighbours: their lists are empty.
     """
+    device = read.unembedding.device
     found: list[Direction] = []
     for first in range(0, len(features), CHOSEN):
         some = torch.tensor(features[first : first + CHOSEN])
-        tops = bottoms = near = [None] * len(some)
+        tops = bottoms = near = encoded = [None] * len(some)
         if coder.decoder is not None and logits and coder.d_out == read.unembedding.shape[1]:
             tops, bottoms = _logits(coder.decoder, some, read, logits)
         if coder.decoder is not None and neighbours:
-            near = nearest(coder.decoder, some, neighbours, read.unembedding.device)
-        found += map(Direction, some.tolist(), tops, bottoms, near)
+            near = nearest(coder.decoder, some, neighbours, device)
+        if encoder_neighbours and len(coder.encoder):
+            encoded = nearest(coder.encoder, some, encoder_neighbours, device)
+        found += map(Direction, some.tolist(), tops, bottoms, near, encoded)
     return found
 
 
-def nearest(decoder: Tensor, chosen: Tensor, k: int, device: torch.device) -> list[Neighbours]:
-    """The k features whose decoder rows [width, d_out] are nearest to each chosen one's, itself left out."""
-    rows = decoder[chosen]
+def nearest(weights: Tensor, chosen: Tensor, k: int, device: torch.device) -> list[Neighbours]:
+    """The k features whose rows of decoder or encoder [width, d] are nearest to each chosen one's, itself left out."""
+    rows = weights[chosen.to(weights.device)]
     alive = rows.any(dim=1).cpu()
-    (best,) = strongest(_unit(rows[alive].double()).to(device), decoder, k, _unit, own=chosen[alive])
+    mine = rows[alive.to(rows.device)].double()
+    (best,) = strongest(_unit(mine).to(device), weights, k, _unit, own=chosen[alive])
     return _listed(alive, best, lambda feature, cosine: {"feature": feature, "cosine": cosine})
 
 

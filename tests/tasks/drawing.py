@@ -2,16 +2,20 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 
 from storage.lake import Lake
-from tasks import negatives
-from tasks.contexts.negatives import Negatives
+from storage.layout import Range, Step
+from storage.tables import EMBEDDINGS
+from tasks import negatives, searches
+from tasks.contexts.negatives import Negatives, SimilarText
 from tasks.contexts.peaks import Firings
 from tasks.contexts.sampling import Sampling
-from tests.tasks.caches import LENGTH, Cache, work
+from tasks.sample_work import SampleWork
+from tests.tasks.caches import LENGTH, Cache, steps, work
 from tests.tasks.caches import drawn as drawn_cache
 
 WINDOW = 4
@@ -40,7 +44,9 @@ class Worded(Cache):
 
     tokens: Mapping[tuple[int, int], int] = field(default_factory=dict)
     neighbours: Mapping[int, Sequence[tuple[int, float]]] = field(default_factory=dict)
-    """By feature, the nearest ones with their cosines."""
+    """By feature, others with their cosines: of decoder rows; those of encoder rows are the same, negated."""
+    vectors: Mapping[tuple[int, ...], Sequence[float]] = field(default_factory=dict)
+    """By text, what a model makes of it."""
 
     def token(self, sequence: int, position: int) -> int:
         """The given token; 0 where none is given."""
@@ -49,6 +55,12 @@ class Worded(Cache):
     def text(self, sequence: int, start: int) -> tuple[int, ...]:
         """The tokens of a window."""
         return tuple(self.token(sequence, start + place) for place in range(WINDOW))
+
+    def vector(self, text: tuple[int, ...]) -> np.ndarray:
+        """[d] float16: the given vector of a text at length 1, or one at random that is always the same."""
+        made = self.vectors.get(text)
+        found = np.random.default_rng([7, *text]).normal(size=5) if made is None else np.array(made)
+        return (found / np.linalg.norm(found)).astype(np.float16)
 
     def silent(self, feature: int, sequence: int, start: int) -> bool:
         """Whether the feature fires nowhere in a window."""
@@ -59,10 +71,11 @@ class Worded(Cache):
         return [
             row
             | {
-                "neighbours": [
-                    {"feature": near, "cosine": cosine}
+                column: [
+                    {"feature": near, "cosine": sign * cosine}
                     for near, cosine in self.neighbours.get(int(str(row["feature"])), ())
                 ]
+                for column, sign in (("neighbours", 1), ("encoder_neighbours", -1))
             }
             for row in super()._features()
         ]
@@ -81,6 +94,58 @@ def worded(seed: int, sequences: int, shares: Sequence[float], vocabulary: int =
     return Worded(cache.sequences, cache.width, cache.firings, tokens=tokens, neighbours=near)
 
 
+def embedded(lake: Lake, cache: Worded, asked: SampleWork) -> SampleWork:
+    """Write what a model makes of the searched windows, and tell where it lies."""
+    found = {}
+    for kind in (*asked.sampling.contrast, *asked.sampling.negatives):
+        if isinstance(kind, SimilarText):
+            config = {"model": "toy", "search": kind.search}
+            found[kind] = Step("embeddings", "corpus", ("embeddings",), config, 1, steps()[:1])
+            searched = sorted(searches.blocks(cache.sequences, kind.search, asked.seed))
+            size = searches.BLOCK
+            parts = [Range(block * size, min((block + 1) * size, cache.sequences)) for block in searched]
+            for part in parts:
+                rows = EMBEDDINGS.rows(_vectors(cache, part))
+                lake.write(EMBEDDINGS, found[kind].part("embeddings", part), rows)
+            lake.commit(found[kind], parts)
+    return replace(asked, embeddings=found)
+
+
+def _vectors(cache: Worded, part: Range) -> list[dict[str, object]]:
+    places = [(sequence, start) for sequence in range(*part) for start in range(0, LENGTH, WINDOW)]
+    return [
+        {"model": "toy", "sequence": s, "start": start, "vector": list(cache.vector(cache.text(s, start)))}
+        for s, start in places
+    ]
+
+
+def toy_units(cache: Worded, texts: Sequence[str]) -> np.ndarray:
+    """[n, d] float16: what the toy model makes of texts."""
+    return np.stack([cache.vector(tuple(map(int, text.split("t")[1:]))) for text in texts])
+
+
+def shown(cache: Worded, features: Sequence[int], each: int = 3) -> list[dict[str, object]]:
+    """Rows of `drawn`: the first windows in which features fire, shown to the explainer."""
+    rows = []
+    for feature in features:
+        fired = sorted({(s, p // WINDOW * WINDOW) for s, p in cache.firings.get(feature, {})})[:each]
+        rows += [
+            {
+                "feature": feature,
+                "role": "explain",
+                "kind": "activating",
+                "decile": 0,
+                "sequence": sequence,
+                "start": start,
+                "peak": 1.0,
+                "place": place,
+                "text": 2**63 + place,  # the hash of no text: one of zeros alone has 0
+            }
+            for place, (sequence, start) in enumerate(fired)
+        ]
+    return rows
+
+
 def draw(
     lake: Lake,
     cache: Worded,
@@ -94,10 +159,12 @@ def draw(
 ) -> list[dict]:
     """What the kinds add to `drawn` for a bucket of features (all by default), in a total order.
 
-    `given` are the rows that are in `drawn` before, `barred` the stretches that no context may touch.
+    `given` are the rows that are in `drawn` before, `barred` the stretches that no context may touch. Where similar
+    text is drawn, `shown` are there as well.
     """
     chosen = range(cache.width) if features is None else features
-    asked = work(lake, Sampling(window=WINDOW, negatives=tuple(kinds)), seed)
+    asked = embedded(lake, cache, work(lake, Sampling(window=WINDOW, negatives=tuple(kinds)), seed))
+    given = [*given, *(shown(cache, chosen) if asked.embeddings else ())]
     size = {"sequences": cache.sequences, "slots": LENGTH // WINDOW}
     before = pa.Table.from_pylist(list(given), schema=pa.schema(list(DRAWN.items())))
     with lake.connect(threads=threads) as connection:

@@ -14,10 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from storage.lake import Lake
 from storage.layout import Range
 from tasks import negatives, searches
-from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar
+from tasks.activations.sentences import SentenceModel
+from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar, SimilarText
 from tasks.contexts.sampling import Sampling
 from tests.tasks.caches import LENGTH, Firings, sample, steps, work
-from tests.tasks.drawing import WINDOW, Worded, draw, worded
+from tests.tasks.drawing import WINDOW, Worded, draw, embedded, toy_units, worded
 
 BOUNDED = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -30,7 +31,7 @@ CACHES = st.builds(
 )
 N = st.integers(1, 30)
 KINDS: st.SearchStrategy[tuple[Negatives, ...]] = st.permutations(
-    ["random", "silent", "same_token", "cooccurring", "similar"]
+    ["random", "silent", "same_token", "cooccurring", "similar", "similar_text"]
 ).flatmap(
     lambda names: st.tuples(
         *(
@@ -43,7 +44,7 @@ KINDS: st.SearchStrategy[tuple[Negatives, ...]] = st.permutations(
         )
     )
 )
-EVERY = (Random(n=9), Silent(n=9), SameToken(n=9), Cooccurring(n=9), Similar(n=9))
+EVERY = (Random(n=9), Silent(n=9), SameToken(n=9), Cooccurring(n=9), Similar(n=9), SimilarText(n=9))
 
 
 def tried(cache: Worded, kinds: Sequence[Negatives], **options: object) -> list[dict]:
@@ -197,13 +198,17 @@ def test_cooccurring_features_are_the_nearest_by_jaccard(cache: Worded, k: int, 
             assert pytest.approx(1 - indices[row["near"]], abs=1e-6) == row["distance"]
 
 
-@given(CACHES, st.integers(1, 4), N)
+@given(CACHES, st.integers(1, 4), N, st.sampled_from(["decoder", "encoder"]))
 @BOUNDED
-def test_similar_features_are_the_nearest_by_cosine(cache: Worded, k: int, n: int) -> None:
-    """Near is one of the k nearest, fires in the window, and the distance is 1 - cosine."""
-    rows = tried(cache, [Similar(n=n, neighbours=k)])
+def test_similar_features_are_the_nearest_by_cosine(
+    cache: Worded, k: int, n: int, by: Literal["decoder", "encoder"]
+) -> None:
+    """Near is one of the k nearest by the rows asked for, fires in the window, and the distance is 1 - cosine."""
+    rows = tried(cache, [Similar(n=n, neighbours=k, by=by)])
     for feature in range(cache.width):
         cosines = dict(cache.neighbours[feature])
+        if by == "encoder":
+            cosines = {other: -cosine for other, cosine in cosines.items()}
         nearest = sorted(cosines, key=lambda one: (-cosines[one], one))[:k]
         mine = [row for row in rows if row["feature"] == feature]
         possible = {
@@ -269,7 +274,7 @@ def contexts(lake: Lake, cache: Worded, asked: Sampling) -> list[dict]:
     """The table `contexts` of a cache, as the task makes it."""
     cache.write(lake)
     part, step = Range(0, cache.width), steps()[-1]
-    sample(work(lake, asked), [part], range(cache.width))
+    sample(embedded(lake, cache, work(lake, asked)), [part], range(cache.width))
     lake.commit(step, [part])
     return lake.read("contexts", lake.parts(step, "contexts")).to_pylist()
 
@@ -277,7 +282,10 @@ def contexts(lake: Lake, cache: Worded, asked: Sampling) -> list[dict]:
 @pytest.mark.parametrize("windows", ["grid", "peak"])
 @pytest.mark.parametrize("apart", ["window", "document"])
 def test_a_table_of_contexts_mixes_all_kinds(
-    tmp_path: Path, windows: Literal["grid", "peak"], apart: Literal["window", "document"]
+    tmp_path: Path,
+    windows: Literal["grid", "peak"],
+    apart: Literal["window", "document"],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All are there beside the activating ones, silent and each text once, with neighbour and distance where one is."""
     asked = Sampling(
@@ -289,14 +297,17 @@ def test_a_table_of_contexts_mixes_all_kinds(
         min_firings=20,
         negatives=EVERY,
     )
-    rows = contexts(Lake(tmp_path.as_posix()), worded(7, 150, [0.5, 0.2, 0.6, 0.01]), asked)
+    cache = worded(7, 150, [0.5, 0.2, 0.6, 0.01])
+    monkeypatch.setattr(SentenceModel, "units", lambda _, texts: toy_units(cache, texts))
+    rows = contexts(Lake(tmp_path.as_posix()), cache, asked)
     given_ = Counter((row["feature"], row["kind"]) for row in rows if row["kind"] != "activating")
     assert {(feature, kind.kind): 9 for feature in (0, 1, 2) for kind in EVERY} == given_
     texts = [(row["feature"], tuple(row["tokens"])) for row in rows]
     assert len(texts) == len(set(texts))
     for row in rows:
         near = row["kind"] in {"cooccurring", "similar"}
-        assert near == (row["near"] is not None) == (row["distance"] is not None)
+        assert near == (row["near"] is not None)
+        assert (near or row["kind"] == "similar_text") == (row["distance"] is not None)
         if row["kind"] != "activating":
             assert ({0.0}, "score") == (set(row["activations"]), row["role"])
 
@@ -366,9 +377,12 @@ def blocks_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("blocks_of_ten")
-@pytest.mark.parametrize("kind", [SameToken, Cooccurring, Similar])
-def test_a_search_stays_within_its_sequences(kind: type[SameToken | Cooccurring | Similar]) -> None:
+@pytest.mark.parametrize("kind", [SameToken, Cooccurring, Similar, SimilarText])
+def test_a_search_stays_within_its_sequences(
+    kind: type[SameToken | Cooccurring | Similar | SimilarText], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No window lies outside of what is searched; a larger search finds more."""
+    monkeypatch.setattr(SentenceModel, "units", lambda _, texts: toy_units(CACHE, texts))
     found = {search: tried(CACHE, [kind(n=60, search=search)]) for search in (20, 50, 90)}
     for search, rows in found.items():
         searched = searches.blocks(CACHE.sequences, search, 22)

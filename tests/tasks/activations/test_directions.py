@@ -1,5 +1,6 @@
 """Logits and neighbours agree with the dense product over the whole vocabulary and width."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -147,13 +148,31 @@ def test_another_width_has_no_logits(llama: LoadedSubject) -> None:
 
 def test_what_is_not_asked_for_is_left_out(llama: LoadedSubject) -> None:
     """Zero logits and zero neighbours cost nothing and leave nulls."""
-    assert [(1, None, None, None)] == directions(coder(), [1], reading(llama), logits=0, neighbours=0)
+    assert [(1, None, None, None, None)] == directions(coder(), [1], reading(llama), logits=0, neighbours=0)
 
 
 def test_a_coder_without_a_decoder_has_no_direction(llama: LoadedSubject) -> None:
     """Where nobody knows what features write, nothing is said of it."""
-    expected = [(feature, None, None, None) for feature in FEATURES]
+    expected = [(feature, None, None, None, None) for feature in FEATURES]
     assert expected == directions(NoDecoder(), FEATURES, reading(llama))  # type: ignore[arg-type]
+
+
+def test_neighbours_by_encoder_are_asked_for_by_themselves(llama: LoadedSubject) -> None:
+    """The nearest rows of the encoder, beside or without those of the decoder; a coder without an encoder has none."""
+    c, read = coder(), reading(llama)
+    want = nearest(c.encoder, torch.tensor(FEATURES), 4, CPU)
+
+    both, alone = (
+        directions(c, FEATURES, read, logits=0, neighbours=near, encoder_neighbours=4) for near in (4, 0)
+    )
+    (none,) = directions(
+        replace(c, encoder=torch.empty(0, D)), [1], read, logits=0, neighbours=0, encoder_neighbours=4
+    )
+
+    assert want == [one.encoder_neighbours for one in both] == [one.encoder_neighbours for one in alone]
+    assert want != [one.neighbours for one in both]
+    assert [None] * 3 == [one.neighbours for one in alone]
+    assert none.encoder_neighbours is None
 
 
 def test_features_in_several_turns_are_those_of_one(
