@@ -135,26 +135,12 @@ def _near(
 ) -> None:
     searched = blocks(size["sequences"], kind.search, work.seed)
     search = searching(work, work.activations, "activations", searched)
+    wanted = {"asked": asked, "neighbours": kind.neighbours}
     if isinstance(kind, Cooccurring):
-        query.run(
-            connection,
-            "cooccurring",
-            asked=asked,
-            neighbours=kind.neighbours,
-            sampled=FIRINGS,
-            seed=work.seed,
-            **search,
-        )
+        query.run(connection, "cooccurring", sampled=FIRINGS, seed=work.seed, **wanted, **search)
     else:
         features = work.lake.parts(work.features, "features")
-        query.run(
-            connection,
-            "negatives_similar",
-            features=features,
-            asked=asked,
-            by=kind.by,
-            neighbours=kind.neighbours,
-        )
+        query.run(connection, "negatives_similar", features=features, by=kind.by, **wanted)
     query.run(
         connection,
         "negatives_near",

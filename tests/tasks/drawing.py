@@ -159,8 +159,8 @@ def draw(
 ) -> list[dict]:
     """What the kinds add to `drawn` for a bucket of features (all by default), in a total order.
 
-    `given` are the rows that are in `drawn` before, `barred` the stretches that no context may touch. Where similar text
-    is drawn, `shown` are there as well.
+    `given` are the rows that are in `drawn` before, `barred` the stretches that no context may touch. Where similar
+    text is drawn, `shown` are there as well.
     """
     chosen = range(cache.width) if features is None else features
     asked = embedded(lake, cache, work(lake, Sampling(window=WINDOW, negatives=tuple(kinds)), seed))
