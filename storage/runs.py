@@ -171,9 +171,17 @@ def _view(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, parts
             raise WrongRequest(msg) from error
         read.create_view(f"{table.name}_parts")
     else:
-        empty = table.empty().append_column("filename", pa.array([], pa.string()))
+        schema = pa.schema([field.with_type(_readable(field.type)) for field in table.schema])
+        empty = schema.empty_table().append_column("filename", pa.array([], pa.string()))
         connection.register(f"{table.name}_parts", empty)
     query.run_template(connection, "view_table", table=table.name)
+
+
+def _readable(kind: pa.DataType) -> pa.DataType:
+    """What DuckDB makes of a type in Parquet: it reads half precision as single, and has no column of it."""
+    if pa.types.is_list(kind):
+        return pa.list_(_readable(kind.value_type))
+    return pa.float32() if pa.types.is_float16(kind) else kind
 
 
 def _summarise(connection: duckdb.DuckDBPyConnection, scorers: tuple[str, ...]) -> None:

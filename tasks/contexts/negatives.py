@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class Kind(BaseModel):
+class Kind(BaseModel, frozen=True):
     """What every kind is asked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -18,7 +18,7 @@ class Kind(BaseModel):
     """Contexts per feature."""
 
 
-class Searched(Kind):
+class Searched(Kind, frozen=True):
     """A kind whose windows have to be looked for in the cache."""
 
     search: int = Field(default=16_384, ge=1)
@@ -26,19 +26,19 @@ class Searched(Kind):
     of features, whatever the size of the cache."""
 
 
-class Random(Kind):
+class Random(Kind, frozen=True):
     """Windows of sequences in which the feature never fires (paper 3.2)."""
 
     kind: Literal["random"] = "random"
 
 
-class Silent(Kind):
+class Silent(Kind, frozen=True):
     """Windows in which the feature is silent, of sequences in which it may fire elsewhere: weaker than `random`."""
 
     kind: Literal["silent"] = "silent"
 
 
-class SameToken(Searched):
+class SameToken(Searched, frozen=True):
     """Silent windows with a token on which the feature fires elsewhere: the token alone doesn't tell, the context does.
 
     Tokens come in proportion to how often the feature fires on them.
@@ -49,7 +49,7 @@ class SameToken(Searched):
     """Tokens that are looked for: those on which the feature fires most."""
 
 
-class Cooccurring(Searched):
+class Cooccurring(Searched, frozen=True):
     """Silent windows in which a feature fires that often fires on the same tokens, the nearest by Jaccard index first.
 
     They are the strongest windows of each neighbour.
@@ -60,7 +60,7 @@ class Cooccurring(Searched):
     """Nearest features."""
 
 
-class Similar(Searched):
+class Similar(Searched, frozen=True):
     """Silent windows in which a feature with a near decoder or encoder row fires, the nearest by cosine first.
 
     They are the strongest windows of each neighbour (paper D.5, by decoder rows).
@@ -73,7 +73,7 @@ class Similar(Searched):
     """Nearest features; at most as many as `describe.neighbours`, or `describe.encoder_neighbours`, keeps."""
 
 
-class SimilarText(Searched):
+class SimilarText(Searched, frozen=True):
     """Silent windows whose text is nearest to what the explainer is shown, by sentence embeddings.
 
     The cosine of a window's vector with the mean of those of the feature's activating contexts for the explainer

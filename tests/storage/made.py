@@ -67,6 +67,7 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tu
                 asked = [_request(row, f"{explainer}/{scorer}") for row in judgements]
                 judged = commit("judgements", name, {"requests": asked, "judgements": judgements})
                 commit("scores", name, {"scores": _scores(lake, judged, sampled)})
+<<<<<<< HEAD
         for scorer in alone:
             name = f"{coder}/{NO_EXPLAINER}/{scorer}"
             shown = [context for context in contexts if context["role"] == "score"]
@@ -75,6 +76,10 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tu
             judged = commit("judgements", name, {"requests": asked, "judgements": judgements})
             commit("scores", name, {"scores": _scores(lake, judged, sampled)})
     record = {"run": run, "config": _config((*scorers, *alone)), "steps": [_recorded(step) for step in steps]}
+=======
+    commit("embeddings", "corpus", {"embeddings": _embeddings()})
+    record = {"run": run, "config": _config(scorers), "steps": [_recorded(step) for step in steps]}
+>>>>>>> main
     lake.write_json(f"runs/{run}.json", record)
     return lake
 
@@ -124,6 +129,15 @@ def _strength(coder: str, feature: int, sequence: int, position: int) -> float:
 def _sequence(sequence: int) -> Row:
     words = [_word(sequence, position) for position in range(LENGTH)]
     return {"sequence": sequence, "tokens": words, "strings": [f" w{word}" for word in words]}
+
+
+def _embeddings() -> list[Row]:
+    """A vector for each window of the grid."""
+    return [
+        {"model": "toy", "sequence": sequence, "start": start, "vector": [0.0, 1.0]}
+        for sequence in range(SEQUENCES)
+        for start in range(0, LENGTH, WINDOW)
+    ]
 
 
 @cache

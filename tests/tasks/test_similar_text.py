@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Windows with a similar text: brute force over planted vectors, and a real model over planted sentences."""
+=======
+"""Windows with a similar text: against brute force over planted vectors, and by a real model of planted sentences."""
+>>>>>>> main
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +75,11 @@ def brute(cache: Worded, feature: int) -> Iterator[tuple[float, tuple[int, int]]
 )
 @BOUNDED
 def test_the_nearest_silent_windows_are_given(cache: Worded, n: int) -> None:
+<<<<<<< HEAD
     """In the order of their cosines with the mean of what the explainer is shown; each text once and silent."""
+=======
+    """In the order of their cosines with the mean of what the explainer is shown; on the grid, each text once."""
+>>>>>>> main
     rows = tried(cache, SimilarText(n=n))
     for feature in range(cache.width):
         mine = [row for row in rows if row["feature"] == feature]
@@ -177,7 +185,7 @@ def test_a_lakes_vectors_are_read_once(tmp_path: Path) -> None:
     assert list(range(0, CACHE.sequences * LENGTH, WINDOW)) == one.origins.tolist()
     texts = [CACHE.text(*divmod(origin, LENGTH)) for origin in one.origins.tolist()]
     assert np.array_equal(np.stack([CACHE.vector(text) for text in texts]), one.units.rows)
-    less = replace(asked, embeddings={kinds[1]: asked.embeddings[kinds[1]]})  # pyright: ignore[reportUnhashable]  (frozen)
+    less = replace(asked, embeddings={kinds[1]: asked.embeddings[kinds[1]]})
     module._kept.pop((lake.uri, asked.embeddings[kinds[1]].fingerprint))
     vectors(less, asked.embeddings[kinds[1]])
     assert [(lake.uri, asked.embeddings[kinds[1]].fingerprint)] == list(module._kept)
@@ -250,7 +258,7 @@ def test_sentences_about_the_same_come_first(tmp_path: Path) -> None:
 
     asked = Sampling(window=WINDOW, explain=10, per_decile=1, min_firings=20, negatives=(kind,))
     part, contexts = Range(0, 1), steps()[-1]
-    sample(replace(work(lake, asked), embeddings={kind: step}), [part], [0])  # pyright: ignore[reportUnhashable]  (frozen)
+    sample(replace(work(lake, asked), embeddings={kind: step}), [part], [0])
     lake.commit(contexts, [part])
 
     rows = lake.read("contexts", lake.parts(contexts, "contexts")).to_pylist()

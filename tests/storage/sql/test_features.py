@@ -25,9 +25,8 @@ WIDTH = 5
 EVERY = Range(0, WIDTH)
 VOCABULARY = [f"<{token}>" for token in range(30)]
 
-STATISTICS = [
-    name for name in FEATURES.schema.names if name not in {"top_logits", "bottom_logits", "neighbours"}
-]
+BY_WEIGHTS = {"top_logits", "bottom_logits", "neighbours", "encoder_neighbours"}
+STATISTICS = [name for name in FEATURES.schema.names if name not in BY_WEIGHTS]
 
 Places = dict[tuple[int, int], float]
 """Activations by sequence and position."""
