@@ -67,7 +67,6 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tu
                 asked = [_request(row, f"{explainer}/{scorer}") for row in judgements]
                 judged = commit("judgements", name, {"requests": asked, "judgements": judgements})
                 commit("scores", name, {"scores": _scores(lake, judged, sampled)})
-<<<<<<< HEAD
         for scorer in alone:
             name = f"{coder}/{NO_EXPLAINER}/{scorer}"
             shown = [context for context in contexts if context["role"] == "score"]
@@ -75,11 +74,8 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tu
             asked = [_request(row, f"{NO_EXPLAINER}/{scorer}") for row in judgements]
             judged = commit("judgements", name, {"requests": asked, "judgements": judgements})
             commit("scores", name, {"scores": _scores(lake, judged, sampled)})
-    record = {"run": run, "config": _config((*scorers, *alone)), "steps": [_recorded(step) for step in steps]}
-=======
     commit("embeddings", "corpus", {"embeddings": _embeddings()})
-    record = {"run": run, "config": _config(scorers), "steps": [_recorded(step) for step in steps]}
->>>>>>> main
+    record = {"run": run, "config": _config((*scorers, *alone)), "steps": [_recorded(step) for step in steps]}
     lake.write_json(f"runs/{run}.json", record)
     return lake
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Windows with a similar text: brute force over planted vectors, and a real model over planted sentences."""
-=======
-"""Windows with a similar text: against brute force over planted vectors, and by a real model of planted sentences."""
->>>>>>> main
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,11 +71,7 @@ def brute(cache: Worded, feature: int) -> Iterator[tuple[float, tuple[int, int]]
 )
 @BOUNDED
 def test_the_nearest_silent_windows_are_given(cache: Worded, n: int) -> None:
-<<<<<<< HEAD
     """In the order of their cosines with the mean of what the explainer is shown; each text once and silent."""
-=======
-    """In the order of their cosines with the mean of what the explainer is shown; on the grid, each text once."""
->>>>>>> main
     rows = tried(cache, SimilarText(n=n))
     for feature in range(cache.width):
         mine = [row for row in rows if row["feature"] == feature]
