@@ -78,7 +78,7 @@ SIZES = {
             per_token=32.5,
             sizes=(3_072, 6_144, 12_288, 24_576),
             spans=4,
-            rounds=3,
+            rounds=1,
             from_s3=2,
         ),
     ),
