@@ -14,14 +14,11 @@ from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.written import context as written_context
 from tasks.explainers.base import Component, Given
 from tasks.llm import prompt
-from tasks.llm.request import Message, Reply, Request, Unreadable
+from tasks.llm.request import Message, Reply, Request, Unreadable, said
 
 TAG = "EXPLANATION:"
 _TAG = re.compile(r"\**explanation\**:\**", re.IGNORECASE)
 """As readers write it, who like to set it in bold."""
-
-SAID = 120
-"""Characters of a reply that a reason quotes."""
 
 
 class BestOf(BaseModel):
@@ -188,9 +185,3 @@ def toy(shot: Mapping[str, Any]) -> Feature:
             bottom_logits=tuple(shot.get("lowered", ())),
         ),
     )
-
-
-def said(reply: Reply) -> str:
-    """The beginning of a reply, for a reason, and whether its end is missing."""
-    cut = ", and it was cut off at max_tokens" if reply.finish_reason == "length" else ""
-    return f"{' '.join(reply.text.split())[:SAID]!r}{cut}"

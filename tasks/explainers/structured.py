@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tasks.contexts.context import Feature
-from tasks.explainers.asking import Asking, said
+from tasks.explainers.asking import Asking
 from tasks.explainers.exemplars import exemplars
-from tasks.llm.request import Reply, Request, Unreadable
+from tasks.llm.request import Reply, Request, Unreadable, said
 
 ASKED = "Answer with the JSON object."
 

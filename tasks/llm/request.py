@@ -12,6 +12,10 @@ Structured = Literal["structured_outputs", "response_format", "plain"]
 """How a server holds replies to a form: vLLM's field, OpenAI's field, or not at all."""
 
 
+SAID = 120
+"""Characters of a reply that a reason quotes."""
+
+
 class Message(NamedTuple):
     """One turn of a chat."""
 
@@ -162,3 +166,9 @@ class Reader(Protocol):
         Raises `EndpointsDown` (see `tasks/llm/client.py`) when no endpoint can be reached at all.
         """
         ...
+
+
+def said(reply: Reply) -> str:
+    """The beginning of a reply, for a reason, and whether its end is missing."""
+    cut = ", and it was cut off at max_tokens" if reply.finish_reason == "length" else ""
+    return f"{' '.join(reply.text.split())[:SAID]!r}{cut}"

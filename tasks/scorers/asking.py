@@ -13,12 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.contexts.context import Context
 from tasks.contexts.written import context as written_context
 from tasks.llm import prompt
-from tasks.llm.request import Message, Reply, Request
+from tasks.llm.request import Message, Request
 from tasks.scorers import logprobs
 from tasks.scorers.adaptive import Adaptive
-
-SAID = 120
-"""Characters of a reply that a reason quotes."""
 
 
 class Asking(BaseModel, frozen=True):
@@ -100,12 +97,6 @@ def _written(line: str) -> tuple[Context, list[int]]:
     starred = [place for place, piece in enumerate(line.split("|")) if piece.endswith("*")]
     plain = "|".join(piece.removesuffix("*") for piece in line.split("|"))
     return written_context(plain), starred
-
-
-def said(reply: Reply) -> str:
-    """The beginning of a reply, for a reason, and whether its end is missing."""
-    cut = ", and it was cut off at max_tokens" if reply.finish_reason == "length" else ""
-    return f"{' '.join(reply.text.split())[:SAID]!r}{cut}"
 
 
 def listed(kinds: Collection[str]) -> str:

@@ -8,9 +8,9 @@ from tasks.contexts import questions
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.questions import Named
 from tasks.llm import prompt
-from tasks.llm.request import Message, Reply, Request, Unreadable
+from tasks.llm.request import Message, Reply, Request, Unreadable, said
 from tasks.scorers import logprobs
-from tasks.scorers.asking import Asking, said, shots
+from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement
 
 _NUMBER = re.compile(r"(?:^|\n)\W*?(?:example\W*)?(?P<number>[0-9]+)\W*\Z", re.IGNORECASE)

@@ -9,9 +9,9 @@ from pydantic import Field
 from tasks.contexts import questions
 from tasks.contexts.context import Context, Feature
 from tasks.llm import prompt
-from tasks.llm.request import Message, Reply, Request, Unreadable
+from tasks.llm.request import Message, Reply, Request, Unreadable, said
 from tasks.scorers import logprobs
-from tasks.scorers.asking import Asking, said, shots
+from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement, labelled
 
 _LIST = re.compile(r"(?P<answer>\[\s*[01](?:\s*,\s*[01])*\s*\])")

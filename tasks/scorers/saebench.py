@@ -17,8 +17,8 @@ from pydantic import Field
 from tasks.contexts import questions, render
 from tasks.contexts.context import Context, Feature
 from tasks.llm import prompt
-from tasks.llm.request import Reply, Request, Unreadable
-from tasks.scorers.asking import Asking, said
+from tasks.llm.request import Reply, Request, Unreadable, said
+from tasks.scorers.asking import Asking
 from tasks.scorers.base import Judgement, labelled
 
 TOP, WEIGHTED, RANDOM = 2, 2, 10
