@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from storage import query
-from storage.layout import overlapping
 from tasks.contexts.peaks import Firings, ranked
 from tasks.contexts.sampling import DECILES, FEWEST
 from tasks.contexts.strategies import order, strongest
@@ -23,8 +22,9 @@ def draw(
 ) -> None:
     """Make the temporary table `drawn` with the contexts of both readers.
 
-    `size` has the cache's `sequences` and the windows per sequence, `slots`. Needs the span's `texts`, `sequences` and
-    `segments`; leaves `firings`, `busy`, `fired`, `drawable` and `barred` for the kinds of non-activating contexts.
+    `size` has the cache's `sequences` and the windows per sequence, `slots`. Needs the span's `texts`, `sequences`,
+    `segments` and `described`; leaves `firings`, `busy`, `fired`, `drawable` and `barred` for the kinds of
+    non-activating contexts.
     """
     _look(connection, work, bucket, _placed(connection, work, firings), size)
     _draw(connection, work)
@@ -60,7 +60,6 @@ def _look(
         connection,
         "sample_drawable",
         coder=work.coder,
-        features=overlapping(work.lake.parts(work.features, "features"), bucket.part),
         chosen=bucket.chosen.tolist(),
         most=sampling.most_windows,
         min_firings=sampling.min_firings,

@@ -50,7 +50,7 @@ def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text, span: Range) -> np.ndarray:
-    """Make ready what all buckets of a span need, the text and its documents; returns the firings of its features."""
+    """Make ready what all buckets of a span need, text, documents, `features`; returns how often each feature fires."""
     connection.register("texts", words.windows)
     connection.register("sequences", words.sequences())
     query.run(
@@ -61,8 +61,9 @@ def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text
         apart=work.sampling.apart == "document",
     )
     parts = overlapping(work.lake.parts(work.features, "features"), span)
-    counted = query.rows(connection, "sample_counts", features=parts, **span._asdict())
-    return counted["firings"].to_numpy()
+    described = query.rows(connection, "sample_counts", features=parts, **span._asdict())
+    connection.register("described", described)
+    return described["firings"].to_numpy()
 
 
 def _read(

@@ -1,12 +1,12 @@
 -- Temporary table `drawable`: one row per feature of [$first, $end): what can be drawn of it, or why nothing can.
--- Needs `busy`, `fired`, `placed` and `alike`. $sequences and $slots give the size of the cache.
+-- Needs `described`, `busy`, `fired`, `placed` and `alike`. $sequences and $slots give the size of the cache.
 create or replace temporary table drawable as
 with base as (
     select
         feature,
         firings,
         max
-    from read_parquet($features, hive_partitioning = false)
+    from described
     where feature >= $first and feature < $end
 ),
 
