@@ -1,8 +1,9 @@
 """What a run may spend on readers: counted as replies come, and stopped before it is exceeded.
 
-A request is let through when what was spent, what is under way and itself fit into the budget. One that doesn't waits
-for what is under way, which may come cheaper than expected; when nothing is, the budget is spent. So nothing that was
-paid for is thrown away, and the sum ends less than one request below the budget.
+A request is let through when what was spent, what is under way and itself fit into the budget, each of them as dear as
+the dearest so far. One that doesn't waits for what is under way, which mostly comes cheaper; when nothing is, the budget
+is spent. So nothing that was paid for is thrown away, and the sum ends less than one dear request below the budget. It
+exceeds the budget by chance only: when the last ones are dearer than every one before.
 """
 
 import asyncio
@@ -68,7 +69,7 @@ class Metered:
     def __init__(self, reader: Reader, prices: Prices, account: Account) -> None:
         """Count what a reader's replies cost at its prices."""
         self._reader, self._prices, self._account = reader, prices, account
-        self._guessed, self._paid = 0.0, 0.0
+        self._dearest = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -99,8 +100,9 @@ class Metered:
     @asynccontextmanager
     async def _paying(self, requests: Sequence[Request]) -> AsyncIterator[list[Outcome]]:
         guess = sum(self._guess(request) for request in requests)
-        # What replies of this kind cost, compared with their guess, mends the guess.
-        expected = guess * (self._paid / self._guessed) if self._guessed else guess
+        # What replies cost at most, compared with their guess, mends the guess. Their mean would not do: the replies
+        # of many requests under way may all be dearer than it.
+        expected = guess * (self._dearest or 1.0)
         await self._account.admit(expected)
         outcomes: list[Outcome] = []
         paid = 0.0
@@ -127,8 +129,8 @@ class Metered:
             raise RunFailed(msg)
         paid = sum(cost for cost in costs if cost is not None)
         # What failed, or was asked by another request before, says nothing of the price.
-        if all(outcome.reply and outcome.attempts for outcome in outcomes):
-            self._guessed, self._paid = self._guessed + guess, self._paid + paid
+        if guess and all(outcome.reply and outcome.attempts for outcome in outcomes):
+            self._dearest = max(self._dearest, paid / guess)
         self._account.tokens += sum(
             (usage.prompt_tokens or 0) + (usage.completion_tokens or 0) for usage in usages
         )
