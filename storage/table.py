@@ -20,6 +20,14 @@ def items(kind: pa.DataType) -> pa.ListType:
     return pa.list_(pa.field("element", kind, nullable=False))
 
 
+_CODED = items(pa.dictionary(pa.int32(), pa.string()))
+
+
+def _is_coded(kind: pa.DataType) -> bool:
+    """Whether it is a list of texts as codes of a dictionary, which takes less memory and is quicker to write."""
+    return pa.types.is_list(kind) and pa.types.is_dictionary(kind.value_type)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table's name, its grain, its columns, the columns that identify a row, and the order inside a part."""
@@ -31,7 +39,7 @@ class Table:
     order: tuple[str, ...]
 
     def conform(self, rows: pa.Table) -> pa.Table:
-        """Cast `rows` to this table's schema, columns in the declared order.
+        """Cast `rows` to this table's schema, columns in the declared order; coded lists of texts stay coded.
 
         A cast and not a constructor: only the cast refuses a null in a column that has none.
         Raises `ValueError` when a column is missing, `pyarrow.ArrowInvalid` when a value doesn't fit.
@@ -40,7 +48,11 @@ class Table:
         if missing:
             msg = f"rows for {self.name} lack the columns {missing}"
             raise ValueError(msg)
-        return rows.select(self.schema.names).cast(self.schema)
+        fields = [
+            field.with_type(_CODED) if _is_coded(rows.schema.field(field.name).type) else field
+            for field in self.schema
+        ]
+        return rows.select(self.schema.names).cast(pa.schema(fields, self.schema.metadata))
 
     def rows(self, records: list[dict[str, object]]) -> pa.Table:
         """Records, one dictionary per row, as a table of this schema."""

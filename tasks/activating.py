@@ -1,48 +1,55 @@
 """Activating contexts of a bucket: where its windows lie, which may be shown, and which are."""
 
-from collections.abc import Mapping
-
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from storage import query
-from tasks.contexts.peaks import Firings, ranked
+from tasks.contexts.anywhere import Anywhere
+from tasks.contexts.draws import shuffled
+from tasks.contexts.peaks import Firings, counts, ranked
 from tasks.contexts.sampling import DECILES, FEWEST
 from tasks.contexts.strategies import order, strongest
 from tasks.sample_work import Bucket, SampleWork
+from tasks.text import Text
 
 
 def draw(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
+    words: Text,
     bucket: Bucket,
     firings: Firings,
-    size: Mapping[str, int],
-) -> None:
-    """Make the temporary table `drawn` with the contexts of both readers.
+) -> Anywhere:
+    """Make the temporary table `drawn` with the contexts of both readers; returns where others may be drawn.
 
-    `size` has the cache's `sequences` and the windows per sequence, `slots`. Needs the span's `texts`, `sequences`,
-    `segments` and `described`; leaves `firings`, `busy`, `fired`, `drawable` and `barred` for the kinds of
+    Needs the span's `segments` and `described`; leaves `firings`, `fired`, `drawable` and `barred` for the kinds of
     non-activating contexts.
     """
-    _look(connection, work, bucket, _placed(connection, work, firings), size)
-    _draw(connection, work)
+    window, length = work.sampling.window, work.sequence
+    anywhere = Anywhere(firings.busy(), firings.fired(window, length), len(words.ids), length, window)
+    placed = _placed(connection, work, words, firings, anywhere.fired)
+    _draw(connection, work, _look(connection, work, bucket, placed, anywhere))
+    return anywhere
 
 
-def _placed(connection: duckdb.DuckDBPyConnection, work: SampleWork, firings: Firings) -> pa.Table:
+def _placed(
+    connection: duckdb.DuckDBPyConnection,
+    work: SampleWork,
+    words: Text,
+    firings: Firings,
+    fired: pa.Table,
+) -> pa.Table:
     """Register a bucket's firings and where they lie; returns the windows that its contexts are drawn from."""
     window, length = work.sampling.window, work.sequence
-    fired = firings.fired(window, length)
-    for name, rows in {"firings": firings.table(), "busy": firings.busy(), "fired": fired}.items():
-        connection.register(name, rows)
-    if work.sampling.windows == "grid":
-        placed, told = fired, "sample_told_grid"
-    else:
+    connection.register("firings", firings.table())
+    connection.register("fired", fired)
+    placed, told = fired, words.windows
+    if work.sampling.windows == "peak":
         placed = query.rows(connection, "sample_placed_peak", window=window, length=length)
-        told = "sample_told_peak"
+        told = words.told(np.unique(placed["origin"].to_numpy()), window)
     connection.register("placed", placed.append_column("row", [np.arange(placed.num_rows)]))
-    query.run(connection, told, **({} if placed is fired else {"window": window, "length": length}))
+    connection.register("told", told)
     query.run(connection, "sample_alike")
     return placed
 
@@ -52,10 +59,12 @@ def _look(
     work: SampleWork,
     bucket: Bucket,
     placed: pa.Table,
-    size: Mapping[str, int],
-) -> None:
-    """What can be drawn of each feature, and from which windows."""
+    anywhere: Anywhere,
+) -> pa.Table:
+    """Find out what can be drawn of each feature; returns the windows that its contexts are drawn from."""
     sampling, window = work.sampling, work.sampling.window
+    for name, rows in {"active": anywhere.busy, "gridded": anywhere.fired, "counted": placed}.items():
+        connection.register(name, counts(rows))
     query.run(
         connection,
         "sample_drawable",
@@ -65,28 +74,32 @@ def _look(
         min_firings=sampling.min_firings,
         min_windows=FEWEST,
         negatives=sum(kind.n for kind in (*sampling.contrast, *sampling.negatives) if kind.kind == "random"),
+        sequences=anywhere.sequences,
+        slots=anywhere.slots,
         **bucket.part._asdict(),
-        **size,
     )
     readers = {"explain": sampling.explain, "score": DECILES * sampling.per_decile}
     alike, sampled = (query.rows(connection, name) for name in ("sample_left_out", "sample_sampled"))
-    connection.register("ranked", ranked(placed, alike["row"].to_numpy(), sampled, DECILES))
+    windows = ranked(placed, alike["row"].to_numpy(), sampled, work.seed)
+    connection.register("ranked", windows)
     if sampling.apart == "document":
         query.run(connection, "sample_sides", window=window, length=work.sequence, seed=work.seed, **readers)
         query.run(connection, "sample_one_sided", least=DECILES)
     query.run(connection, f"sample_windows_{sampling.apart}")
+    return query.rows(connection, "sample_windows") if sampling.apart == "document" else windows
 
 
-def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> None:
+def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork, windows: pa.Table) -> None:
     """The activating contexts of both readers."""
     sampling, ordered = work.sampling, order(work.sampling.strategy)
     # What equal parts of each tenth come to; other orders may take all of the explainer's windows from one tenth, and
     # so may any where the tenths of one side are not alike.
     even = sampling.strategy.kind == "quantiles" and sampling.apart == "window"
     share = sampling.explain // DECILES + 1 if even else sampling.explain
-    query.run(connection, "sample_shuffled", most=share + sampling.per_decile, seed=work.seed)
-    seeded = {} if ordered in {"quantiles", "top"} else {"seed": work.seed}
-    query.run(connection, f"turns_{ordered}", explain=sampling.explain, **seeded)
+    first, tenths = shuffled(windows, share + sampling.per_decile)
+    connection.register("shuffled", first)
+    connection.register("tenths", tenths)
+    query.run(connection, f"turns_{ordered}", explain=sampling.explain)
     query.run(
         connection,
         "sample_activating",

@@ -1,15 +1,17 @@
 """Non-activating contexts of a bucket, kind by kind: candidates in the kind's own order, of which the first are taken.
 
-A kind makes the temporary table `candidates`; one statement, the same for all, takes those that are silent into
-`drawn`. Which windows a feature gets never depends on who else is in its bucket.
+A kind gives candidates; one function, the same for all, takes those in which the feature is silent into `drawn`. Which
+windows a feature gets never depends on who else is in its bucket.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import duckdb
+import pyarrow as pa
 
 from storage import query
 from tasks import similar_text
+from tasks.contexts.anywhere import Anywhere, begin
 from tasks.contexts.negatives import Cooccurring, Negatives, Random, SameToken, Silent, Similar, SimilarText
 from tasks.sample_work import SampleWork
 from tasks.searches import MORE, blocks, rounds, searching
@@ -29,37 +31,43 @@ def draw(
     work: SampleWork,
     kind: Negatives,
     role: str,
-    size: Mapping[str, int],
+    anywhere: Anywhere,
 ) -> None:
     """Add a kind's contexts for a role to the temporary table `drawn`, at most `kind.n` of each sampled feature.
 
-    `size` has the cache's `sequences` and the windows per sequence, `slots`. Needs the bucket's temporary tables
-    `firings`, `busy`, `fired`, `drawable`, `texts`, `barred` and `drawn`.
+    Needs the bucket's temporary tables `firings`, `fired`, `drawable`, `texts`, `barred` and `drawn`.
     """
-    asked = _short(connection, kind, role)
+    short = _short(connection, kind, role)
+    asked, sequences = short["feature"].to_pylist(), anywhere.sequences
     match kind:
         case Random() | Silent():
-            _anywhere(connection, work, kind, role, size, asked)
+            _anywhere(connection, work, kind, role, anywhere, short)
             return
         case SameToken():
-            _same_token(connection, work, kind, size, asked)
+            _same_token(connection, work, kind, sequences, asked)
         case Cooccurring() | Similar():
-            _near(connection, work, kind, size, asked)
+            _near(connection, work, kind, sequences, asked)
         case SimilarText():
-            searched = blocks(size["sequences"], kind.search, work.seed)
-            similar_text.offer(connection, work, kind, searched, asked)
-    _take(connection, work, kind, role)
+            similar_text.offer(connection, work, kind, blocks(sequences, kind.search, work.seed), asked)
+    _take(connection, work, kind, role, anywhere, query.rows(connection, "candidates"))
 
 
-def _short(connection: duckdb.DuckDBPyConnection, kind: Negatives, role: str) -> list[int]:
+def _short(connection: duckdb.DuckDBPyConnection, kind: Negatives, role: str) -> pa.Table:
     """Sampled features that were given fewer of a kind than is asked for."""
-    short = {"n": kind.n, "kind": kind.kind, "role": role}
-    return query.rows(connection, "negatives_short", None, **short)["feature"].to_pylist()
+    return query.rows(connection, "negatives_short", None, n=kind.n, kind=kind.kind, role=role)
 
 
-def _take(connection: duckdb.DuckDBPyConnection, work: SampleWork, kind: Negatives, role: str) -> None:
-    shape = {"window": work.sampling.window, "length": work.sequence}
-    query.run(connection, "negatives_take", n=kind.n, kind=kind.kind, role=role, **shape)
+def _take(
+    connection: duckdb.DuckDBPyConnection,
+    work: SampleWork,
+    kind: Negatives,
+    role: str,
+    anywhere: Anywhere,
+    candidates: pa.Table,
+) -> None:
+    """Take the first candidates of each feature in which it is silent, whatever the kind says."""
+    connection.register("silent", anywhere.silent(candidates))
+    query.run(connection, "negatives_take", n=kind.n, kind=kind.kind, role=role, window=work.sampling.window)
 
 
 def _anywhere(
@@ -67,35 +75,22 @@ def _anywhere(
     work: SampleWork,
     kind: Random | Silent,
     role: str,
-    size: Mapping[str, int],
-    asked: Sequence[int],
+    anywhere: Anywhere,
+    short: pa.Table,
 ) -> None:
-    """Some draws for all; for the features that come short with them, all windows."""
-    for every in (False, True):
-        if not asked:
-            return
-        query.run(
-            connection,
-            "negatives_drawn",
-            asked=asked,
-            n=kind.n,
-            every=every,
-            quiet=isinstance(kind, Random),
-            kind=kind.kind,
-            role=role,
-            window=work.sampling.window,
-            seed=work.seed,
-            **size,
-        )
-        _take(connection, work, kind, role)
-        asked = _short(connection, kind, role)
+    """Some draws for all; for each of the features that come short with them, all windows."""
+    quiet, start = isinstance(kind, Random), begin(work.seed, kind.kind, role)
+    wanted = short.select(["feature", "quiet" if quiet else "silent"]).rename_columns(["feature", "silent"])
+    _take(connection, work, kind, role, anywhere, anywhere.some(wanted, kind.n, start, quiet=quiet))
+    for feature in _short(connection, kind, role)["feature"].to_pylist():
+        _take(connection, work, kind, role, anywhere, anywhere.every(feature, start, quiet=quiet))
 
 
 def _same_token(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
     kind: SameToken,
-    size: Mapping[str, int],
+    sequences: int,
     asked: Sequence[int],
 ) -> None:
     query.run(
@@ -108,7 +103,7 @@ def _same_token(
         seed=work.seed,
     )
     query.run(connection, "negatives_same_token_none")
-    for again, searched in enumerate(rounds(blocks(size["sequences"], kind.search, work.seed))):
+    for again, searched in enumerate(rounds(blocks(sequences, kind.search, work.seed))):
         short = query.rows(connection, "negatives_same_token_short", n=kind.n)["feature"].to_pylist()
         if not short:
             break
@@ -129,10 +124,10 @@ def _near(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
     kind: Cooccurring | Similar,
-    size: Mapping[str, int],
+    sequences: int,
     asked: Sequence[int],
 ) -> None:
-    searched = blocks(size["sequences"], kind.search, work.seed)
+    searched = blocks(sequences, kind.search, work.seed)
     search = searching(work, work.activations, "activations", searched)
     if isinstance(kind, Cooccurring):
         query.run(

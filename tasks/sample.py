@@ -1,11 +1,14 @@
 """A span of buckets of features: activations -> contexts and samples. DuckDB draws; see `storage/sql/`.
 
-The firings of a span are read once, and its buckets drawn one after the other: what is read of a Parquet part is
-whole row groups, and where features are many, one of them holds the firings of many buckets.
+The firings of a span are read once, since what is read of a Parquet part is whole row groups, and where features are
+many, one of them holds the firings of many buckets. Some buckets are drawn together, since every statement takes its
+time, however few features it is about.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -18,8 +21,15 @@ from storage.layout import Range, overlapping
 from storage.tables import CONTEXTS, SAMPLES
 from tasks import activating, negatives
 from tasks.contexts.peaks import Firings, with_activations
-from tasks.sample_work import MOST, Bucket, SampleWork
+from tasks.sample_work import MOST, Bucket, SampleWork, joined, together
 from tasks.text import Text, text
+
+
+class Drawn(NamedTuple):
+    """What was drawn of a bucket, or of a piece of one."""
+
+    samples: pa.Table
+    contexts: pa.Table
 
 
 @task(
@@ -30,29 +40,41 @@ from tasks.text import Text, text
 )
 def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int:
     """Draw the contexts of the chosen features of a span's buckets; returns how many."""
-    words, total = text(work), 0
     with work.lake.connect(threads=1, memory=work.memory) as connection:
-        counts = _counts(connection, work, words, span)
+        counts = _counts(connection, work, span)
         read = partial(_read, connection, work)
-        together = read(span, buckets) if counts.sum() <= MOST else None
-        for bucket in buckets:
-            draw = partial(_drawn, connection, work, words)
-            if together:
-                pieces = [draw(bucket, together.between(*bucket.part))]
-            else:
-                some = bucket.pieces(counts[bucket.part.first - span.first :], MOST)
-                pieces = [draw(piece, read(piece.part, [piece])) for piece in some]
-            samples, contexts = (pa.concat_tables(tables) for tables in zip(*pieces, strict=True))
-            work.lake.write(SAMPLES, work.step.part("samples", bucket.part), samples)
-            work.lake.write(CONTEXTS, work.step.part("contexts", bucket.part), contexts)
-            total += contexts.num_rows
-    return total
+        # Before the text, for which the tasks of a process wait for each other.
+        firings = read(span, buckets) if counts.sum() <= MOST else None
+        draw = partial(_drawn, connection, work, _words(connection, work))
+        if firings:
+            return sum(
+                _write(work, bucket, [drawn])
+                for some in together(buckets)
+                for bucket, drawn in zip(some, draw(some, firings), strict=True)
+            )
+        return sum(
+            _write(
+                work,
+                bucket,
+                [*chain.from_iterable(draw([piece], read(piece.part, [piece])) for piece in pieces)],
+            )
+            for bucket in buckets
+            for pieces in [bucket.pieces(counts[bucket.part.first - span.first :], MOST)]
+        )
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text, span: Range) -> np.ndarray:
-    """Make ready what all buckets of a span need, text, documents, `features`; returns how often each feature fires."""
+def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, span: Range) -> np.ndarray:
+    """Make ready what `features` says of a span; returns how often each of its features fires."""
+    parts = overlapping(work.lake.parts(work.features, "features"), span)
+    described = query.rows(connection, "sample_counts", features=parts, **span._asdict())
+    connection.register("described", described)
+    return described["firings"].to_numpy()
+
+
+def _words(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> Text:
+    """Make ready the text of the cache and its documents."""
+    words = text(work)
     connection.register("texts", words.windows)
-    connection.register("sequences", words.sequences())
     query.run(
         connection,
         "sample_segments",
@@ -60,10 +82,7 @@ def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text
         length=work.sequence,
         apart=work.sampling.apart == "document",
     )
-    parts = overlapping(work.lake.parts(work.features, "features"), span)
-    described = query.rows(connection, "sample_counts", features=parts, **span._asdict())
-    connection.register("described", described)
-    return described["firings"].to_numpy()
+    return words
 
 
 def _read(
@@ -77,17 +96,42 @@ def _read(
 
 
 def _drawn(
-    connection: duckdb.DuckDBPyConnection, work: SampleWork, words: Text, bucket: Bucket, firings: Firings
-) -> tuple[pa.Table, pa.Table]:
-    """Samples and contexts of a bucket, or of a piece of one."""
+    connection: duckdb.DuckDBPyConnection,
+    work: SampleWork,
+    words: Text,
+    buckets: Sequence[Bucket],
+    firings: Firings,
+) -> Iterator[Drawn]:
+    """Samples and contexts of each of some neighbouring buckets, or of a piece of one, drawn together."""
     sampling = work.sampling
-    size = {"sequences": len(words.ids), "slots": work.sequence // sampling.window}
-    activating.draw(connection, work, bucket, firings, size)
+    whole = joined(buckets)
+    anywhere = activating.draw(connection, work, words, whole, firings.between(*whole.part))
     for role, kinds in (("explain", sampling.contrast), ("score", sampling.negatives)):
         for kind in kinds:
-            negatives.draw(connection, work, kind, role, size)
-    query.run(connection, "contexts_numbered")
-    rows = query.rows(connection, "contexts", coder=work.coder)
-    fired = query.rows(connection, "contexts_fired", window=sampling.window)
-    contexts = with_activations(words.spelled(rows, sampling.window), fired, sampling.window)
-    return query.rows(connection, "samples", SAMPLES), contexts
+            negatives.draw(connection, work, kind, role, anywhere)
+    contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))
+    samples = query.rows(connection, "samples", SAMPLES)
+    for part, *_ in buckets:
+        some = words.spelled(_between(contexts, part), sampling.window)
+        some = with_activations(some, firings.between(*part), work.sequence, sampling.window)
+        yield Drawn(_between(samples, part), some)
+
+
+def _between(rows: pa.Table, part: Range) -> pa.Table:
+    """The rows of some features; of a table that is sorted by them."""
+    first, end = np.searchsorted(rows["feature"].to_numpy(), part)
+    return rows.slice(first, end - first)
+
+
+def _numbered(contexts: pa.Table) -> pa.Table:
+    """Contexts, sorted by feature, with the number of each within its feature."""
+    feature = contexts["feature"].to_numpy()
+    return contexts.append_column("context", [np.arange(len(feature)) - np.searchsorted(feature, feature)])
+
+
+def _write(work: SampleWork, bucket: Bucket, drawn: Sequence[Drawn]) -> int:
+    """Write what was drawn of a bucket, piece by piece; returns how many contexts."""
+    samples, contexts = (pa.concat_tables(pieces) for pieces in zip(*drawn, strict=True))
+    work.lake.write(SAMPLES, work.step.part("samples", bucket.part), samples)
+    work.lake.write(CONTEXTS, work.step.part("contexts", bucket.part), contexts)
+    return contexts.num_rows

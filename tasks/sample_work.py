@@ -1,6 +1,6 @@
 """What sampling one coder needs to know."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from tasks.contexts.sampling import Sampling
 
 MOST = 16_000_000
 """Firings that are held at a time, some sixty bytes each."""
+TOGETHER = 1_024
+"""Features that are drawn together, if they come in smaller buckets."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,20 @@ class Bucket(NamedTuple):
             piece = Range(first, min(first + size, end))
             yield Bucket(piece, self.chosen[slice(*np.searchsorted(self.chosen, piece))])
             first = piece.end
+
+
+def together(buckets: Sequence[Bucket]) -> Iterator[Sequence[Bucket]]:
+    """Neighbouring buckets in groups of at most `TOGETHER` features; a larger one alone."""
+    begin = 0
+    for place, bucket in enumerate(buckets):
+        if place > begin and bucket.part.end - buckets[begin].part.first > TOGETHER:
+            yield buckets[begin:place]
+            begin = place
+    if buckets:
+        yield buckets[begin:]
+
+
+def joined(buckets: Sequence[Bucket]) -> Bucket:
+    """Neighbouring buckets as one."""
+    whole = Range(buckets[0].part.first, buckets[-1].part.end)
+    return Bucket(whole, np.concatenate([bucket.chosen for bucket in buckets]))

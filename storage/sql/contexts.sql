@@ -1,8 +1,7 @@
--- One row per context, in their order. Needs `numbered`.
+-- One row per context, in the order in which those of a feature are numbered. Needs `drawn`.
 select
     $coder as coder,
     feature,
-    context,
     role,
     kind,
     decile,
@@ -11,5 +10,5 @@ select
     sequence,
     start,
     peak
-from numbered
-order by feature, context
+from drawn
+order by feature, role, kind, decile nulls last, place, sequence, start

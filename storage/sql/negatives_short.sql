@@ -1,5 +1,5 @@
--- One row per sampled feature that was given fewer than $n contexts of a kind for a role so far. Needs `drawable` and
--- `drawn`.
+-- One row per sampled feature that was given fewer than $n contexts of a kind for a role so far, with the windows in
+-- which it is silent, and those of sequences in which it is. Needs `drawable` and `drawn`.
 with given as (
     select
         feature,
@@ -9,7 +9,10 @@ with given as (
     group by feature
 )
 
-select drawable.feature
+select
+    drawable.feature,
+    drawable.windows_total - drawable.windows as silent,
+    drawable.silent_windows as quiet
 from drawable
 left join given using (feature)
 where drawable.status = 'sampled' and coalesce(given.given, 0) < $n

@@ -1,18 +1,8 @@
--- Adds to `drawn` one row per non-activating context: the first of `candidates`, until a feature has $n of the kind
--- for the role. Whatever the kind, this is where it is made sure that the feature is silent in the whole window, that
--- no text is shown twice, and that no token and no barred document is shared with what the feature was given before.
--- Candidates are windows of the grid. Needs `fired`, `barred`, `texts` and `drawn`.
+-- Adds to `drawn` one row per non-activating context: the first of `silent`, windows of the grid, until a feature has
+-- $n of the kind for the role. Whatever the kind, this is where it is made sure that no text is shown twice, and that
+-- no token and no barred document is shared with what it was given before. Needs `barred`, `texts` and `drawn`.
 insert into drawn by name
-with silent as (
-    select candidates.*
-    from candidates
-    anti join fired
-        on
-            candidates.feature = fired.feature
-            and candidates.sequence * $length + candidates.start = fired.origin
-),
-
-allowed as (
+with allowed as (
     select silent.*
     from silent
     anti join barred

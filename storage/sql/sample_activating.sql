@@ -2,15 +2,15 @@
 -- to $explain windows, the $strongest strongest first and then those of `turns`. Each tenth gives the scorers up to
 -- $score of what it has left, at random, so that they see all of a feature whatever the explainer saw. A tenth that has
 -- too few for both keeps for the scorers their part of what both ask of it, one at least; the explainer passes on to
--- its next turn. No window is given twice. Needs `windows`, `shuffled`, `turns` and `told`.
+-- its next turn. No window is given twice. Needs `windows`, `tenths`, `shuffled`, `turns` and `told`.
 create or replace temporary table drawn as
-with tenths as (
+with shares as (
     select
         feature,
         decile,
-        count(*) filter (where side = 'either') as shared,
+        coalesce(sum(windows) filter (where side = 'either'), 0) as shared,
         $explain // 10 + if(decile < $explain % 10, 1, 0) as share
-    from windows
+    from tenths
     group by feature, decile
 ),
 
@@ -19,7 +19,7 @@ limits as (
         feature,
         decile,
         if(shared > 0, shared - greatest(1, least($score, shared * $score // ($score + share))), $explain) as most
-    from tenths
+    from shares
 ),
 
 asked as (

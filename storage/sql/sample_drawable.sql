@@ -1,5 +1,6 @@
 -- Temporary table `drawable`: one row per feature of [$first, $end): what can be drawn of it, or why nothing can.
--- Needs `described`, `busy`, `fired`, `placed` and `alike`. $sequences and $slots give the size of the cache.
+-- Needs `described`, `alike`, and how many sequences (`active`), windows of the grid (`gridded`) and windows that may
+-- be drawn (`counted`) each fires in. $sequences and $slots give the size of the cache.
 create or replace temporary table drawable as
 with base as (
     select
@@ -14,30 +15,6 @@ chosen as (
     select unnest($chosen) as feature
 ),
 
-active as (
-    select
-        feature,
-        count(*) as sequences
-    from busy
-    group by feature
-),
-
-gridded as (
-    select
-        feature,
-        count(*) as windows
-    from fired
-    group by feature
-),
-
-counted as (
-    select
-        feature,
-        count(*) as placed
-    from placed
-    group by feature
-),
-
 again as (
     select
         feature,
@@ -49,8 +26,8 @@ again as (
 told as (
     select
         counted.feature,
-        counted.placed,
-        counted.placed - coalesce(again.repeated, 0) as texts
+        counted.rows as placed,
+        counted.rows - coalesce(again.repeated, 0) as texts
     from counted
     left join again using (feature)
 ),
@@ -61,8 +38,8 @@ joined as (
         base.firings,
         base.max,
         chosen.feature is not null as is_chosen,
-        coalesce(gridded.windows, 0) as windows,
-        $slots * ($sequences - coalesce(active.sequences, 0)) as silent_windows,
+        coalesce(gridded.rows, 0) as windows,
+        $slots * ($sequences - coalesce(active.rows, 0)) as silent_windows,
         coalesce(told.placed, 0) as placed,
         coalesce(told.texts, 0) as texts,
         least(coalesce(told.texts, 0), $most) as candidates

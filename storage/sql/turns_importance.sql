@@ -5,7 +5,7 @@ create or replace temporary table turns as
 with drawn as (
     select
         *,
-        ((hash(feature, origin, $seed) >> 11)::double + 0.5) / 9007199254740992 as uniform
+        ((random >> 11)::double + 0.5) / 9007199254740992 as uniform
     from windows
     where side != 'score'
 ),

@@ -7,6 +7,6 @@ select
     origin,
     peak,
     rank,
-    hash(feature, origin, $seed) as turn
+    random as turn
 from shuffled
 where side != 'score' and place < $explain

@@ -6,7 +6,6 @@ create or replace temporary table turns as
 with binned as (
     select
         windows.*,
-        hash(windows.feature, windows.origin, $seed) as shuffled,
         greatest(
             0, least(9, floor((1 - windows.peak::double / drawable.max::double) * 10))
         )::integer as bin
@@ -21,6 +20,6 @@ select
     origin,
     peak,
     rank,
-    row_number() over (partition by feature, bin order by shuffled, origin) * 10 + bin as turn
+    row_number() over (partition by feature, bin order by random, origin) * 10 + bin as turn
 from binned
-qualify row_number() over (partition by feature, decile, bin order by shuffled, origin) <= $explain
+qualify row_number() over (partition by feature, decile, bin order by random, origin) <= $explain

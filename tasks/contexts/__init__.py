@@ -1,4 +1,4 @@
 """What a reader is shown of a feature."""
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same cache gives other contexts."""

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from tasks.contexts.draws import randoms
+from tasks.contexts.sampling import DECILES
+
 
 @dataclass(frozen=True)
 class Firings:
@@ -35,11 +38,8 @@ class Firings:
 
     def is_sorted(self) -> bool:
         """Whether rows are sorted as they should be; a database may return them otherwise."""
-        feature, sequence, position = (
-            np.diff(column) for column in (self.feature, self.sequence, self.position)
-        )
-        within = (sequence > 0) | ((sequence == 0) & (position > 0))
-        return bool(np.all((feature > 0) | ((feature == 0) & within)))
+        places = _places(self.feature, self.sequence, self.position, int(self.position.max(initial=0)) + 1)
+        return bool(np.all(places[1:] > places[:-1]))
 
     def between(self, first: int, end: int) -> "Firings":
         """Those of the features [first, end), not copied."""
@@ -70,56 +70,98 @@ class Firings:
         return pa.table({"feature": feature[begins], "origin": origin[begins], "peak": peak})
 
 
-def ranked(placed: pa.Table, left_out: np.ndarray, drawable: pa.Table, tenths: int) -> pa.Table:
-    """Windows by peak: `feature`, `origin`, `peak`, `rank` and `decile`; rank 0 is the strongest.
+def ranked(placed: pa.Table, left_out: np.ndarray, drawable: pa.Table, seed: int) -> pa.Table:
+    """Windows by peak: `feature`, `origin`, `peak`, `rank`, `decile` and `random`; rank 0 is the strongest.
 
     Of two equal ones the earlier comes first. `placed` is sorted by feature and origin, and its rows `left_out` are
     passed over. Of each feature of `drawable` (`feature`, `candidates`) the strongest `candidates` are kept, of others
-    none. `decile` is the tenth, or other part, of them that the rank falls into.
+    none. `decile` is the tenth of them that the rank falls into, `random` shuffles them by the seed.
     """
     features, candidates = drawable["feature"].to_numpy(), drawable["candidates"].to_numpy()
-    feature, origin, peak = (
-        np.delete(placed[name].to_numpy(), left_out) for name in ("feature", "origin", "peak")
-    )
-    # One number that sorts as feature, then peak from above, and stably, so that origins stay as they are.
-    order = np.argsort(feature.astype(np.int64) << 32 | _descending(peak), kind="stable")
-    feature, origin, peak = feature[order], origin[order], peak[order]
+    feature, origin, peak = (placed[name].to_numpy() for name in ("feature", "origin", "peak"))
+    if len(left_out):
+        feature, origin, peak = (np.delete(column, left_out) for column in (feature, origin, peak))
+    order = _by_peak(feature, peak)
+    # Features stand where they stood: windows are sorted within them.
+    origin, peak = origin[order], peak[order]
     firsts, ends = (np.searchsorted(feature, features, side) for side in ("left", "right"))
     kept = np.minimum(ends - firsts, candidates)
-    rows = np.repeat(firsts - (np.cumsum(kept) - kept), kept) + np.arange(kept.sum())
+    _, rows = _spread(firsts, firsts + kept)
     rank = rows - np.repeat(firsts, kept)
+    feature, origin = feature[rows], origin[rows]
     return pa.table(
         {
-            "feature": feature[rows],
-            "origin": origin[rows],
+            "feature": feature,
+            "origin": origin,
             "peak": peak[rows],
             "rank": rank,
-            "decile": (rank * tenths // np.repeat(candidates, kept)).astype(np.int8),
+            "decile": (rank * DECILES // np.repeat(candidates, kept)).astype(np.int8),
+            "random": randoms(feature, origin, seed),
         }
     )
 
 
-def with_activations(contexts: pa.Table, fired: pa.Table, window: int) -> pa.Table:
+def with_activations(contexts: pa.Table, firings: Firings, length: int, window: int) -> pa.Table:
     """Contexts with the activation on each of their tokens, 0 where silent, and where the peak is, the first of equals.
 
-    `contexts` are numbered within each feature and sorted; `fired` has one row per firing: the feature and the number
-    of its context, where in the window, and the activation.
+    A context is `window` tokens from `start` of a `sequence` of `length` tokens, of a `feature`; best sorted by that.
     """
-    firsts = np.searchsorted(contexts["feature"].to_numpy(), fired["feature"].to_numpy())
-    rows, places = firsts + fired["context"].to_numpy(), fired["position"].to_numpy()
+    feature, sequence, start = (contexts[name].to_numpy() for name in ("feature", "sequence", "start"))
+    begins = _places(feature, sequence, start, length)
+    fired = _places(firings.feature, firings.sequence, firings.position, length)
+    firsts, ends = np.searchsorted(fired, begins), np.searchsorted(fired, begins + window)
+    rows, found = _spread(firsts, ends)
     shape = (contexts.num_rows, window)
     activations, strengths = np.zeros(shape, np.float32), np.full(shape, -np.inf, np.float32)
-    activations[rows, places] = strengths[rows, places] = fired["activation"].to_numpy()
-    silent = np.ones(len(activations), bool)
-    silent[rows] = False
-    ends = pa.array(np.arange(0, activations.size + 1, window, dtype=np.int32))
+    activations[rows, fired[found] - begins[rows]] = firings.activation[found]
+    strengths[rows, fired[found] - begins[rows]] = firings.activation[found]
     columns = {
-        "activations": pa.ListArray.from_arrays(ends, pa.array(activations.reshape(-1))),
-        "peak_position": pa.array(strengths.argmax(axis=1).astype(np.int32), mask=silent),
+        "activations": pa.ListArray.from_arrays(
+            pa.array(np.arange(0, activations.size + 1, window, dtype=np.int32)),
+            pa.array(activations.reshape(-1)),
+        ),
+        "peak_position": pa.array(strengths.argmax(axis=1).astype(np.int32), mask=firsts == ends),
     }
     for name, values in columns.items():
         contexts = contexts.append_column(name, values)
     return contexts
+
+
+def _places(feature: np.ndarray, sequence: np.ndarray, position: np.ndarray, length: int) -> np.ndarray:
+    """[n] int64 that sort as feature, sequence and position do; neighbours in a sequence differ by 1."""
+    return (feature.astype(np.int64) << 40) + sequence * length + position
+
+
+def _spread(firsts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every number of every range [first, end): which range it is in, and itself."""
+    sizes = ends - firsts
+    nth = np.repeat(np.arange(len(sizes)), sizes)
+    return nth, np.arange(len(nth)) + np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
+
+
+def _by_peak(feature: np.ndarray, peak: np.ndarray) -> np.ndarray:
+    """[n] int64: the order of features, which are sorted, with the highest peaks first and equal ones as they are."""
+    highest = _descending(peak)
+    if not len(peak):
+        return highest
+    # Activations are kept to eleven bits (ADR 11), so that the end of every number is alike.
+    alike = np.bitwise_or.reduce(highest ^ highest[0])
+    spare = (int(alike) & -int(alike)).bit_length() - 1 if alike else 32
+    place, group = len(peak).bit_length(), feature - feature[0]
+    key = group.astype(np.int64) << (32 - spare) | highest >> spare
+    if int(group[-1]).bit_length() + (32 - spare) + place > 63:
+        return np.argsort(key, kind="stable")
+    # With its place behind it no number is there twice, and numbers themselves are sorted four times as fast.
+    key = key << place | np.arange(len(key))
+    key.sort()
+    return key & (1 << place) - 1
+
+
+def counts(rows: pa.Table) -> pa.Table:
+    """How many rows of a table each feature has that has any: `feature` and `rows`. The table is sorted by feature."""
+    feature = rows["feature"].to_numpy()
+    begins = np.flatnonzero(_changes(feature))
+    return pa.table({"feature": feature[begins], "rows": np.diff(begins, append=len(feature))})
 
 
 def _changes(values: np.ndarray) -> np.ndarray:

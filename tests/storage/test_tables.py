@@ -8,7 +8,7 @@ import pytest
 
 from storage.lake import Lake
 from storage.table import Table
-from storage.tables import TABLES
+from storage.tables import CONTEXTS, TABLES
 from tests.storage.toys import some
 
 EVERY = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -38,6 +38,26 @@ def test_a_table_keeps_its_description_in_parquet(table: Table, tmp_path: Path) 
     Lake(tmp_path.as_posix()).write(table, "part.parquet", some(table))
     assert table.schema.equals(pq.read_schema(tmp_path / "part.parquet"), check_metadata=True)
     assert some(table).equals(pq.read_table(tmp_path / "part.parquet"))
+
+
+def test_texts_that_are_coded_are_texts_in_a_part(tmp_path: Path) -> None:
+    """However they come, and in however many pieces, a part says and holds the same."""
+    plain = pa.concat_tables([some(CONTEXTS, 3), some(CONTEXTS, 5)])
+    pieces = [
+        pa.ListArray.from_arrays(piece.offsets, piece.values.dictionary_encode())
+        for piece in plain["strings"].chunks
+    ]
+    place = plain.schema.get_field_index("strings")
+    coded = plain.set_column(place, "strings", pa.chunked_array(pieces))
+    assert pa.types.is_dictionary(CONTEXTS.conform(coded)["strings"].type.value_type)
+
+    for name, rows in {"plain": plain, "coded": coded}.items():
+        Lake(tmp_path.as_posix()).write(CONTEXTS, f"{name}.parquet", rows)
+
+    assert plain.equals(pq.read_table(tmp_path / "coded.parquet"))
+    assert CONTEXTS.schema.equals(pq.read_schema(tmp_path / "coded.parquet"), check_metadata=True)
+    one, other = (pq.ParquetFile(tmp_path / f"{name}.parquet").schema for name in ("plain", "coded"))
+    assert one.equals(other)
 
 
 @EVERY

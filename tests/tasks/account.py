@@ -185,10 +185,15 @@ _CONNECTION = duckdb.connect()
 
 def hashed(feature: int, place: Place, seed: int) -> int:
     """The key that shuffles a feature's windows."""
-    row = _CONNECTION.execute(
-        "select hash(?::integer, ?::bigint, ?)", [feature, place[0] * LENGTH + place[1], seed]
-    ).fetchone()
-    return int(row[0]) if row else 0
+    return _mixed(_mixed(feature + _mixed(seed)) + place[0] * LENGTH + place[1])
+
+
+def _mixed(value: int) -> int:
+    """One draw of SplitMix64 (Steele, Lea and Flood 2014) from a state."""
+    value = (value + 0x9E3779B97F4A7C15) % 2**64
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
+    return value ^ value >> 31
 
 
 def document_hash(document: int, seed: int) -> int:

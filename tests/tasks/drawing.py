@@ -11,6 +11,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import EMBEDDINGS
 from tasks import negatives, searches
+from tasks.contexts.anywhere import Anywhere
 from tasks.contexts.negatives import Negatives, SimilarText
 from tasks.contexts.peaks import Firings
 from tasks.contexts.sampling import Sampling
@@ -165,14 +166,14 @@ def draw(
     chosen = range(cache.width) if features is None else features
     asked = embedded(lake, cache, work(lake, Sampling(window=WINDOW, negatives=tuple(kinds)), seed))
     given = [*given, *(shown(cache, chosen) if asked.embeddings else ())]
-    size = {"sequences": cache.sequences, "slots": LENGTH // WINDOW}
     before = pa.Table.from_pylist(list(given), schema=pa.schema(list(DRAWN.items())))
     with lake.connect(threads=threads) as connection:
         firings = Firings.of(_firings(cache, chosen))
+        fired = firings.fired(WINDOW, LENGTH)
+        anywhere = Anywhere(firings.busy(), fired, cache.sequences, LENGTH, WINDOW)
         tables = {
             "firings": firings.table(),
-            "busy": firings.busy(),
-            "fired": firings.fired(WINDOW, LENGTH),
+            "fired": anywhere.fired,
             "drawable": _drawable(cache, chosen),
             "barred": pa.Table.from_pylist(
                 list(barred), pa.schema([("feature", INT), ("sequence", BIG), ("first", INT), ("end", INT)])
@@ -189,11 +190,11 @@ def draw(
             {
                 "tokens": lake.parts(asked.tokens, "tokens"),
                 "window": WINDOW,
-                "slots": size["slots"],
+                "slots": anywhere.slots,
             },
         )
         for kind in kinds:
-            negatives.draw(connection, asked, kind, "score", size)
+            negatives.draw(connection, asked, kind, "score", anywhere)
         rows = connection.execute("select * from drawn order by feature, kind, place").to_arrow_table()
     texts = {(row["feature"], row["sequence"], row["start"]) for row in given}
     return [row for row in rows.to_pylist() if (row["feature"], row["sequence"], row["start"]) not in texts]

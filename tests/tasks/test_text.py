@@ -31,7 +31,7 @@ def test_it_is_what_the_lake_holds(lake: Lake, batch: int, monkeypatch: pytest.M
     rows = lake.read("tokens", lake.parts(steps()[0], "tokens"))
     found = text(work(lake, sampling()))
     assert (CACHE.sequences, LENGTH) == found.ids.shape
-    assert rows["tokens"].to_pylist() == found.ids.tolist() == found.sequences()["tokens"].to_pylist()
+    assert rows["tokens"].to_pylist() == found.ids.tolist()
     strings = found.strings.take(pa.array(found.spellings.reshape(-1))).to_pylist()
     assert [one for row in rows["strings"].to_pylist() for one in row] == strings
     assert len(set(strings)) == len(found.strings)
@@ -70,7 +70,9 @@ def test_contexts_get_their_tokens(lake: Lake) -> None:
 def test_no_context_is_no_error(lake: Lake) -> None:
     """A bucket whose features are all skipped has an empty table."""
     bare = CONTEXTS.empty().drop_columns(["tokens", "strings"])
-    assert CONTEXTS.empty() == CONTEXTS.conform(text(work(lake, sampling())).spelled(bare, 5))
+    assert CONTEXTS.empty() == text(work(lake, sampling())).spelled(bare, 5).select(
+        CONTEXTS.schema.names
+    ).cast(CONTEXTS.schema)
 
 
 def test_a_cache_is_read_once(lake: Lake, tmp_path: Path) -> None:

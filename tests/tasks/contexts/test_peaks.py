@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.contexts import draws
 from tasks.contexts.peaks import Firings, ranked, with_activations
 
 PATIENT = settings(deadline=None)
@@ -85,21 +86,41 @@ def test_windows_rank_by_peak(rows: dict, candidates: dict[int, int], data: st.D
             "candidates": np.array([candidates[feature] for feature in sorted(candidates)], np.int64),
         }
     )
-    found = ranked(placed, np.array(left_out, np.int64), drawable, 10)
-    assert wanted == [tuple(row.values()) for row in found.to_pylist()]
+    found = ranked(placed, np.array(left_out, np.int64), drawable, 22)
+    assert wanted == [tuple(row.values())[:-1] for row in found.to_pylist()]
+    randoms = draws.randoms(found["feature"].to_numpy(), found["origin"].to_numpy(), 22)
+    assert randoms.tolist() == found["random"].to_pylist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**22), st.floats(-2, 2, width=32)), min_size=1, max_size=60))
+@PATIENT
+def test_peaks_of_any_number_of_bits_rank_alike(windows: list[tuple[int, float]]) -> None:
+    """However far apart features are, and however finely their activations are told apart."""
+    windows.sort(key=lambda one: one[0])
+    feature, peak = (np.array(column) for column in zip(*windows, strict=True))
+    placed = pa.table(
+        {"feature": feature.astype(np.int32), "origin": np.arange(len(peak)), "peak": peak.astype(np.float32)}
+    )
+    features = sorted(set(feature.tolist()))
+    drawable = pa.table({"feature": np.array(features, np.int32), "candidates": np.full(len(features), 99)})
+    found = ranked(placed, np.array([], np.int64), drawable, 22)
+    order = sorted(range(len(peak)), key=lambda row: (feature[row], -placed["peak"][row].as_py(), row))
+    # -0 is less than 0, which no order in Python says.
+    if not np.any((peak == 0) & np.signbit(peak)):
+        assert order == found["origin"].to_pylist()
+    assert feature[order].tolist() == found["feature"].to_pylist()
 
 
 def test_a_peak_is_the_first_of_the_largest_that_fired() -> None:
     """Tokens on which the feature is silent are 0 and no peak, even where all activations are below 0."""
-    contexts = pa.table({"feature": np.array([3, 3, 8], np.int32)})
-    fired = pa.table(
+    contexts = pa.table(
         {
-            "feature": np.array([3, 3, 8, 8], np.int32),
-            "context": np.array([1, 1, 0, 0], np.int64),
-            "position": np.array([0, 2, 1, 3], np.int32),
-            "activation": np.array([0.5, 0.5, -2.0, -1.0], np.float32),
+            "feature": np.array([3, 3, 8], np.int32),
+            "sequence": np.array([0, 1, 1], np.int64),
+            "start": np.array([4, 6, 6], np.int32),
         }
     )
-    found = with_activations(contexts, fired, 4)
+    rows = {(3, 1, 5): 7.0, (3, 1, 6): 0.5, (3, 1, 8): 0.5, (3, 2, 0): 7.0, (8, 1, 7): -2.0, (8, 1, 9): -1.0}
+    found = with_activations(contexts, firings(rows, sorted(rows)), LENGTH, 4)
     assert [[0, 0, 0, 0], [0.5, 0, 0.5, 0], [0, -2, 0, -1]] == found["activations"].to_pylist()
     assert [None, 0, 3] == found["peak_position"].to_pylist()

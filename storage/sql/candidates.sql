@@ -1,0 +1,3 @@
+-- The rows of `candidates`, in no order.
+select *
+from candidates

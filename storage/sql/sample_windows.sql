@@ -1,0 +1,3 @@
+-- The rows of `windows`, in no order.
+select *
+from windows
