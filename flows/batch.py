@@ -2,7 +2,8 @@
 
 Both go the way of a run, bucket by bucket, and write no table: with a reader that answers nothing and takes down what
 it is asked, or one that answers from a file. What is kept already is not asked. Questions that hang on other answers
-(a choice among replicates) come with the next file, once this one has been read.
+(a choice among replicates) come with the next file, once this one has been read. So do the halves of those that did not
+fit into the model's context, where the reader keeps failures.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.table import Table
 from tasks.explain import explain_bucket
-from tasks.llm.batch import Name, Reading, Writing
+from tasks.llm.batch import Files, Name, Reading, Writing, results
 from tasks.llm.endpoints import OpenAIReader
 from tasks.llm.ledger import Unanswered
 from tasks.llm.replies import name, spelled
@@ -48,16 +49,13 @@ class _Aside(Lake):
 def write(options: argparse.Namespace) -> int:
     """`gloss batch write`: what a stage has still to ask."""
     plan, console = _plan(options), Console()
-    file, endpoints = Path(options.file), _endpoints(plan)
-    try:
-        with file.open("x", encoding="utf-8") as lines:
-            readers = {called: Writing(lines, *endpoint) for called, endpoint in endpoints.items()}
-            asyncio.run(_go(plan, (options.stage,), readers))
-    except FileExistsError:
-        msg = f"{file} is there already; name another file"
-        raise WrongRequest(msg) from None
+    endpoints = _endpoints(plan)
+    with Files(Path(options.file)) as files:
+        readers = {called: Writing(files, *endpoint) for called, endpoint in endpoints.items()}
+        asyncio.run(_go(plan, (options.stage,), readers))
     count = sum(len(reader.written) for reader in readers.values())
-    console.print(f"{count:,} requests of {options.stage} are in {file}", highlight=False)
+    where = ", ".join(map(str, files.paths))
+    console.print(f"{count:,} requests of {options.stage} are in {where}", highlight=False)
     if count:
         console.print(f"Next: gloss batch read {options.config} RESULTS.jsonl", highlight=False)
     return 0
@@ -66,18 +64,17 @@ def write(options: argparse.Namespace) -> int:
 def read(options: argparse.Namespace) -> int:
     """`gloss batch read`: keep a batch's replies. Exit code 1 when some requests got none."""
     plan, console = _plan(options), Console()
-    file = Path(options.file)
-    readers = {called: Reading(file, *endpoint) for called, endpoint in _endpoints(plan).items()}
+    found = results([Path(file) for file in options.file])
+    readers = {called: Reading(found, *endpoint) for called, endpoint in _endpoints(plan).items()}
     asyncio.run(_go(plan, _ASKING, readers))
     kept = sum(len(reader.replies) for reader in readers.values())
     refused = {called: why for reader in readers.values() for called, why in reader.refused.items()}
-    results = max(reader.results for reader in readers.values())
-    console.print(f"{kept:,} replies of {results:,} results are kept in {plan.lake.uri}", highlight=False)
+    console.print(f"{kept:,} replies of {len(found):,} results are kept in {plan.lake.uri}", highlight=False)
     for called, why in list(refused.items())[:3]:
         console.print(f"  {called} failed: {why}", highlight=False, markup=False)
     if len(refused) > 3:
         console.print(f"  and {len(refused) - 3:,} more", highlight=False)
-    others = results - kept - len(refused)
+    others = len(found) - kept - len(refused)
     if others:
         console.print(f"  {others:,} belong to no request that is still to be asked", highlight=False)
     return 1 if refused else 0

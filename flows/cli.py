@@ -122,11 +122,14 @@ def _batch_commands(parser: argparse.ArgumentParser) -> None:
     written = commands.add_parser("write", help="what a stage has still to ask, as a batch file")
     _config_arguments(written)
     written.add_argument("stage", metavar="STAGE", choices=("explain", "score"), help="explain or score")
-    written.add_argument("file", metavar="FILE", help="a new file, one request per line")
+    said = "a new file, one request per line; more files, numbered, where one batch cannot take them all"
+    written.add_argument("file", metavar="FILE", help=said)
     written.set_defaults(act=_batch, verb="write")
     read = commands.add_parser("read", help="keep a batch's replies, so that the run finds them")
     _config_arguments(read)
-    read.add_argument("file", metavar="FILE", help="the batch's results")
+    read.add_argument(
+        "file", nargs="+", metavar="FILE", help="files of the batches' results, or their folder"
+    )
     read.set_defaults(act=_batch, verb="read")
 
 

@@ -37,6 +37,7 @@ REPLIES = Table(
             column("attempts", pa.int32(), "How often it was sent."),
             column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
             column("structured", pa.string(), "How it was held to a form.", null="no form was asked for"),
+            column("too_long", pa.bool_(), "It failed since it does not fit into the model's context."),
             column("answered", pa.int64(), "When it came.", "nanoseconds since 1970"),
         ]
     ),

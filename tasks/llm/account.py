@@ -1,9 +1,9 @@
 """What a run may spend on readers: counted as replies come, and stopped before it is exceeded.
 
 A request is let through when what was spent, what is under way and itself fit into the budget, each of them as dear as
-the dearest so far. One that doesn't waits for what is under way, which mostly comes cheaper; when nothing is, the budget
-is spent. So nothing that was paid for is thrown away, and the sum ends less than one dear request below the budget. It
-exceeds the budget by chance only: when the last ones are dearer than every one before.
+the dearest so far. One that doesn't waits for what is under way, which mostly comes cheaper; when nothing is, the
+budget is spent. So nothing that was paid for is thrown away, and the sum ends less than one dear request below the
+budget. It exceeds the budget by chance only: when the last ones are dearer than every one before.
 """
 
 import asyncio

@@ -18,6 +18,8 @@ from tasks.llm.embedded.describe import describe, understand
 from tasks.llm.embedded.judge import verdicts
 from tasks.llm.request import Outcome, Reply, Request
 
+_ANSWERS = "answers only questions about rendered examples and nothing else"
+
 VERSION = 2
 """Raise it when the same question gets another answer."""
 
@@ -40,6 +42,14 @@ class BaselineReader(BaseModel):
     async def check(self, _examples: object = ()) -> None:
         """It is always there."""
 
+    def refuses(self, request: Request) -> str | None:
+        """Why it would not answer a request like this one, as a clause; null where it would."""
+        if any(
+            part.top_logprobs is not None or part.prompt_logprobs is not None for part in _single(request)
+        ):
+            return "gives no log-probabilities"
+        return None if all(_answer(_asked(part)) for part in _single(request)) else _ANSWERS
+
 
 class Baseline:
     """Answers at once."""
@@ -47,14 +57,11 @@ class Baseline:
     async def ask(self, request: Request) -> Outcome:
         """Explain, or judge, by the form of the last message; anything else is a failure with its reason."""
         started = perf_counter()
-        text = request.messages[-1].text if request.messages else ""
-        reply = _answer(text)
+        reply = _answer(_asked(request))
         return Outcome(
             request=request,
             reply=Reply(reply) if reply else None,
-            reason=None
-            if reply
-            else "the baseline reader answers only questions about rendered examples and nothing else",
+            reason=None if reply else f"the baseline reader {_ANSWERS}",
             endpoint="embedded",
             model="baseline",
             attempts=1,
@@ -65,6 +72,14 @@ class Baseline:
 @asynccontextmanager
 async def _opened() -> AsyncIterator[Baseline]:
     yield Baseline()
+
+
+def _single(request: Request) -> tuple[Request, ...]:
+    return request.parts or (request,)
+
+
+def _asked(request: Request) -> str:
+    return request.messages[-1].text if request.messages else ""
 
 
 def _answer(text: str) -> str | None:

@@ -2,88 +2,161 @@
 
 A request is `{"custom_id", "method", "url", "body"}`, a result `{"custom_id", "response": {"status_code", "body"},
 "error"}`, as OpenAI's batch API, others like it and `vllm run-batch` have them. What a line is called is what its reply
-is kept by, so that a file has every request once, and a result finds its request whoever asks for it.
+is kept by, so that a file has every request once, and a result finds its request whoever asks for it. A batch is for
+one model and one route and may have so many requests; what is for others, or exceeds that, goes into further files.
 """
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, Self
 
 from storage.errors import WrongRequest
-from tasks.llm.request import Outcome, Reply, Request
-from tasks.llm.wire import FieldIgnored, ServerFault, decode, encode, held, own_words
+from tasks.llm.answers import FieldIgnored, ServerFault, decode, own_words, too_long
+from tasks.llm.request import Outcome, Request
+from tasks.llm.wire import encode, held
 
 Name = Callable[[Request], str]
 """What a request is called."""
+
+_REQUESTS = 50_000
+_BYTES = 200_000_000
+"""What OpenAI's batch API takes in one file."""
+
+
+@dataclass
+class _Batch:
+    """A file that is written."""
+
+    file: BinaryIO
+    requests: int = 0
+    bytes: int = 0
+
+
+class Files:
+    """New files of requests, as many as they need; leaving the context closes them."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin the first one. Raises `WrongRequest` when it, or one of those that may follow, is there already."""
+        self._path = path
+        ours = re.compile(rf"{re.escape(path.stem)}(-\d+)?{re.escape(path.suffix)}")
+        there = [other for other in path.parent.glob("*") if ours.fullmatch(other.name)]
+        if there:
+            msg = f"{min(there)} is there already; name another file"
+            raise WrongRequest(msg)
+        self.paths: list[Path] = []
+        self._open: dict[tuple[str, str], _Batch] = {}
+        self._unused: _Batch | None = self._begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for batch in (self._unused, *self._open.values()):
+            if batch:
+                batch.file.close()
+
+    def write(self, model: str, route: str, line: str) -> None:
+        """Write the line of a request to a model; into a new file where its own may have no more."""
+        data = line.encode()
+        batch = self._open.get((model, route))
+        if batch and (batch.requests >= _REQUESTS or batch.bytes + len(data) > _BYTES):
+            batch.file.close()
+            batch = None
+        if batch is None:
+            batch, self._unused = self._unused or self._begin(), None
+            self._open[model, route] = batch
+        batch.file.write(data)
+        batch.requests += 1
+        batch.bytes += len(data)
+
+    def _begin(self) -> _Batch:
+        number = len(self.paths) + 1
+        path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
+        try:
+            batch = _Batch(path.open("xb"))
+        except OSError as error:
+            msg = f"{path} cannot be written ({error.strerror}); name another file"
+            raise WrongRequest(msg) from error
+        self.paths.append(path)
+        return batch
 
 
 class Writing:
     """Answers nothing and writes down what it is asked, each request once."""
 
-    def __init__(self, file: TextIO, model: str, name: Name) -> None:
-        """Write into an open file."""
-        self._file, self._model, self._name = file, model, name
+    def __init__(self, files: Files, model: str, name: Name) -> None:
+        """Write into open files."""
+        self._files, self._model, self._name = files, model, name
         self.written: set[str] = set()
-        """Names of the requests in the file."""
+        """Names of the requests in the files."""
 
     async def ask(self, request: Request) -> Outcome:
         """Write a request down."""
         name = self._name(request)
         if name not in self.written:
+            try:
+                call = encode((request,), self._model)
+            except UnicodeEncodeError as error:
+                return _unanswered(request, self._model, f"its text is broken: {error.reason}")
             self.written.add(name)
-            call = encode((request,), self._model)
             body = call.body.decode()
             # The body goes in as it is: it is JSON already.
             head = json.dumps({"custom_id": name, "method": "POST", "url": f"/v1{call.path}"})
-            self._file.write(f'{head[:-1]}, "body": {body}}}\n')
+            self._files.write(self._model, call.path, f'{head[:-1]}, "body": {body}}}\n')
         return _unanswered(request, self._model, "it was written into a batch file")
 
 
 class Reading:
-    """Answers from a file of results."""
+    """Answers from files of results."""
 
-    def __init__(self, path: Path, model: str, name: Name) -> None:
-        """Look through the file. Raises `WrongRequest` for one that is no file of results."""
-        self._path, self._model, self._name = path, model, name
+    def __init__(self, found: "Results", model: str, name: Name) -> None:
+        """Answer from what `results` found."""
+        self._found, self._model, self._name = found, model, name
         self.replies: set[str] = set()
         """Names of the requests that got a reply."""
         self.refused: dict[str, str] = {}
         """Why others got none."""
-        self._places = places(path)
 
     async def ask(self, request: Request) -> Outcome:
-        """Take a request's result from the file; one that is not there is a failure."""
+        """Take a request's result from its file; one that is not there is a failure."""
         name = self._name(request)
-        place = self._places.get(name)
-        if place is None:
-            return _unanswered(request, self._model, "the file has no result for it")
-        with self._path.open("rb") as file:
+        if name not in self._found:
+            return _unanswered(request, self._model, "there is no result for it")
+        path, place = self._found[name]
+        with path.open("rb") as file:
             file.seek(place)
-            found = _reply(request, json.loads(file.readline()))
-        if isinstance(found, str):
-            self.refused[name] = found
-            return _unanswered(request, self._model, found)
-        self.replies.add(name)
-        return Outcome(
-            request,
-            found,
-            None,
-            "batch",
-            self._model,
-            attempts=1,
-            latency=0.0,
-            structured=held(request, "plain"),
-        )
-
-    @property
-    def results(self) -> int:
-        """Results in the file."""
-        return len(self._places)
+            outcome = _outcome(request, self._model, json.loads(file.readline()))
+        if outcome.reply is None:
+            self.refused[name] = outcome.reason or ""
+        else:
+            self.replies.add(name)
+        return outcome
 
 
-def places(path: Path) -> dict[str, int]:
-    """Where in a file of results each one begins, by name. Raises `WrongRequest` for a file that is none."""
+Results = dict[str, tuple[Path, int]]
+"""The file of each result and where in it its line begins, by the name of the request."""
+
+
+def results(paths: Sequence[Path]) -> Results:
+    """Look through files of results, or all `*.jsonl` of a folder; of several results of a request the last stands.
+
+    Raises `WrongRequest` for a file that is none of results, and for a folder without any.
+    """
+    found: Results = {}
+    for path in paths:
+        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        if not files:
+            msg = f"{path} has no file that ends with .jsonl; name the files that the batch gave back"
+            raise WrongRequest(msg)
+        for file in files:
+            found |= {name: (file, place) for name, place in _places(file).items()}
+    return found
+
+
+def _places(path: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     try:
         with path.open("rb") as file:
@@ -109,17 +182,21 @@ def _named(path: Path, number: int, line: bytes) -> str:
     raise WrongRequest(msg)
 
 
-def _reply(request: Request, line: dict[str, Any]) -> Reply | str:
-    """A result's reply, or why it has none."""
+def _outcome(request: Request, model: str, line: dict[str, Any]) -> Outcome:
+    """What a result says became of a request."""
     response = line["response"] or {}
     body = json.dumps(response.get("body")).encode()
-    if response.get("status_code") != 200:
-        return own_words(json.dumps(line.get("error") or response.get("body")).encode())
-    try:
-        (reply,) = decode((request,), body)
-    except (ServerFault, FieldIgnored) as fault:
-        return str(fault)
-    return reply
+    reply, reason, long = None, None, False
+    if response.get("status_code") == 200:
+        try:
+            (reply,) = decode((request,), body)
+        except (ServerFault, FieldIgnored) as fault:
+            reason = str(fault)
+    else:
+        said = json.dumps(line.get("error") or response.get("body")).encode()
+        reason, long = own_words(said), too_long(said)
+    way = held(request, "plain")
+    return Outcome(request, reply, reason, "batch", model, 1, 0.0, structured=way, too_long=long)
 
 
 def _unanswered(request: Request, model: str, why: str) -> Outcome:

@@ -15,16 +15,18 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Literal, NamedTuple
 
+from tasks.llm.answers import FieldIgnored, ServerFault, of_a_form, own_words, too_long
 from tasks.llm.balance import Balance, Endpoint
 from tasks.llm.endpoints import EndpointsDown, OpenAIReader
 from tasks.llm.pacing import backoff, retry_after
 from tasks.llm.request import Reply
 from tasks.llm.secret import Secret
 from tasks.llm.transport import Answer, Broken, Late, Transport, Unconnected
-from tasks.llm.wire import Call, FieldIgnored, ServerFault, own_words, too_long
+from tasks.llm.wire import Call
 
-_RETRIED = frozenset({408, 409, 425, 429})
 _OVERLOADED = frozenset({429, 503})
+_ABSENT = frozenset({404, 405})
+_INVALID = frozenset({400, 422})
 _STAGGER = 0.25
 """Seconds over which requests return to an endpoint that rested, lest they all come at once."""
 _WATCH = 10.0
@@ -46,6 +48,10 @@ class Carried(NamedTuple):
     """Whether the call itself was refused, so that it would be again."""
     too_long: bool
     """Whether it was refused since it does not fit into the model's context."""
+    absent: bool
+    """Whether it was refused since the server has no such route, or no such model."""
+    form: bool
+    """Whether it was refused in words about the form that it is held to."""
     endpoint: str
     """Where it was sent last; empty if it was not."""
     tries: int
@@ -60,6 +66,8 @@ class _Setback(NamedTuple):
     """Give up; count a failure; no connection, which patience bounds; nothing was sent."""
     reason: str = ""
     too_long: bool = False
+    absent: bool = False
+    form: bool = False
 
 
 @dataclass(slots=True)
@@ -93,6 +101,8 @@ class _Course:
             reason=reason,
             final=last.kind == "final",
             too_long=last.too_long,
+            absent=last.absent,
+            form=last.form,
             endpoint=self.endpoint.url if self.endpoint else "",
             tries=self.tries,
             latency=self.ended - self.started,
@@ -213,15 +223,21 @@ class Carrier:
         self, endpoint: Endpoint, answer: Answer, sent: float, read: Callable[[bytes], Sequence[Reply]]
     ) -> Sequence[Reply] | _Setback:
         """Read an answer of any status."""
-        retried = answer.status in _RETRIED or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        wait = retry_after(answer.retry_after, datetime.now(UTC)) if retried and answer.retry_after else None
+        passing = answer.passing
+        wait = retry_after(answer.retry_after, datetime.now(UTC)) if passing and answer.retry_after else None
         endpoint.answered(wait, self._clock())
         if answer.ok:
             return self._read(endpoint, self._secret.scrub_body(answer.body), read)
         said = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
-        if retried:
+        if passing:
             return self._failed(endpoint, said, sent if answer.status in _OVERLOADED else None)
-        return _Setback("final", said, too_long(answer.body))
+        return _Setback(
+            "final",
+            said,
+            too_long=too_long(answer.body),
+            absent=answer.status in _ABSENT,
+            form=answer.status in _INVALID and of_a_form(answer.body),
+        )
 
     def _read(
         self, endpoint: Endpoint, body: bytes, read: Callable[[bytes], Sequence[Reply]]

@@ -1,29 +1,31 @@
 """The one client: asks OpenAI-compatible endpoints and brings back what became of every request.
 
-How calls are tried again, and what counts as whose fault, is in `tasks/llm/carrier.py`. Plain completions that belong
-together go as one call with a list of prompts.
+How calls are tried again, and what counts as whose fault, is in `tasks/llm/carrier.py`. Requests that belong together
+go as one call, with a list of prompts or of chats, where the server has a route for it.
 """
 
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
+from tasks.llm.answers import decode
 from tasks.llm.carrier import Carried, Carrier
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
-from tasks.llm.probe import structured_by
-from tasks.llm.request import Outcome, Reply, Request, Structured
+from tasks.llm.probe import Forms
+from tasks.llm.request import LONGEST_LIST, Outcome, Reply, Request, Structured
 from tasks.llm.secret import secret_from
 from tasks.llm.transport import transport
-from tasks.llm.wire import alike, decode, encode, held
+from tasks.llm.wire import CHATS, PROMPTS, alike, encode, held, list_route
 
 __all__ = ["Client", "EndpointRefused", "EndpointsDown", "OpenAIReader", "connect"]
 
 _LIST_ATTEMPTS = 2
-"""Tries of a list: a queue that is too short for it refuses it for ever, where single prompts would pass."""
-
-
+"""Tries of a list: a queue that is too short for it refuses it for ever, where single requests would pass."""
+_LIST_SETBACKS = 4
+"""Lists in a row that may fail though each of their requests is answered alone; then no more are sent."""
 _COLLECTED = 50_000
 """Objects that are made before cycles among them are looked for; Python's own measure is 700, or 2,000."""
 
@@ -31,13 +33,12 @@ _COLLECTED = 50_000
 class Client:
     """A reader over endpoints; `OpenAIReader.open` makes one."""
 
-    def __init__(
-        self, reader: OpenAIReader, carrier: Carrier, probe: Callable[[], Coroutine[None, None, Structured]]
-    ) -> None:
-        """Use a carrier to the reader's endpoints; `probe` finds out how they hold replies to a form."""
-        self._reader, self._carrier, self._probe = reader, carrier, probe
-        self._takes_lists = True
-        self._structured: asyncio.Task[Structured] | None = None
+    def __init__(self, reader: OpenAIReader, carrier: Carrier, forms: Forms) -> None:
+        """Use a carrier to the reader's endpoints; `forms` says how they hold replies to a form."""
+        self._reader, self._carrier, self._forms = reader, carrier, forms
+        # A list's cached tokens are not told, so that nothing goes as one where they have a price of their own.
+        self._routes = {PROMPTS, CHATS} if reader.cached_price is None else set[str]()
+        self._setbacks = Counter[str | None]()
 
     @property
     def in_flight(self) -> int:
@@ -50,15 +51,15 @@ class Client:
         Raises EndpointsDown when every endpoint refuses connections for `patience` seconds.
         Cancelling it ends the HTTP request, upon which vLLM stops generating.
         """
-        carried = await self._carry((request,))
-        return self._outcome(request, carried, carried.replies[0] if carried.replies else None)
+        carried, way = await self._carry((request,))
+        return self._outcome(request, carried, way, carried.replies[0] if carried.replies else None)
 
     async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Answer requests that belong together, plain completions of equal settings in one call each.
+        """Answer requests that belong together, those of equal settings in one call where the server takes lists.
 
         Outcomes come in the order of the requests. Raises as `ask` does.
         """
-        lists = alike(requests) if self._takes_lists else [(place,) for place in range(len(requests))]
+        lists = alike(requests, self._routes, min(LONGEST_LIST, self.in_flight))
         asked = [self._ask_list([requests[place] for place in places]) for places in lists]
         outcomes = dict[int, Outcome]()
         for places, found in zip(lists, await asyncio.gather(*asked), strict=True):
@@ -66,38 +67,64 @@ class Client:
         return [outcomes[place] for place in range(len(requests))]
 
     async def _ask_list(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Ask prompts in one call; one by one if that fails, since it fails for all where it fails for one."""
+        """Ask in one call; one by one if that fails, since it fails for all where it fails for one."""
         if len(requests) == 1:
             return [await self.ask(requests[0])]
-        carried = await self._carry(requests)
+        route = list_route(requests[0])
+        carried, way = await self._carry(requests)
         if carried.replies:
+            self._setbacks[route] = 0
             replies = zip(requests, carried.replies, strict=True)
-            return [self._outcome(request, carried, reply) for request, reply in replies]
+            return [self._outcome(request, carried, way, reply) for request, reply in replies]
+        if carried.absent:
+            self._routes -= {route}
         outcomes = await asyncio.gather(*(self.ask(request) for request in requests))
-        if carried.final and all(outcome.reply for outcome in outcomes):
+        if all(outcome.reply for outcome in outcomes):
             # None of them was at fault, so that it was the list.
-            self._takes_lists = False
+            self._setbacks[route] += 1
+            if carried.final or self._setbacks[route] >= _LIST_SETBACKS:
+                self._routes -= {route}
         return outcomes
 
-    async def _carry(self, requests: Sequence[Request]) -> Carried:
-        structured = await self._way() if requests[0].held else "plain"
+    async def _carry(self, requests: Sequence[Request]) -> tuple[Carried, Structured | None]:
+        """Carry requests in one call; once more without their form where they are refused for it. And how it went."""
+        form = requests[0].form
+        way = held(requests[0], await self._forms.way(form))
+        carried = await self._carry_held(requests, way or "plain")
+        if form is None or way == "plain" or not carried.form or carried.too_long:
+            return carried, way
+        plainly = await self._carry_held(requests, "plain")
+        if plainly.replies:
+            # Otherwise the words may have been about what the requests show.
+            self._forms.refused(form)
+        return plainly._replace(
+            tries=carried.tries + plainly.tries, latency=carried.latency + plainly.latency
+        ), "plain"
+
+    async def _carry_held(self, requests: Sequence[Request], way: Structured) -> Carried:
         attempts = min(_LIST_ATTEMPTS, self._reader.attempts) if len(requests) > 1 else self._reader.attempts
         try:
-            call = encode(requests, self._reader.model, structured)
+            call = encode(requests, self._reader.model, way)
         except UnicodeEncodeError as error:
             reason = f"not sent, as its text is broken: {error.reason}"
-            return Carried(None, reason, final=False, too_long=False, endpoint="", tries=0, latency=0.0)
+            return Carried(
+                replies=None,
+                reason=reason,
+                final=False,
+                too_long=False,
+                absent=False,
+                form=False,
+                endpoint="",
+                tries=0,
+                latency=0.0,
+            )
         return await self._carrier.carry(
             requests[0].key, call, lambda body: decode(requests, body), len(requests), attempts
         )
 
-    async def _way(self) -> Structured:
-        """How the endpoints hold replies to a form; asked once, when it is first needed."""
-        if self._structured is None:
-            self._structured = asyncio.create_task(self._probe())
-        return await asyncio.shield(self._structured)
-
-    def _outcome(self, request: Request, carried: Carried, reply: Reply | None) -> Outcome:
+    def _outcome(
+        self, request: Request, carried: Carried, way: Structured | None, reply: Reply | None
+    ) -> Outcome:
         return Outcome(
             request=request,
             reply=reply,
@@ -107,9 +134,7 @@ class Client:
             attempts=carried.tries,
             latency=carried.latency,
             too_long=carried.too_long,
-            structured=held(request, self._structured.result())
-            if request.held and self._structured
-            else None,
+            structured=way,
         )
 
 
@@ -130,7 +155,7 @@ async def connect(
             carrier = Carrier(reader, http, secret, sleep, clock)
             watching = asyncio.create_task(carrier.watch())
             try:
-                yield Client(reader, carrier, lambda: structured_by(http, reader.urls, reader.model))
+                yield Client(reader, carrier, Forms(http, reader, sleep, clock))
             finally:
                 watching.cancel()
                 with suppress(asyncio.CancelledError):

@@ -4,7 +4,8 @@
 2. A prefix cache holds whole blocks. A prompt is spared the blocks at its beginning that an earlier one had; vLLM
    computes its last token in any case, and all of it when log-probabilities of the prompt are asked for.
 3. A reply is as long as those of the few-shot turns, which show its form; a list has as many entries as examples are
-   asked about. Where nothing shows it, it is as long as it may be.
+   asked about. Without such turns, one that names the fitting examples is the right one. Where nothing shows it, it is
+   as long as it may be.
 
 Knows no prices and no library's tokenizer: whoever can do what `Tokenizer` says will do.
 """
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tasks.contexts import questions
 from tasks.llm.request import Message, Request
 
 BLOCK = 16
@@ -128,12 +130,16 @@ def reply_tokens(request: Request, tokenizer: Tokenizer) -> int:
 
 
 def answers(request: Request) -> list[str]:
-    """The answers of a request's few-shot turns, as they would be to it."""
-    return [
+    """The answers of a request's few-shot turns, as they would be to it; without any, the right one if it is known."""
+    shown = [
         _as_long(message.text, len(request.contexts))
         for message in request.messages
         if message.role == "assistant"
     ]
+    asked = questions.read(request.messages[-1].text) if request.messages and not shown else None
+    if asked is None or asked.named != "fitting":
+        return shown
+    return [json.dumps([number for number, truth in enumerate(request.truths, start=1) if truth])]
 
 
 def _as_long(answer: str, examples: int) -> str:

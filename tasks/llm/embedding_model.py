@@ -1,30 +1,21 @@
 """The embedded embedding reader: turns texts into vectors with a sentence-transformers model in this process.
 
-Knows where a model's files lie and what decides its vectors; `tasks/llm/encoder.py` loads it. Loads no torch itself.
+`tasks/coders/sentence_files.py` finds its files, `tasks/llm/encoder.py` loads it. Loads no torch itself.
 """
 
 import asyncio
-from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from storage.errors import WrongRequest
-from tasks.coders import files
+from tasks.coders import sentence_files
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tasks.llm.encoder import Encoder, Vectors
-
-PACKAGE = "package:"
-"""Before the name of an installed Python package that holds a model's folder."""
-MODULES = "modules.json"
-"""What every model of sentence-transformers has."""
-DECIDING = frozenset({".json", ".txt", ".model", ".safetensors"})
-"""Files that decide the vectors: configs, vocabularies and weights, in folders below the model's as well."""
+    from tasks.llm.request import Request
 
 
 class SentenceTransformersReader(BaseModel):
@@ -46,8 +37,11 @@ class SentenceTransformersReader(BaseModel):
     """Texts that pass through the model at once; changes vectors by rounding only."""
 
     def identity(self) -> dict[str, object]:
-        """What decides its vectors: the model's files, by content."""
-        return {"kind": self.kind, "model": self._digest()}
+        """What decides its vectors: the model's files, by content.
+
+        Raises `WrongRequest` when there is no model where the config says.
+        """
+        return {"kind": self.kind, "model": sentence_files.identity(self.model, self.revision)}
 
     def open(self) -> "AbstractAsyncContextManager[Vectors]":
         """The reader itself. Raises `WrongRequest` when the model or the library is not there."""
@@ -59,54 +53,20 @@ class SentenceTransformersReader(BaseModel):
         """Load the model. Raises `WrongRequest` when it or the library is not there."""
         await asyncio.to_thread(self.encoder)
 
+    def refuses(self, request: "Request") -> str | None:
+        """Why it would not answer a request like this one, as a clause; null where it would."""
+        texts = all(part.texts for part in request.parts or (request,))
+        return None if texts else "turns texts into vectors and answers no other question"
+
     def encoder(self) -> "Encoder":
         """The loaded model; the same for the same model as long as the process lives."""
         from tasks.llm.encoder import load  # noqa: PLC0415
 
-        folder = self.folder()
+        folder = sentence_files.folder(self.model)
         return load(str(folder or self.model), self.revision, None if self.device == "auto" else self.device)
 
     @property
     def shown(self) -> str:
         """The model's name in the tables: of a folder, its own name only."""
         local = self.model.startswith((".", "/", "~")) or Path(self.model).exists()
-        return Path(self.model).name if local else self.model.removeprefix(PACKAGE)
-
-    def folder(self) -> Path | None:
-        """The local folder with the model's files; null for a name on the Hub.
-
-        Raises `WrongRequest` when there is none where the config says.
-        """
-        if self.model.startswith(PACKAGE):
-            return self._packaged(self.model.removeprefix(PACKAGE))
-        folder = Path(self.model).expanduser()
-        named = not self.model.startswith((".", "/", "~")) and self.model.count("/") <= 1
-        if named and not folder.exists():
-            return None
-        if not (folder / MODULES).is_file():
-            msg = f"{self.model} holds no model of sentence-transformers: it has no {MODULES}"
-            raise WrongRequest(msg)
-        return folder
-
-    @staticmethod
-    def _packaged(name: str) -> Path:
-        # Looked for and not imported: a config must not run the code of what it names.
-        spec = find_spec(name) if name.isidentifier() else None
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        found = sorted(file.parent for place in places for file in Path(place).rglob(MODULES))
-        if not found:
-            why = "carries no model" if spec else "is not installed"
-            msg = f"the package {name} {why}: install one that does, or name a folder or a model on the Hub"
-            raise WrongRequest(msg)
-        return found[0]
-
-    def _digest(self) -> str:
-        folder = self.folder()
-        if folder is None:
-            return files.digest(self.model, [MODULES], self.revision)
-        names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.suffix in DECIDING)
-        system, root = files.filesystem(str(folder))
-        total = sha256()
-        for name in sorted(names):
-            total.update(f"{name}\0{files.content(system, f'{root}/{name}')}\0".encode())
-        return total.hexdigest()
+        return Path(self.model).name if local else self.model.removeprefix(sentence_files.PACKAGE)

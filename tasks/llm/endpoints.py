@@ -106,7 +106,8 @@ class OpenAIReader(BaseModel):
     completion_price: _Pause | None = None
     """Price of a million completion tokens, in the same currency; null when unknown."""
     cached_price: _Pause | None = None
-    """Price of a million prompt tokens from the server's prefix cache; null where they cost as much as any."""
+    """Price of a million prompt tokens from the server's prefix cache; null where they cost as much as any. With one
+    set nothing is sent as a list, since servers do not say how many tokens of a list were cached."""
     tokenizer: str | None = None
     """Folder, or name on the Hub, of the tokenizer that `gloss estimate` counts with; null takes the model's own."""
     block: PositiveInt | None = 16

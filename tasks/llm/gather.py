@@ -1,14 +1,14 @@
 """Many requests to one reader, a bounded number of them pending, answered in their order.
 
 Knows nothing of endpoints: the reader decides how many are really under way. What a question consists of is asked
-part by part; what was asked before is not asked again.
+part by part; what was asked before is not asked again; what belongs together is handed over together.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
+from tasks.llm.request import LONGEST_LIST, Outcome, Reader, Reply, Request, Usage
 
 _IN_FLIGHT = 64
 """For readers that do not say how many they take at once."""
@@ -25,39 +25,56 @@ async def ask_all(
 ) -> list[Outcome]:
     """Ask everything; outcomes come in the order of the requests.
 
-    `requests` may be lazy: it is read as slots become free. `on_outcome` hears of every outcome
-    as it comes, in any order. The first exception, EndpointsDown or the caller's own, cancels
-    what is pending and is raised as it is.
+    Requests that follow each other under one name of `together` are asked together, `LONGEST_LIST` at most. `requests`
+    may be lazy: it is read as slots become free. Each request takes one, in a list or alone, since a server has as much
+    to do for it; a list waits until there is one for all of it. `on_outcome` hears of every outcome as it comes, in any
+    order. The first exception, EndpointsDown or the caller's own, cancels what is pending and is raised as it is.
     """
-    waiting = enumerate(requests)
     outcomes: dict[int, Outcome] = {}
     window = _AHEAD * getattr(reader, "in_flight", _IN_FLIGHT)
-    asking = Asking(reader)
+    slots = asyncio.Semaphore(window)
+    asking, read = Asking(reader), 0
+
+    async def ask(first: int, group: Sequence[Request], size: int) -> None:
+        for place, outcome in enumerate(await asking.ask_together(group), first):
+            outcomes[place] = outcome
+            if on_outcome is not None:
+                on_outcome(outcome)
+        for _ in range(size):
+            slots.release()
+
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(window):
-                group.create_task(_ask_each(asking, waiting, outcomes, on_outcome))
+        async with asyncio.TaskGroup() as tasks:
+            groups = _groups(requests)
+            # One slot before anything is read, the others when it is known how many it takes.
+            while await slots.acquire() and (group := next(groups, None)):
+                size = min(len(group), window)
+                for _ in range(size - 1):
+                    await slots.acquire()
+                tasks.create_task(ask(read, group, size))
+                read += len(group)
     except ExceptionGroup as failures:
         first = failures.exceptions[0]
         # A group would hide EndpointsDown from callers; they want the one that came first.
         raise first from first.__cause__
-    return [outcomes[index] for index in range(len(outcomes))]
+    return [outcomes[place] for place in range(read)]
 
 
-async def _ask_each(
-    asking: "Asking",
-    waiting: Iterator[tuple[int, Request]],
-    outcomes: dict[int, Outcome],
-    on_outcome: Callable[[Outcome], None] | None,
-) -> None:
-    """Ask what is waiting until nothing is; several of these share one iterator."""
-    for index, request in waiting:
-        outcome = await asking.ask(request)
-        outcomes[index] = outcome
-        if on_outcome is not None:
-            on_outcome(outcome)
-        # A reader that answers without waiting, as the baseline does, would let nobody else run.
-        await asyncio.sleep(0)
+def _groups(requests: Iterable[Request]) -> Iterator[Sequence[Request]]:
+    """Requests that follow each other and belong together; of those that belong to nobody each is alone."""
+    group: list[Request] = []
+    for request in requests:
+        # A question in parts is a list of its own.
+        name = None if request.parts else request.together
+        if group and (name is None or name != group[0].together or len(group) == LONGEST_LIST):
+            yield group
+            group = []
+        group.append(request)
+        if name is None:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 @dataclass
@@ -72,6 +89,10 @@ class Asking:
         if request.parts:
             return joined(request, await self._answers(request.parts))
         return (await self._answers((request,)))[0]
+
+    async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:
+        """The outcomes of one request, or of several that have no parts, in their order. Raises as `ask` does."""
+        return [await self.ask(requests[0])] if len(requests) == 1 else await self._answers(requests)
 
     async def _answers(self, requests: Sequence[Request]) -> list[Outcome]:
         """Ask what nobody has asked yet, and wait for the rest, which is there or under way."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.errors import RunFailed
+from tasks.llm.halves import halved, standing
 from tasks.llm.request import Outcome, Usage
 
 
@@ -44,11 +45,13 @@ class Asked:
 
 def request_rows(asked: Asked, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
     """One row per request, in the order of the table: by feature, then key."""
-    rows = [_row(asked, outcome) for outcome in outcomes]
+    again = halved(outcomes)
+    rows = [_row(asked, outcome, again=outcome.request.key in again) for outcome in outcomes]
     return sorted(rows, key=lambda row: (row["feature"], row["request"]))
 
 
-def _row(asked: Asked, outcome: Outcome) -> dict[str, object]:
+def _row(asked: Asked, outcome: Outcome, *, again: bool) -> dict[str, object]:
+    unanswered = "halved" if again else "failed"
     usage = outcome.reply.usage if outcome.reply else Usage()
     return {
         "coder": asked.coder,
@@ -66,7 +69,7 @@ def _row(asked: Asked, outcome: Outcome) -> dict[str, object]:
         "latency": outcome.latency,
         "attempts": outcome.attempts,
         "structured": outcome.structured,
-        "status": "failed" if outcome.reply is None else "ok",
+        "status": unanswered if outcome.reply is None else "ok",
         "reason": outcome.reason,
         "cost": asked.prices.cost(usage),
     }
@@ -79,11 +82,12 @@ class Unanswered(RunFailed):
 def check_answered(outcomes: Sequence[Outcome], name: str) -> None:
     """Refuse to commit a bucket of which no request at all got a reply: that is the endpoint's state, not theirs.
 
-    Raises `Unanswered` with the first reason; running again asks again.
+    What was asked again in halves counts by them. Raises `Unanswered` with the first reason; running again asks again.
     """
-    if outcomes and all(outcome.reply is None for outcome in outcomes):
+    last = standing(outcomes)
+    if last and all(outcome.reply is None for outcome in last):
         msg = (
-            f"none of {len(outcomes)} requests of {name} got a reply (the first: {outcomes[0].reason}); "
+            f"none of {len(last)} requests of {name} got a reply (the first: {last[0].reason}); "
             "mend the endpoint and run again to continue"
         )
         raise Unanswered(msg)

@@ -10,11 +10,12 @@ from http import HTTPStatus
 
 from pydantic import BaseModel, ValidationError
 
+from tasks.llm.answers import FieldIgnored, ServerFault, decode, own_words
 from tasks.llm.endpoints import EndpointRefused, OpenAIReader
 from tasks.llm.request import Request
 from tasks.llm.secret import Secret, secret_from
 from tasks.llm.transport import Answer, Broken, Late, Transport, Unconnected, transport
-from tasks.llm.wire import FieldIgnored, ServerFault, decode, encode, own_words
+from tasks.llm.wire import encode
 
 _PATIENCE = 10.0
 """Seconds for the list of models, which a healthy server gives at once."""

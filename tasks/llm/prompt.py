@@ -14,7 +14,7 @@ import yaml
 
 from storage.errors import WrongRequest
 
-VERSION = 1
+VERSION = 2
 """Raise it when contexts are rendered or replies read in another way: explanations and judgements change."""
 
 _SLOT = re.compile(r"\{([a-z_]+)\}")

@@ -173,7 +173,8 @@ class Remembering:
         return outcome if row["asked_by"] == self._asker(request) else repeated(request, outcome)
 
     async def _keep(self, opened: _Open, called: str, outcome: Outcome) -> Outcome:
-        if outcome.reply is not None or self._failures:
+        # Who tried nothing, such as the writer of a batch file, has found out nothing.
+        if outcome.reply is not None or (self._failures and outcome.attempts):
             await opened.keep(_row(called, self._asker(outcome.request), outcome))
         return outcome
 
@@ -218,6 +219,7 @@ def _row(called: str, asker: str, outcome: Outcome) -> Row:
         "attempts": outcome.attempts,
         "latency": outcome.latency,
         "structured": outcome.structured,
+        "too_long": outcome.too_long,
         "answered": time.time_ns(),
     }
 
@@ -234,6 +236,7 @@ def _outcome(row: Row, request: Request) -> Outcome:
         attempts=int(str(row["attempts"])),
         latency=float(str(row["latency"])),
         structured=cast("Structured | None", row["structured"]),
+        too_long=bool(row["too_long"]),
     )
 
 

@@ -10,10 +10,14 @@ from typing import Literal, NamedTuple, Protocol
 
 Structured = Literal["structured_outputs", "response_format", "plain"]
 """How a server holds replies to a form: vLLM's field, OpenAI's field, or not at all."""
+Form = Literal["schema", "choices", "pattern"]
+"""How a request says what its reply looks like."""
 
 
 SAID = 120
 """Characters of a reply that a reason quotes."""
+LONGEST_LIST = 32
+"""Requests in one list: each costs the server less than a call of its own does, and all fail together."""
 
 
 class Message(NamedTuple):
@@ -55,6 +59,9 @@ class Request:
     """What the right verdict on each context is; never part of what is sent."""
     right: int | None = None
     """Number, from 1, of the right one of the examples, where one is to be chosen; never part of what is sent."""
+    together: str | None = None
+    """Requests that follow each other under one name here are about one thing, and go as one list where the server
+    takes lists; never part of what is sent."""
     max_tokens: int = 500
     temperature: float = 0.0
     seed: int | None = None
@@ -68,6 +75,8 @@ class Request:
     among what the schema allows."""
     choices: tuple[str, ...] = ()
     """Replies that are allowed, held to likewise."""
+    pattern: str | None = None
+    """Regular expression that the whole reply matches, held to likewise."""
 
     def __post_init__(self) -> None:
         """Refuse a request that asks nothing, or in two ways."""
@@ -75,14 +84,24 @@ class Request:
         if sum(ways) != 1:
             msg = f"request {self.key} must have either messages, a prompt, texts or parts"
             raise ValueError(msg)
-        if self.held and (self.texts or self.parts or (self.schema is not None and self.choices)):
-            msg = f"request {self.key} may have a schema or choices, not both, and only for one reply"
+        forms = (self.schema is not None, bool(self.choices), self.pattern is not None)
+        if sum(forms) > 1 or (any(forms) and (self.texts or self.parts)):
+            msg = f"request {self.key} may have one of schema, choices and pattern, and only for one reply"
             raise ValueError(msg)
+
+    @property
+    def form(self) -> Form | None:
+        """What the reply is to be held to; null where to nothing."""
+        if self.schema is not None:
+            return "schema"
+        if self.choices:
+            return "choices"
+        return None if self.pattern is None else "pattern"
 
     @property
     def held(self) -> bool:
         """Whether the reply is to be held to a form."""
-        return self.schema is not None or bool(self.choices)
+        return self.form is not None
 
     @property
     def digest(self) -> str:
@@ -105,6 +124,8 @@ class Request:
             self.prompt_logprobs,
             self.schema,
             self.choices,
+            # Only where there is one: what was answered before there were any is kept by the hash without.
+            *(() if self.pattern is None else (self.pattern,)),
         )
         return sha256(repr(seen).encode()).hexdigest()
 

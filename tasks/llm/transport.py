@@ -15,6 +15,7 @@ import aiohttp
 
 _KEEPALIVE = 3.0
 """Seconds; uvicorn closes idle connections after 5, and a request sent just then is lost."""
+_PASSING = frozenset({408, 409, 425, 429})
 _WENT_WRONG: tuple[tuple[type[aiohttp.ClientError], str], ...] = (
     (aiohttp.ServerDisconnectedError, "it was closed before a reply"),
     (aiohttp.ClientPayloadError, "it ended or was garbled in the middle of a reply"),
@@ -48,6 +49,11 @@ class Answer(NamedTuple):
     def ok(self) -> bool:
         """Whether the status is one of success."""
         return 200 <= self.status < 300
+
+    @property
+    def passing(self) -> bool:
+        """Whether the status tells of a server's fault, which says nothing of what was asked."""
+        return self.status in _PASSING or self.status >= 500
 
 
 class Transport:

@@ -1,42 +1,22 @@
-"""Requests as the bytes that an OpenAI-compatible server takes, and the bytes that it answers as replies.
+"""Requests as the bytes that an OpenAI-compatible server takes.
 
-Knows the routes (chat, plain completions, embeddings) and vLLM's `prompt_logprobs`; knows nothing of connections.
-A 200 is not yet success: bytes that are no finished answer raise `ServerFault`, worth another try, and an
-answer without the log-probabilities asked for raises `FieldIgnored`, which no further try would mend.
+Knows the routes: chat, plain completions and embeddings, and for several chats in one call vLLM's own; and vLLM's
+`prompt_logprobs`. Knows nothing of connections. What comes back is read in `tasks/llm/answers.py`.
 """
 
 import json
-from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
-from itertools import accumulate, pairwise
-from typing import Annotated, Literal, NamedTuple, NotRequired, TypeVar, cast
+from typing import NamedTuple
 
-import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from tasks.llm.request import LONGEST_LIST, Message, Request, Structured
 
-# Pydantic refuses the one of the standard library before Python 3.12.
-from typing_extensions import TypedDict
-
-from tasks.llm.request import Message, Reply, Request, Structured, TokenLogprob, Usage
-
-_LONGEST_LIST = 32
-"""Prompts in one call: each costs the server a third of what a call of its own does, and all fail together."""
-
-
-_Shape = TypeVar("_Shape", bound=BaseModel)
+PROMPTS, CHATS = "/completions", "/chat/completions/batch"
+"""The routes that take several requests in one call. That of chats is vLLM's own, and knows no `prompt_logprobs`."""
 
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-class ServerFault(ValueError):
-    """A server answered 200 with something that is not a finished reply."""
-
-
-class FieldIgnored(ValueError):
-    """A server answered as if a field of the request had not been there."""
 
 
 class Call(NamedTuple):
@@ -47,15 +27,25 @@ class Call(NamedTuple):
     body: bytes
 
 
-def alike(requests: Sequence[Request]) -> list[tuple[int, ...]]:
-    """Return the places of requests that can go as one call: plain completions of equal settings, at most 32."""
+def list_route(request: Request) -> str | None:
+    """Return the route on which a request may go together with others; null where there is none."""
+    if request.prompt is not None:
+        return PROMPTS
+    return CHATS if request.messages and request.prompt_logprobs is None else None
+
+
+def alike(
+    requests: Sequence[Request], routes: Collection[str] = (PROMPTS, CHATS), longest: int = LONGEST_LIST
+) -> list[tuple[int, ...]]:
+    """Return the places of requests that can go as one call: of equal settings, on one of the routes, and so many."""
     lists = defaultdict[object, list[int]](list)
     for place, request in enumerate(requests):
-        lists[_settings(request) if request.prompt is not None else place].append(place)
+        route = list_route(request)
+        lists[(route, _settings(request)) if route in routes else place].append(place)
     return [
-        tuple(places[first : first + _LONGEST_LIST])
+        tuple(places[first : first + longest])
         for places in lists.values()
-        for first in range(0, len(places), _LONGEST_LIST)
+        for first in range(0, len(places), longest)
     ]
 
 
@@ -69,6 +59,7 @@ def _settings(request: Request) -> tuple[object, ...]:
         request.prompt_logprobs,
         request.schema,
         request.choices,
+        request.pattern,
     )
 
 
@@ -82,16 +73,23 @@ def encode(requests: Sequence[Request], model: str, structured: Structured = "pl
         path = "/embeddings"
         text = _json({"model": model, "input": first.texts, "encoding_format": "base64"})
     elif first.prompt is None:
-        path = "/chat/completions"
+        path = "/chat/completions" if len(requests) == 1 else CHATS
         fields = (
             {"model": model} | _common_fields(first) | _held_fields(first, structured) | _chat_fields(first)
         )
-        text = f'{_json(fields)[:-1]},"messages":{_messages(first)}}}'
+        text = f'{_json(fields)[:-1]},"messages":{_conversations(requests)}}}'
     else:
-        path = "/completions"
+        path = PROMPTS
         fields = {"model": model} | _common_fields(first) | _held_fields(first, structured)
         text = _json(fields | _completion_fields(requests))
     return Call(path, text.encode())
+
+
+def _conversations(requests: Sequence[Request]) -> str:
+    """The turns of one chat, or a list of those of several."""
+    if len(requests) == 1:
+        return _messages(requests[0])
+    return f"[{','.join(map(_messages, requests))}]"
 
 
 def _messages(request: Request) -> str:
@@ -122,16 +120,20 @@ def _common_fields(request: Request) -> dict[str, object]:
 
 
 def _held_fields(request: Request, structured: Structured) -> dict[str, object]:
+    schema = None if request.schema is None else json.loads(request.schema)
     match structured:
         case "structured_outputs" if request.choices:
             return {"structured_outputs": {"choice": list(request.choices)}}
-        case "structured_outputs" if request.schema is not None:
-            return {"structured_outputs": {"json": json.loads(request.schema)}}
-        case "response_format" if request.schema is not None:
-            named = {"name": "reply", "schema": json.loads(request.schema), "strict": True}
+        case "structured_outputs" if request.pattern is not None:
+            return {"structured_outputs": {"regex": request.pattern}}
+        case "structured_outputs" if schema is not None:
+            return {"structured_outputs": {"json": schema}}
+        # OpenAI refuses schemas of anything but objects.
+        case "response_format" if schema is not None and schema.get("type") == "object":
+            named = {"name": "reply", "schema": schema, "strict": True}
             return {"response_format": {"type": "json_schema", "json_schema": named}}
         case _:
-            # OpenAI's field knows no choices: a schema of them would put the reply between quotes.
+            # OpenAI's field knows no choices and no patterns: a schema of them would put the reply between quotes.
             return {}
 
 
@@ -154,308 +156,3 @@ def _completion_fields(requests: Sequence[Request]) -> dict[str, object]:
     if requests[0].top_logprobs is None:
         return {"prompt": prompt}
     return {"prompt": prompt, "logprobs": requests[0].top_logprobs}
-
-
-def decode(requests: Sequence[Request], body: bytes) -> list[Reply]:
-    """Read the body of a 200, a reply per request; raises ServerFault or FieldIgnored."""
-    first = requests[0]
-    if first.texts:
-        return [_vectors(first, _read(_EmbeddingAnswer, body))]
-    answer = _read(_ChatAnswer if first.prompt is None else _CompletionAnswer, body)
-    choices = _in_order(answer.choices, len(requests))
-    usages = _shared(_usage(answer.usage), [len(request.prompt or "") for request in requests])
-    return [
-        _reply(request, answer, choice, usage)
-        for request, choice, usage in zip(requests, choices, usages, strict=True)
-    ]
-
-
-def _read(shape: type[_Shape], body: bytes) -> _Shape:
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError as error:
-        raise ServerFault(_first_complaint(error)) from None
-
-
-def _in_order(choices: "Sequence[_AnyChoice]", wanted: int) -> "list[_AnyChoice]":
-    """Return the choices as the prompts were given. Raises FieldIgnored for a server that takes one prompt only."""
-    if wanted == 1:
-        return [choices[0]]
-    ordered = sorted(choices, key=lambda choice: choice.index)
-    if [choice.index for choice in ordered] != list(range(wanted)):
-        msg = f"the server ignored that {wanted} prompts were given, as it answered {len(choices)}"
-        raise FieldIgnored(msg)
-    return ordered
-
-
-def _reply(
-    request: Request, answer: "_ChatAnswer | _CompletionAnswer", choice: "_AnyChoice", usage: Usage
-) -> Reply:
-    reason = choice.finish_reason
-    if reason not in ("stop", "length"):
-        # vLLM answers 200 with "abort" and half a text when it is told to stop.
-        msg = f"the server did not finish the reply (finish_reason {reason})"
-        raise ServerFault(msg)
-    return Reply(
-        text=choice.said,
-        finish_reason=cast("Literal['stop', 'length']", reason),
-        usage=usage,
-        completion=_completion(request, choice),
-        prompt=_prompt(request, answer.prompt_tokens(choice)),
-    )
-
-
-def _shared(usage: Usage, lengths: Sequence[int]) -> list[Usage]:
-    """Return each prompt's share of what the server counted for all of them, by its length; the sum is kept."""
-    if len(lengths) == 1:
-        return [usage]
-    ends = [end / max(1, sum(lengths)) for end in accumulate(lengths, initial=0)]
-
-    def shares(total: int | None) -> Sequence[int | None]:
-        if total is None:
-            return [None] * len(lengths)
-        return [round(total * end) - round(total * begin) for begin, end in pairwise(ends)]
-
-    return [Usage(*counts) for counts in zip(*map(shares, usage), strict=True)]
-
-
-def _vectors(request: Request, answer: "_EmbeddingAnswer") -> Reply:
-    """Return one vector per text; raises ServerFault where the answer holds others."""
-    found = sorted(answer.data, key=lambda one: one.index)
-    vectors = [one.vector for one in found]
-    if [one.index for one in found] != list(range(len(request.texts))):
-        msg = f"{len(found)} vectors for {len(request.texts)} texts"
-        raise ServerFault(msg)
-    if len({len(vector) for vector in vectors}) > 1 or not all(
-        np.isfinite(vector).all() for vector in vectors
-    ):
-        msg = "its vectors differ in length or are not finite"
-        raise ServerFault(msg)
-    return Reply(
-        text="", usage=_usage(answer.usage), vectors=tuple(tuple(vector.tolist()) for vector in vectors)
-    )
-
-
-def _first_complaint(error: ValidationError) -> str:
-    """Say where a body departs from the API, without quoting it."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(step) for step in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-# Dictionaries where there is one per token: as models they take three times as long.
-
-
-class _Alternative(TypedDict):
-    token: str
-    logprob: float
-
-
-class _ChatToken(TypedDict):
-    token: str
-    logprob: float
-    top_logprobs: NotRequired[list[_Alternative] | None]
-
-
-class _PromptToken(TypedDict):
-    logprob: float
-    rank: NotRequired[int | None]
-    decoded_token: NotRequired[str | None]
-
-
-_Prompt = list[dict[str, _PromptToken] | None]
-
-
-class _ChatLogprobs(BaseModel):
-    content: list[_ChatToken] | None = None
-
-    def read(self, wanted: int) -> list[TokenLogprob]:
-        """Return the generated tokens, each with its alternatives if any are wanted."""
-        return [_chat_token(token, wanted) for token in self.content or ()]
-
-
-class _CompletionLogprobs(BaseModel):
-    tokens: list[str] = []
-    token_logprobs: list[float | None] = []
-    top_logprobs: list[dict[str, float] | None] | None = None
-
-    def read(self, wanted: int) -> list[TokenLogprob]:
-        """Return the generated tokens, each with its alternatives if any are wanted."""
-        tops: Sequence[dict[str, float] | None] = self.top_logprobs or [None] * len(self.tokens)
-        try:
-            rows = list(zip(self.tokens, self.token_logprobs, tops, strict=True))
-        except ValueError:
-            msg = "choices.0.logprobs: its lists differ in length"
-            raise ServerFault(msg) from None
-        return [TokenLogprob(token, logprob, (top or {}) if wanted else {}) for token, logprob, top in rows]
-
-
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _ChatChoice(BaseModel):
-    index: int = 0
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _ChatLogprobs | None = None
-
-    @property
-    def said(self) -> str:
-        """The text; reasoning models that ran out of tokens have none."""
-        return self.message.content or ""
-
-
-class _CompletionChoice(BaseModel):
-    index: int = 0
-    text: str
-    finish_reason: str | None = None
-    logprobs: _CompletionLogprobs | None = None
-    prompt_logprobs: _Prompt | None = None
-
-    @property
-    def said(self) -> str:
-        """The text."""
-        return self.text
-
-
-_AnyChoice = _ChatChoice | _CompletionChoice
-
-
-class _CacheDetails(BaseModel):
-    cached_tokens: int | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _CacheDetails | None = None
-
-
-class _ChatAnswer(BaseModel):
-    choices: Annotated[list[_ChatChoice], Field(min_length=1)]
-    usage: _Usage | None = None
-    prompt_logprobs: _Prompt | None = None
-
-    def prompt_tokens(self, _choice: _AnyChoice) -> _Prompt | None:
-        """The prompt's tokens: chat puts them beside the choices."""
-        return self.prompt_logprobs
-
-
-class _CompletionAnswer(BaseModel):
-    choices: Annotated[list[_CompletionChoice], Field(min_length=1)]
-    usage: _Usage | None = None
-
-    def prompt_tokens(self, choice: _AnyChoice) -> _Prompt | None:
-        """A prompt's tokens: plain completions put them into its choice."""
-        return choice.prompt_logprobs if isinstance(choice, _CompletionChoice) else None
-
-
-class _Embedded(BaseModel):
-    index: int
-    embedding: str | list[float]
-
-    @property
-    def vector(self) -> np.ndarray:
-        """The vector, 32-bit floats where it came as bytes; raises ServerFault when it did not come whole."""
-        if isinstance(self.embedding, list):
-            return np.array(self.embedding)
-        try:
-            return np.frombuffer(b64decode(self.embedding, validate=True), "<f4")
-        except ValueError:
-            msg = "data.embedding is neither numbers nor 32-bit floats in base64"
-            raise ServerFault(msg) from None
-
-
-class _EmbeddingAnswer(BaseModel):
-    data: list[_Embedded]
-    usage: _Usage | None = None
-
-
-def _usage(usage: _Usage | None) -> Usage:
-    if usage is None:
-        return Usage()
-    details = usage.prompt_tokens_details
-    cached = details.cached_tokens if details else None
-    return Usage(usage.prompt_tokens, cached, usage.completion_tokens)
-
-
-def _completion(request: Request, choice: _AnyChoice) -> tuple[TokenLogprob, ...]:
-    """Return the generated tokens if they were asked for; raises FieldIgnored if they are missing."""
-    wanted = request.top_logprobs
-    if wanted is None:
-        return ()
-    tokens = choice.logprobs.read(wanted) if choice.logprobs else []
-    if not tokens or (wanted and not any(token.top for token in tokens)):
-        msg = "the server ignored that log-probabilities of the reply were asked for"
-        raise FieldIgnored(msg)
-    return tuple(tokens)
-
-
-def _prompt(request: Request, positions: _Prompt | None) -> tuple[TokenLogprob, ...]:
-    """Return the prompt's tokens if they were asked for; raises FieldIgnored if they are missing."""
-    wanted = request.prompt_logprobs
-    if wanted is None:
-        return ()
-    if not positions:
-        msg = "the server ignored that log-probabilities of the prompt were asked for"
-        raise FieldIgnored(msg)
-    return tuple(_prompt_token(position, wanted) for position in positions)
-
-
-def _prompt_token(position: dict[str, _PromptToken] | None, wanted: int) -> TokenLogprob:
-    """Read one position; vLLM sends no text for the first one, which comes back as an empty token."""
-    if not position:
-        return TokenLogprob("", None, {})
-    # vLLM lists the prompt's own token first, whatever its rank, then the likeliest ones.
-    own = next(iter(position.values()))
-    ranked = position.values() if wanted else ()
-    top = _highest(
-        (one.get("decoded_token") or "", one["logprob"]) for one in ranked if (one.get("rank") or 0) <= wanted
-    )
-    return TokenLogprob(own.get("decoded_token") or "", own["logprob"], top)
-
-
-def _chat_token(token: _ChatToken, wanted: int) -> TokenLogprob:
-    alternatives = (token.get("top_logprobs") or ()) if wanted else ()
-    top = _highest((one["token"], one["logprob"]) for one in alternatives)
-    return TokenLogprob(token["token"], token["logprob"], top)
-
-
-def _highest(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return log-probabilities by text; of token ids that share a text the likeliest stands."""
-    found: dict[str, float] = {}
-    for token, logprob in pairs:
-        found[token] = max(logprob, found.get(token, logprob))
-    return found
-
-
-def too_long(body: bytes) -> bool:
-    """Say whether an error's body says that the prompt does not fit into the model's context."""
-    # vLLM names the parameter, OpenAI the code; others have only words.
-    text = body.decode(errors="replace")
-    return any(
-        sign in text for sign in ('"input_tokens"', "context_length_exceeded", "maximum context length")
-    )
-
-
-def own_words(body: bytes) -> str:
-    """Return what a server says in an error's body, on one line: its message, or all of the body."""
-    text = body.decode(errors="replace")
-    try:
-        said = _message(json.loads(text))
-    except (ValueError, RecursionError):
-        said = None
-    return " ".join((said or text).split())
-
-
-def _message(value: object) -> str | None:
-    """Find the message in the shapes that servers and proxies give their errors."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        for name in ("error", "message", "detail"):
-            if name in fields and (found := _message(fields[name])):
-                return found
-    return None

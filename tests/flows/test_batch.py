@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from tasks.llm import batch
 from tests.flows.command import write_config
 from tests.tasks.llm.faulty_server import Body, completion, with_choice
 
@@ -80,6 +81,63 @@ def test_what_a_batch_answered_need_not_be_asked(
     assert new == {"replies"}
 
 
+def test_what_was_too_long_comes_in_halves(config: Path, tmp_path: Path) -> None:
+    """With the next file, where failures are kept; their wholes do not come again, and in the end nothing does."""
+    kept = _config(tmp_path, replies="keep_failures")
+    assert 0 == main(["batch", "write", str(kept), "explain", str(tmp_path / "out.jsonl")])
+    lines = _lines(tmp_path / "out.jsonl")
+    results = [_result(line) for line in lines]
+    error = {"message": "the prompt has 5000 tokens", "param": "input_tokens"}
+    for result in results[:3]:
+        result["response"] = {"status_code": 400, "body": {"error": error}}
+    assert 1 == main(["batch", "read", str(kept), str(_write(tmp_path / "in.jsonl", results))])
+
+    assert 0 == main(["batch", "write", str(kept), "explain", str(tmp_path / "halves.jsonl")])
+    halves = _lines(tmp_path / "halves.jsonl")
+    shown = [
+        [line["body"]["messages"][-1]["content"].count("Example ") for line in some]
+        for some in (lines[:3], halves)
+    ]
+    assert shown[1] == [(count + 1) // 2 for count in shown[0]]
+    assert not {line["custom_id"] for line in halves} & {line["custom_id"] for line in lines}
+    answers = [_result(line) for line in halves]
+    assert 0 == main(["batch", "read", str(kept), str(_write(tmp_path / "in2.jsonl", answers))])
+    assert 0 == main(["batch", "write", str(kept), "explain", str(tmp_path / "left.jsonl")])
+    assert [] == _lines(tmp_path / "left.jsonl")
+
+
+def test_more_than_one_batch_takes_goes_into_several_files(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are numbered, and the results are read from several files or from their folder."""
+    assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "whole.jsonl")])
+    lines = _lines(tmp_path / "whole.jsonl")
+    monkeypatch.setattr(batch, "_REQUESTS", 5)
+    assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "out.jsonl")])
+    files = [
+        tmp_path / "out.jsonl",
+        *(tmp_path / f"out-{n}.jsonl" for n in range(2, -(-len(lines) // 5) + 1)),
+    ]
+    assert len(files) > 2
+    assert sorted(tmp_path.glob("out*")) == sorted(files)
+    assert [line for file in files for line in _lines(file)] == lines
+    assert {5} == {len(_lines(file)) for file in files[:-1]}
+    assert ", ".join(map(str, files)) in capsys.readouterr().out.replace("\n", "")
+
+    (tmp_path / "results").mkdir()
+    for file in files[:2]:
+        _write(tmp_path / f"{file.stem}.results", [_result(line) for line in _lines(file)])
+    for file in files[2:]:
+        _write(tmp_path / "results" / file.name, [_result(line) for line in _lines(file)])
+    first = [str(tmp_path / f"{file.stem}.results") for file in files[:2]]
+    assert 0 == main(["batch", "read", str(config), *first])
+    assert "10 replies of 10 results are kept" in capsys.readouterr().out
+    assert 0 == main(["batch", "read", str(config), str(tmp_path / "results")])
+    assert f"{len(lines) - 10} replies of {len(lines) - 10} results" in capsys.readouterr().out
+    assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "left.jsonl")])
+    assert [] == _lines(tmp_path / "left.jsonl")
+
+
 def test_a_stage_whose_ground_is_missing_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,7 +158,7 @@ def test_a_file_that_holds_no_results_is_refused(
 
 
 def test_wrong_requests_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file is not written over, and there must be somebody to ask and a place for what is said."""
+    """No file is written over, and there must be somebody to ask, a place for what is said, and results."""
     file = tmp_path / "there.jsonl"
     file.write_text("", encoding="utf-8")
     assert 2 == main(["batch", "write", str(_config(tmp_path)), "explain", str(file)])
@@ -112,3 +170,10 @@ def test_wrong_requests_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "asks no endpoint" in capsys.readouterr().err
     assert 2 == main(["batch", "read", str(_config(tmp_path)), str(tmp_path / "nowhere.jsonl")])
     assert "nowhere.jsonl cannot be read" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert 2 == main(["batch", "read", str(_config(tmp_path)), str(tmp_path / "empty")])
+    assert "no file that ends with .jsonl" in capsys.readouterr().err
+    assert 2 == main(
+        ["batch", "write", str(_config(tmp_path)), "explain", str(tmp_path / "no" / "new.jsonl")]
+    )
+    assert "new.jsonl cannot be written" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Kept replies: found by range, whoever wrote them, and tidied up without losing one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from storage.layout import Range
 from storage.replies import Shelf
 
 READER = '{"model": "tiny"}'
+REPLIES_TOO_LONG = replies.REPLIES.schema.get_field_index("too_long")
 
 
 def row(request: str, feature: int, answered: int = 1, reply: bytes | None = b"{}") -> dict[str, object]:
@@ -25,6 +27,7 @@ def row(request: str, feature: int, answered: int = 1, reply: bytes | None = b"{
         "attempts": 1,
         "latency": 0.5,
         "structured": None,
+        "too_long": reply is None,
         "answered": answered,
     }
 
@@ -53,6 +56,18 @@ def test_rows_come_back_as_they_were(lake: Lake) -> None:
     shelf = Shelf(lake, READER, Range(0, 8))
     shelf.add(written)
     assert shelf.read() == written
+
+
+def test_rows_from_before_a_column_was_there_are_found(lake: Lake) -> None:
+    """Alone, and beside newer ones: nothing says of them that they were too long."""
+    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf.add([row("a", 3)])
+    (file,) = files(lake)
+    older = replace(replies.REPLIES, schema=replies.REPLIES.schema.remove(REPLIES_TOO_LONG))
+    lake.write(older, file, older.rows([row("a", 3), row("b", 4, reply=None)]))
+    assert [("a", False), ("b", False)] == [(found["request"], found["too_long"]) for found in shelf.read()]
+    shelf.add([row("c", 5, reply=None)])
+    assert [False, False, True] == [found["too_long"] for found in shelf.read()]
 
 
 def test_of_two_replies_to_one_request_the_first_stands(lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.error import HTTPError
@@ -37,6 +38,15 @@ def ask(
 def chat(key: str, text: str, **options: Any) -> Request:
     """A question of one turn."""
     return Request(key, messages=(Message("user", text),), **{"max_tokens": 8, **options})
+
+
+def count(server: Server, name: str) -> float:
+    """One of the server's own counts, over all of its processes."""
+    with urlopen(server.url.removesuffix("/v1") + "/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [line for line in lines if re.match(rf"{re.escape(name)}[ {{]", line)]
+    assert found, name
+    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
 
 def post(server: Server, path: str, timeout: float = 120, **fields: object) -> tuple[int, dict[str, Any]]:

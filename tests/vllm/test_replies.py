@@ -1,10 +1,14 @@
 """What the client makes of a real server's replies, and the server's habits that gloss relies on."""
 
 import json
+from dataclasses import replace
 from math import exp
+from typing import Any
+
+import pytest
 
 from tasks.llm.request import Request
-from tests.vllm.asking import ask, chat, post
+from tests.vllm.asking import ask, chat, count, post
 from tests.vllm.server import BLOCK, LENGTH, Server
 
 TURN = [{"role": "user", "content": "The house stood on a hill."}]
@@ -93,6 +97,77 @@ def test_the_client_answers_plain_prompts_of_one_feature(server: Server) -> None
     alone = [post(server, "/completions", prompt=part.prompt, max_tokens=4)[1] for part in parts]
     assert whole.reply is not None, whole.reason
     assert [one["choices"][0]["text"] for one in alone] == [part.text for part in whole.reply.parts]
+
+
+def _about(feature: str, count: int, **options: Any) -> list[Request]:
+    """Chats that begin alike and may travel as one list."""
+    return [
+        replace(chat(f"4/0/{n}", f"{feature} {LONG}{n}", **options), together="4/0") for n in range(count)
+    ]
+
+
+def test_chats_of_one_feature_go_as_a_list(server: Server) -> None:
+    """Each is answered as it is alone, with the same log-probabilities; what was cached is told of none."""
+    asked = _about("The sea.", 12, top_logprobs=3, max_tokens=4)
+    together = ask(server, asked)
+    alone = ask(server, [replace(request, together=None) for request in asked])
+
+    for one, other in zip(together, alone, strict=True):
+        assert one.reply is not None, one.reason
+        assert other.reply is not None, other.reason
+        assert one.attempts == 1
+        assert one.reply.usage.cached_tokens is None
+        assert other.reply.usage.cached_tokens is not None
+        assert one.reply.text == other.reply.text
+        assert one.reply.finish_reason == other.reply.finish_reason
+        for first, second in zip(one.reply.completion, other.reply.completion, strict=True):
+            assert first.token == second.token
+            assert second.top == pytest.approx(first.top, abs=1e-4)
+    usages = [
+        [outcome.reply.usage for outcome in outcomes if outcome.reply] for outcomes in (together, alone)
+    ]
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert len({sum(getattr(usage, name) for usage in found) for found in usages}) == 1
+
+
+def test_chats_of_a_list_share_a_beginning_that_nobody_sent_before(server: Server) -> None:
+    """They are computed in one step, and yet all but one of them find it in the cache."""
+    begun = count(server, "vllm:prefix_cache_hits_total")
+    outcomes = ask(server, _about("A list that is new.", 8))
+
+    assert all(outcome.reply for outcome in outcomes)
+    prompts = sum(outcome.reply.usage.prompt_tokens or 0 for outcome in outcomes if outcome.reply)
+    cached = count(server, "vllm:prefix_cache_hits_total") - begun
+    assert 7 * (prompts / 8 - 2 * BLOCK) < cached < prompts
+
+
+def test_one_chat_of_a_list_that_is_too_long_fails_alone(server: Server) -> None:
+    """The server refuses the whole list with 400."""
+    asked = _about("The door.", 3)
+    asked[1] = replace(asked[1], messages=chat("", LONG * 10).messages)
+    outcomes = ask(server, asked)
+
+    assert [False, True, False] == [outcome.too_long for outcome in outcomes]
+    assert [False, True, False] == [outcome.reply is None for outcome in outcomes]
+
+
+def test_chats_of_a_list_are_held_to_their_choices(server: Server) -> None:
+    """The route of lists knows the field, too."""
+    outcomes = ask(server, _about("The hill.", 4, choices=("yes", "no")))
+
+    assert {"structured_outputs"} == {outcome.structured for outcome in outcomes}
+    assert {"yes", "no"} >= {outcome.reply and outcome.reply.text for outcome in outcomes}
+    assert {None} == {outcome.reply and outcome.reply.usage.cached_tokens for outcome in outcomes}
+
+
+def test_a_list_of_prompts_tells_what_was_cached_of_the_last(server: Server) -> None:
+    """So that the client makes nothing of it."""
+    prompts = [f"A prompt. {LONG}{n}" for n in range(4)]
+    post(server, "/completions", prompt=prompts[0], max_tokens=1)
+    _, together = post(server, "/completions", prompt=prompts, max_tokens=1)
+
+    usage = together["usage"]
+    assert 0 < usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"] / len(prompts)
 
 
 def test_a_choice_is_kept_to(server: Server) -> None:

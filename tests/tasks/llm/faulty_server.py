@@ -36,6 +36,8 @@ class Fault(StrEnum):
     BAD_REQUEST = "400 with a message"
     BAD_REQUEST_HTML = "400 with a page"
     TOO_LONG = "400 as vLLM says that a prompt does not fit"
+    FORM = "400 as vLLM says that it cannot hold a reply to a form"
+    ABSENT = "404 as for a route that is not there"
     UNAUTHORIZED = "401"
     ECHO_KEY = "400 whose message repeats the Authorization header"
     ECHO_KEY_200 = "200 whose reply repeats the Authorization header"
@@ -97,7 +99,9 @@ _STATUSES: Mapping[Fault, tuple[int, str]] = {
     Fault.CONFLICT: (409, "locked"),
     Fault.TOO_EARLY: (425, "too early"),
     Fault.BAD_REQUEST: (400, "the prompt is too long"),
+    Fault.FORM: (400, "The provided regex contains features unsupported by xgrammar"),
     Fault.UNAUTHORIZED: (401, "Unauthorized"),
+    Fault.ABSENT: (404, "Not Found"),
     Fault.MOVED: (307, "moved"),
 }
 _PROSE = "I would say that the first two examples fit, but I am not sure about the others."
@@ -123,6 +127,11 @@ def mixture(
         return draw.choice(faults) if draw.random() < share else otherwise
 
     return behave
+
+
+def trial(body: Body) -> bool:
+    """Whether this is a chat by which the client finds out what a server can do: it has no system turn."""
+    return len(body.get("messages", ())) == 1
 
 
 class FaultyServer:
@@ -167,6 +176,11 @@ class FaultyServer:
     def in_flight(self) -> int:
         """Completion requests that are unanswered now."""
         return self._in_flight
+
+    @property
+    def questions(self) -> list[Body]:
+        """The bodies of `requests` that explainers and scorers made."""
+        return [body for body in self.requests if not trial(body)]
 
     def wait_for(self, holds: Callable[[], bool], timeout: float = 10.0) -> bool:
         """Wait, in seconds at most, until something holds of what the server saw."""
@@ -384,19 +398,30 @@ def raw_response(status: int, content: bytes, headers: Mapping[str, str] | None 
 
 
 def answered(body: Body, say: Callable[[Body], str]) -> Body:
-    """Return vLLM's answer to a request of any route; `say` is asked about each prompt of a list."""
+    """Return vLLM's answer to a request of any route; `say` is asked about each prompt or chat of a list."""
     if "input" in body:
         return embedded(body)
-    prompts = body.get("prompt")
-    if not isinstance(prompts, list):
+    singles = members(body)
+    if not singles:
         return completion(body, say(body))
-    singles = [body | {"prompt": prompt} for prompt in prompts]
     wholes = [completion(single, say(single)) for single in singles]
     choices = [with_choice(whole, index=place)["choices"][0] for place, whole in enumerate(wholes)]
     counted = {
         name: sum(whole["usage"][name] for whole in wholes) for name in ("prompt_tokens", "completion_tokens")
     }
+    if "prompt" in body:
+        # vLLM tells what was cached of the last prompt, and of chats nothing.
+        counted["prompt_tokens_details"] = wholes[-1]["usage"]["prompt_tokens_details"]
     return wholes[0] | {"choices": choices[::-1], "usage": counted}
+
+
+def members(body: Body) -> list[Body]:
+    """Return what a request asks that asks for several at once, each as if it were asked alone; else nothing."""
+    if isinstance(body.get("prompt"), list):
+        return [body | {"prompt": prompt} for prompt in body["prompt"]]
+    if "messages" in body and isinstance(body["messages"][0], list):
+        return [body | {"messages": chat} for chat in body["messages"]]
+    return []
 
 
 def _held(body: Body, field: str | None) -> str | None:
@@ -406,8 +431,28 @@ def _held(body: Body, field: str | None) -> str | None:
         return None
     if "choice" in form:
         return form["choice"][0]
+    if "regex" in form:
+        lists = (json.dumps([0] * count) for count in range(100))
+        return next(text for text in lists if re.fullmatch(form["regex"], text))
     schema = form["json"] if "json" in form else form["json_schema"]["schema"]
-    return json.dumps({name: one["enum"][0] for name, one in schema["properties"].items()})
+    return json.dumps(_least(schema, schema.get("$defs", {})))
+
+
+def _least(schema: Body, named: Body) -> object:
+    """Return the first value that a schema allows, some of whose parts may be named elsewhere."""
+    match schema:
+        case {"$ref": path}:
+            return _least(named[path.rsplit("/", 1)[-1]], named)
+        case {"anyOf": [first, *_]}:
+            return _least(first, named)
+        case {"enum": [first, *_]}:
+            return first
+        case {"properties": properties}:
+            return {name: _least(one, named) for name, one in properties.items()}
+        case {"items": items, "minItems": count}:
+            return [_least(items, named)] * count
+        case _:
+            return schema.get("minimum", "words")
 
 
 def embedded(body: Body) -> Body:

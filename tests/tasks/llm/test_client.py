@@ -9,18 +9,21 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.llm import carrier, transport
+from tasks.llm import carrier, probe, transport
 from tasks.llm.client import Client, connect
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.request import Message, Outcome, Request, TokenLogprob, Usage
 from tests.tasks.llm.faulty_server import (
     TRANSIENT,
     Answer,
+    Behaviour,
     Body,
     Fault,
     FaultyServer,
     always,
+    answered,
     faulty_server,
+    members,
     refusing_port,
     script,
 )
@@ -565,7 +568,7 @@ def test_completions_that_belong_together_go_as_lists() -> None:
 
 
 def test_only_completions_of_equal_settings_share_a_call() -> None:
-    """A chat has no list, and settings hold for a whole call."""
+    """Chats and completions have different routes, and settings hold for a whole call."""
     other = [replace(request, key=f"{request.key}/seeded", seed=7) for request in TOGETHER[:3]]
     with faulty_server(answer=lambda body: "yes") as server:
         outcomes = ask_together(reader(server.url), [*TOGETHER[:3], ASKED, *other])
@@ -617,6 +620,154 @@ def test_a_passing_fault_of_a_list_costs_a_try(fault: Fault) -> None:
     with faulty_server(script([fault, Fault.NONE]), echo) as server:
         outcomes = ask_together(reader(server.url), TOGETHER[:5])
     assert texts(outcomes) == [f"to {request.prompt}" for request in TOGETHER[:5]]
+
+
+CHATS = tuple(
+    Request(
+        f"17/0/{number}",
+        messages=(Message("system", "Judge."), Message("user", f"Is {number} so?")),
+        max_tokens=1,
+        together="17/0",
+    )
+    for number in range(40)
+)
+LISTED, ALONE = "/v1/chat/completions/batch", "/v1/chat/completions"
+
+
+def last_turn(body: Body) -> str:
+    return f"to {body['messages'][-1]['content']}"
+
+
+def told(requests: Sequence[Request]) -> list[str]:
+    return [f"to {request.messages[-1].text}" for request in requests]
+
+
+def lists_are(answer: Answer) -> Behaviour:
+    """A server that treats lists so, and is right about single chats."""
+    return lambda _number, body: answer if members(body) else Fault.NONE
+
+
+def test_chats_that_belong_together_go_as_lists() -> None:
+    """On vLLM's route for them: each gets its own answer, log-probabilities with it, and its share of the count."""
+    asked = [replace(request, top_logprobs=2) for request in CHATS]
+    with faulty_server(answer=last_turn) as server:
+        alone = ask(reader(server.url), asked[3])
+        outcomes = ask_together(reader(server.url), asked)
+        assert server.paths == [ALONE, LISTED, LISTED]
+        assert sorted(len(members(body)) for body in server.requests[1:]) == [8, 32]
+    assert texts(outcomes) == told(asked)
+    assert [outcome.request for outcome in outcomes] == asked
+    assert {outcome.attempts for outcome in outcomes} == {1}
+    assert alone.reply is not None
+    assert outcomes[3].reply is not None
+    assert outcomes[3].reply.completion == alone.reply.completion
+    usages = [outcome.reply.usage for outcome in outcomes if outcome.reply]
+    assert sum(usage.prompt_tokens or 0 for usage in usages) == 40 * (alone.reply.usage.prompt_tokens or 0)
+    assert {usage.cached_tokens for usage in usages} == {None}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Fault.ABSENT,
+        Fault.BAD_REQUEST,
+        {"choices": [{"message": {"content": "one"}, "finish_reason": "stop"}]},
+        answered({"model": "tiny", "messages": [[{"role": "user", "content": "a"}]] * 4}, last_turn),
+    ],
+)
+def test_a_server_that_takes_no_lists_of_chats_is_asked_one_by_one(answer: Answer) -> None:
+    """It has no such route, refuses it, answers one chat only or leaves one out; it is tried once."""
+    with faulty_server(lists_are(answer), last_turn) as server:
+        outcomes = ask_together(reader(server.url), CHATS[:5], times=3)
+        assert server.paths == [LISTED, *[ALONE] * 15]
+    assert texts(outcomes) == told(CHATS[:5]) * 3
+
+
+def test_a_route_that_is_not_there_is_not_tried_again_though_a_chat_fails() -> None:
+    """404 is said of the route; lists of prompts have another one."""
+
+    def behave(_number: int, body: Body) -> Answer:
+        if "prompt" in body:
+            return Fault.NONE
+        return Fault.ABSENT if members(body) else Fault.BAD_REQUEST
+
+    with faulty_server(behave) as server:
+        outcomes = ask_together(reader(server.url), [*CHATS[:3], *TOGETHER[:3]], times=2)
+        assert server.paths.count(LISTED) == 1
+        assert server.paths.count("/v1/completions") == 2
+    assert [outcome.reply is None for outcome in outcomes] == [True, True, True, False, False, False] * 2
+
+
+def test_one_chat_of_a_list_that_is_too_long_fails_alone() -> None:
+    """The server refuses all of them; alone the others fit, and the next list is tried again."""
+    long = CHATS[1].messages[-1].text
+
+    def behave(_number: int, body: Body) -> Answer:
+        return Fault.TOO_LONG if long in json.dumps(body) else Fault.NONE
+
+    with faulty_server(behave, last_turn) as server:
+        outcomes = ask_together(reader(server.url), CHATS[:4], times=2)
+        assert server.paths.count(LISTED) == 2
+    assert [outcome.too_long for outcome in outcomes] == [False, True, False, False] * 2
+    assert [text for text in texts(outcomes) if text] == 2 * [
+        text for text in told(CHATS[:4]) if long not in text
+    ]
+
+
+def test_lists_that_keep_failing_are_given_up() -> None:
+    """A server may say 500 of what it doesn't know, or have a queue that is too short for any list."""
+    with faulty_server(lists_are(Fault.SERVER_ERROR), last_turn) as server:
+        outcomes = ask_together(reader(server.url), CHATS[:3], times=6)
+        assert server.paths.count(LISTED) == 2 * 4
+    assert texts(outcomes) == told(CHATS[:3]) * 6
+
+
+def test_a_list_that_is_answered_makes_up_for_those_that_failed() -> None:
+    """A server that was overloaded for a while is sent lists again."""
+
+    def behave(number: int, body: Body) -> Answer:
+        return Fault.OVERLOADED if members(body) and number % 6 < 2 else Fault.NONE
+
+    with faulty_server(behave, last_turn) as server:
+        # Two tries as a list and three alone, then one as a list.
+        outcomes = ask_together(reader(server.url), CHATS[:3], times=12)
+        assert server.paths.count(LISTED) == 6 * 3
+    assert texts(outcomes) == told(CHATS[:3]) * 12
+
+
+def test_nothing_goes_as_a_list_where_cached_tokens_have_a_price() -> None:
+    """Of a list no server says how many there were, so that its cost would not be known."""
+    with faulty_server() as server:
+        outcomes = ask_together(reader(server.url, cached_price=0.5), [*CHATS[:3], *TOGETHER[:3]])
+        assert server.paths == [ALONE] * 3 + ["/v1/completions"] * 3
+    assert {outcome.reply and outcome.reply.usage.cached_tokens for outcome in outcomes} == {1}
+
+
+def test_a_list_is_no_longer_than_what_may_be_under_way() -> None:
+    """Each of its requests is one for the server."""
+    with faulty_server(answer=last_turn) as server:
+        outcomes = ask_together(reader(server.url, in_flight=7), CHATS)
+        assert max(len(members(body)) for body in server.requests) == 7
+        assert server.max_in_flight == 1
+    assert texts(outcomes) == told(CHATS)
+
+
+def test_chats_of_a_list_are_held_to_their_form() -> None:
+    """In the way that the server was found to have, which is on every outcome."""
+    asked = [replace(request, choices=("yes", "no")) for request in CHATS[:4]]
+    with faulty_server(holds="structured_outputs") as server:
+        outcomes = ask_together(reader(server.url), asked)
+        assert server.paths.count(LISTED) == 1
+    assert texts(outcomes) == ["yes"] * 4
+    assert {outcome.structured for outcome in outcomes} == {"structured_outputs"}
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_passing_fault_of_a_list_of_chats_costs_a_try(fault: Fault) -> None:
+    """A list is read whole or not at all."""
+    with faulty_server(script([fault, Fault.NONE]), last_turn) as server:
+        outcomes = ask_together(reader(server.url), CHATS[:5])
+    assert texts(outcomes) == told(CHATS[:5])
 
 
 def test_texts_become_vectors() -> None:
@@ -716,3 +867,126 @@ def test_the_weakest_of_several_servers_decides_how_replies_are_held() -> None:
     ):
         assert asyncio.run(run(strong.url, weak.url)).structured == "plain"
         assert asyncio.run(run(strong.url, dead)).structured == "structured_outputs"
+
+
+PATTERN = replace(ASKED, pattern=r"\[(0|1)\]")
+
+
+def _refusing(field: str) -> Behaviour:
+    """Whether a form that is no choice is sent in a field, which this server refuses."""
+    return lambda _number, body: Fault.FORM if "choice" not in body.get(field, {"choice": 0}) else Fault.NONE
+
+
+def test_what_is_refused_for_its_form_is_asked_without() -> None:
+    """Once; from then on requests of such a form go without it at once, and others as before."""
+
+    async def run() -> list[Outcome]:
+        async with connect(reader(server.url)) as client:
+            return [await client.ask(request) for request in (PATTERN, PATTERN, CHOICE)]
+
+    with faulty_server(
+        _refusing("structured_outputs"), lambda _body: "as I like", holds="structured_outputs"
+    ) as server:
+        outcomes = asyncio.run(run())
+        assert ["structured_outputs" in body for body in server.requests[2:]] == [True, False, False, True]
+    said = [(one.structured, one.attempts, one.reply and one.reply.text) for one in outcomes]
+    assert said == [("plain", 2, "as I like"), ("plain", 1, "as I like"), ("structured_outputs", 1, "yes")]
+
+
+def test_a_list_that_is_refused_for_its_form_goes_without() -> None:
+    """As a list."""
+    asked = [replace(request, pattern=r"\[(0|1)\]") for request in CHATS[:4]]
+    with faulty_server(_refusing("structured_outputs"), holds="structured_outputs") as server:
+        outcomes = ask_together(reader(server.url), asked)
+        assert server.paths[2:] == [LISTED, LISTED]
+    assert {outcome.structured for outcome in outcomes} == {"plain"}
+    assert all(outcome.reply for outcome in outcomes)
+
+
+def test_words_about_forms_that_another_fault_has_change_nothing() -> None:
+    """What is refused without its form as well was not refused for it."""
+
+    def behave(_number: int, body: Body) -> Answer:
+        return Fault.FORM if "Regex!" in body["messages"][-1]["content"] else Fault.NONE
+
+    async def run() -> list[Outcome]:
+        async with connect(reader(server.url)) as client:
+            odd = replace(PATTERN, messages=(Message("user", "Regex!"),))
+            return [await client.ask(request) for request in (odd, PATTERN)]
+
+    with faulty_server(behave, holds="structured_outputs") as server:
+        refused, answered = asyncio.run(run())
+    assert refused.reply is None
+    assert (refused.structured, refused.attempts) == ("plain", 2)
+    assert (answered.structured, answered.reply and answered.reply.text) == ("structured_outputs", "[0]")
+
+
+@pytest.mark.parametrize("fault", [*TRANSIENT, Fault.STALL])
+def test_a_server_that_tells_nothing_of_forms_is_asked_again(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests go plainly meanwhile, none waits for long, and a client is plain for no longer than its server."""
+    monkeypatch.setattr(probe, "_TIME", 0.1)
+    ill, time = True, Time()
+
+    async def run() -> list[Outcome]:
+        nonlocal ill
+        async with connect(reader(server.url), time.sleep, time.clock) as client:
+            first = list(await asyncio.gather(*(client.ask(CHOICE) for _ in range(5))))
+            ill = False
+            soon = await client.ask(CHOICE)
+            time.now += 1000
+            return [*first, soon, await client.ask(CHOICE)]
+
+    def behave(_number: int, body: Body) -> Answer:
+        return fault if ill and body["max_tokens"] != CHOICE.max_tokens else Fault.NONE
+
+    with faulty_server(behave, retry_after=0.01, holds="structured_outputs") as server:
+        outcomes = asyncio.run(run())
+        trials = [body for body in server.requests if body["max_tokens"] != CHOICE.max_tokens]
+    assert [outcome.structured for outcome in outcomes] == ["plain"] * 6 + ["structured_outputs"]
+    assert all(outcome.reply for outcome in outcomes)
+    # The two of the last trial beside; a stall is not waited for twice.
+    assert len(trials) == (1 if fault is Fault.STALL else 4) + 2
+
+
+def test_a_fault_that_passes_hides_no_way() -> None:
+    """All requests that wait for the trial are held then."""
+
+    async def run() -> list[Outcome]:
+        time = Time()
+        async with connect(reader(server.url), time.sleep, time.clock) as client:
+            return list(await asyncio.gather(*(client.ask(CHOICE) for _ in range(5))))
+
+    faults = script([Fault.OVERLOADED, Fault.ABORTED, Fault.RESET_BEFORE, Fault.NONE])
+    with faulty_server(faults, holds="structured_outputs") as server:
+        outcomes = asyncio.run(run())
+    assert {outcome.structured for outcome in outcomes} == {"structured_outputs"}
+
+
+def test_only_who_tries_again_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stalls may be slow to say how it holds replies; nobody else is held up by that."""
+    monkeypatch.setattr(probe, "_TIME", 0.3)
+    time = Time()
+
+    async def run() -> list[str]:
+        ended: list[str] = []
+
+        async def one(name: str) -> None:
+            await client.ask(CHOICE)
+            ended.append(name)
+
+        async with connect(reader(server.url), time.sleep, time.clock) as client:
+            await one("first")
+            time.now += 1000
+            await asyncio.gather(*(one(name) for name in ("tries", "another", "a third")))
+        return ended
+
+    def behave(_number: int, body: Body) -> Answer:
+        return Fault.STALL if body["max_tokens"] != CHOICE.max_tokens else Fault.NONE
+
+    with faulty_server(behave, holds="structured_outputs") as server:
+        assert asyncio.run(run()) in (
+            ["first", "another", "a third", "tries"],
+            ["first", "a third", "another", "tries"],
+        )

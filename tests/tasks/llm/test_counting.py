@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from tasks.contexts import questions
 from tasks.llm.counting import Bill, PrefixCache, bill, prompt_ids, reply_tokens
 from tasks.llm.gather import ask_all
 from tasks.llm.rehearsal import Rehearsal
@@ -122,3 +123,17 @@ def test_bills_add_up() -> None:
     """Sums and multiples go over all that is counted."""
     one = Bill(1, 10, 4, 2)
     assert Bill(3, 30, 12, 6) == one + one.times(2)
+
+
+def test_a_list_of_what_fits_is_as_long_as_the_right_one() -> None:
+    """Where no few-shot turn shows how long it is; its context's truths say what is right."""
+    texts = [f"text {number}" for number in range(14)]
+    question = Message("user", questions.write(texts, "texts", "fitting"))
+    truths = tuple(number in {2, 5, 11, 13} for number in range(14))
+    plain = tokenizer().encode("[3, 6, 12, 14]", add_special_tokens=False)
+
+    asked = chat(question, contexts=tuple(range(14)), truths=truths, max_tokens=100)
+
+    assert len(plain) + 1 == reply_tokens(asked, tokenizer())
+    other = Message("user", questions.write(texts, "texts", "described"))
+    assert 100 == reply_tokens(chat(other, contexts=(0,), truths=(True,), max_tokens=100), tokenizer())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from storage.errors import WrongRequest
+from tasks.coders import sentence_files
 from tasks.llm.embedding_model import SentenceTransformersReader
 from tasks.llm.encoder import Encoder, Vectors, load
 from tasks.llm.gather import ask_all
@@ -41,7 +42,7 @@ def vectors(outcome: Outcome) -> np.ndarray:
 
 def test_the_small_model_is_the_one_that_was_pinned() -> None:
     """Its weights come from somebody else's package."""
-    folder = SMALL.folder()
+    folder = sentence_files.folder(SMALL.model)
     assert folder is not None
     assert WEIGHTS == sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
@@ -51,7 +52,9 @@ def test_vectors_are_the_models_own() -> None:
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415  (seconds, which the other tests need not wait)
 
     (outcome,) = ask(SMALL, [Request("a", texts=TEXTS)])
-    own = SentenceTransformer(str(SMALL.folder()), device="cpu").encode(list(TEXTS), show_progress_bar=False)
+    own = SentenceTransformer(str(sentence_files.folder(SMALL.model)), device="cpu").encode(
+        list(TEXTS), show_progress_bar=False
+    )
     assert np.allclose(own, vectors(outcome), atol=1e-5)
     lamp, keeper, flour = vectors(outcome)
     assert lamp @ keeper > lamp @ flour
@@ -148,7 +151,7 @@ def test_a_scorer_ranks_contexts_with_it() -> None:
 
 def test_what_decides_its_vectors_is_the_content_of_the_models_files(tmp_path: Path) -> None:
     """Not where they lie or how many texts go at once; another weight is another model."""
-    folder = SMALL.folder()
+    folder = sentence_files.folder(SMALL.model)
     assert folder is not None
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
@@ -178,7 +181,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     """Its weights are missing, which only loading shows; a pickle in their place is not read."""
-    folder = SMALL.folder()
+    folder = sentence_files.folder(SMALL.model)
     assert folder is not None
     shutil.copytree(folder, tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
     (tmp_path / "m" / "pytorch_model.bin").write_bytes(b"a pickle")

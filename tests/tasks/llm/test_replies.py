@@ -133,6 +133,34 @@ def test_failures_are_asked_again_unless_they_are_kept(tmp_path: Path) -> None:
     assert ask(remembering(tmp_path / "kept", again), question("3/0"))[0].reply is not None
 
 
+@pytest.mark.parametrize("too_long", [True, False])
+def test_a_kept_failure_says_whether_it_was_too_long(tmp_path: Path, too_long: bool) -> None:
+    """A later process asks by halves then, and does not ask for the whole again."""
+
+    class Narrow(Counting):
+        async def ask(self, request: Request) -> Outcome:
+            return replace(await super().ask(request), too_long=too_long)
+
+    before = ask(remembering(tmp_path, Narrow("3/0"), failures=True), question("3/0"))
+    again = Counting()
+    after = ask(remembering(tmp_path, again, failures=True), question("3/0"))
+    assert after == before
+    assert (after[0].too_long, again.asked) == (too_long, [])
+
+
+def test_who_tried_nothing_has_no_failure_that_is_kept(tmp_path: Path) -> None:
+    """A batch file is written of what is to be asked, by a reader that answers nothing."""
+
+    class Writing(Counting):
+        async def ask(self, request: Request) -> Outcome:
+            return replace(await super().ask(request), attempts=0)
+
+    ask(remembering(tmp_path, Writing("3/0"), failures=True), question("3/0"))
+    again = Counting()
+    assert ask(remembering(tmp_path, again, failures=True), question("3/0"))[0].reply is not None
+    assert again.asked == ["3/0"]
+
+
 def test_parts_are_kept_one_by_one(tmp_path: Path) -> None:
     """A kill in the middle of a question costs the parts that were not answered."""
     parts = tuple(Request(f"3/0/{number}", prompt=f"prompt {number}") for number in range(4))

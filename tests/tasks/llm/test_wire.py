@@ -1,15 +1,16 @@
-"""Requests as bytes and bytes as replies, in both of the shapes that servers use."""
+"""Requests as bytes, on every route that servers have."""
 
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.llm import wire
-from tasks.llm.request import Message, Reply, Request, TokenLogprob, Usage
-from tasks.llm.wire import FieldIgnored, ServerFault, encode, own_words
+from tasks.llm.request import LONGEST_LIST, Message, Request, Structured
+from tasks.llm.wire import CHATS, PROMPTS, alike, encode, held
 
 CHAT = (Message("system", "Judge."), Message("user", "Is it so?"))
 
@@ -17,21 +18,6 @@ CHAT = (Message("system", "Judge."), Message("user", "Is it so?"))
 def sent(request: Request) -> tuple[str, dict[str, Any]]:
     call = encode((request,), "tiny")
     return call.path, json.loads(call.body)
-
-
-def decode(request: Request, body: bytes) -> Reply:
-    (reply,) = wire.decode((request,), body)
-    return reply
-
-
-def chat(**choice: Any) -> bytes:
-    whole = {"finish_reason": "stop", "message": {"content": "yes"}} | choice
-    return json.dumps({"choices": [whole]}).encode()
-
-
-def completion(**choice: Any) -> bytes:
-    whole = {"finish_reason": "stop", "text": "yes"} | choice
-    return json.dumps({"choices": [whole]}).encode()
 
 
 def test_a_chat_request_is_sent_with_all_that_decides_the_reply() -> None:
@@ -96,186 +82,114 @@ def test_text_that_is_not_unicode_is_refused() -> None:
         encode((Request("a", prompt="\ud800"),), "tiny")
 
 
-def test_a_chat_reply_is_read_with_its_usage() -> None:
-    """Cached tokens are those that the server's prefix cache held."""
-    body = json.loads(chat()) | {
-        "usage": {
-            "prompt_tokens": 9,
-            "completion_tokens": 1,
-            "prompt_tokens_details": {"cached_tokens": 4},
-        }
+def test_several_chats_go_as_a_list_of_their_turns() -> None:
+    """On a route of its own, with the settings that all of them have."""
+    other = (Message("system", "Judge."), Message("user", "And this?"))
+    asked = [Request(name, messages=turns, top_logprobs=2) for name, turns in (("a", CHAT), ("b", other))]
+    call = encode(asked, "tiny", "structured_outputs")
+    body = json.loads(call.body)
+    assert call.path == CHATS
+    assert body.pop("messages") == [sent(one)[1]["messages"] for one in asked]
+    assert body == {
+        "model": "tiny",
+        "temperature": 0.0,
+        "max_tokens": 500,
+        "logprobs": True,
+        "top_logprobs": 2,
     }
-    reply = decode(Request("a", messages=CHAT), json.dumps(body).encode())
-    assert reply == Reply("yes", "stop", Usage(9, 4, 1))
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens_details": None}])
-def test_usage_that_the_server_does_not_tell_is_null(usage: object) -> None:
-    """A missing count is not zero."""
-    body = json.loads(completion()) | {"usage": usage}
-    reply = decode(Request("a", prompt="once"), json.dumps(body).encode())
-    assert reply.usage == Usage(None, None, None)
-
-
-def test_a_reply_cut_at_its_longest_is_a_reply() -> None:
-    """Length is a finish like stop; whether the text can be read is for the scorer to say."""
-    reply = decode(Request("a", prompt="once"), completion(finish_reason="length"))
-    assert reply.finish_reason == "length"
-
-
-def test_a_chat_reply_without_content_is_empty() -> None:
-    """Reasoning models that run out of tokens answer null."""
-    body = chat(message={"content": None}, finish_reason="length")
-    assert decode(Request("a", messages=CHAT), body).text == ""
-
-
-def test_chat_log_probabilities_are_read() -> None:
-    """Each generated token comes with the alternatives listed for it."""
-    position = {
-        "token": "yes",
-        "logprob": -0.5,
-        "top_logprobs": [{"token": "yes", "logprob": -0.5}, {"token": "no", "logprob": -1.0}],
-    }
-    body = chat(logprobs={"content": [position]})
-    reply = decode(Request("a", messages=CHAT, top_logprobs=2), body)
-    assert reply.completion == (TokenLogprob("yes", -0.5, {"yes": -0.5, "no": -1.0}),)
-
-
-def test_completion_log_probabilities_are_read() -> None:
-    """The three parallel lists of the completions route become tokens."""
-    logprobs = {
-        "tokens": ["y", "es"],
-        "token_logprobs": [-0.5, -0.25],
-        "top_logprobs": [{"y": -0.5, "n": -1.0}, {"es": -0.25}],
-    }
-    reply = decode(Request("a", prompt="once", top_logprobs=2), completion(logprobs=logprobs))
-    assert reply.completion == (
-        TokenLogprob("y", -0.5, {"y": -0.5, "n": -1.0}),
-        TokenLogprob("es", -0.25, {"es": -0.25}),
-    )
-
-
-def test_no_alternatives_come_where_none_were_asked_for() -> None:
-    """The server lists the token itself even then."""
-    logprobs = {"tokens": ["y"], "token_logprobs": [-0.5], "top_logprobs": [{"y": -0.5}]}
-    reply = decode(Request("a", prompt="once", top_logprobs=0), completion(logprobs=logprobs))
-    assert reply.completion == (TokenLogprob("y", -0.5, {}),)
-
-
-def test_of_alternatives_with_one_text_the_likeliest_stands() -> None:
-    """Several token ids may be written alike."""
-    top = [{"token": "\ufffd", "logprob": -2.0}, {"token": "\ufffd", "logprob": -1.0}]
-    position = {"token": "a", "logprob": -0.5, "top_logprobs": top}
-    body = chat(logprobs={"content": [position]})
-    reply = decode(Request("a", messages=CHAT, top_logprobs=2), body)
-    assert reply.completion[0].top == {"\ufffd": -1.0}
-
-
-PROMPT = [
-    None,
-    {
-        "900": {"logprob": -9.0, "rank": 57, "decoded_token": " upon"},
-        "5": {"logprob": -0.5, "rank": 1, "decoded_token": " more"},
-        "6": {"logprob": -1.5, "rank": 2, "decoded_token": " again"},
-    },
-]
-
-
-@pytest.mark.parametrize("route", ["chat", "completion"])
-def test_prompt_log_probabilities_are_read(route: str) -> None:
-    """The prompt's own token is the first listed; it is an alternative only if it ranks as one."""
-    if route == "chat":
-        request = Request("a", messages=CHAT, prompt_logprobs=2)
-        body = json.dumps(json.loads(chat()) | {"prompt_logprobs": PROMPT}).encode()
-    else:
-        request = Request("a", prompt="once upon", prompt_logprobs=2)
-        body = completion(prompt_logprobs=PROMPT)
-    assert decode(request, body).prompt == (
-        TokenLogprob("", None, {}),
-        TokenLogprob(" upon", -9.0, {" more": -0.5, " again": -1.5}),
-    )
-
-
-def test_a_prompt_of_likeliest_tokens_counts_its_own_among_the_alternatives() -> None:
-    """A token that ranks first is its own alternative."""
-    entry = {"5": {"logprob": -0.5, "rank": 1, "decoded_token": " more"}}
-    body = completion(prompt_logprobs=[None, entry])
-    one = decode(Request("a", prompt="once more", prompt_logprobs=1), body)
-    none = decode(Request("a", prompt="once more", prompt_logprobs=0), body)
-    assert one.prompt[1] == TokenLogprob(" more", -0.5, {" more": -0.5})
-    assert none.prompt[1] == TokenLogprob(" more", -0.5, {})
+def test_chats_of_a_list_are_held_to_their_form_as_each_would_be() -> None:
+    """In the same fields."""
+    asked = [Request(name, messages=CHAT, choices=("0", "1")) for name in "ab"]
+    body = json.loads(encode(asked, "tiny", "structured_outputs").body)
+    assert body["structured_outputs"] == {"choice": ["0", "1"]}
 
 
 @pytest.mark.parametrize(
-    ("request_", "body"),
+    ("form", "field", "said"),
     [
-        (Request("a", messages=CHAT, top_logprobs=2), chat()),
-        (Request("a", messages=CHAT, top_logprobs=2), chat(logprobs={"content": None})),
-        (Request("a", messages=CHAT, top_logprobs=2), chat(logprobs={"content": []})),
+        ({"choices": ("0", "1")}, "structured_outputs", {"choice": ["0", "1"]}),
+        ({"pattern": "[01]+"}, "structured_outputs", {"regex": "[01]+"}),
+        ({"schema": '{"type": "array"}'}, "structured_outputs", {"json": {"type": "array"}}),
         (
-            Request("a", messages=CHAT, top_logprobs=2),
-            chat(logprobs={"content": [{"token": "y", "logprob": -1}]}),
+            {"schema": '{"type": "object"}'},
+            "response_format",
+            {
+                "type": "json_schema",
+                "json_schema": {"name": "reply", "schema": {"type": "object"}, "strict": True},
+            },
         ),
-        (Request("a", messages=CHAT, prompt_logprobs=0), chat()),
-        (Request("a", prompt="once", top_logprobs=0), completion(logprobs=None)),
-        (
-            Request("a", prompt="once", top_logprobs=1),
-            completion(logprobs={"tokens": ["y"], "token_logprobs": [-1.0]}),
-        ),
-        (Request("a", prompt="once", prompt_logprobs=0), completion(prompt_logprobs=[])),
+        ({"choices": ("0", "1")}, "response_format", None),
+        ({"pattern": "[01]+"}, "response_format", None),
+        ({"schema": '{"type": "array"}'}, "response_format", None),
+        ({"schema": '{"type": "object"}'}, "plain", None),
     ],
 )
-def test_missing_log_probabilities_are_never_silently_empty(request_: Request, body: bytes) -> None:
-    """Servers that do not know a field answer 200 without it."""
-    with pytest.raises(FieldIgnored, match="the server ignored"):
-        decode(request_, body)
+def test_a_form_is_sent_in_the_servers_field(form: dict[str, Any], field: Structured, said: object) -> None:
+    """In none where that field takes no such form, and then that is what is recorded."""
+    request = Request("a", messages=CHAT, **form)
+    body = json.loads(encode((request,), "tiny", field).body)
+    free = json.loads(encode((Request("a", messages=CHAT),), "tiny", field).body)
+    assert body == free | ({} if said is None else {field: said})
+    assert held(request, field) == ("plain" if said is None else field)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"null",
-        b"{}",
-        b'{"choices": []}',
-        b'{"choices": [{}]}',
-        b'{"choices": [{"finish_reason": "stop", "text": 3}]}',
-        b'{"choices": [{"finish_reason": "stop", "te',
-        b"\xff\xfe",
-        completion(finish_reason="abort"),
-        completion(finish_reason=None),
-        completion(finish_reason="content_filter"),
-        completion(logprobs={"tokens": ["y"], "token_logprobs": []}),
-    ],
+def test_a_reply_has_one_form() -> None:
+    """Two would leave open which is meant."""
+    with pytest.raises(ValueError, match="one of schema, choices and pattern"):
+        Request("a", messages=CHAT, schema="{}", pattern="a")
+    with pytest.raises(ValueError, match="one of schema, choices and pattern"):
+        Request("a", messages=CHAT, choices=("a",), pattern="a")
+    with pytest.raises(ValueError, match="only for one reply"):
+        Request("a", texts=("a", "b"), pattern="a")
+
+
+def test_another_pattern_is_another_question() -> None:
+    """What was asked without one is found under the name that it had."""
+    asked = [Request("a", messages=CHAT, pattern=pattern) for pattern in ("a", "b", None)]
+    assert len({request.fingerprint for request in asked}) == 3
+    assert asked[-1].digest == "ea925aca14aebcff"
+
+
+ALIKE = tuple(
+    kind
+    for plain in (Request("a", messages=CHAT), Request("a", prompt="once"))
+    for kind in (
+        plain,
+        replace(plain, seed=7),
+        replace(plain, max_tokens=1),
+        replace(plain, top_logprobs=2),
+        replace(plain, prompt_logprobs=0),
+        replace(plain, choices=("0", "1")),
+        replace(plain, pattern="[01]"),
+    )
 )
-def test_a_body_that_is_no_finished_reply_is_the_servers_fault(body: bytes) -> None:
-    """Success is more than status 200."""
-    with pytest.raises(ServerFault):
-        decode(Request("a", prompt="once", top_logprobs=0), body)
+"""A request of each kind that goes with no other kind."""
 
 
-@settings(max_examples=40)
-@given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps).map(str.encode))
-def test_no_body_whatever_breaks_the_reading(body: bytes) -> None:
-    """Bytes are read or refused by name; nothing else is raised."""
-    with pytest.raises(ServerFault):
-        decode(Request("a", prompt="once"), body)
+def listed(request: Request, routes: Collection[str]) -> bool:
+    if request.prompt is not None:
+        return PROMPTS in routes
+    return CHATS in routes and request.prompt_logprobs is None
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b'{"error": {"message": "too long", "code": 400}}', "too long"),
-        (b'{"error": "Unauthorized"}', "Unauthorized"),
-        (b'{"object": "error", "message": "no such\\n model"}', "no such model"),
-        (b'{"detail": "Not Found"}', "Not Found"),
-        (b'{"detail": [{"loc": 1}]}', '{"detail": [{"loc": 1}]}'),
-        (b"<h1>Bad\n gateway</h1>", "<h1>Bad gateway</h1>"),
-        (b"\xff", "\ufffd"),
-        (b"[" * 100_000, "[" * 100_000),
-        (b"", ""),
-    ],
+@given(
+    st.lists(st.sampled_from(ALIKE), max_size=150),
+    st.sets(st.sampled_from([PROMPTS, CHATS])),
+    st.integers(1, LONGEST_LIST),
 )
-def test_a_servers_own_words_are_found(body: bytes, words: str) -> None:
-    """Servers and proxies wrap their message in different ways."""
-    assert own_words(body) == words
+def test_only_what_has_a_route_and_equal_settings_shares_a_call(
+    asked: list[Request], routes: set[str], longest: int
+) -> None:
+    """Each request is in one call, in order and none too long; chats with prompt log-probabilities go alone."""
+    lists = alike(asked, routes, longest)
+    assert sorted(place for places in lists for place in places) == list(range(len(asked)))
+    for places in lists:
+        assert list(places) == sorted(places)
+        assert len({asked[place] for place in places}) == 1
+        assert len(places) <= (longest if listed(asked[places[0]], routes) else 1)
+    # As few calls as that allows.
+    for kind in set(asked):
+        calls, count = sum(asked[places[0]] == kind for places in lists), asked.count(kind)
+        assert calls == (-(-count // longest) if listed(kind, routes) else count)
