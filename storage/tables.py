@@ -384,6 +384,13 @@ EXPLANATIONS = Table(
                 "Model that answered, as its endpoint names it; where nobody was asked, what an imported explanation "
                 "says of its author, or `none`.",
             ),
+            column(
+                "shown",
+                pa.int32(),
+                "Contexts that the reader was shown, non-activating ones among them: all that the explainer shows, or "
+                "every second one, or every fourth and so on where more did not fit into the model's context.",
+                null="nobody was asked",
+            ),
             column("prompt_hash", pa.string(), "Hash of all that the reader saw.", null="nobody was asked"),
             column("seed", pa.int64(), "Seed that was sent.", null="nobody was asked"),
             column(
@@ -415,7 +422,12 @@ JUDGEMENTS = Table(
             EXPLANATION_OF,
             SCORER,
             CONTEXT,
-            column("request", pa.string(), "Key of the request in `requests`."),
+            column(
+                "request",
+                pa.string(),
+                "Key of the request in `requests`; `/half1` or `/half2` at its end where its question is half of one "
+                "that did not fit into the model's context.",
+            ),
             column("truth", pa.bool_(), "The right verdict."),
             column("verdict", pa.bool_(), "The reader's verdict.", null="there is none; see reason"),
             column("probability", pa.float32(), "Probability of a positive verdict.", null="not asked for"),
@@ -458,7 +470,7 @@ SCORES = Table(
                 "measure",
                 pa.string(),
                 "Which column is the score: `pearson` of simulations, `balanced_accuracy` of verdicts on contexts of "
-                "both classes, `accuracy` of choices, `auroc` of numbers.",
+                "both classes, `accuracy` of choices and of SAEBench's verdicts, `auroc` of numbers.",
                 null="no judgement has an answer",
             ),
             column("score", pa.float64(), "The number that says how good it is.", null="that column is"),
@@ -543,7 +555,12 @@ REQUESTS = Table(
             FEATURE,
             column("stage", pa.string(), "`explain` or `score`."),
             column("component", pa.string(), "Who asked: `explainer`, or `explainer/scorer`."),
-            column("request", pa.string(), "Key of the request."),
+            column(
+                "request",
+                pa.string(),
+                "Key of the request. `/half` at its end: it shows every second context of the one before, which did "
+                "not fit into the model's context; `/half1`, `/half2`: one half of them.",
+            ),
             READER,
             column("endpoint", pa.string(), "URL that answered last, or `embedded`."),
             MODEL,
@@ -560,8 +577,19 @@ REQUESTS = Table(
                 "How often it was sent, over all its parts; 0 where the same task had asked the same already, which "
                 "costs no tokens.",
             ),
-            STATUS,
-            REASON,
+            column(
+                "structured",
+                pa.string(),
+                "How its reply was held to a form: `structured_outputs`, `response_format`, or `plain`, which is not "
+                "at all.",
+                null="it was to be held to none, or the reader is embedded",
+            ),
+            column(
+                "status",
+                pa.string(),
+                "`ok`, `failed`, or `halved`: it did not fit into the model's context and was asked again in halves.",
+            ),
+            column("reason", pa.string(), "Why it got no reply, in one sentence.", null="it got one"),
             column(
                 "cost",
                 pa.float64(),

@@ -74,7 +74,7 @@ async def _ask(
     """The explanations of some features, and the requests that they and the choice among them took."""
     contexts = replicates.parted(asking, unknown)
     drawn = await replicates.draw(asking, contexts, readers[asking.reader])
-    asked = [one.outcome for one in drawn]
+    asked = [outcome for one in drawn for outcome in (*one.refused, one.outcome)]
     check_answered(asked, work.step.name)
     judged = await replicates.judge(asking, contexts, drawn, readers[asking.chooser])
     check_answered(judged, f"{work.step.name}, which choose among its replicates,")
@@ -106,6 +106,7 @@ def _known(work: ExplainWork, feature: int, found: Explanation) -> dict[str, obj
         "held_out": None,
         "reader": NOBODY,
         "model": found.model,
+        "shown": None,
         "prompt_hash": None,
         "seed": None,
         "prompt_tokens": None,
@@ -122,6 +123,7 @@ def _row(work: ExplainWork, asking: Asking, one: replicates.Replicate) -> dict[s
         "held_out": one.held_out,
         "reader": asking.reader,
         "model": one.outcome.model,
+        "shown": len(one.outcome.request.contexts),
         "prompt_hash": one.outcome.request.digest,
         "seed": one.outcome.request.seed,
         "prompt_tokens": usage.prompt_tokens if usage else None,

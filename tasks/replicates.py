@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking
 from tasks.explainers.base import Explanation, explanation
+from tasks.explainers.fewer import fewer
 from tasks.explainers.held_out import Parted, part
-from tasks.llm.gather import ask_all
+from tasks.llm.fitting import ask_fitting
+from tasks.llm.halves import half, standing, whole
 from tasks.llm.request import Outcome, Reader, Request
 from tasks.scorers.base import Judgement, judgements
 from tasks.scorers.detection import Detection
@@ -25,6 +27,8 @@ class Replicate:
     number: int
     outcome: Outcome
     explanation: Explanation
+    refused: tuple[Outcome, ...] = ()
+    """What became of the requests before that one, which show more contexts and were too long."""
     held_out: float | None = None
     """Balanced accuracy of detection on the contexts that were held out, where replicates are chosen among."""
     chosen: bool = False
@@ -37,18 +41,36 @@ def parted(explainer: Asking, features: Iterable[Feature]) -> dict[int, Parted]:
 
 
 async def draw(explainer: Asking, contexts: Mapping[int, Parted], reader: Reader) -> list[Replicate]:
-    """Ask for all replicates of all features; those with a text are chosen as long as nothing else is said."""
-    asked: dict[str, tuple[int, int]] = {}
-    requests: list[Request] = []
-    for feature, divided in contexts.items():
-        for number in range(explainer.replicates):
-            made = explainer.replicate(number).requests(f"{feature}/{number}", divided.shown)
-            asked.update({request.key: (feature, number) for request in made})
-            requests += made
+    """Ask for all replicates of all features; those with a text are chosen as long as nothing else is said.
+
+    Where a feature's contexts do not fit into the model's context, every second one is shown, and so on down to one.
+    """
+    shown: dict[str, tuple[Feature, int]] = {}
+
+    def posed(key: str, feature: Feature, number: int) -> list[Request]:
+        made = explainer.replicate(number).requests(key, feature)
+        shown.update(dict.fromkeys((request.key for request in made), (feature, number)))
+        return made
+
+    def halves(request: Request) -> list[Request]:
+        feature, number = shown[request.key]
+        less = fewer(explainer, feature)
+        return posed(half(request.key), less, number) if less else []
+
+    requests = [
+        request
+        for feature, divided in contexts.items()
+        for number in range(explainer.replicates)
+        for request in posed(f"{feature}/{number}", divided.shown, number)
+    ]
+    tries: dict[str, list[Outcome]] = {request.key: [] for request in requests}
+    for outcome in await ask_fitting(reader, requests, halves):
+        tries[whole(outcome.request.key)].append(outcome)
     return [
-        Replicate(*asked[outcome.request.key], outcome, found, chosen=found.text is not None)
-        for outcome in await ask_all(reader, requests)
-        for found in (explanation(explainer, outcome),)
+        Replicate(feature.feature, number, last, found, tuple(refused), chosen=found.text is not None)
+        for *refused, last in tries.values()
+        for feature, number in (shown[last.request.key],)
+        for found in (explanation(explainer, last),)
     ]
 
 
@@ -57,15 +79,17 @@ async def judge(
 ) -> list[Outcome]:
     """Ask about the contexts that were held out, by every replicate that has a text; nothing without `best_of`."""
     scorer = detection(explainer)
+    if scorer is None:
+        return []
     questions = (
         request
         for one in drawn
-        if scorer is not None and one.explanation.text is not None
+        if one.explanation.text is not None
         for request in scorer.requests(
             f"{one.feature}/{one.number}/held_out", one.explanation.text, contexts[one.feature].held_out
         )
     )
-    return await ask_all(reader, questions)
+    return await ask_fitting(reader, questions, scorer.halves)
 
 
 def choose(explainer: Asking, drawn: Sequence[Replicate], judged: Sequence[Outcome]) -> list[Replicate]:
@@ -78,7 +102,7 @@ def choose(explainer: Asking, drawn: Sequence[Replicate], judged: Sequence[Outco
     if scorer is None:
         return list(drawn)
     found: dict[str, list[Judgement]] = defaultdict(list)
-    for outcome in judged:
+    for outcome in standing(judged):
         found[outcome.request.key.split("/held_out/")[0]] += judgements(scorer, outcome)
     scored = [replace(one, held_out=balanced_accuracy(found[f"{one.feature}/{one.number}"])) for one in drawn]
     best: dict[int, Replicate] = {}

@@ -1,13 +1,17 @@
-"""Which questions of a scorer are asked: all of them, or round by round as many as each score needs."""
+"""Which questions of a scorer are asked: all of them, or round by round as many as each score needs.
+
+Those that do not fit into the model's context are asked in halves, where the scorer can divide them.
+"""
 
 import random
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from tasks.llm.gather import ask_all
+from tasks.llm.fitting import ask_fitting
+from tasks.llm.halves import standing
 from tasks.llm.request import Outcome, Reader, Request
 from tasks.scorers.adaptive import Adaptive
-from tasks.scorers.base import Judgement, Judges, Posed, judgements
+from tasks.scorers.base import Divides, Judgement, Judges, Posed, judgements
 
 
 async def ask(
@@ -25,7 +29,7 @@ async def ask(
                 owners[request.key] = one
                 yield request
 
-    return await ask_all(reader, questions()), owners
+    return await ask_fitting(reader, questions(), Halves(scorer, owners)), owners
 
 
 async def _in_rounds(
@@ -34,6 +38,7 @@ async def _in_rounds(
     """Some questions about each, until its score is known well enough or they are used up."""
     outcomes: list[Outcome] = []
     owners: dict[str, Posed] = {}
+    halves = Halves(scorer, owners)
     open_ones = {one.key: Course(one.key, scorer.requests(one.key, one.text, one.feature)) for one in posed}
     while open_ones:
         asked: list[Request] = []
@@ -42,12 +47,26 @@ async def _in_rounds(
                 some = open_ones[one.key].take(adaptive.round)
                 owners.update(dict.fromkeys((request.key for request in some), one))
                 asked += some
-        found = await ask_all(reader, asked)
+        found = await ask_fitting(reader, asked, halves)
         outcomes += found
-        for outcome in found:
+        for outcome in standing(found):
             open_ones[owners[outcome.request.key].key].judged += judgements(scorer, outcome)
         open_ones = {key: course for key, course in open_ones.items() if not course.done(adaptive)}
     return outcomes, owners
+
+
+class Halves:
+    """The halves of a scorer's questions; each is whose the question is."""
+
+    def __init__(self, scorer: Judges, owners: dict[str, Posed]) -> None:
+        """Write the halves down among the owners."""
+        self._scorer, self._owners = scorer, owners
+
+    def __call__(self, request: Request) -> list[Request]:
+        """None where the scorer cannot divide its questions, or this one no further."""
+        found = self._scorer.halves(request) if isinstance(self._scorer, Divides) else []
+        self._owners.update(dict.fromkeys((half.key for half in found), self._owners[request.key]))
+        return found
 
 
 class Course:

@@ -105,6 +105,7 @@ def score_bucket(work: ScoreWork, part: Range) -> int:
             judgements=[lake.path(work.judgements.part("judgements", part))],
             contexts=[lake.path(work.contexts.part("contexts", part))],
             samples=[lake.path(work.contexts.part("samples", part))],
+            measure=getattr(work.scorer, "measure", None),
         )
     lake.write(SCORES, work.scores.part("scores", part), found)
     return found.num_rows

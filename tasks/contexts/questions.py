@@ -43,6 +43,13 @@ def write(texts: Sequence[str], description: str | None, named: Named | None = N
     return "\n\n".join(parts)
 
 
+def about(question: str, examples: int, some: slice) -> str:
+    """A question with a description and so many examples, 0 or 1 wanted for each, put about some of them."""
+    # From the end, where each example is one line: a description may have any.
+    head, *lines = question.rsplit("\n", examples)
+    return f"{head}\n{render.numbered([line.partition(': ')[2] for line in lines[some]])}"
+
+
 def read(text: str) -> Question | None:
     """What is asked; null where it is no judge's question."""
     description = text.removeprefix(DESCRIPTION).split("\n", 1)[0] if text.startswith(DESCRIPTION) else None

@@ -130,8 +130,14 @@ class Asking(Component, frozen=True):
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
                 seed=self.seed,
+                schema=self.form,
             )
         ]
+
+    @property
+    def form(self) -> str | None:
+        """JSON schema that replies are held to where the server can do that; null where they are prose."""
+        return None
 
     def shown(self, feature: Feature) -> tuple[Context, ...]:
         """The contexts that the question shows, in their order: all activating ones, the strongest decile first."""

@@ -5,10 +5,11 @@ al., NeurIPS 2025, measure what components gain). What is judged is a sentence t
 itself is kept in `explanations.structure`, so that SQL can ask for the confidence.
 """
 
+import json
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WithJsonSchema
 
 from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking
@@ -23,13 +24,28 @@ WEAK = 3
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
 """As many readers send JSON, whatever they are told."""
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Words = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    # OpenAI refuses schemas that bound the length of a string.
+    WithJsonSchema({"type": "string"}),
+]
+
+
+def _shorten(schema: dict[str, Any]) -> None:
+    """Leave out of a JSON schema what is there for people, so that a docstring is no part of a request."""
+    for described in (schema, *schema["properties"].values()):
+        described.pop("title", None)
+        described.pop("description", None)
+
+
+_EXACT = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=_shorten)
 
 
 class Part(BaseModel):
     """One thing that the feature responds to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = _EXACT
 
     pattern: Words
     strength: int = Field(ge=1, le=10)
@@ -38,7 +54,7 @@ class Part(BaseModel):
 class Structure(BaseModel):
     """What a reply must hold: these keys, of these types, and no others."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = _EXACT
 
     components: list[Part] = Field(min_length=1, max_length=5)
     scope: Words | None
@@ -55,6 +71,10 @@ class Structure(BaseModel):
         return f"{whole[0].upper()}{whole[1:]}"
 
 
+FORM = json.dumps(Structure.model_json_schema())
+"""Its JSON schema."""
+
+
 class Structured(Asking, frozen=True):
     """Explain a feature by its components, as JSON."""
 
@@ -63,6 +83,13 @@ class Structured(Asking, frozen=True):
     kind: Literal["structured"]
     name: str = "structured"
     """What the tables call it; two explainers of one kind need two names."""
+    held: bool = True
+    """Whether the reply is held to the JSON's schema where the server can do that."""
+
+    @property
+    def form(self) -> str | None:
+        """The schema of `Structure`, if replies are held to it."""
+        return FORM if self.held else None
 
     def question(self, feature: Feature) -> str:
         """Marked contexts with their activations, and the form of the answer."""

@@ -6,9 +6,9 @@ them. Few-shot turns are rendered by the same code as live ones.
 
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.contexts.context import Context
 from tasks.contexts.written import context as written_context
@@ -16,6 +16,7 @@ from tasks.llm import prompt
 from tasks.llm.request import Message, Request
 from tasks.scorers import logprobs
 from tasks.scorers.adaptive import Adaptive
+from tasks.scorers.form import Form
 
 
 class Asking(BaseModel, frozen=True):
@@ -43,6 +44,30 @@ class Asking(BaseModel, frozen=True):
     """Kinds of non-activating contexts that are shown, all if null."""
     adaptive: Adaptive | None = None
     """When to stop asking about a feature; null asks all questions."""
+    held: bool | None = None
+    """Whether replies are held to their form where the server can do that; set false for a reader that thinks aloud
+    first. Null holds them unless `prompt` names another one, which may ask for thoughts, or log-probabilities are asked
+    for, which would be those among what the form allows."""
+
+    @model_validator(mode="after")
+    def _probable_or_held(self) -> Self:
+        if self.held and self.probable:
+            msg = (
+                "held: true would make the log-probabilities that logprobs: true asks for those among what the form "
+                "allows; leave one of the two out"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def probable(self) -> bool:
+        """Whether the alternatives at each token of a reply are asked for."""
+        return False
+
+    @property
+    def holds(self) -> bool:
+        """Whether replies are to be held to their form."""
+        return self.prompt is None and not self.probable if self.held is None else self.held
 
     def lacks(self, kinds: Collection[str]) -> str | None:
         """What it misses in a run with these kinds of non-activating contexts, as a sentence; null when nothing."""
@@ -67,20 +92,25 @@ class Asking(BaseModel, frozen=True):
         question: str,
         truths: Mapping[int, bool],
         *,
+        form: Form,
         right: int | None = None,
-        probable: bool = False,
+        together: str | None = None,
     ) -> Request:
-        """A question about contexts with their truths; `probable` asks for the alternatives at each token."""
+        """A question about contexts with their truths, and the form of its reply."""
+        held = form if self.holds else Form()
         return Request(
             key=key,
             messages=(Message("system", system), *few_shots, Message("user", question)),
             contexts=tuple(truths),
             truths=tuple(truths.values()),
             right=right,
+            together=together,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             seed=self.seed,
-            top_logprobs=logprobs.ALTERNATIVES if probable else None,
+            top_logprobs=logprobs.ALTERNATIVES if self.probable else None,
+            choices=held.choices,
+            pattern=held.pattern,
         )
 
 

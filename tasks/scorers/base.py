@@ -5,9 +5,10 @@ The one place where a failure becomes a row: a judgement without a verdict, with
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from tasks.contexts.context import Feature
+from tasks.llm.halves import standing
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
 
 
@@ -46,6 +47,18 @@ class Judges(Protocol):
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """One judgement per context of the request. Raises `Unreadable` when the reply doesn't give them all."""
+        ...
+
+
+@runtime_checkable
+class Divides(Protocol):
+    """A scorer whose questions can be asked about fewer contexts; what is too long of another one's fails."""
+
+    def halves(self, request: Request) -> list[Request]:
+        """The question in two, each about half of its contexts; none where it is about one.
+
+        Their keys are those that `tasks/llm/halves.py` makes of its key.
+        """
         ...
 
 
@@ -116,10 +129,13 @@ def pose_alone(features: Sequence[Feature]) -> list[Posed]:
 def judgement_rows(
     scorer: Judges, outcomes: Sequence[Outcome], owners: Mapping[str, Posed], about: Mapping[str, object]
 ) -> list[dict[str, object]]:
-    """The rows of `judgements`, in the table's order; `about` holds the columns that are the same in all."""
+    """The rows of `judgements`, in the table's order; `about` holds the columns that are the same in all.
+
+    What was asked in halves is judged by them.
+    """
     rows = [
         _row(judgement, owners[outcome.request.key], outcome, about)
-        for outcome in outcomes
+        for outcome in standing(outcomes)
         for judgement in judgements(scorer, outcome)
     ]
     return sorted(rows, key=lambda row: (row["feature"], row["replicate"], row["control"], row["context"]))

@@ -12,6 +12,7 @@ from tasks.llm.request import Message, Reply, Request, Unreadable, said
 from tasks.scorers import logprobs
 from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement
+from tasks.scorers.form import one_of
 
 _NUMBER = re.compile(r"(?:^|\n)\W*?(?:example\W*)?(?P<number>[0-9]+)\W*\Z", re.IGNORECASE)
 """A last line with nothing but the number."""
@@ -25,6 +26,11 @@ class Choice(Asking, frozen=True):
 
     logprobs: bool = False
     """Whether the server is asked for log-probabilities, which give the right choice its probability."""
+
+    @property
+    def probable(self) -> bool:
+        """As `logprobs` says."""
+        return self.logprobs
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """Whether the right one was named, in the last line.
@@ -72,7 +78,7 @@ class Choice(Asking, frozen=True):
             questions.write(texts, description, self.named),
             {context.context: True},
             right=place + 1,
-            probable=self.logprobs,
+            form=one_of(range(1, self.examples + 1)),
         )
 
 

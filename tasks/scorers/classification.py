@@ -9,15 +9,18 @@ from pydantic import Field
 from tasks.contexts import questions
 from tasks.contexts.context import Context, Feature
 from tasks.llm import prompt
+from tasks.llm.halves import half
 from tasks.llm.request import Message, Reply, Request, Unreadable, said
 from tasks.scorers import logprobs
 from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement, labelled
+from tasks.scorers.form import list_of, one_of
 
 _LIST = re.compile(r"(?P<answer>\[\s*[01](?:\s*,\s*[01])*\s*\])")
 _ONE = re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>[01])\W*\Z")
 """A last line with nothing but the digit."""
 _LABEL = re.compile("[01]")
+_LABELS = (0, 1)
 
 
 class Classification(Asking, frozen=True):
@@ -28,6 +31,11 @@ class Classification(Asking, frozen=True):
     digit."""
     logprobs: bool = False
     """Whether the server is asked for log-probabilities, which give each verdict its probability."""
+
+    @property
+    def probable(self) -> bool:
+        """As `logprobs` says."""
+        return self.logprobs
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """One verdict per context, from the last list of 0 and 1, or the last line where one was shown.
@@ -70,9 +78,29 @@ class Classification(Asking, frozen=True):
                 few_shots,
                 questions.write([show(context) for context in group], explanation),
                 {context.context: context.activating for context in group},
-                probable=self.logprobs,
+                form=one_of(_LABELS) if self.shown == 1 else list_of(_LABELS, len(group), len(group)),
+                together=key if self.shown == 1 else None,
             )
             for number, group in enumerate(groups)
+        ]
+
+    def halves(self, request: Request) -> list[Request]:
+        """The question in two, in the same form, so that a list is wanted of one context too; none about one."""
+        shown = list(zip(request.contexts, request.truths, strict=True))
+        if len(shown) == 1:
+            return []
+        system, *few_shots, asked = request.messages
+        first = (len(shown) + 1) // 2
+        return [
+            self.request(
+                half(request.key, number),
+                system.text,
+                few_shots,
+                questions.about(asked.text, len(shown), part),
+                dict(shown[part]),
+                form=list_of(_LABELS, len(shown[part]), len(shown[part])),
+            )
+            for number, part in ((1, slice(first)), (2, slice(first, None)))
         ]
 
 

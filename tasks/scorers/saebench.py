@@ -10,7 +10,7 @@ contexts, none of which the explainer was shown, so that the highest peaks are t
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable, said
 from tasks.scorers.asking import Asking
 from tasks.scorers.base import Judgement, labelled
+from tasks.scorers.form import list_of
 
 TOP, WEIGHTED, RANDOM = 2, 2, 10
 """Windows with the highest peaks, windows drawn by their peaks, silent windows."""
@@ -33,6 +34,9 @@ FAINTEST = 1e-9
 
 class SAEBench(Asking, frozen=True):
     """Which of fourteen windows fit the explanation?"""
+
+    measure: ClassVar[Literal["accuracy"]] = "accuracy"
+    """Its score: what SAEBench publishes, though the verdicts are on windows of both classes."""
 
     kind: Literal["saebench"]
     name: str = "saebench"
@@ -49,7 +53,8 @@ class SAEBench(Asking, frozen=True):
         texts = [render.text(context.strings) for context in contexts]
         question = questions.write(texts, explanation, "fitting")
         truths = {context.context: context.activating for context in contexts}
-        return [self.request(f"{key}/0", system, (), question, truths)]
+        form = list_of(range(1, len(contexts) + 1), 0, len(contexts))
+        return [self.request(f"{key}/0", system, (), question, truths, form=form)]
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """A verdict on each window, from the list in the last line. Raises `Unreadable` without one."""

@@ -1,6 +1,7 @@
 """Several explanations of a feature, of which one is chosen."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from storage.errors import RunFailed
 from storage.lake import Lake
 from tasks.contexts.context import Context, Feature
 from tasks.explainers.asking import BestOf
+from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
 from tasks.llm.request import Request
 from tasks.replicates import balanced_accuracy
 from tasks.scorers.base import Judgement
 from tests.tasks.explainers.explaining import Fake, explain
+from tests.tasks.narrow import REASON, Narrow
 
 BEST = BestOf(held_out=4, reader="judge", shown=2)
 EXPLAINER = Exemplars(kind="exemplars", reader="writer", temperature=0.7, replicates=3, best_of=BEST)
@@ -153,6 +156,69 @@ def test_a_judge_that_is_not_there_ends_the_bucket(tmp_path: Path) -> None:
     """Nothing is committed, so that running again asks again."""
     with pytest.raises(RunFailed, match="which choose among its replicates"):
         chosen(tmp_path, "mute", "mute", "mute")
+
+
+@pytest.mark.parametrize(("characters", "shown"), [(10_000, 20), (700, 10), (400, 5), (80, 1)])
+def test_what_is_too_long_is_explained_from_fewer_contexts(
+    tmp_path: Path, characters: int, shown: int
+) -> None:
+    """Every second one, until they fit; the row is of the question that was answered, the ledger has all."""
+    explainer = Exemplars(kind="exemplars", reader="writer")
+    reader = Narrow(Fake(lambda _: "EXPLANATION: lamps", "writing"), characters)
+    (row,), requests = explain(Lake(str(tmp_path)), [FEATURE], explainer, {"writer": reader})
+    assert ("ok", "lamps", True, shown) == tuple(row[name] for name in ("status", "text", "chosen", "shown"))
+    (answered,) = reader.reader.asked
+    assert (answered.digest, answered.seed, 7) == (row["prompt_hash"], row["seed"], row["prompt_tokens"])
+    assert shown == len(answered.contexts) == answered.messages[-1].text.count("Example ")
+    sizes = [20, 10, 5, 2, 1][: [20, 10, 5, 2, 1].index(shown)]
+    assert sizes == [len(request.contexts) for request in reader.refused]
+    keys = ["7/0" + "/half" * step for step in range(len(sizes) + 1)]
+    states = [*(("halved", REASON) for _ in sizes), ("ok", None)]
+    assert list(zip(keys, states, strict=True)) == [
+        (one["request"], (one["status"], one["reason"])) for one in requests
+    ]
+
+
+def test_one_context_that_is_too_long_fails(tmp_path: Path) -> None:
+    """With its reason; another feature's explanation is there all the same, and nothing is said of its size."""
+    long = tuple(replace(one, strings=("word " * 99, *one.strings[1:])) for one in FEATURE.contexts)
+    features = [FEATURE, replace(FEATURE, feature=8, contexts=long)]
+    reader = Narrow(Fake(lambda _: "EXPLANATION: lamps"), 200)
+    explainer = Exemplars(kind="exemplars", reader="writer", temperature=0.7, replicates=2)
+    rows, requests = explain(Lake(str(tmp_path)), features, explainer, {"writer": reader})
+    assert [(7, 0, 2), (7, 1, 2), (8, 0, 1), (8, 1, 1)] == [
+        (row["feature"], row["replicate"], row["shown"]) for row in rows
+    ]
+    assert [("ok", None)] * 2 + [("failed", REASON)] * 2 == [(row["status"], row["reason"]) for row in rows]
+    assert [False] * 2 == [row["chosen"] for row in rows[2:]]
+    assert {"8/0/half/half/half/half", "8/1/half/half/half/half"} == {
+        one["request"] for one in requests if one["status"] == "failed"
+    }
+    seeds = {row["replicate"]: row["seed"] for row in rows}
+    assert {0: 22, 1: 23} == seeds
+
+
+def test_counterexamples_become_fewer_as_well(tmp_path: Path) -> None:
+    """Both classes are halved, and both are counted."""
+    explainer = Contrastive(kind="contrastive", reader="writer", counterexamples=8)
+    reader = Narrow(Fake(lambda _: "EXPLANATION: lamps"), 700)
+    (row,), _ = explain(Lake(str(tmp_path)), [FEATURE], explainer, {"writer": reader})
+    (answered,) = reader.reader.asked
+    assert (14, row["shown"]) == (len(answered.contexts), 10 + 4)
+    assert 4 == sum(context >= 20 for context in answered.contexts)
+
+
+def test_replicates_are_judged_by_halves_where_the_question_is_too_long(tmp_path: Path) -> None:
+    """The best is found as it would be otherwise, on the same contexts."""
+    ours, theirs = writer("wrong", "broad", "right"), Narrow(Fake(judging, "judging"), 60)
+    lake, readers = Lake(str(tmp_path)), {"writer": ours, "judge": theirs}
+    rows, requests = explain(lake, [FEATURE], EXPLAINER, readers)
+    assert [0.0, 0.5, 1.0] == [row["held_out"] for row in rows]
+    assert [False, False, True] == [row["chosen"] for row in rows]
+    assert theirs.refused
+    assert {1} == {len(request.contexts) for request in theirs.reader.asked}
+    judged = [one for one in requests if one["component"] == "exemplars/best_of"]
+    assert {"halved": 12, "ok": 24} == Counter(one["status"] for one in judged)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([True, False, None])), max_size=20))

@@ -44,3 +44,16 @@ def test_a_context_that_holds_the_last_line_is_no_last_line() -> None:
     found = questions.read(questions.write([ASKED["intruder"], ASKED["described"]], "x"))
     assert found is not None
     assert found.named is None
+
+
+@given(st.lists(LINE, min_size=1, max_size=5), st.text(max_size=30), st.data())
+def test_a_question_about_some_is_one_that_was_written_about_them(
+    texts: list[str], description: str, data: st.DataObject
+) -> None:
+    """Whatever the description says, be it in several lines that look like examples."""
+    first = data.draw(st.integers(0, len(texts) - 1))
+    end = data.draw(st.integers(first + 1, len(texts)))
+    question = questions.write(texts, description)
+    assert questions.write(texts[first:end], description) == questions.about(
+        question, len(texts), slice(first, end)
+    )

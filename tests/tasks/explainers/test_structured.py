@@ -1,17 +1,22 @@
 """The explainer that asks for JSON."""
 
+import asyncio
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.lake import Lake
 from tasks.explainers.structured import Structured
-from tasks.llm.request import Reply, Unreadable
+from tasks.llm.client import OpenAIReader
+from tasks.llm.ledger import Asked, request_rows
+from tasks.llm.request import Outcome, Reply, Unreadable
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
+from tests.tasks.llm.faulty_server import faulty_server
 from tests.tasks.toys import reading
 
 STRUCTURED = Structured(kind="structured", reader="r")
@@ -93,3 +98,54 @@ def test_the_json_is_kept_beside_the_sentence(tmp_path: Path) -> None:
     with lake.connect() as connection:
         found = connection.execute("select (?->>'confidence')::double", [row["structure"]]).fetchone()
     assert (0.5,) == found
+
+
+def test_replies_are_held_to_the_schema() -> None:
+    """The few-shot answers and whatever is read keep to it, in the order in which the keys are written."""
+    assert REQUEST.schema is not None
+    schema = json.loads(REQUEST.schema)
+    check = jsonschema.Draft202012Validator(schema)
+    for turn in (*REQUEST.messages[2::2], reading(json.dumps(GOOD)), reading(ONE)):
+        answer = json.loads(turn.text)
+        check.validate(answer)
+        assert list(schema["properties"]) == list(answer)
+    for name in schema["required"]:
+        assert not check.is_valid({key: value for key, value in GOOD.items() if key != name})
+    for wrong in ({"certainty": 1}, {"components": []}, {"confidence": 2}, {"scope": ["sea"]}):
+        assert not check.is_valid({**GOOD, **wrong})
+    assert "description" not in REQUEST.schema
+
+
+def test_nothing_is_held_where_it_is_not_wanted() -> None:
+    """And the turns stay what they are."""
+    (free,) = STRUCTURED.model_copy(update={"held": False}).requests("7/0", WHOLE)
+    assert not free.held
+    assert REQUEST.messages == free.messages
+
+
+@pytest.mark.parametrize("way", ["structured_outputs", "response_format", "plain"])
+def test_the_ledger_says_how_a_reply_was_held(way: str) -> None:
+    """The schema goes out in the server's own field, and the reply is read alike."""
+
+    async def run() -> Outcome:
+        async with OpenAIReader(urls=[server.url], model="tiny").open() as client:
+            return await client.ask(REQUEST)
+
+    with faulty_server(answer=lambda _body: ONE, holds=way) as server:
+        outcome = asyncio.run(run())
+        sent = server.requests[-1]
+    (row,) = request_rows(Asked("toy", "explain", "structured", "r"), [outcome])
+    assert way == row["structured"]
+    assert outcome.reply is not None
+    read = "The word lighthouse." if way == "plain" else "Weakly, words. Only in: words."
+    assert read == STRUCTURED.read(REQUEST, outcome.reply)
+    fields = {
+        "structured_outputs": {"json": json.loads(REQUEST.schema or "")},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "schema": json.loads(REQUEST.schema or ""), "strict": True},
+        },
+    }
+    assert {name: fields[name] for name in fields if name == way} == {
+        name: sent[name] for name in fields if name in sent
+    }

@@ -119,6 +119,46 @@ def test_fuzzing_marks_both_classes_alike() -> None:
 
 
 @BOTH
+@given(
+    shown=st.integers(1, 6),
+    logprobs=st.booleans(),
+    explanation=st.sampled_from(["Lighthouses.", "", "Lines:\n\nExample 1: a\nExample 2: <<b>>\n"]),
+)
+def test_a_question_in_two_halves_is_the_same_question(
+    scorer: Detection | Fuzzing, shown: int, logprobs: bool, explanation: str
+) -> None:
+    """About the first and the other contexts, as they were shown, behind the same few-shot turns and description."""
+    again = scorer.model_copy(update={"shown": shown, "logprobs": logprobs})
+    for request in again.requests("7/0/none", explanation, LIGHTHOUSE):
+        halves = again.halves(request)
+        n = len(request.contexts)
+        assert bool(halves) == (n > 1)
+        if not halves:
+            continue
+        assert [f"{request.key}/half1", f"{request.key}/half2"] == [half.key for half in halves]
+        assert [(n + 1) // 2, n // 2] == [len(half.contexts) for half in halves]
+        assert request.contexts == halves[0].contexts + halves[1].contexts
+        assert request.truths == halves[0].truths + halves[1].truths
+        place = 0
+        for half in halves:
+            head, *lines = half.messages[-1].text.rsplit("\n", len(half.contexts))
+            whole = request.messages[-1].text.rsplit("\n", n)
+            assert whole[0] == head
+            assert [line.partition(": ")[2] for line in whole[1 + place :][: len(lines)]] == [
+                line.removeprefix(f"Example {number}: ") for number, line in enumerate(lines, start=1)
+            ]
+            place += len(lines)
+            assert request.messages[:-1] == half.messages[:-1]
+            own = {name: getattr(half, name) for name in ("key", "messages", "contexts", "truths")}
+            assert replace(request, **own, pattern=half.pattern, choices=half.choices) == half
+            text = json.dumps([1] * len(half.contexts))
+            assert request.held == half.held
+            assert half.pattern is None or re.fullmatch(half.pattern, text)
+            if not logprobs:
+                assert [True] * len(half.contexts) == [row.verdict for row in again.read(half, reading(text))]
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("text", "labels"),
     [

@@ -150,6 +150,7 @@ def judged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_an_oracle_scores_one(judged: Judged) -> None:
     """Every number is perfect, in every tenth, and nothing failed."""
     for row in judged.scores["oracle"]:
+        assert (judged.case.number, 1.0) == (row["measure"], row["score"])
         assert {1.0} == {row["accuracy"], row["recall"], row["precision"], row["f1"]}
         assert row["accuracy_low"] < 1.0 == pytest.approx(row["accuracy_high"])
         if not judged.case.chooses:

@@ -42,6 +42,15 @@ def test_every_turn_shows_one_context_and_is_answered_with_a_digit(scorer: Detec
 
 
 @BOTH
+def test_questions_about_one_explanation_go_together(scorer: Detection | Fuzzing) -> None:
+    """As lists where the server takes them; questions about several contexts are sent each by itself."""
+    for shown, together in ((1, "7/0/none"), (5, None)):
+        some = scorer.model_copy(update={"shown": shown})
+        found = some.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)
+        assert {together} == {request.together for request in found}
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [("1", True), ("0", False), (" 1\n", True), ("[1]", True), ("**0**.", False), ("It may rain.\n1", True)],
