@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readers`: how fast questions are asked beside delphi's client."""
+"""`python -m benchmarks.readers`: how fast questions are asked beside delphi's client, and how few will do."""
 
 import argparse
 import sys
@@ -7,16 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import command, machine, peers
-from benchmarks.readers import adaptive, speed
-from benchmarks.readers.cases import IN_FLIGHT, SIZES
+from benchmarks.readers import adaptive, shown, speed
+from benchmarks.readers.cases import IN_FLIGHT, SIZES, Size
+from benchmarks.readers.recorded import recorded
 from benchmarks.readers.server import DELAY
 from benchmarks.readers.tables import tables
-from benchmarks.report import Report
+from benchmarks.report import Figure, Report
 from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
 
-DESCRIPTION = "Questions to one endpoint by gloss and by eai-delphi 0.1.3's OpenRouter client."
+DESCRIPTION = (
+    "Questions to one endpoint by gloss and by eai-delphi 0.1.3's OpenRouter client; a run's verdicts again, in rounds "
+    "and with 1, 5 and 20 contexts per question."
+)
+
+_ROUNDS_LEFT_OUT = "scoring in rounds, for which --lake names a lake with a run's verdicts."
+_SHOWN_LEFT_OUT = (
+    "what verdicts on 1, 5 and 20 contexts per question are worth, for which --lake names a lake with a run that has "
+    "detection with gloss' own prompt."
+)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -30,8 +40,18 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--peers", type=Path, default=peers.FOLDER, help="the peers' environment (make bench-peers)"
     )
-    made.add_argument("--lake", metavar="URI", help="where a run with verdicts lies, for scoring in rounds")
-    made.add_argument("--run", help="which one; the lake's only one if not given")
+    made.add_argument(
+        "--lake",
+        metavar="URI",
+        help="where a run with verdicts lies, for scoring in rounds and with 1, 5 and 20 contexts per question",
+    )
+    made.add_argument("--run", help="which one; the lake's first one if not given")
+    made.add_argument(
+        "--reader",
+        type=Path,
+        metavar="FILE",
+        help="who judges the run again, as an entry of readers in YAML (its own)",
+    )
     made.add_argument("--scratch", type=Path, help="where replies lie meanwhile (the system's place)")
     return made
 
@@ -40,24 +60,18 @@ def _measured(options: argparse.Namespace) -> Report:
     if options.device != "cpu":
         msg = "asking runs on CPUs only: leave --device cuda out"
         raise WrongRequest(msg)
-    left_out: list[str] = []
-    workload: dict[str, object] = {}
     size = SIZES["quick" if options.quick else "full"]
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        # Before what takes minutes: it may be refused.
+        measured, about, left_out = _of_a_run(options, size, Path(scratch))
         there = peers.peers(options.peers, Path(scratch))
         if there is None:
-            left_out.append("delphi, whose environment `make bench-peers` makes.")
-            command.say(f"not measured: {left_out[-1]}")
+            left_out = ["delphi, whose environment `make bench-peers` makes.", *left_out]
+        for sentence in left_out:
+            command.say(f"not measured: {sentence}")
         found = speed.measure(size, there, Path(scratch))
-    bounds = dict(speed.BOUNDS)
-    if options.lake:
-        lake = Lake(options.lake)
-        replayed, half_width = adaptive.figures(lake, options.run or next(iter(runs.names(lake)), ""))
-        found.figures.extend(replayed)
-        bounds |= adaptive.BOUNDS
-        workload["half width of rounds"] = half_width
-    else:
-        left_out.append("scoring in rounds, for which --lake names a lake with a run's verdicts.")
+        found.figures.extend([*speed.by_shown(size), *measured])
+    bounds = speed.BOUNDS | adaptive.BOUNDS
     return Report(
         benchmark="readers",
         machine=machine.machine(),
@@ -68,12 +82,34 @@ def _measured(options: argparse.Namespace) -> Report:
             "questions per round": f"{size.questions:,}",
             "requests under way": IN_FLIGHT,
             "seconds until an answer": DELAY,
-            **workload,
+            **about,
             **found.versions,
         },
         bounds={name: bounds[name] for name in bounds if name in {figure.name for figure in found.figures}},
         left_out=tuple(left_out),
     )
+
+
+def _of_a_run(
+    options: argparse.Namespace, size: Size, scratch: Path
+) -> tuple[list[Figure], dict[str, object], list[str]]:
+    """What is measured on a run's tables, what it was measured on, and what was not."""
+    if options.reader and not options.lake:
+        msg = f"--reader {options.reader} has nothing to judge: name a lake with --lake"
+        raise WrongRequest(msg)
+    if not options.lake:
+        return [], {}, [_ROUNDS_LEFT_OUT, _SHOWN_LEFT_OUT]
+    lake = Lake(options.lake)
+    run = options.run or next(iter(runs.names(lake)), "")
+    replayed, half_width = adaptive.figures(lake, run)
+    about: dict[str, object] = {"half width of rounds": half_width}
+    found = recorded(lake, run, size.features)
+    detection = found.detection
+    if detection is None:
+        return replayed, about, [_SHOWN_LEFT_OUT]
+    reader = shown.reader_in(options.reader) if options.reader else found.config.readers[detection.reader]
+    judged, said = shown.figures(found, detection, reader, scratch)
+    return [*replayed, *judged], about | said, []
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks import child
 from benchmarks.meter import Meter
+from benchmarks.readers.one_by_one import OneByOne
 from benchmarks.readers.questions import EXPLANATION, SHOWN, windows
 from benchmarks.readers.server import pin
 from storage.lake import Lake
@@ -19,14 +20,14 @@ from tasks.llm.request import Outcome, Reader, Request
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 
-_PER_FEATURE = 20
-"""Questions about one feature, as a run has them with 100 contexts."""
+_QUESTIONS = 20
+"""Groups of windows that make one feature: 100 contexts, as a run has them."""
 
 
 def feature(number: int) -> Feature:
     """A feature with its contexts; every other one counts as activating."""
     contexts = []
-    for question in range(number * _PER_FEATURE, (number + 1) * _PER_FEATURE):
+    for question in range(number * _QUESTIONS, (number + 1) * _QUESTIONS):
         for tokens in windows(question):
             kind = "activating" if len(contexts) % 2 else "random"
             silent = (0.0,) * len(tokens)
@@ -35,14 +36,19 @@ def feature(number: int) -> Feature:
 
 
 def answer(request: dict[str, Any]) -> Mapping[str, object]:
-    """Ask the request's number of questions, after some that are not measured."""
+    """Ask the request's number of questions, after some that are not measured.
+
+    `shown` says about how many contexts each is, and `lists` whether those that belong together go in one call.
+    """
     pin(0)
-    scorer = Detection(kind="detection", reader="judge", shown=SHOWN)
+    shown = request.get("shown", SHOWN)
+    per_feature = _QUESTIONS * SHOWN // shown
+    scorer = Detection(kind="detection", reader="judge", shown=shown)
     reader = OpenAIReader(urls=[request["url"]], model="tiny", in_flight=request["in_flight"])
-    features = [feature(number) for number in range(-(-request["questions"] // _PER_FEATURE))]
+    features = [feature(number) for number in range(-(-request["questions"] // per_feature))]
 
     def questions(count: int) -> Iterator[Request]:
-        for one in features[: -(-count // _PER_FEATURE)]:
+        for one in features[: -(-count // per_feature)]:
             yield from scorer.requests(f"{one.feature}/0/none", EXPLANATION, one)
 
     async def kept(client: Reader) -> list[Outcome]:
@@ -57,7 +63,8 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
             return await ask_all(remembering, questions(request["questions"]))
 
     async def run() -> tuple[int, dict[str, float]]:
-        async with reader.open() as client:
+        async with reader.open() as opened:
+            client = opened if request.get("lists", True) else OneByOne(opened)
             await ask_all(client, questions(2 * request["in_flight"]))
             with Meter() as meter:
                 outcomes = await kept(client)

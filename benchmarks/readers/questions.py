@@ -1,5 +1,6 @@
 """What is asked: windows of made-up words and an explanation, the same for every system. Standard library only."""
 
+import json
 import random
 
 WORDS = [
@@ -10,12 +11,15 @@ WORDS = [
 TOKENS = 32
 """Tokens per window, as gloss samples them."""
 SHOWN = 5
-"""Windows per question."""
+"""Windows per question, where nothing else is said."""
 EXPLANATION = (
     "Words for moving through water, most often the verb itself, and at times the vessel that moves."
 )
-ANSWER = "[1, 0, 1, 0, 1]"
-"""What the endpoint always says: a verdict on each window."""
+
+
+def answer(shown: int) -> str:
+    """What the endpoint always says about so many windows: a verdict on each; of one the verdict alone."""
+    return "1" if shown == 1 else json.dumps([1 - place % 2 for place in range(shown)])
 
 
 def windows(question: int) -> list[list[str]]:

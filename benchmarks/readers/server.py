@@ -1,7 +1,8 @@
 """An endpoint that answers every chat completion alike after a fixed delay, at next to no cost of its own.
 
-Reads as much of HTTP/1.1 as a POST with a content length needs. Runs as a process of its own on the last core, writes
-its port to standard output and ends when standard input does. Standard library only.
+Reads as much of HTTP/1.1 as a POST with a content length needs, and takes lists of chats as vLLM does. Runs as a
+process of its own on the last core, writes its port to standard output and ends when standard input does. Standard
+library only.
 """
 
 import asyncio
@@ -9,35 +10,44 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from benchmarks.child import KEPT, ROOT
-from benchmarks.readers.questions import ANSWER
+from benchmarks.readers.questions import SHOWN, answer
 
 DELAY = 0.05
 """Seconds until an answer comes."""
 _MODELS = {"object": "list", "data": [{"id": "tiny"}]}
-_COMPLETION = {
-    "id": "chatcmpl-0123456789abcdef",
-    "object": "chat.completion",
-    "created": 1_790_000_000,
-    "model": "tiny",
-    "choices": [
+_CHATS = b"POST /v1/chat/completions/batch "
+_BEGUN = b'"role":"system"'
+"""Stands once in every chat of a list."""
+
+
+def _completion(answer: str, chats: int) -> dict[str, object]:
+    choices = [
         {
-            "index": 0,
-            "message": {"role": "assistant", "content": ANSWER, "tool_calls": []},
+            "index": index,
+            "message": {"role": "assistant", "content": answer, "tool_calls": []},
             "logprobs": None,
             "finish_reason": "stop",
         }
-    ],
-    "usage": {
-        "prompt_tokens": 900,
-        "total_tokens": 911,
-        "completion_tokens": 11,
-        "prompt_tokens_details": {"cached_tokens": 640},
-    },
-}
+        for index in range(chats)
+    ]
+    return {
+        "id": "chatcmpl-0123456789abcdef",
+        "object": "chat.completion",
+        "created": 1_790_000_000,
+        "model": "tiny",
+        "choices": choices,
+        "usage": {
+            "prompt_tokens": 900 * chats,
+            "total_tokens": 911 * chats,
+            "completion_tokens": 11 * chats,
+            "prompt_tokens_details": {"cached_tokens": 640},
+        },
+    }
 
 
 def _response(content: object) -> bytes:
@@ -46,11 +56,14 @@ def _response(content: object) -> bytes:
     return head.encode() + body
 
 
-_LISTED, _SAID = _response(_MODELS), _response(_COMPLETION)
+_LISTED = _response(_MODELS)
 
 
 class _Connection(asyncio.Protocol):
     """One client's connection, with one request under way at a time."""
+
+    def __init__(self, said: Callable[[int], bytes]) -> None:
+        self._said = said
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -65,25 +78,28 @@ class _Connection(asyncio.Protocol):
             self._come.clear()
             self._transport.write(_LISTED)
             return
-        length = self._come.lower().index(b"content-length:", 0, end + 2) + len(b"content-length:")
-        due = end + 4 + int(self._come[length : self._come.index(b"\r\n", length)])
+        head = self._come[: end + 2].lower()
+        length = head.index(b"content-length:") + len(b"content-length:")
+        due = end + 4 + int(head[length : head.index(b"\r\n", length)])
         if len(self._come) >= due:
+            chats = self._come.count(_BEGUN, end) if self._come.startswith(_CHATS) else 1
             self._come.clear()
-            asyncio.get_running_loop().call_later(DELAY, self._transport.write, _SAID)
+            asyncio.get_running_loop().call_later(DELAY, self._transport.write, self._said(chats))
 
 
-async def _serve() -> None:
+async def _serve(shown: int) -> None:
+    said = cache(lambda chats: _response(_completion(answer(shown), chats)))
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: _Connection(said), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 
 @contextmanager
-def endpoint() -> Iterator[str]:
-    """Run the endpoint; gives its base address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.readers.server"],
+def endpoint(shown: int = SHOWN) -> Iterator[str]:
+    """Run the endpoint, which gives verdicts on so many contexts; gives its base address."""
+    process = subprocess.Popen(  # noqa: S603  (ourselves)
+        [sys.executable, "-m", "benchmarks.readers.server", str(shown)],
         env={name: os.environ[name] for name in KEPT if name in os.environ},
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -105,4 +121,4 @@ def pin(core: int) -> None:
 
 if __name__ == "__main__":
     pin(-1)
-    asyncio.run(_serve())
+    asyncio.run(_serve(int(sys.argv[1])))

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import child
 from benchmarks.command import say
 from benchmarks.peers import Peers
-from benchmarks.readers.cases import IN_FLIGHT, Size
+from benchmarks.readers.cases import COMPARED, IN_FLIGHT, Size
 from benchmarks.readers.server import endpoint
 from benchmarks.report import Bound, Figure
 from storage.errors import RunFailed
@@ -58,6 +58,45 @@ def measure(size: Size, peers: Peers | None, scratch: Path) -> Speed:
         ratios = [ours / theirs for ours, theirs in zip(rates["gloss"], rates["peer"], strict=True)]
         found.figures.append(Figure.of("requests_per_second_over_peer", ratios))
     return found
+
+
+def by_shown(size: Size) -> list[Figure]:
+    """What a verdict costs the asking process with each number of contexts per question, in turns.
+
+    Questions about one context each go in lists, as they do where the server takes them, and in calls of their own.
+    Raises `RunFailed` when a question got no answer.
+    """
+    ways = {f"shown_{shown}": (shown, True) for shown in COMPARED} | {"shown_1_alone": (1, False)}
+    rates, costs = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    for turn in range(size.rounds):
+        for name in list(ways)[:: 1 if turn % 2 == 0 else -1]:
+            shown, lists = ways[name]
+            count = size.contexts // shown
+            with endpoint(shown) as url:
+                asked = {
+                    "url": url,
+                    "questions": count,
+                    "in_flight": IN_FLIGHT,
+                    "shown": shown,
+                    "lists": lists,
+                }
+                spent = _gloss(asked)
+            if spent["answered"] != count:
+                msg = (
+                    f"gloss got {spent['answered']} answers to {count} questions about {shown} contexts each"
+                )
+                raise RunFailed(msg)
+            rates[name].append(size.contexts / spent["wall_s"])
+            costs[name].append(1000 * spent["cpu_s"] / size.contexts)
+            say(f"  {name:13} {rates[name][-1]:7,.0f} verdicts/s, {costs[name][-1]:6.3f} ms of CPU for each")
+    return [
+        figure
+        for name in ways
+        for figure in (
+            Figure.of(f"{name}_contexts_per_second", rates[name], "contexts/s"),
+            Figure.of(f"{name}_cpu_ms_per_context", costs[name], "ms"),
+        )
+    ]
 
 
 def _gloss(request: dict[str, object]) -> dict[str, Any]:

@@ -12,13 +12,17 @@ from benchmarks.readers.questions import SHOWN, TOKENS, windows
 from benchmarks.readers.tables import tables
 from benchmarks.report import Figure, Report
 from storage.errors import RunFailed
+from tests.benchmarks.readers.recorded_run import recorded_run
+from tests.tasks.llm.faulty_server import refusing_port
 
 
 def test_a_quick_run_measures_and_leaves_the_page_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without the peers' environment it says so and has no ratio."""
-    monkeypatch.setitem(cases.SIZES, "quick", cases.Size(questions=300, peer_questions=10, rounds=1))
+    monkeypatch.setitem(
+        cases.SIZES, "quick", cases.Size(questions=300, peer_questions=10, rounds=1, features=1, contexts=200)
+    )
     monkeypatch.setattr(page, "FILE", tmp_path / "page.md")
     file = tmp_path / "readers.json"
 
@@ -32,17 +36,59 @@ def test_a_quick_run_measures_and_leaves_the_page_alone(
     assert wanted <= set(report.named)
     assert set(report.bounds) == wanted
     assert {"kept_requests_per_second", "kept_cpu_ms_per_request"} <= set(report.named)
+    assert {f"shown_{one}_cpu_ms_per_context" for one in ("1", "5", "20", "1_alone")} <= set(report.named)
     assert all(figure.value > 0 for figure in report.figures)
     assert "delphi" in json.loads(file.read_text())["left_out"][0]
     assert "gloss, every reply kept" in capsys.readouterr().out
     assert not (tmp_path / "page.md").exists()
 
 
+def answering(_module: str, request: dict[str, int], **_: object) -> dict[str, float]:
+    """Stand for a child that got every answer."""
+    return {"answered": request["questions"], "wall_s": 1.0, "cpu_s": 1.0}
+
+
+def test_a_run_is_judged_again_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In rounds and with 1, 5 and 20 contexts per question; nothing of it is left out."""
+    size = cases.Size(questions=100, peer_questions=10, rounds=1, features=4, contexts=100)
+    monkeypatch.setitem(cases.SIZES, "quick", size)
+    monkeypatch.setattr(speed.child, "run", answering)
+    lake, file = recorded_run(f"{tmp_path}/lake"), tmp_path / "readers.json"
+
+    code = command.main(
+        ["--quick", "--json", str(file), "--peers", str(tmp_path), "--lake", lake.uri, "--run", "tiny"]
+    )
+
+    assert 0 == code
+    report = Report.read(file)
+    assert {"adaptive_spearman", "shown_1_f1", "shown_5_f1", "shown_20_f1"} <= set(report.named)
+    assert "4 features of tiny" == report.workload["judged again"]
+    assert 1 == len(report.left_out)
+    assert "| contexts per question | balanced accuracy | F1 |" in capsys.readouterr().out
+
+
+def test_a_reader_that_is_not_there_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With exit code 2 and its reason."""
+    monkeypatch.setattr(speed.child, "run", lambda *_, **__: pytest.fail("it was measured"))
+    lake, reader = recorded_run(f"{tmp_path}/lake"), tmp_path / "reader.yaml"
+    with refusing_port() as url:
+        reader.write_text(json.dumps({"kind": "openai", "urls": [url], "model": "m"}), encoding="utf-8")
+        code = command.main(["--quick", "--lake", lake.uri, "--reader", str(reader)])
+    assert 2 == code
+    assert "cannot be reached" in capsys.readouterr().err
+    assert 2 == command.main(["--quick", "--reader", str(reader)])
+    assert "name a lake with --lake" in capsys.readouterr().err
+
+
 def test_a_system_that_loses_answers_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is fast that does not answer."""
     monkeypatch.setattr(speed.child, "run", lambda *_, **__: {"answered": 9, "wall_s": 1.0, "cpu_s": 1.0})
     with pytest.raises(RunFailed, match="got 9 answers to 10 questions"):
-        speed.measure(cases.Size(10, 10, 1), None, tmp_path)
+        speed.measure(cases.Size(10, 10, 1, 1, 100), None, tmp_path)
 
 
 def test_the_ratio_is_that_of_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +100,7 @@ def test_the_ratio_is_that_of_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return {**spent, "versions": {"delphi": "0"}}
 
     monkeypatch.setattr(speed.child, "run", run)
-    found = speed.measure(cases.Size(100, 10, 2), speed.Peers("python", ""), tmp_path)
+    found = speed.measure(cases.Size(100, 10, 2, 1, 100), speed.Peers("python", ""), tmp_path)
     (ratio,) = [figure for figure in found.figures if figure.name == "requests_per_second_over_peer"]
     # First gloss, kept, peer: 100 / s and 20 / s; then the other way round: 5 / s and 100 / s.
     assert ratio == Figure.of(ratio.name, [5.0, 20.0])

@@ -1,0 +1,75 @@
+"""Tokens that questions take: as the reader reports them, or counted as `gloss estimate` counts them."""
+
+import asyncio
+import re
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flows.config import RunConfig
+from flows.estimated.grounds import COUNTED
+from flows.estimated.questions import spread
+from flows.estimated.tokenizers import counted
+from tasks.llm.counting import BLOCK, Bill, PrefixCache, Tokenizer
+from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.gather import ask_all
+from tasks.llm.readers import ReaderConfig
+from tasks.llm.rehearsal import Rehearsal
+from tasks.llm.request import Outcome
+from tasks.scorers.base import Posed
+from tasks.scorers.detection import Detection
+
+_READER = "reader"
+"""What the reader is called where its tokenizer is looked for."""
+_FOLDERS = re.compile(r"(\S+/)+")
+"""What stands before a model's own name, and is no one's business."""
+
+
+class Counter(NamedTuple):
+    """How tokens are counted that a reader does not report."""
+
+    tokenizer: Tokenizer
+    block: int | None
+    """Tokens per block of the prefix cache."""
+    said: str
+    """Whose tokenizer it is, as a clause."""
+
+
+def reported(outcomes: Sequence[Outcome]) -> Bill | None:
+    """The sums of what a reader reports; null where it leaves one of the numbers out of a reply."""
+    usages = [outcome.reply.usage for outcome in outcomes if outcome.reply]
+    counts = [count for usage in usages for count in usage]
+    if None in counts:
+        return None
+    return Bill(
+        sent(outcomes), *(float(sum(count or 0 for count in kind)) for kind in zip(*usages, strict=True))
+    )
+
+
+def sent(outcomes: Sequence[Outcome]) -> int:
+    """Questions that a reader got; the same one is asked once."""
+    return sum(outcome.attempts > 0 for outcome in outcomes)
+
+
+def counter(config: RunConfig, reader: ReaderConfig) -> Counter:
+    """By the tokenizer of the reader's model where it is here, else by the subject's.
+
+    Raises `WrongRequest` for one that the reader names and that is not there.
+    """
+    if isinstance(reader, OpenAIReader):
+        found = counted(config.model_copy(update={"readers": {_READER: reader}}), _READER)
+        assert found.tokenizer is not None
+        said = found.said.removeprefix(f"tokens of {_READER}: ").split("; ")[0]
+        return Counter(found.tokenizer, reader.block, _FOLDERS.sub("", said))
+    tokenizer = config.subject.tokenizer()
+    # It would warn of longer texts.
+    tokenizer.model_max_length = sys.maxsize
+    return Counter(tokenizer, BLOCK, "counted by the subject's tokenizer, since the reader has none")
+
+
+def modelled(scorer: Detection, posed: Sequence[Posed], by: Counter) -> Bill:
+    """What questions about so many explanations take, by those about the first few of them."""
+    rehearsal = Rehearsal(by.tokenizer, PrefixCache(by.block))
+    for one in posed[:COUNTED]:
+        asyncio.run(ask_all(rehearsal, scorer.requests(one.key, one.text, one.feature)))
+    return spread([rehearsal.bills[one.key] for one in posed[:COUNTED]], len(posed))
