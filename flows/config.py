@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from flows.examples import each
 from flows.faults import fault
 from flows.kinds import kinds
 from storage.errors import WrongRequest
@@ -276,6 +277,20 @@ class RunConfig(Model):
             lacking = explainer.lacks(given)
             if lacking:
                 msg = f"explainers.{i}: {lacking}"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _answerable(self) -> "RunConfig":
+        """Embedded readers are asked nothing that they never answer."""
+        for path, name, request in each(self.explainers, self.scorers):
+            reader = self.readers[name]
+            refused = None if reader.kind == "openai" else reader.refuses(request)
+            if refused:
+                msg = (
+                    f"{path} is {name!r}, and a reader of kind {reader.kind} {refused}; "
+                    "name one that answers this, such as one of kind openai"
+                )
                 raise ValueError(msg)
         return self
 

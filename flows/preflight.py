@@ -4,16 +4,17 @@ Only what is still to be done is checked: a finished cache needs no model, a fin
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from flows.choose import check
 from flows.examples import examples
 from flows.plan import Plan
 from storage.errors import WrongRequest
-from storage.layout import addresses
+from storage.layout import Step, addresses
 from tasks.activations.sentences import SentenceModel
 from tasks.llm.endpoints import EndpointRefused
-from tasks.llm.request import Request
+from tasks.scorers import Scorer
 
 if TYPE_CHECKING:
     from tasks.activations.gate import Fit
@@ -93,23 +94,57 @@ def check_text_models(plan: Plan) -> None:
 
 
 async def check_readers(plan: Plan, stage: str) -> None:
-    """Ask the readers of a stage whether they are there. Raises `WrongRequest` with the first that is not."""
-    config = plan.config
-    asking = {
-        "explain": [
-            (reader, explaining.step)
-            for explaining in plan.explanations
-            for reader in explaining.explainer.readers.values()
-        ],
-        "score": [(scoring.scorer.reader, scoring.judgements) for scoring in plan.scores],
-    }.get(stage, [])
-    relied: dict[str, list[Request]] = {}
-    for scoring in plan.scores if stage == "score" else ():
-        relied.setdefault(scoring.scorer.reader, []).extend(examples(scoring.scorer))
-    # Scores are derived without anyone, so that only those are asked whose own answers are missing.
-    for name in sorted({reader for reader, step in asking if not plan.lake.complete(step)}):
+    """Ask the readers of a stage whether they are there. Raises `WrongRequest` with the first that is not.
+
+    Only those are asked for whom there is something left: scores are derived without anyone.
+    """
+    waiting: dict[str, list[_Asking]] = {}
+    for asking in _asking(plan, stage):
+        if _has_gaps(plan, asking):
+            waiting.setdefault(asking.reader, []).append(asking)
+    for name, every in sorted(waiting.items()):
+        # A scorer relies on the same thing whatever coder or explanation it judges.
+        scorers = [asking.scorer for asking in every if asking.scorer]
+        relied = {request.digest: request for scorer in scorers for request in examples(scorer)}
         try:
-            await config.readers[name].check(relied.get(name, ()))
+            await plan.config.readers[name].check(tuple(relied.values()))
         except EndpointRefused as error:
-            msg = f"readers.{name}: {error}"
+            msg = f"readers.{name}: {error}{_left(plan, name, every)}"
             raise WrongRequest(msg) from error
+
+
+class _Asking(NamedTuple):
+    """A step whose rows a reader gives."""
+
+    reader: str
+    step: Step
+    contexts: Step
+    component: str
+    scorer: Scorer | None = None
+
+
+def _asking(plan: Plan, stage: str) -> Iterator[_Asking]:
+    if stage == "explain":
+        for one in plan.explanations:
+            for reader in one.explainer.readers.values():
+                yield _Asking(reader, one.step, one.coder.contexts, one.explainer.name)
+    if stage == "score":
+        for one in plan.scores:
+            scorer = one.scorer
+            yield _Asking(scorer.reader, one.judgements, one.coder.contexts, scorer.name, scorer)
+
+
+def _has_gaps(plan: Plan, asking: _Asking) -> bool:
+    """Whether a part is missing; where all are there, the step has only to be committed."""
+    lake, step, contexts = plan.lake, asking.step, asking.contexts
+    if lake.complete(step):
+        return False
+    return not lake.complete(contexts) or bool(lake.missing(step, lake.ranges(contexts)))
+
+
+def _left(plan: Plan, reader: str, every: Sequence[_Asking]) -> str:
+    """What a reader is needed for, where a run that has begun may be thought to have it all."""
+    if getattr(plan.config.readers[reader], "replies", "off") == "off" or not plan.lake.files("replies"):
+        return ""
+    names = ", ".join(dict.fromkeys(asking.component for asking in every))
+    return f"; {names} may have more to ask than the replies that are kept"

@@ -169,12 +169,28 @@ def _view(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, parts
                 "run the run again, which makes it anew"
             )
             raise WrongRequest(msg) from error
-        read.create_view(f"{table.name}_parts")
+        _whole(read, connection.from_arrow(_empty(table))).create_view(f"{table.name}_parts")
     else:
-        schema = pa.schema([field.with_type(_readable(field.type)) for field in table.schema])
-        empty = schema.empty_table().append_column("filename", pa.array([], pa.string()))
+        empty = _empty(table).append_column("filename", pa.array([], pa.string()))
         connection.register(f"{table.name}_parts", empty)
     query.run_template(connection, "view_table", table=table.name)
+
+
+def _whole(read: duckdb.DuckDBPyRelation, declared: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Parts with every declared column, in order: null where they are older. What they have beside comes last."""
+    if declared.columns == read.columns[: len(declared.columns)]:
+        return read
+    kinds = dict(zip(declared.columns, declared.types, strict=True))
+    columns = [
+        summary.quoted(name) if name in read.columns else f"null::{kind} as {summary.quoted(name)}"
+        for name, kind in kinds.items()
+    ]
+    return read.project(", ".join([*columns, *(summary.quoted(n) for n in read.columns if n not in kinds)]))
+
+
+def _empty(table: Table) -> pa.Table:
+    """A table without rows, as DuckDB reads its parts."""
+    return pa.schema([field.with_type(_readable(field.type)) for field in table.schema]).empty_table()
 
 
 def _readable(kind: pa.DataType) -> pa.DataType:

@@ -1,12 +1,16 @@
 """Scores from judgements: what is counted, ranked and correlated is a statement each."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
 
 from storage import query
 from storage.tables import SCORES
+
+Measure = Literal["accuracy", "balanced_accuracy"]
+"""Numbers of verdicts that can be their score."""
 
 _MACROS = ("wilson", "effective_size", "fisher")
 _SUBJECTS = ("scores_verdicts", "scores_hit_rates", "scores_curves", "scores_simulated")
@@ -17,11 +21,15 @@ def scores(
     judgements: Sequence[str],
     contexts: Sequence[str],
     samples: Sequence[str],
+    measure: Measure | None = None,
 ) -> pa.Table:
-    """Rows of `scores` of one scorer on one explainer's explanations, from the paths of these parts."""
+    """Rows of `scores` of one scorer on one explainer's explanations, from the paths of these parts.
+
+    `measure` is what the score of verdicts is; null takes what they are made for.
+    """
     for macro in _MACROS:
         query.run(connection, macro)
     query.run(connection, "scores_judged", judgements=judgements, contexts=contexts)
     for subject in _SUBJECTS:
         query.run(connection, subject)
-    return query.rows(connection, "scores", SCORES, samples=samples)
+    return query.rows(connection, "scores", SCORES, samples=samples, measure=measure)

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from rich.box import SIMPLE
@@ -17,11 +16,11 @@ from flows.asking import account_of, prices
 from flows.config import RunConfig
 from flows.estimated.caching import Caches, caches
 from flows.estimated.grounds import Grounds, grounds
-from flows.estimated.questions import Line, questions
+from flows.estimated.questions import Line, as_seen, questions
+from flows.estimated.seen import kept, seen
 from flows.estimated.tokenizers import Counted, counted
 from flows.plan import Plan
 from flows.progress import waiting
-from storage import query, runs
 from tasks.contexts.sampling import DECILES
 from tasks.llm.counting import Bill
 from tasks.llm.request import Usage
@@ -39,13 +38,6 @@ _FRONTEND = 300.0
 """Chat requests per second that one Python API server of vLLM answers at most, whatever is behind it."""
 
 
-class Pace(NamedTuple):
-    """What replies of a kind were like so far."""
-
-    seconds: float
-    completion_tokens: float | None
-
-
 class Estimate(NamedTuple):
     """What a run takes."""
 
@@ -54,7 +46,6 @@ class Estimate(NamedTuple):
     grounds: Mapping[str, Grounds]
     lines: Sequence[Line]
     counted: Mapping[str, Counted]
-    paces: Mapping[tuple[str, str, str], Pace]
 
     def cost(self, line: Line) -> float | None:
         """Price of a line at its reader's rates; null where it has none."""
@@ -73,14 +64,18 @@ class Estimate(NamedTuple):
         costs = [cost for line in self.lines if (cost := self.cost(line)) is not None]
         return sum(costs) if costs else None
 
+    @property
+    def at_most(self) -> bool:
+        """Whether some scorer may ask less."""
+        return any(line.at_most for line in self.lines)
+
     def seconds(self, line: Line) -> float | None:
         """How long a line's replies take; null for embedded readers."""
         reader = self.plan.config.readers[line.reader]
         if reader.kind != "openai" or not line.bill.requests:
             return None
-        pace = self.paces.get((line.stage, line.component, reader.model))
         reply = line.bill.completion / line.bill.requests
-        each = pace.seconds if pace else _FIRST_TOKEN + _NEXT_TOKEN * reply
+        each = line.pace.seconds if line.pace else _FIRST_TOKEN + _NEXT_TOKEN * reply
         return line.bill.requests * max(each / reader.in_flight, 1 / (_FRONTEND * len(reader.urls)))
 
     @property
@@ -123,15 +118,15 @@ async def estimate(plan: Plan) -> Estimate:
     cached = await asyncio.to_thread(caches, plan)
     readers = _readers(plan.config)
     by = {name: counted(plan.config, name) for name in readers}
-    paces = _paces(plan)
+    replies = kept(plan)
     on: dict[str, Grounds] = {}
     lines: list[Line] = []
     for coder in plan.coders:
         name = coder.coder.name
         on[name] = grounds(plan, coder, cached.coders[name].width)
         lines += await questions(plan, coder, on[name], by)
-    lines = [_as_seen(line, plan.config, paces) for line in lines]
-    return Estimate(plan, cached, on, lines, by, paces)
+    lines = [as_seen(line, seen(replies, plan.config.run, line.asker, _model(plan, line))) for line in lines]
+    return Estimate(plan, cached, on, lines, by)
 
 
 def _readers(config: RunConfig) -> list[str]:
@@ -139,28 +134,8 @@ def _readers(config: RunConfig) -> list[str]:
     return sorted(explaining | {scorer.reader for scorer in config.scorers})
 
 
-def _paces(plan: Plan) -> dict[tuple[str, str, str], Pace]:
-    """What the lake says of replies, by stage, component and model."""
-    if not runs.names(plan.lake):
-        return {}
-    with plan.lake.connect() as connection:
-        runs.attach(plan.lake, connection)
-        rows = query.records(connection, "pace")
-    return {
-        (str(row["stage"]), str(row["component"]), str(row["model"])): Pace(
-            float(str(row["seconds"])),
-            None if row["completion_tokens"] is None else float(str(row["completion_tokens"])),
-        )
-        for row in rows
-    }
-
-
-def _as_seen(line: Line, config: RunConfig, paces: Mapping[tuple[str, str, str], Pace]) -> Line:
-    """A line with replies as long as the lake says that they were, where it has any."""
-    pace = paces.get((line.stage, line.component, getattr(config.readers[line.reader], "model", "")))
-    if pace is None or pace.completion_tokens is None:
-        return line
-    return line._replace(bill=replace(line.bill, completion=line.bill.requests * pace.completion_tokens))
+def _model(plan: Plan, line: Line) -> str:
+    return getattr(plan.config.readers[line.reader], "model", "")
 
 
 def _show(found: Estimate, console: Console) -> None:
@@ -194,10 +169,12 @@ def _question_grid(found: Estimate) -> Grid:
     several = len(found.grounds) > 1
     for line in found.lines:
         about = f"{line.coder}/{line.component}" if several else line.component
-        done = " (done)" if line.done else ""
-        grid.add_row(escape(about + done), escape(line.reader), *_numbers(line.bill, found.cost(line)))
+        remark = " (done)" if line.done else " (at most)" if line.at_most else ""
+        grid.add_row(escape(about + remark), escape(line.reader), *_numbers(line.bill, found.cost(line)))
     grid.add_section()
-    grid.add_row("in all", "", *_numbers(found.total, found.total_cost))
+    grid.add_row(
+        "in all, at most" if found.at_most else "in all", "", *_numbers(found.total, found.total_cost)
+    )
     return grid
 
 
@@ -219,9 +196,11 @@ def _notes(found: Estimate) -> list[str]:
     asking = [seconds for line in found.lines if (seconds := found.seconds(line)) is not None]
     caching = found.caches.seconds
     hours = "?" if caching is None else f"{caching / 3600:.2f}"
-    seen = any((line.stage, line.component, _model(found, line)) in found.paces for line in found.lines)
+    waited = any(line.pace for line in found.lines)
     pace = (
-        "as the lake's replies were" if seen else f"{_FIRST_TOKEN:g} s and {_NEXT_TOKEN:g} s a token, a guess"
+        "as the lake's replies were"
+        if waited
+        else f"{_FIRST_TOKEN:g} s and {_NEXT_TOKEN:g} s a token, a guess"
     )
     account = account_of(found.plan)
     return [
@@ -229,14 +208,37 @@ def _notes(found: Estimate) -> list[str]:
         f"lake: about {found.bytes / 1e9:,.3f} GB",
         *([f"spent so far: {account.spent:,.2f}"] if account.spent else []),
         *([f"budget.cost: {account.budget:,.2f}"] if account.budget else []),
+        *_lengths(found),
         *(f"features of {name}: {on.said}" for name, on in found.grounds.items()),
         *(f"firings of {name}: {cache.said}" for name, cache in found.caches.coders.items()),
         *(by.said for by in found.counted.values()),
     ]
 
 
-def _model(found: Estimate, line: Line) -> str:
-    return getattr(found.plan.config.readers[line.reader], "model", "")
+def _lengths(found: Estimate) -> list[str]:
+    """How long replies are taken to be, and which scorers may stop early."""
+    lines = [line for line in found.lines if found.counted[line.reader].tokenizer is not None]
+    lengths = {
+        "replies: as long as the lake's were": [line for line in lines if line.measured],
+        "replies: as long as answers in their form, or max_tokens where no few-shots show it": [
+            line for line in lines if not line.measured
+        ],
+    }
+    early = {
+        "at most, since it stops early (adaptive)": [line for line in found.lines if line.at_most],
+        "as many questions as the lake's took, since it stops early (adaptive)": [
+            line for line in found.lines if line.adaptive and not line.at_most
+        ],
+    }
+    there = [what for what, some in lengths.items() if some]
+    # Whose replies are meant goes without saying where all are.
+    said = there if len(there) == 1 else [f"{what}: {_named(some)}" for what, some in lengths.items() if some]
+    return said + [f"{what}: {_named(some)}" for what, some in early.items() if some]
+
+
+def _named(lines: Sequence[Line]) -> str:
+    """Each component once, whatever coders it is of."""
+    return ", ".join(dict.fromkeys(line.component for line in lines))
 
 
 def _plain(found: Estimate) -> dict[str, object]:
@@ -263,11 +265,14 @@ def _plain(found: Estimate) -> dict[str, object]:
                 "completion_tokens": line.bill.completion,
                 "cost": found.cost(line),
                 "seconds": found.seconds(line),
+                "replies_from": "lake" if line.measured else "prompts",
+                "at_most": line.at_most,
                 "done": line.done,
             }
             for line in found.lines
         ],
         "cost": found.total_cost,
+        "at_most": found.at_most,
         "bytes": found.bytes,
         "caching_seconds": found.caches.seconds,
         "notes": _notes(found),

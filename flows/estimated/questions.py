@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from flows.estimated.grounds import Grounds
+from flows.estimated.seen import Component, Pace, explainer_parts
 from flows.estimated.tokenizers import Counted
 from flows.plan import CoderSteps, Explaining, Plan, Scoring
 from storage import query
@@ -31,6 +33,39 @@ class Line(NamedTuple):
     bill: Bill
     done: bool
     """Whether the lake has the answers already."""
+    asker: Component
+    questions: float
+    """How many there are; one in parts takes several requests."""
+    each: float
+    """How many there are about each explanation, or each feature, that is judged."""
+    pace: Pace | None = None
+    """What replies to such questions were like, as far as the lake says."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether it may stop before all are asked."""
+        return getattr(self.asker.asked, "adaptive", None) is not None
+
+    @property
+    def at_most(self) -> bool:
+        """Whether nobody knows how early it stops."""
+        return self.adaptive and self.pace is None
+
+    @property
+    def measured(self) -> bool:
+        """Whether the lake says how long its replies are."""
+        return self.pace is not None and self.pace.completion_tokens is not None
+
+
+def as_seen(line: Line, pace: Pace | None) -> Line:
+    """A line with replies as long as they were, and as many questions as were needed where a scorer stops early."""
+    bill, questions = line.bill, line.questions
+    if line.adaptive and pace and line.each:
+        share = min(1.0, pace.questions / line.each)
+        bill, questions = bill.times(share), questions * share
+    if pace and pace.completion_tokens is not None:
+        bill = replace(bill, completion=questions * pace.completion_tokens)
+    return line._replace(bill=bill, questions=questions, pace=pace)
 
 
 async def questions(plan: Plan, coder: CoderSteps, found: Grounds, by: Mapping[str, Counted]) -> list[Line]:
@@ -77,13 +112,15 @@ async def _explaining(
         for one in replicates.choose(asking, drawn, judged):
             if one.chosen:
                 texts.setdefault(one.feature, []).append(one.explanation.text or "")
-        for component, reader, counter in (
-            (explainer.name, asking.reader, drawer),
-            (f"{explainer.name}/best_of", asking.chooser, judge),
-        ):
+        counters = (asking.reader, drawer), (asking.chooser, judge)
+        for component, (reader, counter) in zip(explainer_parts(explainer), counters, strict=False):
             if counter.bills:
                 bills = [_of(counter, feature.feature) for feature in found.explain]
-                lines.append(Line(name, "explain", component, reader, spread(bills, found.features), done))
+                bill = spread(bills, found.features)
+                about = bill.requests / found.features if found.features else 0.0
+                lines.append(
+                    Line(name, "explain", component.name, reader, bill, done, component, bill.requests, about)
+                )
     return lines, _written(plan, explaining, found) if done else _made(found, texts)
 
 
@@ -121,10 +158,11 @@ async def _scoring(
     """What a scorer will ask, about each feature's own explanation and about those of the shuffled control."""
     scorer, reader = scoring.scorer, _rehearsal(plan, scoring.scorer.reader, by)
     alone = scoring.explaining is None
+    asked: dict[str, int] = {}
     for posed in _each(pose_alone(found.score) if alone else pose(found.score, [*texts, *_shuffled(texts)])):
-        await ask_all(
-            reader, [request for one in posed for request in scorer.requests(one.key, one.text, one.feature)]
-        )
+        made = {one.key: scorer.requests(one.key, one.text, one.feature) for one in posed}
+        asked |= {key: len(requests) for key, requests in made.items()}
+        await ask_all(reader, [request for requests in made.values() for request in requests])
     own, control = (
         [_of(reader, feature.feature, kind) for feature in found.score] for kind in ("none", "shuffled")
     )
@@ -133,7 +171,19 @@ async def _scoring(
     bill = spread(own, found.features) + _mean(control).times(controls)
     name = f"{scoring.explainer}/{scorer.name}"
     done = plan.lake.complete(scoring.judgements)
-    return Line(scoring.coder.coder.name, "score", name, scorer.reader, bill, done)
+    # As many requests for each question, whichever it is.
+    total, sent = sum(asked.values()), sum((one.requests for one in reader.bills.values()), 0.0)
+    return Line(
+        scoring.coder.coder.name,
+        "score",
+        name,
+        scorer.reader,
+        bill,
+        done,
+        Component("score", name, scorer),
+        bill.requests * total / sent if sent else 0.0,
+        total / len(asked) if asked else 0.0,
+    )
 
 
 def _shuffled(texts: Texts) -> Texts:

@@ -1,6 +1,7 @@
 -- One row per explanation, control and scorer, from its judgements; failed ones only count as failed.
 -- The score is what the judgements are made for: the correlation of a simulation, the balanced accuracy of verdicts on
--- contexts of both classes, the accuracy of choices, the AUROC of numbers.
+-- contexts of both classes, the accuracy of choices, the AUROC of numbers; $measure stands before it where a scorer is
+-- meant for another number of its verdicts.
 with densities as (
     select
         feature,
@@ -17,6 +18,7 @@ joined as (
         densities.density,
         case
             when verdicts.simulations > 0 then 'pearson'
+            when verdicts.answered > 0 and $measure is not null then $measure
             when verdicts.answered > 0 and verdicts.classes = 2 then 'balanced_accuracy'
             when verdicts.answered > 0 then 'accuracy'
             when verdicts.ranked > 0 then 'auroc'

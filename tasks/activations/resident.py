@@ -57,7 +57,7 @@ def hooked(subject: Subject, coder: Coder) -> Hooked:
         site = _site(model, coder)
         d = next(vectors(model, [site], np.zeros((1, 4)), 1, keep_bos=True)).vectors[site].shape[1]
         found = coder.source.load(coder.site, Place(str(site), d, model.writes(site)))
-        target = names.site(found.target, model) if found.target else site
+        target = names.site(found.target, model, centred=_centred(coder)) if found.target else site
         try:
             moved = found.to(model.device, getattr(torch, coder.dtype))
         except (RuntimeError, AssertionError) as error:  # how torch says that a device is full
@@ -136,6 +136,15 @@ def _site(model: LoadedSubject, coder: Coder) -> Site:
         msg = f"nothing names the site of the coder {coder.name}: give it one, such as layers.5"
         raise WrongRequest(msg)
     return names.site(name, model, centred=declared is not None and declared.centred)
+
+
+def _centred(coder: Coder) -> bool:
+    """Whether a checkpoint was trained on a model that writes vectors without a mean.
+
+    Those are what it reconstructs, whatever site it is put at here.
+    """
+    declared = coder.source.declared()
+    return declared is not None and declared.centred
 
 
 def _refuse_length(model: LoadedSubject, sequence: int) -> None:

@@ -56,14 +56,14 @@ def test_what_failed_is_asked_again_and_nothing_else(
     with faulty_server(_some_fail(), _answer) as server:
         ended = gloss(["run", str(_config(tmp_path, server.url))], prefect)
         port = int(server.origin.rsplit(":", 1)[1])
-        first = Counter(map(_question, server.requests))
+        first = Counter(map(_question, server.questions))
     assert 0 == ended.returncode, ended.stderr
     refused = {question for question in first if sha256(question.encode()).digest()[0] < 32}
     assert refused
 
     with faulty_server(answer=_answer, port=port) as server:
         ended = gloss(["run", str(_config(tmp_path, server.url)), "--retry-failed"], prefect)
-        again = set(map(_question, server.requests))
+        again = set(map(_question, server.questions))
         assert 0 == ended.returncode, ended.stderr
         assert f"Asking again: {len(refused)} requests" in ended.stdout
         # New explanations bring new questions; of the old ones only those that were refused are asked.

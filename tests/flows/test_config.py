@@ -77,6 +77,26 @@ FAULTS = {
         "scorers.0: sample.negatives has random, and discrimination needs contexts of neighbours",
         "add cooccurring or similar",
     ),
+    "an explainer whose questions the baseline reader never answers": (
+        {"explainers": [{"kind": "structured", "reader": "baseline"}]},
+        "explainers.0.reader is 'baseline', and a reader of kind baseline answers only questions about rendered",
+        "name one that answers this, such as one of kind openai",
+    ),
+    "one that other features are left to": (
+        {"explainers": [{"kind": "single_token", "otherwise": {"kind": "logits", "reader": "baseline"}}]},
+        "explainers.0.otherwise.reader is 'baseline', and a reader of kind baseline answers only",
+    ),
+    "log-probabilities of the baseline reader": (
+        {"scorers": [TINY["scorers"][0], {"kind": "fuzzing", "reader": "baseline", "logprobs": True}]},
+        "scorers.1.reader is 'baseline', and a reader of kind baseline gives no log-probabilities",
+    ),
+    "questions to an embedding model": (
+        {
+            "scorers": [{"kind": "detection", "reader": "small"}],
+            "readers": {**TINY["readers"], "small": {"kind": "sentence_transformers", "model": "x"}},
+        },
+        "scorers.0.reader is 'small', and a reader of kind sentence_transformers turns texts into vectors",
+    ),
     "kinds of contexts that are not drawn": (
         {"scorers": [{"kind": "detection", "reader": "baseline", "kinds": ["random", "similar"]}]},
         "scorers.0: kinds names similar, and sample.negatives has random",

@@ -20,7 +20,7 @@ from tasks.llm.counting import prompt_ids
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
 from tests.flows.command import DEMO, gloss, write_config
-from tests.tasks.llm.faulty_server import Body, FaultyServer, completion, faulty_server
+from tests.tasks.llm.faulty_server import Body, FaultyServer, completion, faulty_server, trial
 
 PRICES = {"prompt_price": 2.0, "completion_price": 8.0, "cached_price": 0.5}
 BLOCK = 16
@@ -38,7 +38,9 @@ class Counting:
         self.cost = 0.0
 
     def __call__(self, _number: int, body: Body) -> Body:
-        """Answer a request."""
+        """Answer a request; those that only try what the server can do are no one's questions."""
+        if trial(body):
+            return completion(body, "hello")
         said = _answer(body)
         ids: list[int] = []
         for message in body["messages"]:
@@ -82,7 +84,7 @@ def _config(folder: Path, server: FaultyServer, **changes: object) -> Path:
         "scorers": [{"kind": "detection", "reader": "judge"}, {"kind": "fuzzing", "reader": "judge"}],
         "readers": {"judge": judge},
     }
-    return write_config(folder, str(folder / "lake"), **{**asking, **changes})
+    return write_config(folder, **{"lake": str(folder / "lake"), **asking, **changes})
 
 
 def _estimate(config: Path, capsys: pytest.CaptureFixture[str]) -> dict:
@@ -102,8 +104,13 @@ def _ledger(lake: Path) -> dict[str, tuple[float, ...]]:
     return {row[0]: tuple(map(float, row[1:])) for row in rows}
 
 
-def _near(estimated: dict, ledger: dict[str, tuple[float, ...]], share: float = 0.1) -> None:
-    """Every count of every component is near to what the ledger says."""
+def _near(
+    estimated: dict,
+    ledger: dict[str, tuple[float, ...]],
+    share: float = 0.1,
+    but: tuple[tuple[str, str], ...] = (),
+) -> None:
+    """Every count of every component is near to what the ledger says, but for some."""
     keys = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
     found = {line["component"]: tuple(line[key] for key in keys) for line in estimated["questions"]}
     assert found.keys() == ledger.keys()
@@ -113,8 +120,7 @@ def _near(estimated: dict, ledger: dict[str, tuple[float, ...]], share: float = 
             for key, guess, true in zip(keys, found[component], counts, strict=True)
             if abs(guess - true) > share * true
         ]
-        # The long reply of an explainer is the one thing that only its readers know.
-        assert [] == [one for one in far if (component, one[0]) != ("exemplars", "completion_tokens")]
+        assert [] == [one for one in far if (component, one[0]) not in but]
 
 
 @pytest.mark.slow
@@ -143,7 +149,9 @@ def test_a_budget_stops_a_run_and_a_larger_one_continues(
     assert 0 == ended.returncode, ended.stderr
     assert {1} == set(counting.asked.values())
     ledger = _ledger(tmp_path / "lake")
-    for guess in (estimated, later, after):
+    # The long reply of an explainer is the one thing that only its readers know, until they have replied.
+    _near(estimated, ledger, but=(("exemplars", "completion_tokens"),))
+    for guess in (later, after):
         _near(guess, ledger)
     total = sum(counts[-1] for counts in ledger.values())
     assert abs(total - counting.cost) < 1e-9
@@ -152,6 +160,74 @@ def test_a_budget_stops_a_run_and_a_larger_one_continues(
     made = after["coders"]["demo"]
     assert abs(estimated["coders"]["demo"]["firings"] - made["firings"]) < 0.1 * made["firings"]
     assert ", cost " in ended.stderr
+
+
+@pytest.mark.slow
+def test_what_replies_were_like_is_what_is_estimated_from_then_on(
+    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How long they were, and how early a scorer stopped; for another run of the same kinds too, by any name."""
+    scorers = [
+        {"kind": "detection", "reader": "judge", "adaptive": {"half_width": 0.2}},
+        {"kind": "saebench", "reader": "judge"},
+    ]
+    with faulty_server(Counting()) as server:
+        config = _config(
+            tmp_path, server, explainers=[{"kind": "chain_of_thought", "reader": "judge"}], scorers=scorers
+        )
+        before = _estimate(config, capsys)
+        ended = gloss(["run", str(config)], prefect)
+        assert 0 == ended.returncode, ended.stderr
+        after = _estimate(config, capsys)
+        (tmp_path / "other").mkdir()
+        other = _config(
+            tmp_path / "other",
+            server,
+            run="other",
+            lake=str(tmp_path / "lake"),
+            features={"choose": "sample", "n": 20},
+            explainers=[{"kind": "chain_of_thought", "name": "thinking", "reader": "judge"}],
+            scorers=[{**scorer, "name": f"again_{scorer['kind']}"} for scorer in scorers],
+        )
+        larger = _estimate(other, capsys)
+
+    ledger = _ledger(tmp_path / "lake")
+    asked = [ledger[line["component"]][0] for line in before["questions"]]
+    assert [False, True, False] == [line["at_most"] for line in before["questions"]]
+    assert asked[1] < 0.9 * before["questions"][1]["requests"]
+    assert ({"prompts"}, {"lake"}, {"lake"}) == tuple(
+        {line["replies_from"] for line in one["questions"]} for one in (before, after, larger)
+    )
+    assert not after["at_most"]
+    _near(after, ledger)
+
+    def per_request(line: dict) -> float:
+        return line["completion_tokens"] / line["requests"]
+
+    for line, same in zip(larger["questions"], after["questions"], strict=True):
+        assert pytest.approx(per_request(same)) == per_request(line)
+        assert pytest.approx(2 * same["requests"], rel=0.1) == line["requests"]
+
+
+def test_a_scorer_that_stops_early_is_estimated_at_most(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which one, and all in all; without it nothing is."""
+    with faulty_server() as server:
+        scorers = [{"kind": kind, "reader": "judge"} for kind in ("detection", "fuzzing")]
+        assert not _estimate(_config(tmp_path, server, scorers=scorers), capsys)["at_most"]
+        config = _config(tmp_path, server, scorers=[{**scorers[0], "adaptive": {}}, scorers[1]])
+        estimated = _estimate(config, capsys)
+        assert 0 == main(["estimate", str(config)])
+    page = capsys.readouterr().out
+
+    assert estimated["at_most"]
+    assert {"exemplars/detection": True, "exemplars/fuzzing": False, "exemplars": False} == {
+        line["component"]: line["at_most"] for line in estimated["questions"]
+    }
+    assert "at most, since it stops early (adaptive): exemplars/detection\n" in page
+    assert "in all, at most" in page
+    assert "replies: as long as answers in their form, or max_tokens where no few-shots show it\n" in page
 
 
 TABLE_1 = {"detection": (17_000, 11_900, 240), "fuzzing": (19_600, 14_200, 249)}

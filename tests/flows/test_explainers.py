@@ -84,12 +84,14 @@ def test_what_an_explainer_cannot_work_with_is_refused(case: tuple) -> None:
 
 def test_logits_need_logits() -> None:
     """A table without them has nothing to show."""
-    explainer = {"kind": "logits", "reader": "baseline"}
-    assert config(explainer)
+    explainer = {"kind": "logits", "reader": "judge"}
+    judge = {"judge": {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "m"}}
+    readers = {**TINY["readers"], **judge}
+    assert config(explainer, readers=readers)
     with pytest.raises(
         ValidationError, match=r"explainers.0: logits needs .* describe.logits is 0; set it to 10"
     ):
-        config(explainer, describe={"logits": 0})
+        config(explainer, readers=readers, describe={"logits": 0})
 
 
 def test_the_run_s_seed_reaches_whoever_draws() -> None:

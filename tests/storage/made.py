@@ -249,10 +249,16 @@ def _judgement(context: Row, explainer: str, scorer: str, control: str) -> Row:
 
 
 def _scores(lake: Lake, judged: Step, sampled: Step) -> list[Row]:
-    places = {"judgements": judged, "contexts": sampled, "samples": sampled}
-    parts = {table: [lake.path(step.part(table, WHOLE))] for table, step in places.items()}
+    def parts(step: Step, table: str) -> list[str]:
+        return [lake.path(step.part(table, WHOLE))]
+
     with lake.connect() as connection:
-        return scores(connection, **parts).to_pylist()
+        return scores(
+            connection,
+            judgements=parts(judged, "judgements"),
+            contexts=parts(sampled, "contexts"),
+            samples=parts(sampled, "samples"),
+        ).to_pylist()
 
 
 def _request(row: Row, component: str) -> Row:

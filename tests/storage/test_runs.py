@@ -1,6 +1,7 @@
 """Views over a lake's runs: committed parts, each for the runs that have it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -108,6 +109,50 @@ def test_parts_of_another_version_are_read_beside_todays(lake: Lake) -> None:
     assert [20, 20] == [row[3] for row in found]
     assert {0, 20} == {row[1] for row in found}
     assert {0, 20} == {row[2] for row in found}
+
+
+def _outdate(lake: Lake, stage: str, lacks: Sequence[str]) -> None:
+    """Make all parts of a stage those of an earlier version of gloss, whose tables had no such columns."""
+    for step in runs.record(lake, RUN)["steps"]:
+        if step["stage"] == stage:
+            manifest = lake.read_json(step["manifest"]) or {}
+            for part in {path for paths in manifest["parts"].values() for path in paths}:
+                file = Path(lake.uri, part)
+                rows = pq.read_table(file)
+                pq.write_table(rows.drop_columns([name for name in lacks if name in rows.column_names]), file)
+            lake.write_json(step["manifest"], {**manifest, "version": manifest["version"] - 1})
+
+
+FIRST = {
+    "scores": ["measure", "score", "low", "high", "accuracy", "pearson", "brier", "auroc_low", "auroc_high"],
+    "explanations": ["chosen", "held_out", "structure", "shown", "structured"],
+    "judgements": ["value", "structured"],
+    "contexts": ["near", "distance", "candidates", "repeated", "left_out", "contrast"],
+    "features": ["min", "dense", "encoder_neighbours", "position_mean", "first_positions", "top_tokens"],
+}
+"""Columns that a lake of the first days has not, by stage."""
+
+
+@pytest.mark.parametrize("stages", [["scores"], ["explanations"], list(FIRST)], ids="-".join)
+def test_a_lake_that_is_older_than_a_column_can_be_asked(lake: Lake, stages: list[str]) -> None:
+    """Until it is run again: what it never had is null, in its table's place and type, and in `summary`."""
+    for stage in stages:
+        _outdate(lake, stage, FIRST[stage])
+
+    with lake.connect() as connection:
+        runs.attach(lake, connection)
+        for table in TABLES.values():
+            assert ["run", *table.schema.names] == connection.table(table.name).columns, table.name
+        for stage in stages:
+            table = TABLES["samples" if stage == "contexts" else stage]
+            gone = [name for name in FIRST[stage] if name in table.schema.names]
+            counts = ", ".join(f'count("{name}")' for name in gone)
+            assert [(0,) * len(gone)] == connection.sql(f"select {counts} from {table.name}").fetchall()
+        rows = connection.sql("select count(*), count(explanation), count(detection) from summary").fetchall()
+        kinds = dict(zip(connection.table("scores").columns, connection.table("scores").types, strict=True))
+
+    assert [(40, 30, 0 if "scores" in stages else 30)] == rows
+    assert ("DOUBLE", "VARCHAR") == (str(kinds["score"]), str(kinds["measure"]))
 
 
 def test_a_part_that_cannot_be_read_is_named(lake: Lake) -> None:

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from sklearn import metrics
 
 from storage.lake import Lake
+from storage.scores import Measure
 from storage.scores import scores as derived
 from storage.table import Table
 from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES, SCORES
@@ -44,7 +45,13 @@ def record(table: Table, **known: object) -> dict[str, object]:
     }
 
 
-def scores(*groups: Sequence[Judged], windows: int = 25, total: int = 100, **about: object) -> list[dict]:
+def scores(
+    *groups: Sequence[Judged],
+    windows: int = 25,
+    total: int = 100,
+    measure: Measure | None = None,
+    **about: object,
+) -> list[dict]:
     """Scores of features 0, 1, ..., each with its judgements."""
     base = {"coder": "toy", "explainer": "e", "replicate": 0, "control": "none", "scorer": "s"} | about
     contexts, judgements, samples = [], [], []
@@ -76,7 +83,7 @@ def scores(*groups: Sequence[Judged], windows: int = 25, total: int = 100, **abo
         lake.write(SAMPLES, "s", SAMPLES.rows(samples))
         paths = {"judgements": [lake.path("j")], "contexts": [lake.path("c")], "samples": [lake.path("s")]}
         with lake.connect(threads=1) as connection:
-            return derived(connection, **paths).to_pylist()
+            return derived(connection, **paths, measure=measure).to_pylist()
 
 
 def numbers(values: Iterable[float | None]) -> list[float]:
@@ -190,6 +197,26 @@ def test_the_score_is_what_the_judgements_are_made_for(judged: list[Judged], mea
         row["low"],
         row["high"],
     ]
+
+
+def test_a_scorer_can_be_meant_for_another_number() -> None:
+    """SAEBench counts right verdicts, most of them on silent windows; whoever has no verdict has no such score."""
+    judged = [Judged(True, True), Judged(True, False), *[Judged(False, False)] * 3, Judged(False, True)]
+    (usual,), (other,) = scores(judged), scores(judged, measure="accuracy")
+    named = ("measure", "score", "low", "high")
+    assert ("balanced_accuracy", pytest.approx(5 / 8)) == (usual["measure"], usual["score"])
+    assert ("accuracy", pytest.approx(4 / 6)) == (other["measure"], other["score"])
+    assert pytest.approx(wilson(4, 6)) == (other["low"], other["high"])
+    assert {k: v for k, v in usual.items() if k not in named} == {
+        k: v for k, v in other.items() if k not in named
+    }
+
+    (failed,), (number,) = (
+        scores([Judged(True, None), Judged(False, None, **about)], measure="accuracy")
+        for about in ({}, {"failed": False, "value": 1.0})
+    )
+    assert (None, None) == (failed["measure"], failed["score"])
+    assert "auroc" == number["measure"]
 
 
 def test_nobody_found_means_no_precision() -> None:

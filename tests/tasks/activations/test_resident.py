@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from storage.errors import WrongRequest
 from tasks.activations import resident
 from tasks.activations.coder import Coder
+from tasks.activations.collect import Hooked
 from tasks.activations.corpus import Corpus
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
@@ -77,16 +78,23 @@ def test_a_coder_that_nobody_places_is_refused() -> None:
 CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
 
 
-def placed(tmp_path: Path, metadata: dict[str, object], site: str | None = None) -> Site:
-    """The site in a GPT-2 of a SAELens checkpoint that says so much of it."""
+def hooked(
+    tmp_path: Path, metadata: dict[str, object], site: str | None, cfg: dict[str, object] | None = None
+) -> Hooked:
+    """A SAELens checkpoint that says so much of its place in a GPT-2, hooked to one."""
     model("gpt2").save_pretrained(tmp_path / "subject")
     words().save_pretrained(tmp_path / "subject")
-    cfg = {"architecture": "standard", "d_in": NARROW, "d_sae": 32, "metadata": metadata}
+    cfg = {"architecture": "standard", "d_in": NARROW, "d_sae": 32, "metadata": metadata} | (cfg or {})
     weights = {"W_enc": torch.ones(NARROW, 32), "W_dec": torch.ones(32, NARROW)}
     biases = {"b_enc": torch.zeros(32), "b_dec": torch.zeros(NARROW)}
     source = SAELens(path=str(store(tmp_path / "sae", "sae_weights.safetensors", cfg, weights | biases)))
     subject = Subject(model=str(tmp_path / "subject"), device="cpu")
-    return resident.hooked(subject, Coder(site=site, source=source, name="c")).site
+    return resident.hooked(subject, Coder(site=site, source=source, name="c"))
+
+
+def placed(tmp_path: Path, metadata: dict[str, object], site: str | None = None) -> Site:
+    """Its site."""
+    return hooked(tmp_path, metadata, site).site
 
 
 @pytest.mark.parametrize(
@@ -102,6 +110,24 @@ def test_a_checkpoint_places_its_coder(
 ) -> None:
     """Where the config gives no site the checkpoint's is taken, centred if its model's weights were."""
     assert found == str(placed(tmp_path, {"hook_name": "blocks.1.hook_resid_post"} | metadata, site))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "site", "found"),
+    [
+        ({}, None, "h.1.mlp"),
+        (CENTRED, None, "h.1.mlp:centred"),
+        (CENTRED, "blocks.1.hook_mlp_in", "h.1.mlp:centred"),
+    ],
+)
+def test_what_a_transcoder_writes_is_centred_as_its_models_weights_were(
+    tmp_path: Path, metadata: dict[str, object], site: str | None, found: str
+) -> None:
+    """It is compared with what it was trained to give; a site that the config names says nothing of that."""
+    transcoder: dict[str, object] = {"architecture": "transcoder", "d_out": NARROW}
+    places = {"hook_name": "blocks.1.hook_mlp_in", "hook_name_out": "blocks.1.hook_mlp_out"}
+
+    assert found == str(hooked(tmp_path, places | metadata, site, transcoder).target)
 
 
 def test_a_checkpoint_that_names_no_one_tensor_is_refused(tmp_path: Path) -> None:

