@@ -6,6 +6,8 @@ import threading
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from storage import runs
 from storage.lake import Lake
 from tests.flows.command import gloss, start, write_config
@@ -173,6 +175,7 @@ def test_an_explanation_that_failed_is_not_judged(tmp_path: Path, prefect: dict[
     )
 
 
+@pytest.mark.faults
 def test_endpoints_that_go_down_end_the_run_and_it_goes_on(tmp_path: Path, prefect: dict[str, str]) -> None:
     """When nothing listens any more the run fails with what is done kept; later the same command finishes it."""
     enough = threading.Event()

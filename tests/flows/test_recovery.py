@@ -45,6 +45,7 @@ def test_a_finished_run_under_another_name_is_that_run(
     assert ("detection" in shown, "fuzzing  " in shown.split("Best")[0]) == (True, False)
 
 
+@pytest.mark.faults
 def test_an_outage_of_the_endpoint_commits_nothing(tmp_path: Path, prefect: dict[str, str]) -> None:
     """When an endpoint answers nothing at all the run fails, and goes on once the endpoint is mended."""
     with faulty_server(always(Fault.BAD_REQUEST)) as server:

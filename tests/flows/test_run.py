@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from storage.lake import Lake
 from tests.flows.command import gloss, start, tables, write_config
 from tests.s3 import Place
@@ -42,6 +44,7 @@ def test_a_second_run_does_nothing(undisturbed: Path, tmp_path: Path, prefect: d
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
 
 
+@pytest.mark.faults
 def test_killed_in_every_stage_it_loses_nothing(
     undisturbed: Path, tmp_path: Path, prefect: dict[str, str]
 ) -> None:
