@@ -42,6 +42,9 @@ class Versus:
     per_token: float
     sequences: int
     rounds: int
+    repeats: int
+    """Runs of gloss in each round: they take a second where delphi takes most of a minute, and the first one after that
+    may find that a virtual machine's host took its memory back."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Sizes:
 
 SIZES = {
     "full": Sizes(
-        versus=Versus(width=1_024, per_token=1.25, sequences=4_096, rounds=3),
+        versus=Versus(width=1_024, per_token=1.25, sequences=4_096, rounds=3, repeats=5),
         wide=Wide(
             width=1_000_000,
             narrow=250_000,
@@ -83,7 +86,7 @@ SIZES = {
         ),
     ),
     "quick": Sizes(
-        versus=Versus(width=512, per_token=0.95, sequences=2_048, rounds=1),
+        versus=Versus(width=512, per_token=0.95, sequences=2_048, rounds=1, repeats=2),
         wide=Wide(
             width=1_000_000,
             narrow=250_000,

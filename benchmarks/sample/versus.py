@@ -26,7 +26,9 @@ def measure(bench: Bench, case: Versus) -> None:
                 if name == "peer":
                     spent[name].append(_delphi(bench, cache))
                 else:
-                    spent[name].append(bench.gloss(cache, case.sequences, None, **alike))
+                    spent[name] += [
+                        bench.gloss(cache, case.sequences, None, **alike) for _ in range(case.repeats)
+                    ]
             if turn == 0 and bench.peers:
                 _check(bench, cache, case.sequences, spent["peer"][0]["made"])
         say("every feature, as many contexts as gloss draws by default")
@@ -92,7 +94,8 @@ def _figures(bench: Bench, spent: dict[str, list[Spent]]) -> None:
         bench.note(f"{name}_contexts_per_feature", [run["contexts"] / run["sampled"] for run in runs])
         bench.note(f"{name}_peak_mb", [run["peak_bytes"] / 1e6 for run in runs], "MB")
     if "peer" in spent:
-        turns = list(zip(spent["gloss"], spent["peer"], strict=True))
+        repeats = len(spent["gloss"]) // len(spent["peer"])
+        turns = [(ours, spent["peer"][turn // repeats]) for turn, ours in enumerate(spent["gloss"])]
         bench.note("features_per_second_over_peer", [_speed(ours) / _speed(theirs) for ours, theirs in turns])
         bench.note("peer_cpu_over_gloss", [theirs["cpu_s"] / ours["cpu_s"] for ours, theirs in turns])
 

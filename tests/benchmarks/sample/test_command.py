@@ -29,7 +29,7 @@ from tasks import text
 
 SEQUENCE = 64
 SIZES = Sizes(
-    versus=Versus(width=256, per_token=1.3, sequences=2048, rounds=2),
+    versus=Versus(width=256, per_token=1.3, sequences=2048, rounds=2, repeats=1),
     wide=Wide(
         width=2048,
         narrow=512,
