@@ -20,6 +20,7 @@ from storage import query
 from storage.layout import Range, overlapping
 from storage.tables import CONTEXTS, SAMPLES
 from tasks import activating, negatives
+from tasks.contexts.columns import between
 from tasks.contexts.peaks import Firings, with_activations
 from tasks.sample_work import MOST, Bucket, SampleWork, joined, together
 from tasks.text import Text, text
@@ -112,15 +113,9 @@ def _drawn(
     contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))
     samples = query.rows(connection, "samples", SAMPLES)
     for part, *_ in buckets:
-        some = words.spelled(_between(contexts, part), sampling.window)
+        some = words.spelled(between(contexts, *part), sampling.window)
         some = with_activations(some, firings.between(*part), work.sequence, sampling.window)
-        yield Drawn(_between(samples, part), some)
-
-
-def _between(rows: pa.Table, part: Range) -> pa.Table:
-    """The rows of some features; of a table that is sorted by them."""
-    first, end = np.searchsorted(rows["feature"].to_numpy(), part)
-    return rows.slice(first, end - first)
+        yield Drawn(between(samples, *part), some)
 
 
 def _numbered(contexts: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ from hashlib import sha256
 import numpy as np
 import pyarrow as pa
 
+from tasks.contexts.columns import between, keys
 from tasks.contexts.draws import mixed
 
 MORE = 1.25
@@ -38,8 +39,8 @@ class Anywhere:
     def silent(self, windows: pa.Table) -> pa.Table:
         """The windows, by `feature`, `sequence` and `start`, in which their feature is silent."""
         feature, sequence, start = (windows[name].to_numpy() for name in ("feature", "sequence", "start"))
-        fired = _keys(*(self.fired[name].to_numpy() for name in ("feature", "origin")))
-        return windows.filter(~_among(_keys(feature, sequence * self.length + start), fired))
+        fired = keys(*(self.fired[name].to_numpy() for name in ("feature", "origin")))
+        return windows.filter(~_among(keys(feature, sequence * self.length + start), fired))
 
     def some(self, wanted: pa.Table, n: int, start: np.uint64, *, quiet: bool) -> pa.Table:
         """Draws with replacement, so many as should give each feature of `wanted` `n` windows.
@@ -54,8 +55,8 @@ class Anywhere:
         random = mixed(mixed(feature.astype(np.uint64) + start) + turn.astype(np.uint64))
         place = (random % np.uint64(total)).astype(np.int64)
         if quiet:
-            busy = _keys(*(self.busy[name].to_numpy() for name in ("feature", "sequence")))
-            kept = ~_among(_keys(feature, place // self.slots), busy)
+            busy = keys(*(self.busy[name].to_numpy() for name in ("feature", "sequence")))
+            kept = ~_among(keys(feature, place // self.slots), busy)
             feature, turn, place = feature[kept], turn[kept], place[kept]
         return self._table(feature, place, turn.astype(np.uint64))
 
@@ -63,8 +64,8 @@ class Anywhere:
         """All windows in which a feature is silent, with `quiet` those of sequences in which it is, at random."""
         silent = np.ones((self.sequences, self.slots), bool)
         if quiet:
-            silent[_of(self.busy, feature)["sequence"].to_numpy()] = False
-        origin = _of(self.fired, feature)["origin"].to_numpy()
+            silent[between(self.busy, feature, feature + 1)["sequence"].to_numpy()] = False
+        origin = between(self.fired, feature, feature + 1)["origin"].to_numpy()
         silent[origin // self.length, origin % self.length // self.window] = False
         place = np.flatnonzero(silent)
         random = mixed(mixed(np.array([feature], np.uint64) + start) + place.astype(np.uint64))
@@ -88,16 +89,6 @@ def begin(*about: object) -> np.uint64:
     """Where the random numbers about some matter begin."""
     text = "/".join(str(one) for one in about)
     return np.uint64(int.from_bytes(sha256(text.encode()).digest()[:8], "little"))
-
-
-def _keys(feature: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """[n] int64 that sort as feature and a place in the cache do."""
-    return (feature.astype(np.int64) << 40) + within
-
-
-def _of(rows: pa.Table, feature: int) -> pa.Table:
-    first, end = np.searchsorted(rows["feature"].to_numpy(), [feature, feature + 1])
-    return rows.slice(first, end - first)
 
 
 def _among(values: np.ndarray, sorted_ones: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from tasks.contexts.columns import keys
 from tasks.contexts.draws import randoms
 from tasks.contexts.sampling import DECILES
 
@@ -38,7 +39,7 @@ class Firings:
 
     def is_sorted(self) -> bool:
         """Whether rows are sorted as they should be; a database may return them otherwise."""
-        places = _places(self.feature, self.sequence, self.position, int(self.position.max(initial=0)) + 1)
+        places = keys(self.feature, self.sequence * (int(self.position.max(initial=0)) + 1) + self.position)
         return bool(np.all(places[1:] > places[:-1]))
 
     def between(self, first: int, end: int) -> "Firings":
@@ -107,8 +108,8 @@ def with_activations(contexts: pa.Table, firings: Firings, length: int, window: 
     A context is `window` tokens from `start` of a `sequence` of `length` tokens, of a `feature`; best sorted by that.
     """
     feature, sequence, start = (contexts[name].to_numpy() for name in ("feature", "sequence", "start"))
-    begins = _places(feature, sequence, start, length)
-    fired = _places(firings.feature, firings.sequence, firings.position, length)
+    begins = keys(feature, sequence * length + start)
+    fired = keys(firings.feature, firings.sequence * length + firings.position)
     firsts, ends = np.searchsorted(fired, begins), np.searchsorted(fired, begins + window)
     rows, found = _spread(firsts, ends)
     shape = (contexts.num_rows, window)
@@ -125,11 +126,6 @@ def with_activations(contexts: pa.Table, firings: Firings, length: int, window: 
     for name, values in columns.items():
         contexts = contexts.append_column(name, values)
     return contexts
-
-
-def _places(feature: np.ndarray, sequence: np.ndarray, position: np.ndarray, length: int) -> np.ndarray:
-    """[n] int64 that sort as feature, sequence and position do; neighbours in a sequence differ by 1."""
-    return (feature.astype(np.int64) << 40) + sequence * length + position
 
 
 def _spread(firsts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
