@@ -1,6 +1,7 @@
 """What no linter sees: who loads whom, what files are called, and that every table and statement explains itself."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -63,6 +64,17 @@ def test_heavier_code_loads_no_prefect(module: str) -> None:
 def test_a_config_costs_neither_torch_nor_prefect(module: str) -> None:
     """`gloss --help`, a refused config and a question about a lake answer at once."""
     assert set() == _loaded(module) & {"prefect", "torch", "transformers"}
+
+
+@pytest.mark.parametrize("module", ["flows.cli", "storage.lake", "tasks.sample", "benchmarks.sample.ours"])
+def test_arrow_takes_the_systems_allocator(module: str) -> None:
+    """Whichever module comes first, it is chosen before Arrow is loaded."""
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    code = f"import {module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "system" == told.stdout.strip()
 
 
 def test_nothing_is_called_utils() -> None:
