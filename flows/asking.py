@@ -10,7 +10,7 @@ from flows.progress import Bar, progress
 from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
-from storage.replies import Shelf
+from storage.replies import Shelf, paid
 from tasks.llm.account import Account, Metered
 from tasks.llm.ledger import Asked, Prices
 from tasks.llm.replies import Remembering
@@ -18,7 +18,11 @@ from tasks.llm.request import Reader
 
 
 def account_of(plan: Plan) -> Account:
-    """What the run's tables have cost so far, unfinished steps among them, and what it may spend in all."""
+    """What the run has paid so far, and what it may spend in all.
+
+    Its tables say what finished buckets have cost. The kept replies say that of others too, such as those that a kill
+    cut off, but nothing of readers that keep none: neither is more than what was paid.
+    """
     lake, budget = plan.lake, plan.config.budget
     steps = [step for step in plan.steps if "requests" in step.tables]
     parts = sorted({lake.path(file) for step in steps for file in lake.files(step.folder("requests"))})
@@ -26,6 +30,8 @@ def account_of(plan: Plan) -> Account:
     if parts:
         with lake.connect() as connection:
             spent = float(str(query.records(connection, "spent", requests=parts)[0]["spent"]))
+    if any(prices(plan.config, name).known for name in plan.config.readers):
+        spent = max(spent, paid(lake, plan.config.run))
     return Account(budget.cost if budget else None, spent)
 
 
@@ -38,8 +44,9 @@ async def opened(
         readers = {
             name: await stack.enter_async_context(config.readers[name].open()) for name in sorted(set(names))
         }
+        # Only what is not kept already is paid for.
         yield {
-            name: Metered(remembering(config, name, reader), prices(config, name), account)
+            name: remembering(config, name, Metered(reader, prices(config, name), account))
             for name, reader in readers.items()
         }
 
@@ -55,16 +62,17 @@ def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
     def shelf(identity: str, first: int, end: int) -> Shelf:
         return Shelf(lake, identity, Range(first, end))
 
-    return Remembering(reader, described.identity(), config.run, shelf, failures=keeping == "keep_failures")
+    cost, failures = prices(config, name).cost, keeping == "keep_failures"
+    return Remembering(reader, described.identity(), config.run, shelf, cost, failures=failures)
 
 
 @asynccontextmanager
-async def about(part: Range, readers: Iterable[Reader]) -> AsyncIterator[None]:
-    """Let readers keep and find replies about the features of a bucket meanwhile."""
+async def about(step: Step, part: Range, readers: Iterable[Reader]) -> AsyncIterator[None]:
+    """Let readers keep and find replies about the features of a step's bucket meanwhile."""
     async with AsyncExitStack() as stack:
         for reader in readers:
-            if isinstance(reader, Metered | Remembering):
-                await stack.enter_async_context(reader.about(*part))
+            if isinstance(reader, Remembering):
+                await stack.enter_async_context(reader.about(*part, f"{step.stage}/{step.name}"))
         yield
 
 

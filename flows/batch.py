@@ -8,42 +8,27 @@ fit into the model's context, where the reader keeps failures.
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 from rich.console import Console
 
+from flows import aside
 from flows import config as configs
-from flows.asking import about, remembering
-from flows.explain import work_of as explain_work
+from flows.asking import remembering
 from flows.plan import Explaining, Plan, Scoring
-from flows.score import work_of as score_work
 from storage.errors import WrongRequest
-from storage.lake import Lake
-from storage.layout import Range, Step
-from storage.table import Table
-from tasks.explain import explain_bucket
 from tasks.llm.batch import Files, Name, Reading, Writing, results
 from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.ledger import Unanswered
 from tasks.llm.replies import name, spelled
 from tasks.llm.request import Reader
-from tasks.score import judge_bucket
 
 _ASKING = ("explain", "score")
 """The stages that ask readers."""
-
-
-class _Aside(Lake):
-    """A lake of which tables are read and not written."""
-
-    def write(self, table: Table, path: str, rows: pa.Table) -> int:  # noqa: ARG002  (as a lake has it)
-        """Write nothing."""
-        return 0
+_TAKEN = frozenset({"/v1/chat/completions", "/v1/embeddings"})
+"""Routes of ours that `vllm run-batch` takes, as of vLLM 0.32; to a line of another it writes an error."""
 
 
 def write(options: argparse.Namespace) -> int:
@@ -56,6 +41,13 @@ def write(options: argparse.Namespace) -> int:
     count = sum(len(reader.written) for reader in readers.values())
     where = ", ".join(map(str, files.paths))
     console.print(f"{count:,} requests of {options.stage} are in {where}", highlight=False)
+    for path in files.paths:
+        route = _route(path)
+        if route is not None and route not in _TAKEN:
+            said = (
+                f"  vllm run-batch does not take {path}, which is for {route}: give it to a service that does"
+            )
+            console.print(said, highlight=False, markup=False, soft_wrap=True)
     if count:
         console.print(f"Next: gloss batch read {options.config} RESULTS.jsonl", highlight=False)
     return 0
@@ -78,6 +70,13 @@ def read(options: argparse.Namespace) -> int:
     if others:
         console.print(f"  {others:,} belong to no request that is still to be asked", highlight=False)
     return 1 if refused else 0
+
+
+def _route(path: Path) -> str | None:
+    """The route of a batch file, all of whose lines have the same; null where there is no line."""
+    with path.open(encoding="utf-8") as file:
+        line = file.readline()
+    return json.loads(line)["url"] if line else None
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -105,43 +104,16 @@ def _endpoints(plan: Plan) -> dict[str, tuple[str, Name]]:
 
 async def _go(plan: Plan, stages: Sequence[str], asked: Mapping[str, Reader]) -> None:
     """Ask what some stages have still to ask. Raises `RunFailed` when what they need is not there."""
-    readers: dict[str, Reader] = {
-        called: remembering(plan.config, called, reader) for called, reader in asked.items()
-    }
+    readers = {called: remembering(plan.config, called, reader) for called, reader in asked.items()}
+    for one in _askers(plan, stages):
+        if aside.asking(one) <= readers.keys():
+            await aside.ask(plan, one, readers)
+
+
+def _askers(plan: Plan, stages: Sequence[str]) -> Iterator[Explaining | Scoring]:
     if "explain" in stages:
-        for explaining in plan.explanations:
-            await _explain(plan, explaining, readers)
-    if "score" in stages:
-        for scoring in plan.scores:
-            explained = scoring.explaining is None or plan.lake.complete(scoring.explaining.step)
-            # Whoever names this stage is told what it needs; whoever reads has nothing of it yet.
-            if scoring.scorer.reader in readers and (explained or stages == ("score",)):
-                await _score(plan, scoring, readers[scoring.scorer.reader])
-
-
-async def _explain(plan: Plan, explaining: Explaining, readers: dict[str, Reader]) -> None:
-    if not set(explaining.explainer.readers.values()) <= set(readers):
-        return
-    work = replace(explain_work(plan, explaining), lake=_Aside(plan.config.lake))
-    ask = partial(explain_bucket.fn, work, readers=readers)
-    await _each(plan, explaining.step, work.contexts, readers.values(), ask)
-
-
-async def _score(plan: Plan, scoring: Scoring, reader: Reader) -> None:
-    work = replace(score_work(plan, scoring), lake=_Aside(plan.config.lake))
-    ask = partial(judge_bucket.fn, work, reader=reader)
-    await _each(plan, scoring.judgements, work.contexts, (reader,), ask)
-
-
-async def _each(
-    plan: Plan,
-    step: Step,
-    contexts: Step,
-    readers: Iterable[Reader],
-    ask: Callable[[Range], Awaitable[int]],
-) -> None:
-    """Ask what the missing buckets of a step ask."""
-    for part in plan.lake.missing(step, plan.lake.ranges(contexts)):
-        async with about(part, readers):
-            with suppress(Unanswered):
-                await ask(part)
+        yield from plan.explanations
+    for one in plan.scores if "score" in stages else ():
+        # Whoever names this stage is told what it needs; whoever reads has nothing of it yet.
+        if stages == ("score",) or one.explaining is None or plan.lake.complete(one.explaining.step):
+            yield one

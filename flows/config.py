@@ -111,7 +111,8 @@ class Budget(Model):
 
     cost: float = Field(gt=0, allow_inf_nan=False)
     """In the currency of the readers' prices, over all commands that continue the run. Before a request would exceed
-    it, the run stops with exit code 1; what is done is kept, and a larger budget continues."""
+    it, the run stops with exit code 1; what is done is kept, and a larger budget continues. Of several processes that
+    work at one run at once each counts what was paid before it began, and what it pays itself."""
 
 
 class Amounts(Model):
@@ -204,6 +205,12 @@ class RunConfig(Model):
     @model_validator(mode="after")
     def _can_keep_its_budget(self) -> "RunConfig":
         for name, reader in self.readers.items() if self.budget else ():
+            if getattr(reader, "replies", "keep") == "off":
+                msg = (
+                    f"budget.cost is set, and readers.{name}.replies is off, so that nothing would tell what was paid "
+                    "before a kill: set it to keep"
+                )
+                raise ValueError(msg)
             for key in ("prompt_price", "completion_price"):
                 if getattr(reader, key, 0.0) is None:
                     msg = f"budget.cost is set, and readers.{name} has no {key}: give it one"

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from prefect import flow
 
 from flows import record
-from flows.asking import about, account_of, asked, each_bucket, opened
+from flows.asking import about, account_of, each_bucket, opened
 from flows.config import RunConfig
 from flows.optional import without_absent
 from flows.plan import Explaining, Plan
 from flows.preflight import check_explainers, check_readers
+from flows.work import explain_work
 from storage.layout import Range
-from tasks.explain import ExplainWork, explain_bucket
+from tasks.explain import explain_bucket
 from tasks.llm.account import Account
-from tasks.llm.ledger import Asked
 from tasks.llm.request import Reader
 
 
@@ -34,33 +34,13 @@ async def explain(config: RunConfig) -> None:
             await _explain(plan, explaining, readers, account)
 
 
-def work_of(plan: Plan, explaining: Explaining) -> ExplainWork:
-    """What one explainer's buckets need."""
-    explainer, coder = explaining.explainer, explaining.coder
-    asking = explainer.asking
-
-    def ledger(component: str, reader: str) -> Asked:
-        return asked(plan.config, coder.coder.name, "explain", component, reader)
-
-    return ExplainWork(
-        lake=plan.lake,
-        coder=coder.coder.name,
-        step=explaining.step,
-        features=coder.features,
-        contexts=coder.contexts,
-        explainer=explainer,
-        asked=ledger(explainer.name, asking.reader) if asking else None,
-        judged=ledger(f"{explainer.name}/best_of", asking.chooser) if asking and asking.best_of else None,
-    )
-
-
 async def _explain(
     plan: Plan, explaining: Explaining, readers: Mapping[str, Reader], account: Account
 ) -> None:
-    coder, work = explaining.coder, work_of(plan, explaining)
+    coder, work = explaining.coder, explain_work(plan, explaining)
 
     async def explained(part: Range) -> int:
-        async with about(part, readers.values()):
+        async with about(explaining.step, part, readers.values()):
             return await explain_bucket(work, part, readers)
 
     await each_bucket(

@@ -31,14 +31,16 @@ async def without_absent(config: RunConfig) -> tuple[RunConfig, list[str]]:
         if gone := readers & absent.keys():
             left[component] = min(gone)
     for name in optional:
-        waiting = [one for one, readers in _unfinished(_without(config, left)) if name in readers]
+        plan = Plan(_without(config, left))
+        waiting = [one for one, readers in _unfinished(plan) if name in readers]
         if name in absent or not waiting:
             continue
         try:
             await config.readers[name].check()
         except WrongRequest as error:
+            needing = [one for one in waiting if await _needs(plan, one, name, error)]
+            left |= dict.fromkeys(needing, name)
             absent[name] = str(error)
-            left |= dict.fromkeys(waiting, name)
     return _without(config, left), [
         f"Left out: {', '.join(one for (_, one), reader in left.items() if reader == name)}, "
         f"which readers.{name} would be asked for ({why})."
@@ -55,17 +57,29 @@ def _components(config: RunConfig) -> Iterator[tuple[Component, set[str]]]:
         yield ("scorers", scorer.name), {scorer.reader}
 
 
-def _unfinished(config: RunConfig) -> Iterator[tuple[Component, set[str]]]:
+def _unfinished(plan: Plan) -> Iterator[tuple[Component, set[str]]]:
     """The components that still have to ask, with their readers."""
-    plan = Plan(config)
     steps: dict[Component, list[Step]] = {}
     for explaining in plan.explanations:
         steps.setdefault(("explainers", explaining.explainer.name), []).append(explaining.step)
     for scoring in plan.scores:
         steps.setdefault(("scorers", scoring.scorer.name), []).append(scoring.judgements)
-    for component, readers in _components(config):
+    for component, readers in _components(plan.config):
         if not all(plan.lake.complete(step) for step in steps[component]):
             yield component, readers
+
+
+async def _needs(plan: Plan, component: Component, reader: str, error: WrongRequest) -> bool:
+    """Whether a component cannot do without a reader that is not there: the kept replies may answer all."""
+    # Local: the command begins with this module, and these load HTTP and Prefect.
+    from flows.kept import unanswered  # noqa: PLC0415
+    from tasks.llm.preflight import EndpointsAway  # noqa: PLC0415
+
+    if not isinstance(error, EndpointsAway):
+        return True
+    explaining = [one for one in plan.explanations if ("explainers", one.explainer.name) == component]
+    scoring = [one for one in plan.scores if ("scorers", one.scorer.name) == component]
+    return await unanswered(plan, reader, [*explaining, *scoring]) != 0
 
 
 def _without(config: RunConfig, left: dict[Component, str]) -> RunConfig:

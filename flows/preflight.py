@@ -9,18 +9,27 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flows.choose import check
 from flows.examples import examples
-from flows.plan import Plan
+from flows.kept import MANY, unanswered
+from flows.plan import Explaining, Plan, Scoring
+from flows.progress import say
 from storage.errors import WrongRequest
 from storage.layout import Step, addresses
 from tasks.activations.sentences import SentenceModel
-from tasks.llm.endpoints import EndpointRefused
-from tasks.scorers import Scorer
+from tasks.llm.endpoints import EndpointRefused, OpenAIReader
+from tasks.llm.preflight import EndpointsAway
+from tasks.llm.preflight import preflight as look_at
+from tasks.llm.readers import ReaderConfig
+from tasks.llm.request import Request
 
 if TYPE_CHECKING:
     from tasks.activations.gate import Fit
 
 DOUBTFUL_FVU = 0.5
 """Above it a coder is not refused, as some are that bad, but its user is told."""
+_SAID: set[tuple[str, str]] = set()
+"""Runs, and what was said of them: every stage looks for its readers when it begins."""
+_ANSWERED: set[tuple[str, ...]] = set()
+"""Lakes, readers and steps: what the kept replies answered once, they answer again."""
 
 
 async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
@@ -36,7 +45,7 @@ async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
     if "explain" in stages:
         check_explainers(plan)
     for stage in stages:
-        await check_readers(plan, stage)
+        await _look(plan, stage)  # what there is to say the stage says when it begins, as with coders
     if plan.unfinished(*stages):
         plan.lake.check_writable()
 
@@ -94,23 +103,15 @@ def check_text_models(plan: Plan) -> None:
 
 
 async def check_readers(plan: Plan, stage: str) -> None:
-    """Ask the readers of a stage whether they are there. Raises `WrongRequest` with the first that is not.
+    """Ask the readers of a stage whether they are there, and say, once, what is not there and not needed.
 
-    Only those are asked for whom there is something left: scores are derived without anyone.
+    Raises `WrongRequest` with the first that is needed and not there, or cannot be used. Only those are asked for whom
+    there is something left: scores are derived without anyone.
     """
-    waiting: dict[str, list[_Asking]] = {}
-    for asking in _asking(plan, stage):
-        if _has_gaps(plan, asking):
-            waiting.setdefault(asking.reader, []).append(asking)
-    for name, every in sorted(waiting.items()):
-        # A scorer relies on the same thing whatever coder or explanation it judges.
-        scorers = [asking.scorer for asking in every if asking.scorer]
-        relied = {request.digest: request for scorer in scorers for request in examples(scorer)}
-        try:
-            await plan.config.readers[name].check(tuple(relied.values()))
-        except EndpointRefused as error:
-            msg = f"readers.{name}: {error}{_left(plan, name, every)}"
-            raise WrongRequest(msg) from error
+    for line in await _look(plan, stage):
+        if (plan.config.run, line) not in _SAID:
+            _SAID.add((plan.config.run, line))
+            say(line)
 
 
 class _Asking(NamedTuple):
@@ -118,33 +119,83 @@ class _Asking(NamedTuple):
 
     reader: str
     step: Step
-    contexts: Step
     component: str
-    scorer: Scorer | None = None
+    one: Explaining | Scoring
+
+
+async def _look(plan: Plan, stage: str) -> list[str]:
+    """Look for the readers of a stage; returns a line on each that is not there, or not with all its urls."""
+    waiting: dict[str, list[_Asking]] = {}
+    for asking in _asking(plan, stage):
+        if _has_gaps(plan, asking):
+            waiting.setdefault(asking.reader, []).append(asking)
+    lines: list[str] = []
+    for name, every in sorted(waiting.items()):
+        # A scorer relies on the same thing whatever coder or explanation it judges.
+        scorers = [asking.one.scorer for asking in every if isinstance(asking.one, Scoring)]
+        relied = {request.digest: request for scorer in scorers for request in examples(scorer)}
+        try:
+            away = await _away(plan.config.readers[name], tuple(relied.values()))
+        except EndpointsAway as error:
+            lines.append(await _without(plan, name, every, error))
+        except EndpointRefused as error:
+            msg = f"readers.{name}: {error}{_more(plan, name, every)}"
+            raise WrongRequest(msg) from error
+        else:
+            if away:
+                back = "its other urls, and uses these when they are back"
+                lines.append(f"readers.{name}: {'; '.join(away)}; the run goes on with {back}")
+    return lines
 
 
 def _asking(plan: Plan, stage: str) -> Iterator[_Asking]:
     if stage == "explain":
         for one in plan.explanations:
-            for reader in one.explainer.readers.values():
-                yield _Asking(reader, one.step, one.coder.contexts, one.explainer.name)
+            for reader in dict.fromkeys(one.explainer.readers.values()):
+                yield _Asking(reader, one.step, one.explainer.name, one)
     if stage == "score":
         for one in plan.scores:
-            scorer = one.scorer
-            yield _Asking(scorer.reader, one.judgements, one.coder.contexts, scorer.name, scorer)
+            yield _Asking(one.scorer.reader, one.judgements, one.scorer.name, one)
 
 
 def _has_gaps(plan: Plan, asking: _Asking) -> bool:
     """Whether a part is missing; where all are there, the step has only to be committed."""
-    lake, step, contexts = plan.lake, asking.step, asking.contexts
+    lake, step, contexts = plan.lake, asking.step, asking.one.coder.contexts
     if lake.complete(step):
         return False
     return not lake.complete(contexts) or bool(lake.missing(step, lake.ranges(contexts)))
 
 
-def _left(plan: Plan, reader: str, every: Sequence[_Asking]) -> str:
+async def _away(reader: ReaderConfig, relied: Sequence[Request]) -> list[str]:
+    """Look for a reader; returns what is wrong with those of its urls that are not there. Raises as they do."""
+    if isinstance(reader, OpenAIReader):
+        return await look_at(reader, relied)
+    await reader.check()
+    return []
+
+
+async def _without(plan: Plan, reader: str, every: Sequence[_Asking], error: EndpointsAway) -> str:
+    """A line that says that the kept replies do without a reader. Raises `WrongRequest` where they do not."""
+    names = _names(every)
+    steps = (plan.lake.uri, reader, *(asking.step.fingerprint for asking in every))
+    left = 0 if steps in _ANSWERED else await unanswered(plan, reader, [asking.one for asking in every])
+    if left == 0:
+        _ANSWERED.add(steps)
+        return f"readers.{reader} is not there and not needed: the kept replies answer all that {names} would ask"
+    more = _more(plan, reader, every)
+    if left:
+        count = f"more than {MANY:,}" if left > MANY else f"{left:,}"
+        more = f"; requests of {names} without a kept reply: {count}, which gloss batch can write into a file"
+    msg = f"readers.{reader}: {error}{more}"
+    raise WrongRequest(msg) from error
+
+
+def _more(plan: Plan, reader: str, every: Sequence[_Asking]) -> str:
     """What a reader is needed for, where a run that has begun may be thought to have it all."""
     if getattr(plan.config.readers[reader], "replies", "off") == "off" or not plan.lake.files("replies"):
         return ""
-    names = ", ".join(dict.fromkeys(asking.component for asking in every))
-    return f"; {names} may have more to ask than the replies that are kept"
+    return f"; {_names(every)} may have more to ask than the replies that are kept"
+
+
+def _names(every: Sequence[_Asking]) -> str:
+    return ", ".join(dict.fromkeys(asking.component for asking in every))

@@ -3,17 +3,18 @@
 from prefect import flow
 
 from flows import record
-from flows.asking import about, account_of, asked, each_bucket, opened
+from flows.asking import about, account_of, each_bucket, opened
 from flows.config import RunConfig
 from flows.optional import without_absent
 from flows.parts import make_parts
 from flows.plan import Plan, Scoring
 from flows.preflight import check_readers
+from flows.work import score_work
 from flows.workers import Workers, at_work
 from storage.layout import Range
 from tasks.llm.account import Account
 from tasks.llm.request import Reader
-from tasks.score import ScoreWork, judge_bucket, score_bucket
+from tasks.score import judge_bucket, score_bucket
 
 
 @flow(name="score", flow_run_name="{config.run} score")
@@ -35,29 +36,11 @@ async def score(config: RunConfig) -> None:
             _score(plan, scoring, workers)
 
 
-def work_of(plan: Plan, scoring: Scoring) -> ScoreWork:
-    """What one scorer's buckets need."""
-    scorer, coder = scoring.scorer, scoring.coder.coder.name
-    return ScoreWork(
-        lake=plan.lake,
-        coder=coder,
-        explainer=scoring.explainer,
-        judgements=scoring.judgements,
-        scores=scoring.scores,
-        contexts=scoring.coder.contexts,
-        explanations=scoring.explaining.step if scoring.explaining else None,
-        scorer=scorer,
-        controls=plan.config.controls.shuffled,
-        seed=plan.config.seed,
-        asked=asked(plan.config, coder, "score", f"{scoring.explainer}/{scorer.name}", scorer.reader),
-    )
-
-
 async def _judge(plan: Plan, scoring: Scoring, reader: Reader, account: Account) -> None:
-    work = work_of(plan, scoring)
+    work = score_work(plan, scoring)
 
     async def judged(part: Range) -> int:
-        async with about(part, (reader,)):
+        async with about(scoring.judgements, part, (reader,)):
             return await judge_bucket(work, part, reader)
 
     await each_bucket(
@@ -72,7 +55,7 @@ async def _judge(plan: Plan, scoring: Scoring, reader: Reader, account: Account)
 
 
 def _score(plan: Plan, scoring: Scoring, workers: Workers) -> None:
-    work = work_of(plan, scoring)
+    work = score_work(plan, scoring)
     make_parts(
         f"scores of {scoring.scores.name}",
         plan.lake,

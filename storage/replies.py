@@ -9,9 +9,10 @@ first that came stands.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from secrets import token_hex
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -29,12 +30,21 @@ REPLIES = Table(
         [
             column("request", pa.string(), "Hash of the reader and of all that it saw."),
             column("feature", pa.int32(), "Feature that the request is about."),
-            column("asked_by", pa.string(), "Run and key of the request that was paid for."),
+            column(
+                "run", pa.string(), "Run that paid for it.", null="it was kept before runs were told apart"
+            ),
+            column("asked_by", pa.string(), "Step and key of the request that was paid for."),
             column("reply", pa.binary(), "The reply, as `tasks/llm/replies.py` writes it.", null="it failed"),
             column("reason", pa.string(), "Why it failed.", null="it did not fail"),
             column("endpoint", pa.string(), "URL that answered."),
             column("model", pa.string(), "Model that answered."),
             column("attempts", pa.int32(), "How often it was sent."),
+            column(
+                "cost",
+                pa.float64(),
+                "What it cost at the time.",
+                null="it failed, or nobody said what it costs",
+            ),
             column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
             column("structured", pa.string(), "How it was held to a form.", null="no form was asked for"),
             column("too_long", pa.bool_(), "It failed since it does not fit into the model's context."),
@@ -49,7 +59,9 @@ REPLIES = Table(
 _FEW = 8
 """Files of a range that may stay as they are."""
 _LOOKS = 5
-"""Times that files are listed again when another process has just merged some of them."""
+"""Times that files are listed when another process is merging some of them."""
+
+_Found = TypeVar("_Found")
 
 
 class Shelf:
@@ -63,17 +75,11 @@ class Shelf:
 
     def read(self) -> list[dict[str, object]]:
         """All rows about the range's features, one per request. Raises `RunFailed` when they cannot be read."""
-        said = ""
-        for _ in range(_LOOKS):
-            files = [file for file in self._lake.files(self._folder) if self._overlaps(file)]
-            try:
-                return self._rows(files).to_pylist()
-            except duckdb.Error as error:
-                said = " ".join(str(error).split())
-                if all(self._lake.exists(file) for file in files):
-                    break
-        msg = f"kept replies in {self._lake.uri}/{self._folder} cannot be read ({said}); remove the file and run again"
-        raise RunFailed(msg)
+
+        def files() -> list[str]:
+            return [file for file in self._lake.files(self._folder) if self._overlaps(file)]
+
+        return _looked(self._lake, self._folder, files, self._rows).to_pylist()
 
     def add(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write rows; they are safe when this returns."""
@@ -87,14 +93,15 @@ class Shelf:
         if len(files) < 2:
             return
         try:
-            rows = self._rows(files)
+            rows = self._rows(files, every=True)
         except duckdb.Error:  # another process is merging them at this moment
             return
         self._write(rows)
         for file in files:
             self._lake.remove(file)
 
-    def _rows(self, files: Sequence[str]) -> pa.Table:
+    def _rows(self, files: Sequence[str], *, every: bool = False) -> pa.Table:
+        """Rows of some files about the range's features; all that were paid where `every` one is wanted."""
         if not files:
             return REPLIES.empty()
         with self._lake.connect(threads=1) as connection:
@@ -105,6 +112,7 @@ class Shelf:
                 replies=[self._lake.path(file) for file in files],
                 first=self._part.first,
                 end=self._part.end,
+                every=every,
             )
 
     def _write(self, rows: pa.Table) -> None:
@@ -121,6 +129,36 @@ class Shelf:
     def _inside(self, file: str) -> bool:
         first, end = _range(file)
         return self._part.first <= first and end <= self._part.end
+
+
+def paid(lake: Lake, run: str) -> float:
+    """What all replies that a run paid for have cost. Raises `RunFailed` when they cannot be read."""
+
+    def cost(files: Sequence[str]) -> float:
+        if not files:
+            return 0.0
+        with lake.connect() as connection:
+            replies = [lake.path(file) for file in files]
+            return float(str(query.records(connection, "replies_paid", replies=replies, run=run)[0]["paid"]))
+
+    return _looked(lake, REPLIES.name, lambda: list(lake.files(REPLIES.name)), cost)
+
+
+def _looked(
+    lake: Lake, folder: str, files: Callable[[], list[str]], read: Callable[[list[str]], _Found]
+) -> _Found:
+    """What is read of files, listed again where another process has just merged some of them."""
+    said = ""
+    for _ in range(_LOOKS):
+        found = files()
+        try:
+            return read(found)
+        except duckdb.Error as error:
+            said = " ".join(str(error).split())
+            if all(lake.exists(file) for file in found):
+                break
+    msg = f"kept replies in {lake.uri}/{folder} cannot be read ({said}); remove the file and run again"
+    raise RunFailed(msg)
 
 
 def _range(file: str) -> tuple[int, int]:

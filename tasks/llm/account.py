@@ -7,8 +7,8 @@ budget. It exceeds the budget by chance only: when the last ones are dearer than
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from storage.errors import RunFailed
 from tasks.llm.ledger import Prices
@@ -16,6 +16,8 @@ from tasks.llm.request import Outcome, Reader, Request, Usage
 
 _CHARACTERS = 3.0
 """Characters of English per token, at least: what a prompt costs is first guessed by them, on the dear side."""
+_LISTS = 50
+"""Lists as large as one that must fit where it is sent as one: else a budget would end by up to a list early."""
 
 
 class BudgetSpent(RunFailed):
@@ -28,29 +30,36 @@ class Account:
     def __init__(self, budget: float | None = None, spent: float = 0.0) -> None:
         """Continue an account; a null budget allows everything. Both in the currency of the readers' prices."""
         self.budget, self.spent, self.tokens = budget, spent, 0
-        self._expected, self._under_way, self._over = 0.0, 0, False
+        self._under_way: list[Callable[[], float]] = []
+        self._requests, self._over = 0, False
         self._settled = asyncio.Event()
 
-    async def admit(self, expected: float) -> None:
-        """Wait until there is room for a request. Raises `BudgetSpent` when there will be none."""
-        while self._over or not self._fits(expected):
-            if self._over or not self._under_way:
+    def join(self, under_way: Callable[[], float]) -> None:
+        """Let a reader spend from this account; it says what its requests under way will cost, by what it knows."""
+        self._under_way.append(under_way)
+
+    async def admit(self, expected: Callable[[], float]) -> None:
+        """Wait until there is room for what will cost so much. Raises `BudgetSpent` when there will be none."""
+        # What is expected is asked anew each time: meanwhile replies have told what requests cost.
+        while self._over or not self.fits(expected()):
+            if self._over or not self._requests:
                 self._over = True
                 self._wake()
                 raise BudgetSpent(self._said())
             await self._settled.wait()
-        self._expected += expected
-        self._under_way += 1
+        self._requests += 1
 
-    def settle(self, expected: float, cost: float) -> None:
-        """A request has ended, for better or worse."""
-        self._expected -= expected
-        self._under_way -= 1
+    def settle(self, cost: float) -> None:
+        """What was admitted has ended, for better or worse."""
+        self._requests -= 1
         self.spent += cost
         self._wake()
 
-    def _fits(self, expected: float) -> bool:
-        return self.budget is None or self.spent + self._expected + expected <= self.budget
+    def fits(self, expected: float) -> bool:
+        """Whether there is room beside what is under way."""
+        if self.budget is None:
+            return True
+        return self.spent + sum(under_way() for under_way in self._under_way) + expected <= self.budget
 
     def _wake(self) -> None:
         self._settled.set()
@@ -69,17 +78,13 @@ class Metered:
     def __init__(self, reader: Reader, prices: Prices, account: Account) -> None:
         """Count what a reader's replies cost at its prices."""
         self._reader, self._prices, self._account = reader, prices, account
-        self._dearest = 0.0
+        self._guessed, self._dearest = 0.0, 0.0
+        account.join(lambda: self._expected(self._guessed))
 
     @property
     def in_flight(self) -> int:
         """Requests that the reader takes at once."""
         return getattr(self._reader, "in_flight", 64)
-
-    def about(self, first: int, end: int) -> AbstractAsyncContextManager[None]:
-        """Where the reader keeps its replies: those about features from `first` up to `end`."""
-        about = getattr(self._reader, "about", None)
-        return about(first, end) if about else nullcontext()
 
     async def ask(self, request: Request) -> Outcome:
         """Answer one request when the account allows it. Raises `BudgetSpent` when it does not."""
@@ -97,20 +102,29 @@ class Metered:
                 outcomes.extend(await asyncio.gather(*(self._reader.ask(request) for request in requests)))
         return outcomes
 
+    def fills(self, requests: Sequence[Request]) -> bool:
+        """Whether requests that are asked together take much of the room that is left: better one by one then."""
+        guess = sum(self._guess(request) for request in requests)
+        return not self._account.fits(_LISTS * self._expected(guess))
+
     @asynccontextmanager
     async def _paying(self, requests: Sequence[Request]) -> AsyncIterator[list[Outcome]]:
         guess = sum(self._guess(request) for request in requests)
-        # What replies cost at most, compared with their guess, mends the guess. Their mean would not do: the replies
-        # of many requests under way may all be dearer than it.
-        expected = guess * (self._dearest or 1.0)
-        await self._account.admit(expected)
+        await self._account.admit(lambda: self._expected(guess))
+        self._guessed += guess
         outcomes: list[Outcome] = []
         paid = 0.0
         try:
             yield outcomes
             paid = self._count(outcomes, guess)
         finally:
-            self._account.settle(expected, paid)
+            self._guessed -= guess
+            self._account.settle(paid)
+
+    def _expected(self, guess: float) -> float:
+        # What replies cost at most, compared with their guess, mends the guess. Their mean would not do: the replies
+        # of many requests under way may all be dearer than it.
+        return guess * (self._dearest or 1.0)
 
     def _guess(self, request: Request) -> float:
         texts = (*(message.text for message in request.messages), request.prompt or "", *request.texts)

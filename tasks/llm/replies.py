@@ -50,19 +50,24 @@ class _Open:
 
     first: int
     end: int
+    asker: str
+    """Whose requests these are."""
     shelf: Shelf
     known: dict[str, Row]
     waiting: list[tuple[Row, asyncio.Future[None]]] = field(default_factory=list)
     writing: asyncio.Task[None] | None = None
 
-    async def keep(self, row: Row) -> None:
-        """Write a row together with those that come at the same moment, and wait until it is safe."""
+    def keep(self, row: Row) -> "asyncio.Future[None]":
+        """Have a row written together with those that come at the same moment; done when it is safe.
+
+        It is written even when nobody waits for it any more.
+        """
         self.known[str(row["request"])] = row
         written = asyncio.get_running_loop().create_future()
         self.waiting.append((row, written))
         if self.writing is None:
             self.writing = asyncio.create_task(self._write())
-        await written
+        return written
 
     async def _write(self) -> None:
         await asyncio.sleep(_MOMENT)
@@ -87,7 +92,7 @@ class _Open:
 
 def _settle(group: Sequence[tuple[Row, asyncio.Future[None]]], error: Exception | None) -> None:
     for _, written in group:
-        if written.done():  # cancelled meanwhile
+        if written.done():  # whoever waited has been cancelled meanwhile
             continue
         if error is None:
             written.set_result(None)
@@ -104,14 +109,15 @@ class Remembering:
         identity: Mapping[str, object],
         run: str,
         shelf: Callable[[str, int, int], Shelf],
+        cost: Callable[[Usage], float | None] = lambda _: None,
         *,
         failures: bool = False,
     ) -> None:
-        """Keep the replies of a reader, and what it failed at too if so wanted.
+        """Keep the replies of a reader with what they cost, and what it failed at too if so wanted.
 
         `shelf` gives the shelf for a reader, by what decides its answers, and for a range of features.
         """
-        self._reader, self._run, self._failures = reader, run, failures
+        self._reader, self._run, self._cost, self._failures = reader, run, cost, failures
         self._identity = spelled(identity)
         self._shelf = shelf
         self._open: list[_Open] = []
@@ -122,12 +128,15 @@ class Remembering:
         return getattr(self._reader, "in_flight", 64)
 
     @asynccontextmanager
-    async def about(self, first: int, end: int) -> AsyncIterator[None]:
-        """Keep and find replies to requests about features from `first` up to `end` meanwhile."""
+    async def about(self, first: int, end: int, asker: str = "") -> AsyncIterator[None]:
+        """Keep and find replies to an asker's requests about features from `first` up to `end` meanwhile.
+
+        A run's askers have names of their own, since their requests' keys are alike.
+        """
         shelf = self._shelf(self._identity, first, end)
         rows = await asyncio.to_thread(shelf.read)
         known = {str(row["request"]): row for row in rows if row["reply"] is not None or self._failures}
-        opened = _Open(first, end, shelf, known)
+        opened = _Open(first, end, asker, shelf, known)
         self._open.append(opened)
         try:
             yield
@@ -142,7 +151,7 @@ class Remembering:
             return await self._reader.ask(request)
         called = name(self._identity, request)
         known = self._known(opened, called, request)
-        return known or await self._keep(opened, called, await self._reader.ask(request))
+        return known or await self._kept(opened, called, await self._reader.ask(request))
 
     async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:
         """Answer requests that belong together, as `ask` does."""
@@ -153,12 +162,24 @@ class Remembering:
             for called, one in zip(names, requests, strict=True)
         ]
         unknown = [place for place, outcome in enumerate(found) if outcome is None]
-        asked = await _together(self._reader, [requests[place] for place in unknown])
-        if opened:
-            kept = (self._keep(opened, names[place], one) for place, one in zip(unknown, asked, strict=True))
-            asked = await asyncio.gather(*kept)
+        asked = await self._new(
+            opened, [names[place] for place in unknown], [requests[place] for place in unknown]
+        )
         answers = dict(zip(unknown, asked, strict=True))
         return [outcome or answers[place] for place, outcome in enumerate(found)]
+
+    async def _new(
+        self, opened: _Open | None, names: Sequence[str], requests: Sequence[Request]
+    ) -> Sequence[Outcome]:
+        """Ask what is not known, and keep it."""
+        together = getattr(self._reader, "ask_together", None)
+        if together is None or len(requests) < 2 or _fills(self._reader, requests):
+            # Each is kept as it comes: where one is refused, what the others cost is not lost.
+            return await asyncio.gather(*(self.ask(request) for request in requests))
+        outcomes = await together(requests)
+        if opened:
+            await asyncio.gather(*(self._keep(opened, *one) for one in zip(names, outcomes, strict=True)))
+        return outcomes
 
     def _about(self, request: Request) -> _Open | None:
         feature = _feature(request)
@@ -170,16 +191,21 @@ class Remembering:
             return None
         outcome = _outcome(row, request)
         # Paid by this very request, before a kill: it is still to be counted. By any other: it was counted there.
-        return outcome if row["asked_by"] == self._asker(request) else repeated(request, outcome)
+        own = row["run"] == self._run and row["asked_by"] == _asked_by(opened, request)
+        return outcome if own else repeated(request, outcome)
 
-    async def _keep(self, opened: _Open, called: str, outcome: Outcome) -> Outcome:
-        # Who tried nothing, such as the writer of a batch file, has found out nothing.
-        if outcome.reply is not None or (self._failures and outcome.attempts):
-            await opened.keep(_row(called, self._asker(outcome.request), outcome))
+    async def _kept(self, opened: _Open, called: str, outcome: Outcome) -> Outcome:
+        await self._keep(opened, called, outcome)
         return outcome
 
-    def _asker(self, request: Request) -> str:
-        return f"{self._run}/{request.key}"
+    def _keep(self, opened: _Open, called: str, outcome: Outcome) -> "asyncio.Future[None]":
+        # Who tried nothing, such as the writer of a batch file, has found out nothing.
+        if outcome.reply is None and not (self._failures and outcome.attempts):
+            nothing = asyncio.get_running_loop().create_future()
+            nothing.set_result(None)
+            return nothing
+        cost = self._cost(outcome.reply.usage) if outcome.reply else None
+        return opened.keep(_row(called, self._run, _asked_by(opened, outcome.request), cost, outcome))
 
 
 def spelled(identity: Mapping[str, object]) -> str:
@@ -194,11 +220,14 @@ def name(identity: str, request: Request) -> str:
     return sha256(f"{identity}\n{drawn}\n{request.fingerprint}".encode()).hexdigest()[:32]
 
 
-async def _together(reader: Reader, requests: Sequence[Request]) -> list[Outcome]:
-    together = getattr(reader, "ask_together", None)
-    if together is not None and len(requests) > 1:
-        return await together(requests)
-    return await asyncio.gather(*(reader.ask(request) for request in requests))
+def _fills(reader: Reader, requests: Sequence[Request]) -> bool:
+    """Whether requests in one call may be more than a reader's budget has room for."""
+    fills = getattr(reader, "fills", None)
+    return fills is not None and fills(requests)
+
+
+def _asked_by(opened: _Open, request: Request) -> str:
+    return f"{opened.asker}/{request.key}"
 
 
 def _feature(request: Request) -> int:
@@ -207,16 +236,18 @@ def _feature(request: Request) -> int:
     return int(feature) if feature.isdecimal() else -1
 
 
-def _row(called: str, asker: str, outcome: Outcome) -> Row:
+def _row(called: str, run: str, asked_by: str, cost: float | None, outcome: Outcome) -> Row:
     return {
         "request": called,
         "feature": _feature(outcome.request),
-        "asked_by": asker,
+        "run": run,
+        "asked_by": asked_by,
         "reply": written(outcome.reply) if outcome.reply else None,
         "reason": outcome.reason,
         "endpoint": outcome.endpoint,
         "model": outcome.model,
         "attempts": outcome.attempts,
+        "cost": cost,
         "latency": outcome.latency,
         "structured": outcome.structured,
         "too_long": outcome.too_long,

@@ -1,16 +1,21 @@
 """Requests out as a batch file and its results in: what was read need not be asked."""
 
 import json
+import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 
+from flows import kept, preflight
 from flows.cli import main
+from storage import runs
+from storage.lake import Lake
 from tasks.llm import batch
-from tests.flows.command import write_config
-from tests.tasks.llm.faulty_server import Body, completion, with_choice
+from tests.flows.command import gloss, write_config
+from tests.tasks.llm.faulty_server import Body, answered, with_choice
 
 
 def _config(folder: Path, **reader: object) -> Path:
@@ -29,9 +34,17 @@ def _lines(file: Path) -> list[Body]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+def _said(body: Body) -> str:
+    mark = sha256(json.dumps(body).encode()).hexdigest()
+    question = body["messages"][-1]["content"] if "messages" in body else ""
+    if "Description:" not in question:
+        return f"EXPLANATION: Words of kind {mark}."
+    shown = len(re.findall(r"^Example \d+:", question, re.MULTILINE))
+    return str([int(sign, 16) % 2 for sign in mark[:shown]])
+
+
 def _result(line: Body) -> Body:
-    said = f"EXPLANATION: Words of kind {sha256(json.dumps(line['body']).encode()).hexdigest()}."
-    response = {"status_code": 200, "request_id": "1", "body": completion(line["body"], said)}
+    response = {"status_code": 200, "request_id": "1", "body": answered(line["body"], _said)}
     return {"id": "1", "custom_id": line["custom_id"], "response": response, "error": None}
 
 
@@ -79,6 +92,76 @@ def test_what_a_batch_answered_need_not_be_asked(
         if path not in before
     }
     assert new == {"replies"}
+
+
+def _kept(config: Path, stage: str, folder: Path, *, but: int = 0) -> list[Body]:
+    """Have a stage's requests answered, all but some, and the replies kept; returns the requests."""
+    assert 0 == main(["batch", "write", str(config), stage, str(folder / f"{stage}-{but}.jsonl")])
+    lines = [line for file in sorted(folder.glob(f"{stage}-{but}*.jsonl")) for line in _lines(file)]
+    results = _write(folder / f"{stage}-{but}.results", [_result(line) for line in lines[but:]])
+    assert 0 == main(["batch", "read", str(config), str(results)])
+    return lines
+
+
+@pytest.mark.slow
+def test_a_run_needs_no_server_where_batches_answered_all(
+    config: Path, tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stage by stage; what is left to ask is counted instead of being asked for in vain."""
+    assert len(_kept(config, "explain", tmp_path, but=3)) > 10
+    assert 2 == main(["explain", str(config)])
+    said = capsys.readouterr().err
+    assert "cannot be reached (connection refused)" in said
+    assert "requests of exemplars without a kept reply: 3, which gloss batch can write into a file" in said
+    assert 3 == len(_kept(config, "explain", tmp_path))
+    ended = gloss(["explain", str(config)], prefect)
+    assert 0 == ended.returncode, ended.stderr
+    said = "readers.judge is not there and not needed: the kept replies answer all that exemplars would ask"
+    assert 1 == ended.stderr.count(said)
+
+    assert 2 == main(["score", str(config)])
+    said = capsys.readouterr().err
+    lines = _kept(config, "score", tmp_path)
+    assert f"requests of detection without a kept reply: {len(lines)}, which" in said
+    ended = gloss(["run", str(config)], prefect)
+    assert 0 == ended.returncode, ended.stderr
+
+    lake = Lake(str(tmp_path / "lake"))
+    with lake.connect() as connection:
+        runs.attach(lake, connection, "batch")
+        scored = "select scorer, count(score) > 0 from scores group by all"
+        assert [("detection", True)] == connection.sql(scored).fetchall()
+        assert [("ok",)] == connection.sql("select distinct status from requests").fetchall()
+
+
+def test_more_than_can_soon_be_counted_is_not_counted(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is down is told of within seconds, however large the run."""
+    assert len(_kept(config, "explain", tmp_path, but=20)) > 20
+    monkeypatch.setattr(preflight, "MANY", 3)
+    monkeypatch.setattr(kept, "MANY", 3)
+    assert 2 == main(["explain", str(config)])
+    assert "requests of exemplars without a kept reply: more than 3, which" in capsys.readouterr().err
+
+
+def test_routes_that_vllm_takes_no_batches_for_are_named(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With their files; other services may take them."""
+    text = yaml.safe_load(config.read_text(encoding="utf-8"))
+    text["explainers"][0]["reader"] = "baseline"
+    text["readers"]["baseline"] = {"kind": "baseline"}
+    text["scorers"].append({"kind": "surprisal", "reader": "judge"})
+    config.write_text(yaml.safe_dump(text), encoding="utf-8")
+    assert 0 == main(["batch", "write", str(config), "score", str(tmp_path / "out.jsonl")])
+    files = [tmp_path / "out.jsonl", tmp_path / "out-2.jsonl"]
+    routes = [{line["url"] for line in _lines(file)} for file in files]
+    assert [{"/v1/chat/completions"}, {"/v1/completions"}] == routes
+    told = [line for line in capsys.readouterr().out.splitlines() if "vllm run-batch" in line]
+    assert [
+        f"  vllm run-batch does not take {files[1]}, which is for /v1/completions: give it to a service that does"
+    ] == told
 
 
 def test_what_was_too_long_comes_in_halves(config: Path, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from flows.config import RunConfig
 from flows.optional import without_absent
 from flows.plan import Plan
 from storage.errors import WrongRequest
+from storage.layout import Range
+from storage.replies import REPLIES
+from storage.tables import TABLES
 from tests.flows.command import TINY
 
 
@@ -45,6 +48,20 @@ def test_what_an_absent_reader_would_judge_is_left_out(tmp_path: Path, closed: s
     assert "connection refused" in line
     steps = {step.fingerprint for step in Plan(found).steps}
     assert steps < {step.fingerprint for step in Plan(asked).steps}
+
+
+def test_what_the_kept_replies_answer_stays(tmp_path: Path, closed: str) -> None:
+    """As after a batch: its reader need not be there. Here there is no feature that anything could be asked about."""
+    alone = {"kind": "exemplars", "reader": "judge", "name": "other"}
+    asked = config(tmp_path, judge(closed), explainers=[*TINY["explainers"], alone])
+    plan, part = Plan(asked), Range(0, 10)
+    contexts = plan.coders[0].contexts
+    for table in contexts.tables:
+        plan.lake.write(TABLES[table], contexts.part(table, part), TABLES[table].empty())
+    plan.lake.commit(contexts, [part])
+    assert "Left out: other" in asyncio.run(without_absent(asked))[1][0]
+    plan.lake.write(REPLIES, "replies/0123/0000000000-0000000010-00.parquet", REPLIES.empty())
+    assert (asked, []) == asyncio.run(without_absent(asked))
 
 
 def test_a_model_that_is_not_installed_is_left_out(tmp_path: Path) -> None:

@@ -128,15 +128,56 @@ def test_an_absent_reader_is_named_with_what_to_do(tmp_path: Path, closed: str) 
     assert said.endswith("start the server or correct urls")
 
 
-def test_kept_replies_do_not_stand_for_a_reader(tmp_path: Path, closed: str) -> None:
-    """Whether they are all is known only when everything is asked: the server is tried, and the sentence says why."""
+def keep_a_reply(plan: Plan) -> None:
+    """Let the lake have kept something, though nothing that is asked here."""
+    plan.lake.write(REPLIES, "replies/0123/0000000000-0000000010-00.parquet", REPLIES.empty())
+
+
+def test_a_reader_of_whom_nothing_is_left_to_ask_need_not_be_there(
+    tmp_path: Path, closed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is said once, though every stage looks: here there is no feature that anything could be asked about."""
     plan = planned(tmp_path, closed)
     make_all(plan)
     plan.lake.remove(plan.scores[0].judgements.manifest)
     plan.lake.remove(plan.scores[0].judgements.part("requests", PARTS[0]))
-    plan.lake.write(REPLIES, "replies/0123/0000000000-0000000010-00.parquet", REPLIES.empty())
+    keep_a_reply(plan)
+    look(plan)
+    look(plan)
+    assert capsys.readouterr().err.split("\n") == [
+        "readers.judge is not there and not needed: the kept replies answer all that detection would ask",
+        "",
+    ]
+
+
+def test_kept_replies_do_not_stand_for_a_reader_where_nobody_can_tell(tmp_path: Path, closed: str) -> None:
+    """What is judged has to be explained first: the sentence says why the server is needed all the same."""
+    plan = planned(tmp_path, closed)
+    make_all(plan)
+    plan.lake.remove(plan.explanations[0].step.manifest)
+    plan.lake.remove(plan.scores[0].judgements.manifest)
+    plan.lake.remove(plan.scores[0].judgements.part("requests", PARTS[0]))
+    keep_a_reply(plan)
     with pytest.raises(WrongRequest) as refused:
-        look(plan)
+        look(plan, ["score"])
     assert str(refused.value).endswith(
         "start the server or correct urls; detection may have more to ask than the replies that are kept"
     )
+
+
+def test_one_url_of_several_may_be_away(
+    tmp_path: Path, closed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said, once, and the others are tried as ever; a wrong one is refused beside it."""
+    with faulty_server() as server, faulty_server(models=("other",)) as wrong:
+        judge = {"kind": "openai", "urls": [closed, server.url], "model": "tiny"}
+        plan = planned(tmp_path, "", readers={"judge": judge}, scorers=[SURPRISAL])
+        look(plan)
+        assert ["/v1/completions"] == server.paths
+        assert capsys.readouterr().err == (
+            f"readers.judge: {closed} cannot be reached (connection refused); the run goes on with its other urls, "
+            "and uses these when they are back\n"
+        )
+        judge["urls"] += [wrong.url]
+        with pytest.raises(WrongRequest, match=f"^readers.judge: {wrong.url} does not serve the model tiny"):
+            look(planned(tmp_path, "", readers={"judge": judge}))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from storage import replies
@@ -12,19 +13,22 @@ from storage.layout import Range
 from storage.replies import Shelf
 
 READER = '{"model": "tiny"}'
-REPLIES_TOO_LONG = replies.REPLIES.schema.get_field_index("too_long")
+ADDED = ("run", "cost", "too_long")
+"""Columns that replies did not always have."""
 
 
 def row(request: str, feature: int, answered: int = 1, reply: bytes | None = b"{}") -> dict[str, object]:
     return {
         "request": request,
         "feature": feature,
-        "asked_by": f"run/{feature}/0",
+        "run": "tiny",
+        "asked_by": f"judgements/demo/{feature}/0",
         "reply": reply,
         "reason": None if reply else "it failed",
         "endpoint": "http://host/v1",
         "model": "tiny",
         "attempts": 1,
+        "cost": 0.25 if reply else None,
         "latency": 0.5,
         "structured": None,
         "too_long": reply is None,
@@ -63,11 +67,16 @@ def test_rows_from_before_a_column_was_there_are_found(lake: Lake) -> None:
     shelf = Shelf(lake, READER, Range(0, 8))
     shelf.add([row("a", 3)])
     (file,) = files(lake)
-    older = replace(replies.REPLIES, schema=replies.REPLIES.schema.remove(REPLIES_TOO_LONG))
+    schema = pa.schema([field for field in replies.REPLIES.schema if field.name not in ADDED])
+    older = replace(replies.REPLIES, schema=schema)
     lake.write(older, file, older.rows([row("a", 3), row("b", 4, reply=None)]))
     assert [("a", False), ("b", False)] == [(found["request"], found["too_long"]) for found in shelf.read()]
     shelf.add([row("c", 5, reply=None)])
     assert [False, False, True] == [found["too_long"] for found in shelf.read()]
+    assert [None, None, "tiny"] == [found["run"] for found in shelf.read()]
+    assert 0.0 == replies.paid(lake, "tiny")
+    shelf.add([row("d", 6)])
+    assert 0.25 == replies.paid(lake, "tiny")
 
 
 def test_of_two_replies_to_one_request_the_first_stands(lake: Lake) -> None:
@@ -75,6 +84,21 @@ def test_of_two_replies_to_one_request_the_first_stands(lake: Lake) -> None:
     Shelf(lake, READER, Range(0, 8)).add([row("a", 3, 20, b"late")])
     Shelf(lake, READER, Range(0, 8)).add([row("a", 3, 10, b"early")])
     assert [found["reply"] for found in Shelf(lake, READER, Range(0, 8)).read()] == [b"early"]
+
+
+def test_both_were_paid(lake: Lake) -> None:
+    """However the files are tidied up; what other runs paid is theirs."""
+    assert 0.0 == replies.paid(lake, "tiny")
+    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf.add([row("a", 3, 20), row("b", 4, reply=None)])
+    shelf.add([row("a", 3, 10)])
+    shelf.add([row("c", 3) | {"run": "other"}])
+    for _ in range(2):
+        assert 0.5 == replies.paid(lake, "tiny")
+        assert 0.25 == replies.paid(lake, "other")
+        shelf.merge()
+    assert ["a", "c", "b"] == names(shelf)
+    assert 1 == len(files(lake))
 
 
 def test_many_files_become_one(lake: Lake) -> None:

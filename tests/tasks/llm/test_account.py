@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,6 +13,7 @@ from storage.errors import RunFailed
 from tasks.llm.account import Account, BudgetSpent, Metered
 from tasks.llm.gather import ask_all
 from tasks.llm.ledger import Prices
+from tasks.llm.replies import Remembering, Row
 from tasks.llm.request import Message, Outcome, Reply, Request, Usage
 
 PRICES = Prices(prompt=2.0, completion=10.0, cached=0.5)
@@ -74,6 +77,96 @@ def test_a_budget_is_kept_within_two_percent(in_flight: int, share: float, seed:
 
     assert 0.98 * budget < reader.paid < 1.02 * budget
     assert 0 == reader.under_way
+
+
+class Shelf:
+    """Rows in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def read(self) -> list[Row]:
+        return list(self.rows)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        self.rows += rows
+
+    def merge(self) -> None:
+        pass
+
+    @property
+    def paid(self) -> float:
+        return sum(cost for row in self.rows if isinstance(cost := row["cost"], float))
+
+
+def continued(
+    reader: Priced, shelf: Shelf, budget: float, requests: Sequence[Request]
+) -> tuple[list[Outcome], float]:
+    """A command that goes on with what others have kept; the outcomes, none if the budget was spent."""
+    account = Account(budget, spent=shelf.paid)
+    kept = Remembering(Metered(reader, PRICES, account), {}, "run", lambda *_: shelf, PRICES.cost)
+
+    async def run() -> list[Outcome]:
+        async with kept.about(0, len(requests), "explanations/demo"):
+            return await ask_all(kept, requests)
+
+    try:
+        return asyncio.run(run()), account.spent
+    except BudgetSpent:
+        return [], account.spent
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(16, 64), st.floats(0.3, 0.9), st.integers(0, 1000))
+def test_a_budget_is_kept_over_all_commands(in_flight: int, share: float, seed: int) -> None:
+    """What is kept is neither paid nor held against the budget again; a larger one repeats nothing."""
+    whole = Priced(in_flight, seed)
+    run(whole, Account(), 500)
+    reader, shelf, budget = Priced(in_flight, seed), Shelf(), whole.paid * share
+
+    for _ in range(3):
+        outcomes, spent = continued(reader, shelf, budget, questions(500))
+        assert not outcomes
+        assert spent == pytest.approx(reader.paid)
+        assert 0.97 * budget < reader.paid < 1.02 * budget
+    outcomes, spent = continued(reader, shelf, 2 * whole.paid, questions(500))
+
+    assert 500 == len(outcomes) == len(reader.answered) == len(set(reader.answered))
+    assert spent == pytest.approx(reader.paid)
+    # As the ledger has it: each was paid by its own request.
+    assert sum(PRICES.cost(one.reply.usage) or 0 for one in outcomes if one.reply) == pytest.approx(spent)
+
+
+@pytest.mark.parametrize("lists", [3, 6.4, 30])
+def test_lists_do_not_end_a_budget_early(lists: float) -> None:
+    """Near its end they are asked one by one: it ends less than a request before."""
+    asked = [replace(one, together=str(n // 32)) for n, one in enumerate(questions(64 * 32))]
+    whole = Priced(256)
+    run(whole, Account(), 64 * 32)
+    reader, budget = Priced(256), whole.paid / 64 * lists
+
+    continued(reader, Shelf(), budget, asked)
+
+    dearest = PRICES.cost(Usage(400, 0, 50)) or 0
+    assert budget - 2 * dearest < reader.paid < 1.02 * budget
+
+
+def test_equal_requests_of_two_askers_are_paid_once() -> None:
+    """Two scorers that ask the same: the second one's ledger says that it was asked by another."""
+    reader, shelf = Priced(4), Shelf()
+    kept = Remembering(Metered(reader, PRICES, Account()), {}, "run", lambda *_: shelf, PRICES.cost)
+
+    async def run(asker: str) -> list[Outcome]:
+        async with kept.about(0, 20, asker):
+            return await ask_all(kept, questions(20))
+
+    paid = [
+        sum(PRICES.cost(one.reply.usage) or 0 for one in asyncio.run(run(asker)) if one.reply)
+        for asker in ("judgements/one", "judgements/other", "judgements/one")
+    ]
+
+    assert paid == pytest.approx([reader.paid, 0, reader.paid])
+    assert 20 == len(reader.answered)
 
 
 def test_what_was_spent_before_counts() -> None:

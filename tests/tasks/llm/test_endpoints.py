@@ -94,9 +94,9 @@ def test_a_server_that_is_not_there_is_named() -> None:
 
 def test_the_first_bad_endpoint_is_named_and_the_others_counted() -> None:
     """One sentence, however many are wrong."""
-    with refusing_port() as one, refusing_port() as two, faulty_server() as server:
-        said = refusal(reader(server.url, one, two))
-    assert said.startswith(one)
+    with faulty_server(models=401) as one, faulty_server(models=()) as two, faulty_server() as server:
+        said = refusal(reader(server.url, one.url, two.url))
+    assert said.startswith(one.url)
     assert said.endswith("(and 1 more of the urls)")
 
 
