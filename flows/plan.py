@@ -28,7 +28,7 @@ FEATURES_VERSION = 4
 EMBEDDINGS_VERSION = 1
 """Raise it when the same model and tokens give other rows of `embeddings`."""
 
-SCORES_VERSION = 3
+SCORES_VERSION = 4
 """Raise it when `storage/scores.py` gives other rows."""
 
 

@@ -287,7 +287,7 @@ def test_the_interval_is_the_published_one(positives: int, negatives: int, data:
         row["balanced_accuracy_low"],
         row["balanced_accuracy_high"],
     )
-    assert -1e-9 <= row["low"] <= row["balanced_accuracy"] <= row["high"] <= 1 + 1e-9
+    assert 0 <= row["low"] <= row["balanced_accuracy"] <= row["high"] <= 1
     right, n = hits + rejections, positives + negatives
     assert pytest.approx(tuple(binomtest(right, n).proportion_ci(method="wilson")), rel=1e-5, abs=1e-6) == (
         row["accuracy_low"],

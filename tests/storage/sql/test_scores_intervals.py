@@ -80,7 +80,7 @@ def test_intervals_are_wilsons_at_the_effective_size(judged: list[Judged]) -> No
         assert pytest.approx((found[name], *expected), abs=1e-5) == tuple(
             row[end] for end in (name, f"{name}_low", f"{name}_high")
         ), name
-        assert -1e-9 <= row[f"{name}_low"] <= row[name] + 1e-9 <= row[f"{name}_high"] + 2e-9 <= 1 + 3e-9
+        assert 0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
 
 
 @pytest.mark.parametrize("positives", [1, 9])
