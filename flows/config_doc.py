@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 
 HEAD = """# The keys of a run's config
 
-Generated from the code by `make docs`. A key without a default must be given. `--set a.b=c` changes any of them;
-items of lists go by their number, as in `--set scorers.0.shown=3`. Paths are relative to where gloss is called.
+Generated from the code by `make docs`. A key without a default must be given; so must the key that tells the kinds of a
+thing apart (`kind`, or `choose` of `features`), whenever that thing is in the config. Paths are relative to where gloss
+is called.
+
+`--set a.b=c` does what writing the key into the file would do, and no more. It changes a key that the file has, or adds
+one to what the file has (`--set readers.judge.prompt_price=0.6`) or at the top (`--set budget.cost=50`). Items of lists
+go by their number, `--set scorers.0.shown=3`, and none can be added to a list: give the list as a whole, as YAML, or
+edit the file. Nor does it reach into a default that is a list, or of one kind of several: where the file has no
+`runner`, `--set runner.workers=4` is refused, for `runner` lacks its `kind`, and
+`--set "runner={kind: threads, workers: 4}"` is taken.
 """
 
 
@@ -20,7 +29,8 @@ def page() -> str:
     """The page's text."""
     schema = RunConfig.model_json_schema()
     parts = {"RunConfig": schema, **schema["$defs"]}
-    return "\n".join([HEAD, *(_section(name, parts[name]) for name in _reached(schema, parts))])
+    told = set(_told_apart(schema))
+    return "\n".join([HEAD, *(_section(name, parts[name], told) for name in _reached(schema, parts))])
 
 
 def _reached(schema: dict[str, Any], parts: dict[str, Any]) -> list[str]:
@@ -43,9 +53,20 @@ def _references(node: Any) -> list[str]:
     return [name for item in node for name in _references(item)] if isinstance(node, list) else []
 
 
-def _section(name: str, part: dict[str, Any]) -> str:
+def _told_apart(node: Any) -> Iterator[tuple[str, str]]:
+    """Parts that are one of several, with the key that tells them apart: it must be written, whatever its default."""
+    found = node.get("discriminator", {}) if isinstance(node, dict) else {}
+    for reference in found.get("mapping", {}).values():
+        yield reference.rsplit("/", 1)[-1], found["propertyName"]
+    inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for one in inside:
+        yield from _told_apart(one)
+
+
+def _section(name: str, part: dict[str, Any], told: Container[tuple[str, str]]) -> str:
     rows = [
-        f"| `{key}` | {_kind(value)} | {_default(value)} | {_line(value.get('description', ''))} |"
+        f"| `{key}` | {_kind(value)} | {'' if (name, key) in told else _default(value)} | "
+        f"{_line(value.get('description', ''))} |"
         for key, value in part.get("properties", {}).items()
     ]
     table = ["| key | type | default | meaning |", "|---|---|---|---|", *rows]

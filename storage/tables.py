@@ -572,6 +572,12 @@ REQUESTS = Table(
             column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
             column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
             column(
+                "calls",
+                pa.int32(),
+                "What was asked of the endpoint for it, as `gloss estimate` counts requests: 1, or its parts that were "
+                "sent, each once however often it was tried; 0 where all was answered by the reply to another request.",
+            ),
+            column(
                 "attempts",
                 pa.int32(),
                 "How often it was sent, over all its parts; 0 where the same task had asked the same already, which "

@@ -16,8 +16,10 @@ from flows.asking import account_of, prices
 from flows.config import RunConfig
 from flows.estimated.caching import Caches, caches
 from flows.estimated.grounds import Grounds, grounds
-from flows.estimated.questions import Line, as_seen, questions
-from flows.estimated.seen import kept, seen
+from flows.estimated.optional import optional, without_missing
+from flows.estimated.pilot import pilot
+from flows.estimated.questions import Line, Questions
+from flows.estimated.seen import kept
 from flows.estimated.tokenizers import Counted, counted
 from flows.plan import Plan
 from flows.progress import waiting
@@ -38,6 +40,33 @@ _FRONTEND = 300.0
 """Chat requests per second that one Python API server of vLLM answers at most, whatever is behind it."""
 
 
+_LONGEST = "  longest"
+"""What stands before the bill of a line, or of all, with replies as long as they may be."""
+
+
+class Costs(NamedTuple):
+    """What something costs; null where nothing of it has a price."""
+
+    likely: float | None
+    most: float | None
+    """With replies as long as they may be, where their length is guessed."""
+
+
+class Sum(NamedTuple):
+    """What some lines take together."""
+
+    bill: Bill
+    most: Bill
+    """With replies as long as they may be, where their length is guessed."""
+    cost: Costs
+    seconds: float
+    """Of replies."""
+    at_most: bool
+    """Whether some scorer may ask less."""
+    guessed: bool
+    """Whether some reply's length is guessed."""
+
+
 class Estimate(NamedTuple):
     """What a run takes."""
 
@@ -46,28 +75,42 @@ class Estimate(NamedTuple):
     grounds: Mapping[str, Grounds]
     lines: Sequence[Line]
     counted: Mapping[str, Counted]
+    left_out: Sequence[str]
+    """What is not counted, as an optional reader's files are not there; a line each."""
+    command: Sequence[str]
+    """The words of a command that runs it, from `gloss run` on."""
 
-    def cost(self, line: Line) -> float | None:
-        """Price of a line at its reader's rates; null where it has none."""
-        bill = line.bill
-        usage = Usage(round(bill.prompt), round(bill.cached), round(bill.completion))
-        return prices(self.plan.config, line.reader).cost(usage)
-
-    @property
-    def total(self) -> Bill:
-        """Of all lines."""
-        return sum((line.bill for line in self.lines), Bill())
-
-    @property
-    def total_cost(self) -> float | None:
-        """Of all lines that have a price; null when none has."""
-        costs = [cost for line in self.lines if (cost := self.cost(line)) is not None]
-        return sum(costs) if costs else None
+    def cost(self, line: Line) -> Costs:
+        """Price of a line at its reader's rates."""
+        found = []
+        for bill in (line.bill, line.most):
+            usage = Usage(round(bill.prompt), round(bill.cached), round(bill.completion))
+            found.append(prices(self.plan.config, line.reader).cost(usage))
+        return Costs(*found)
 
     @property
-    def at_most(self) -> bool:
-        """Whether some scorer may ask less."""
-        return any(line.at_most for line in self.lines)
+    def certain(self) -> "Sum":
+        """All lines but those that the run leaves out when an optional reader is not there."""
+        return self._sum([line for line in self.lines if not line.optional])
+
+    @property
+    def whole(self) -> "Sum":
+        """All lines."""
+        return self._sum(self.lines)
+
+    def _sum(self, lines: Sequence[Line]) -> "Sum":
+        costs = [cost for line in lines if (cost := self.cost(line)).likely is not None]
+        return Sum(
+            bill=sum((line.bill for line in lines), Bill()),
+            most=sum((line.most for line in lines), Bill()),
+            cost=Costs(
+                sum(cost.likely or 0.0 for cost in costs) if costs else None,
+                sum(cost.most or 0.0 for cost in costs) if costs else None,
+            ),
+            seconds=sum(self.seconds(line) or 0.0 for line in lines),
+            at_most=any(line.at_most for line in lines),
+            guessed=any(line.guessed for line in lines),
+        )
 
     def seconds(self, line: Line) -> float | None:
         """How long a line's replies take; null for embedded readers."""
@@ -96,16 +139,17 @@ class Estimate(NamedTuple):
             + features * len(config.explainers) * _ROW["explanations"]
             + features * judged * (contexts - sampling.explain) * _ROW["judgements"]
             + features * judged * _ROW["scores"]
-            + self.total.requests * _ROW["requests"]
+            + self.whole.bill.requests * _ROW["requests"]
         )
 
 
 def show_estimate(options: argparse.Namespace) -> int:
     """Estimate a run and print it."""
-    plan = Plan(configs.load(options.config, tuple(options.set), options.lake))
+    config, left_out = without_missing(configs.load(options.config, tuple(options.set), options.lake))
+    plan = Plan(config)
     plan.lake.check_reachable()
     with waiting("loading what is counted with"):
-        found = asyncio.run(estimate(plan))
+        found = asyncio.run(estimate(plan, left_out, _command(options)))
     if options.format == "json":
         print(json.dumps(_plain(found), indent=1))  # noqa: T201  (it is asked for)
     else:
@@ -113,29 +157,30 @@ def show_estimate(options: argparse.Namespace) -> int:
     return 0
 
 
-async def estimate(plan: Plan) -> Estimate:
+def _command(options: argparse.Namespace) -> list[str]:
+    """A command that runs what is estimated."""
+    settings = [word for setting in options.set for word in ("--set", setting)]
+    return ["gloss", "run", options.config, *(["--lake", options.lake] if options.lake else []), *settings]
+
+
+async def estimate(plan: Plan, left_out: Sequence[str], command: Sequence[str]) -> Estimate:
     """What a run takes in all, what is done of it included. Raises `WrongRequest` without a corpus or a tokenizer."""
     cached = await asyncio.to_thread(caches, plan)
     readers = _readers(plan.config)
     by = {name: counted(plan.config, name) for name in readers}
-    replies = kept(plan)
+    asking = Questions(plan, by, kept(plan), optional(plan))
     on: dict[str, Grounds] = {}
     lines: list[Line] = []
     for coder in plan.coders:
         name = coder.coder.name
         on[name] = grounds(plan, coder, cached.coders[name].width)
-        lines += await questions(plan, coder, on[name], by)
-    lines = [as_seen(line, seen(replies, plan.config.run, line.asker, _model(plan, line))) for line in lines]
-    return Estimate(plan, cached, on, lines, by)
+        lines += await asking.about(coder, on[name])
+    return Estimate(plan, cached, on, lines, by, left_out, command)
 
 
 def _readers(config: RunConfig) -> list[str]:
     explaining = {name for explainer in config.explainers for name in explainer.readers.values()}
     return sorted(explaining | {scorer.reader for scorer in config.scorers})
-
-
-def _model(plan: Plan, line: Line) -> str:
-    return getattr(plan.config.readers[line.reader], "model", "")
 
 
 def _show(found: Estimate, console: Console) -> None:
@@ -163,19 +208,31 @@ def _cache_grid(found: Estimate) -> Grid:
 def _question_grid(found: Estimate) -> Grid:
     grid = Grid(box=SIMPLE, pad_edge=False)
     for column in ("questions of", "reader", "requests", "prompt", "cached", "completion", "cost"):
-        grid.add_column(
-            column, justify="left" if column in {"questions of", "reader"} else "right", overflow="fold"
-        )
+        words = column in {"questions of", "reader"}
+        grid.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     several = len(found.grounds) > 1
     for line in found.lines:
         about = f"{line.coder}/{line.component}" if several else line.component
-        remark = " (done)" if line.done else " (at most)" if line.at_most else ""
-        grid.add_row(escape(about + remark), escape(line.reader), *_numbers(line.bill, found.cost(line)))
+        cost = found.cost(line)
+        grid.add_row(escape(about + _remark(line)), escape(line.reader), *_numbers(line.bill, cost.likely))
+        if line.guessed:
+            grid.add_row(_LONGEST, "", *_numbers(line.most, cost.most))
     grid.add_section()
-    grid.add_row(
-        "in all, at most" if found.at_most else "in all", "", *_numbers(found.total, found.total_cost)
-    )
+    sums = {"in all": found.certain}
+    if any(line.optional for line in found.lines):
+        sums = {"if none is there": found.certain, "if all are there": found.whole}
+    for name, whole in sums.items():
+        what = f"{name}, at most" if whole.at_most else name
+        grid.add_row(what, "", *_numbers(whole.bill, whole.cost.likely))
+        if whole.guessed:
+            grid.add_row(_LONGEST, "", *_numbers(whole.most, whole.cost.most))
     return grid
+
+
+def _remark(line: Line) -> str:
+    if line.optional:
+        return " (if it is there)"
+    return " (done)" if line.done else " (at most)" if line.at_most else ""
 
 
 def _numbers(bill: Bill, cost: float | None) -> tuple[str, ...]:
@@ -193,10 +250,13 @@ def _short(count: float) -> str:
 
 def _notes(found: Estimate) -> list[str]:
     """What the numbers rest on, a line each."""
-    asking = [seconds for line in found.lines if (seconds := found.seconds(line)) is not None]
     caching = found.caches.seconds
     hours = "?" if caching is None else f"{caching / 3600:.2f}"
     waited = any(line.pace for line in found.lines)
+    doubtful = sorted({line.reader for line in found.lines if line.optional})
+    asking = f"{found.certain.seconds / 3600:.2f}"
+    if doubtful:
+        asking += f" to {found.whole.seconds / 3600:.2f}"
     pace = (
         "as the lake's replies were"
         if waited
@@ -204,15 +264,24 @@ def _notes(found: Estimate) -> list[str]:
     )
     account = account_of(found.plan)
     return [
-        f"hours: {hours} of caching on this machine, {sum(asking) / 3600:.2f} of replies ({pace})",
+        f"hours: {hours} of caching on this machine, {asking} of replies ({pace})",
         f"lake: about {found.bytes / 1e9:,.3f} GB",
         *([f"spent so far: {account.spent:,.2f}"] if account.spent else []),
         *([f"budget.cost: {account.budget:,.2f}"] if account.budget else []),
+        *([_optional(doubtful)] if doubtful else []),
+        *found.left_out,
         *_lengths(found),
         *(f"features of {name}: {on.said}" for name, on in found.grounds.items()),
         *(f"firings of {name}: {cache.said}" for name, cache in found.caches.coders.items()),
         *(by.said for by in found.counted.values()),
     ]
+
+
+def _optional(readers: Sequence[str]) -> str:
+    return (
+        "if it is there: a run leaves out what needs an optional reader that is not there "
+        f"({', '.join(f'readers.{name}' for name in readers)}); an estimate asks nobody, so it cannot tell"
+    )
 
 
 def _lengths(found: Estimate) -> list[str]:
@@ -233,7 +302,24 @@ def _lengths(found: Estimate) -> list[str]:
     there = [what for what, some in lengths.items() if some]
     # Whose replies are meant goes without saying where all are.
     said = there if len(there) == 1 else [f"{what}: {_named(some)}" for what, some in lengths.items() if some]
-    return said + [f"{what}: {_named(some)}" for what, some in early.items() if some]
+    said += [f"{what}: {_named(some)}" for what, some in early.items() if some]
+    return [*said, *_guessed(found)]
+
+
+def _guessed(found: Estimate) -> list[str]:
+    """Whose replies are of a guessed length, and the command that would measure it."""
+    lines = [line for line in found.lines if line.guessed]
+    if not lines:
+        return []
+    writers = [line for line in lines if line.most.completion > line.bill.completion] or lines
+    said = (
+        f"longest: were all replies as long as max_tokens, and explanations too; how much {_named(writers)} "
+        "will write is guessed by few-shots"
+    )
+    readers = sorted({line.reader for line in lines})
+    features = {name: on.features for name, on in found.grounds.items()}
+    measured = pilot(found.plan, found.command, readers, features)
+    return [said, measured] if measured else [said]
 
 
 def _named(lines: Sequence[Line]) -> str:
@@ -243,6 +329,7 @@ def _named(lines: Sequence[Line]) -> str:
 
 def _plain(found: Estimate) -> dict[str, object]:
     """As JSON has it."""
+    certain = found.certain
     return {
         "run": found.plan.config.run,
         "coders": {
@@ -259,21 +346,37 @@ def _plain(found: Estimate) -> dict[str, object]:
                 "stage": line.stage,
                 "component": line.component,
                 "reader": line.reader,
-                "requests": line.bill.requests,
-                "prompt_tokens": line.bill.prompt,
-                "cached_tokens": line.bill.cached,
-                "completion_tokens": line.bill.completion,
-                "cost": found.cost(line),
+                **_counts(line.bill, line.most, found.cost(line)),
                 "seconds": found.seconds(line),
                 "replies_from": "lake" if line.measured else "prompts",
                 "at_most": line.at_most,
+                "optional": line.optional,
                 "done": line.done,
             }
             for line in found.lines
         ],
-        "cost": found.total_cost,
-        "at_most": found.at_most,
+        **_counts(certain.bill, certain.most, certain.cost),
+        "at_most": certain.at_most,
+        "with_optional": {
+            **_counts(found.whole.bill, found.whole.most, found.whole.cost),
+            "at_most": found.whole.at_most,
+        },
         "bytes": found.bytes,
         "caching_seconds": found.caches.seconds,
         "notes": _notes(found),
+    }
+
+
+def _counts(bill: Bill, most: Bill, cost: Costs) -> dict[str, float | None]:
+    """What something takes; `_at_most` with replies as long as they may be, where their length is guessed."""
+    return {
+        "requests": bill.requests,
+        "prompt_tokens": bill.prompt,
+        "prompt_tokens_at_most": most.prompt,
+        "cached_tokens": bill.cached,
+        "cached_tokens_at_most": most.cached,
+        "completion_tokens": bill.completion,
+        "completion_tokens_at_most": most.completion,
+        "cost": cost.likely,
+        "cost_at_most": cost.most,
     }

@@ -2,18 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import NamedTuple
 
 from flows.estimated.grounds import Grounds
-from flows.estimated.seen import Component, Pace, explainer_parts
+from flows.estimated.optional import Optional
+from flows.estimated.seen import Component, Kept, Pace, explainer_parts, seen
 from flows.estimated.tokenizers import Counted
 from flows.plan import CoderSteps, Explaining, Plan, Scoring
 from storage import query
 from tasks import replicates
-from tasks.llm.counting import Bill, PrefixCache
+from tasks.llm.counting import Bill, PrefixCache, Tokenizer
 from tasks.llm.gather import ask_all
 from tasks.llm.rehearsal import Rehearsal
+from tasks.replicates import Replicate
 from tasks.scorers.base import Posed, pose, pose_alone
 
 STAND_IN = (
@@ -33,11 +36,13 @@ class Line(NamedTuple):
     bill: Bill
     done: bool
     """Whether the lake has the answers already."""
+    optional: bool
+    """Whether the run leaves it out when a reader is not there."""
     asker: Component
-    questions: float
-    """How many there are; one in parts takes several requests."""
     each: float
-    """How many there are about each explanation, or each feature, that is judged."""
+    """Questions about each explanation, or each feature, that is judged; one in parts takes several requests."""
+    most: Bill
+    """The bill, were all replies whose length is guessed as long as they may be; and the explanations in them."""
     pace: Pace | None = None
     """What replies to such questions were like, as far as the lake says."""
 
@@ -56,72 +61,191 @@ class Line(NamedTuple):
         """Whether the lake says how long its replies are."""
         return self.pace is not None and self.pace.completion_tokens is not None
 
-
-def as_seen(line: Line, pace: Pace | None) -> Line:
-    """A line with replies as long as they were, and as many questions as were needed where a scorer stops early."""
-    bill, questions = line.bill, line.questions
-    if line.adaptive and pace and line.each:
-        share = min(1.0, pace.questions / line.each)
-        bill, questions = bill.times(share), questions * share
-    if pace and pace.completion_tokens is not None:
-        bill = replace(bill, completion=questions * pace.completion_tokens)
-    return line._replace(bill=bill, questions=questions, pace=pace)
-
-
-async def questions(plan: Plan, coder: CoderSteps, found: Grounds, by: Mapping[str, Counted]) -> list[Line]:
-    """What explainers and scorers will ask about one coder's features."""
-    lines = []
-    for explaining in plan.explanations:
-        if explaining.coder is coder:
-            asked, texts = await _explaining(plan, explaining, found, by)
-            lines += asked
-            for scoring in plan.scores:
-                if scoring.explaining is explaining:
-                    lines.append(await _scoring(plan, scoring, found, texts, by))
-    for scoring in plan.scores:
-        if scoring.coder is coder and scoring.explaining is None:
-            lines.append(await _scoring(plan, scoring, found, [], by))
-    return lines
+    @property
+    def guessed(self) -> bool:
+        """Whether it may take more tokens, as nobody knows how long replies will be."""
+        return self.most != self.bill
 
 
 Texts = list[dict[str, object]]
 """Explanations as `pose` takes them."""
 
 
-async def _explaining(
-    plan: Plan, explaining: Explaining, found: Grounds, by: Mapping[str, Counted]
-) -> tuple[list[Line], Texts]:
-    """What an explainer will ask, and explanations such as it may get."""
-    explainer, name = explaining.explainer, explaining.coder.coder.name
-    done = plan.lake.complete(explaining.step)
-    known = explainer.known(name, found.explain)
-    texts = {feature: [explanation.text] for feature, explanation in known.items() if explanation.text}
-    lines = []
-    if explainer.asking:
-        asking = explainer.asking
-        unknown = [feature for feature in found.explain if feature.feature not in known]
-        parts = replicates.parted(asking, unknown)
-        drawer = _rehearsal(plan, asking.reader, by)
-        drawn = [
-            one
-            for feature, divided in parts.items()
-            for one in await replicates.draw(asking, {feature: divided}, drawer)
-        ]
-        judge = _rehearsal(plan, asking.chooser, by)
-        judged = await replicates.judge(asking, parts, drawn, judge)
-        for one in replicates.choose(asking, drawn, judged):
-            if one.chosen:
-                texts.setdefault(one.feature, []).append(one.explanation.text or "")
-        counters = (asking.reader, drawer), (asking.chooser, judge)
-        for component, (reader, counter) in zip(explainer_parts(explainer), counters, strict=False):
-            if counter.bills:
-                bills = [_of(counter, feature.feature) for feature in found.explain]
-                bill = spread(bills, found.features)
-                about = bill.requests / found.features if found.features else 0.0
-                lines.append(
-                    Line(name, "explain", component.name, reader, bill, done, component, bill.requests, about)
-                )
-    return lines, _written(plan, explaining, found) if done else _made(found, texts)
+class Explanations(NamedTuple):
+    """Explanations such as scorers may be asked about."""
+
+    texts: Texts
+    longest: Texts
+    """The same, as long as they may be; equal where the lake has them, or others by the same reader."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What readers of a run will be asked."""
+
+    plan: Plan
+    by: Mapping[str, Counted]
+    kept: Sequence[Kept]
+    optional: Optional
+
+    async def about(self, coder: CoderSteps, found: Grounds) -> list[Line]:
+        """What explainers and scorers will ask about one coder's features."""
+        lines = []
+        for explaining in self.plan.explanations:
+            if explaining.coder is coder:
+                asked, made = await self._explaining(explaining, found)
+                lines += asked
+                for scoring in self.plan.scores:
+                    if scoring.explaining is explaining:
+                        lines.append(await self._scoring(scoring, found, made))
+        for scoring in self.plan.scores:
+            if scoring.coder is coder and scoring.explaining is None:
+                lines.append(await self._scoring(scoring, found, Explanations([], [])))
+        return lines
+
+    async def _explaining(self, explaining: Explaining, found: Grounds) -> tuple[list[Line], Explanations]:
+        """What an explainer will ask, and explanations such as it may get."""
+        explainer, name = explaining.explainer, explaining.coder.coder.name
+        done = self.plan.lake.complete(explaining.step)
+        known = explainer.known(name, found.explain)
+        texts = {feature: [explanation.text] for feature, explanation in known.items() if explanation.text}
+        longest = dict(texts)
+        lines = []
+        if explainer.asking:
+            asking = explainer.asking
+            unknown = [feature for feature in found.explain if feature.feature not in known]
+            parts = replicates.parted(asking, unknown)
+            drawer = self._rehearsal(asking.reader)
+            drawn = [
+                one
+                for feature, divided in parts.items()
+                for one in await replicates.draw(asking, {feature: divided}, drawer)
+            ]
+            like = self._seen(next(explainer_parts(explainer)), asking.reader)
+            drawn = _worded(drawn, like.texts if like else ())
+            guessed = not done and not (like and like.texts)
+            long = _as_long(drawn, asking.max_tokens, self.by[asking.reader].tokenizer) if guessed else drawn
+            judges = []
+            for ones, into in ((drawn, texts), (long, longest)):
+                judges.append(self._rehearsal(asking.chooser))
+                judged = await replicates.judge(asking, parts, ones, judges[-1])
+                for one in replicates.choose(asking, ones, judged):
+                    if one.chosen:
+                        into.setdefault(one.feature, []).append(one.explanation.text or "")
+            counters = (asking.reader, drawer, drawer), (asking.chooser, *judges)
+            for component, (reader, *both) in zip(explainer_parts(explainer), counters, strict=False):
+                if both[0].bills:
+                    bill, most = (
+                        spread([_of(counter, feature.feature) for feature in found.explain], found.features)
+                        for counter in both
+                    )
+                    lines.append(
+                        self._line(
+                            Line(
+                                coder=name,
+                                stage="explain",
+                                component=component.name,
+                                reader=reader,
+                                bill=bill,
+                                done=done,
+                                optional=self.optional.leaves_out(explainer.name),
+                                asker=component,
+                                each=bill.requests / found.features if found.features else 0.0,
+                                most=most,
+                            )
+                        )
+                    )
+        if done:
+            written = _written(self.plan, explaining, found)
+            return lines, Explanations(written, written)
+        made = _made(found, texts)
+        return lines, Explanations(made, made if longest == texts else _made(found, longest))
+
+    async def _scoring(self, scoring: Scoring, found: Grounds, made: Explanations) -> Line:
+        """What a scorer will ask, about each feature's own explanation and about those of the shuffled control."""
+        scorer, plan = scoring.scorer, self.plan
+        name = f"{scoring.explainer}/{scorer.name}"
+        bill, each = await self._scored(scoring, found, made.texts)
+        most = bill if made.longest == made.texts else (await self._scored(scoring, found, made.longest))[0]
+        return self._line(
+            Line(
+                coder=scoring.coder.coder.name,
+                stage="score",
+                component=name,
+                reader=scorer.reader,
+                bill=bill,
+                done=plan.lake.complete(scoring.judgements),
+                optional=self.optional.leaves_out(scoring.explainer, scorer.name),
+                asker=Component("score", name, scorer),
+                each=each,
+                most=most,
+            )
+        )
+
+    async def _scored(self, scoring: Scoring, found: Grounds, texts: Texts) -> tuple[Bill, float]:
+        """What it takes to ask about some explanations, and how many questions there are about each."""
+        scorer, reader = scoring.scorer, self._rehearsal(scoring.scorer.reader)
+        alone = scoring.explaining is None
+        asked: dict[str, int] = {}
+        for posed in _each(
+            pose_alone(found.score) if alone else pose(found.score, [*texts, *_shuffled(texts)])
+        ):
+            requests = {one.key: scorer.requests(one.key, one.text, one.feature) for one in posed}
+            asked |= {key: len(some) for key, some in requests.items()}
+            await ask_all(reader, [request for some in requests.values() for request in some])
+        own, control = (
+            [_of(reader, feature.feature, kind) for feature in found.score] for kind in ("none", "shuffled")
+        )
+        controls = 0 if alone else min(self.plan.config.controls.shuffled, found.features)
+        # The first control finds in the cache what the features' own questions left there.
+        bill = spread(own, found.features) + _mean(control).times(controls)
+        return bill, sum(asked.values()) / len(asked) if asked else 0.0
+
+    def _line(self, line: Line) -> Line:
+        return as_seen(line, self._seen(line.asker, line.reader))
+
+    def _seen(self, asker: Component, reader: str) -> Pace | None:
+        model = getattr(self.plan.config.readers[reader], "model", "")
+        return seen(self.kept, self.plan.config.run, asker, model)
+
+    def _rehearsal(self, reader: str) -> Rehearsal:
+        block = getattr(self.plan.config.readers[reader], "block", None)
+        return Rehearsal(self.by[reader].tokenizer, PrefixCache(block))
+
+
+def as_seen(line: Line, pace: Pace | None) -> Line:
+    """A line with replies as long as they were, and as many questions as were needed where a scorer stops early."""
+    bill, most = line.bill, line.most
+    if line.adaptive and pace and line.each:
+        share = min(1.0, pace.questions / line.each)
+        bill, most = bill.times(share), most.times(share)
+    if pace and pace.completion_tokens is not None:
+        known = bill.requests * pace.completion_tokens
+        bill, most = replace(bill, completion=known, longest=known), replace(most, longest=known)
+    return line._replace(bill=bill, most=replace(most, completion=most.longest), pace=pace)
+
+
+def _worded(drawn: Sequence[Replicate], texts: Sequence[str]) -> list[Replicate]:
+    """Replicates with other texts, where there are any."""
+    if not texts:
+        return list(drawn)
+    return [
+        replace(one, explanation=replace(one.explanation, text=texts[(place + one.number) % len(texts)]))
+        for place, one in enumerate(drawn)
+    ]
+
+
+def _as_long(drawn: Sequence[Replicate], tokens: int, tokenizer: Tokenizer | None) -> list[Replicate]:
+    """Replicates whose texts have about so many tokens, their own words again and again."""
+    if tokenizer is None:
+        return list(drawn)
+    long = []
+    for one in drawn:
+        text = one.explanation.text or STAND_IN
+        words, has = text.split(), max(1, len(tokenizer.encode(text, add_special_tokens=False)))
+        again = " ".join(islice(cycle(words), max(len(words), round(len(words) * tokens / has))))
+        long.append(replace(one, explanation=replace(one.explanation, text=again)))
+    return long
 
 
 def _made(found: Grounds, texts: Mapping[int, Sequence[str]]) -> Texts:
@@ -152,40 +276,6 @@ def _text(feature: int, replicate: int, of: int, text: str) -> dict[str, object]
     return {"feature": feature, "replicate": replicate, "explanation_of": of, "text": text}
 
 
-async def _scoring(
-    plan: Plan, scoring: Scoring, found: Grounds, texts: Texts, by: Mapping[str, Counted]
-) -> Line:
-    """What a scorer will ask, about each feature's own explanation and about those of the shuffled control."""
-    scorer, reader = scoring.scorer, _rehearsal(plan, scoring.scorer.reader, by)
-    alone = scoring.explaining is None
-    asked: dict[str, int] = {}
-    for posed in _each(pose_alone(found.score) if alone else pose(found.score, [*texts, *_shuffled(texts)])):
-        made = {one.key: scorer.requests(one.key, one.text, one.feature) for one in posed}
-        asked |= {key: len(requests) for key, requests in made.items()}
-        await ask_all(reader, [request for requests in made.values() for request in requests])
-    own, control = (
-        [_of(reader, feature.feature, kind) for feature in found.score] for kind in ("none", "shuffled")
-    )
-    controls = 0 if alone else min(plan.config.controls.shuffled, found.features)
-    # The first control finds in the cache what the features' own questions left there.
-    bill = spread(own, found.features) + _mean(control).times(controls)
-    name = f"{scoring.explainer}/{scorer.name}"
-    done = plan.lake.complete(scoring.judgements)
-    # As many requests for each question, whichever it is.
-    total, sent = sum(asked.values()), sum((one.requests for one in reader.bills.values()), 0.0)
-    return Line(
-        scoring.coder.coder.name,
-        "score",
-        name,
-        scorer.reader,
-        bill,
-        done,
-        Component("score", name, scorer),
-        bill.requests * total / sent if sent else 0.0,
-        total / len(asked) if asked else 0.0,
-    )
-
-
 def _shuffled(texts: Texts) -> Texts:
     """Each explanation once more, for the feature before."""
     before = [texts[-1], *texts[:-1]] if len(texts) > 1 else []
@@ -207,11 +297,6 @@ def _each(posed: Sequence[Posed]) -> list[list[Posed]]:
     for one in posed:
         found[one.feature.feature].append(one)
     return list(found.values())
-
-
-def _rehearsal(plan: Plan, reader: str, by: Mapping[str, Counted]) -> Rehearsal:
-    block = getattr(plan.config.readers[reader], "block", None)
-    return Rehearsal(by[reader].tokenizer, PrefixCache(block))
 
 
 def _of(reader: Rehearsal, feature: int, control: str = "") -> Bill:

@@ -24,15 +24,18 @@ ASIDE = {"name", "reader", "seed"}
 class Pace(NamedTuple):
     """What replies to some questions were like on average."""
 
-    replies: int
-    """How many there were."""
+    replies: float
+    """How many there were, to all parts."""
     seconds: float
+    """Until a question was answered."""
     completion_tokens: float | None
-    """Per question; null where the server did not count."""
+    """Of each reply; null where the server did not count."""
     posed: int
     """Explanations, or features alone, that they were about."""
     questions: float
     """About each of them."""
+    texts: Sequence[str] = ()
+    """Some of the explanations that were read in them, short and long ones."""
 
 
 class Component(NamedTuple):
@@ -136,4 +139,5 @@ def _mean(paces: Sequence[Pace]) -> Pace | None:
         tokens / sum(one.replies for one in counted) if counted else None,
         posed,
         sum(one.questions * one.posed for one in paces) / posed,
+        [text for one in paces for text in one.texts],
     )

@@ -330,6 +330,14 @@ def of_a_form(body: bytes) -> bool:
     return any(sign in text for sign in _OF_A_FORM)
 
 
+def of_an_api(body: bytes) -> bool:
+    """Say whether an error's body is of the API's making, a JSON object, and not a proxy's page."""
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def own_words(body: bytes) -> str:
     """Return what a server says in an error's body, on one line: its message, or all of the body."""
     text = body.decode(errors="replace")

@@ -39,7 +39,7 @@ class Endpoint:
     refusals: int = 0
     """Connections refused since the last answer; those that came together count once."""
     refusal: str = ""
-    """Why the last connection was refused."""
+    """Why the last connection was refused, or what it answered that no server of the model would."""
     failures: int = 0
     """Failures since the last reply."""
     rest_until: float = 0.0
@@ -105,8 +105,8 @@ class Endpoint:
             self.shrunk_at = now
 
     def _begin_again(self) -> None:
-        if self.window > 1:
-            self.steady, self.window = self.window, 1.0
+        # While it doubles the window says less than what it held before.
+        self.steady, self.window = max(self.steady, self.window), 1.0
 
 
 def choose(

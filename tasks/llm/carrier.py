@@ -1,10 +1,13 @@
 """Carries calls to endpoints until there is an answer, or a reason why there will be none.
 
-1. A server's fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
-   tried again, elsewhere if possible.
-2. A request's fault (any other status, or log-probabilities that the server ignores) is final at once.
-3. Both end as a reason; `EndpointsDown` alone is raised, when every endpoint refuses connections for too long.
-4. Whatever a server says is shortened and rid of the API key before it becomes a reason.
+1. A server's passing fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
+   tried again, elsewhere if possible: `attempts` times while others get replies, for `patience` while nobody does.
+2. A request's fault (400, 413, 422 and the like in an API's words, or log-probabilities that the server ignores) is
+   final at once.
+3. Whatever else is no success (a refused key, a model or a route that is gone, a proxy's own page) is the endpoint's:
+   it rests as if it refused connections, and the request goes elsewhere.
+4. All end as a reason; `EndpointsDown` alone is raised, when no endpoint has been of use for too long.
+5. Whatever a server says is shortened and rid of the API key before it becomes a reason.
 """
 
 import asyncio
@@ -13,12 +16,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
+from math import inf
 from typing import Literal, NamedTuple
 
-from tasks.llm.answers import FieldIgnored, ServerFault, of_a_form, own_words, too_long
+from tasks.llm.answers import FieldIgnored, ServerFault, of_a_form, of_an_api, own_words, too_long
 from tasks.llm.balance import Balance, Endpoint
-from tasks.llm.endpoints import EndpointsDown, OpenAIReader
+from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.pacing import backoff, retry_after
+from tasks.llm.preflight import preflight
 from tasks.llm.request import Reply
 from tasks.llm.secret import Secret
 from tasks.llm.transport import Answer, Broken, Late, Transport, Unconnected
@@ -27,6 +32,10 @@ from tasks.llm.wire import Call
 _OVERLOADED = frozenset({429, 503})
 _ABSENT = frozenset({404, 405})
 _INVALID = frozenset({400, 422})
+_UNFIT = frozenset({413, 414, 431})
+"""Statuses of what is too large, which proxies say in their own words."""
+_LATE_COUNTS = 2
+"""Failures that one timeout counts for, since it takes as long as anything may."""
 _STAGGER = 0.25
 """Seconds over which requests return to an endpoint that rested, lest they all come at once."""
 _WATCH = 10.0
@@ -68,6 +77,10 @@ class _Setback(NamedTuple):
     too_long: bool = False
     absent: bool = False
     form: bool = False
+    counts: int = 1
+    """Failures that it counts for."""
+    astray: bool = False
+    """Whether the endpoint is not what it should be, as far as one answer says."""
 
 
 @dataclass(slots=True)
@@ -81,7 +94,13 @@ class _Course:
     """Where it was sent last."""
     tries: int = 0
     failures: int = 0
-    """Tries that count towards the limit."""
+    """Tries that failed; a timeout counts for more than one."""
+    spared: int = 0
+    """Those of them while nobody got a reply: an outage, which `patience` bounds."""
+    failed_at: float | None = None
+    """Time of the last failure; null before the first."""
+    quiet_since: float | None = None
+    """Start of the time in which it failed and nobody got a reply; null while somebody does."""
     started: float = 0.0
     ended: float = 0.0
     refused_since: float | None = None
@@ -126,6 +145,7 @@ class Carrier:
         # Each may have all: a window that is too wide is found out, one that is too narrow is not.
         self._endpoints = [Endpoint(url, reader.in_flight) for url in reader.urls]
         self._balance = Balance(self._endpoints, reader.in_flight, clock)
+        self._replied_at = -inf
         # Unseeded, for it moves pauses only, never rows.
         self._chance = random.SystemRandom().random
 
@@ -139,7 +159,7 @@ class Carrier:
     ) -> Carried:
         """Carry a call of some prompts there, and its answer back; `read` raises ServerFault or FieldIgnored.
 
-        Raises EndpointsDown when every endpoint refuses connections for `patience` seconds.
+        Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
         """
         course = _Course(key, size, attempts or self._reader.attempts)
         while True:
@@ -148,6 +168,8 @@ class Carrier:
                 return course.replied(answer)
             reason = self._given_up(course, answer)
             if reason is not None:
+                if answer.astray:
+                    await self._require_right()
                 return course.failed(reason, answer)
             # Here and not inside the attempt: whoever pauses holds no place.
             await self._sleep(self._pause(course, answer))
@@ -185,13 +207,13 @@ class Carrier:
         course.tries += 1
         course.endpoint = endpoint
         try:
-            return await self._exchange(endpoint, call, read)
+            return await self._exchange(endpoint, call, read, course.size)
         finally:
             course.ended = self._clock()
             self._balance.done(endpoint, course.size)
 
     async def _exchange(
-        self, endpoint: Endpoint, call: Call, read: Callable[[bytes], Sequence[Reply]]
+        self, endpoint: Endpoint, call: Call, read: Callable[[bytes], Sequence[Reply]], size: int
     ) -> Sequence[Reply] | _Setback:
         """Post to an endpoint and note how it behaved."""
         sent = self._clock()
@@ -203,11 +225,15 @@ class Carrier:
             return _Setback("refused", why)
         except Late:
             late = f"no complete answer within {self._reader.read_timeout:g} s"
-            return self._failed(endpoint, late, sent)
+            return self._failed(endpoint, late, sent)._replace(counts=_LATE_COUNTS)
         except TimeoutError:
             return self._failed(endpoint, "no answer, and the server takes no connections any more")
         except Broken as error:
             return self._failed(endpoint, f"the connection broke: {self._quote(str(error))}")
+        if self._astray(answer, size):
+            why = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
+            endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
+            return _Setback("failed", why, astray=True)
         return self._judge(endpoint, answer, sent, read)
 
     async def _post(self, endpoint: Endpoint, call: Call) -> Answer:
@@ -218,6 +244,15 @@ class Carrier:
                 return await self._http.post(endpoint.url + call.path, call.body)
             finally:
                 endpoint.waited_for.discard(until)
+
+    @staticmethod
+    def _astray(answer: Answer, size: int) -> bool:
+        """Whether an answer says that its endpoint is not what it should be, rather than the request."""
+        if answer.ok or answer.passing or answer.status in _UNFIT:
+            return False
+        if answer.status in _ABSENT and size > 1:
+            return False  # lists are not on every server
+        return answer.status not in _INVALID or not of_an_api(answer.body)
 
     def _judge(
         self, endpoint: Endpoint, answer: Answer, sent: float, read: Callable[[bytes], Sequence[Reply]]
@@ -251,6 +286,7 @@ class Carrier:
         except FieldIgnored as fault:
             return _Setback("final", str(fault))
         endpoint.replied(self._reader.in_flight)
+        self._replied_at = self._clock()
         return replies
 
     def _failed(self, endpoint: Endpoint, why: str, overloaded: float | None = None) -> _Setback:
@@ -263,11 +299,36 @@ class Carrier:
             return setback.reason
         if setback.kind != "failed":
             return self._out_of_patience(course)
-        course.failures += 1
         course.refused_since = None
-        if course.failures < course.attempts:
+        course.failures += setback.counts
+        quiet = self._quiet(course, setback)
+        if quiet is not None and quiet < self._reader.patience:
+            return None
+        # At the end of an outage that lasted too long all count.
+        counted = course.failures - (course.spared if quiet is None else 0)
+        if counted < course.attempts:
             return None
         return f"given up after {course.tries} tries, the last: {setback.reason}"
+
+    def _quiet(self, course: _Course, setback: _Setback) -> float | None:
+        """Return the seconds in which a call that has just failed again found nobody to get a reply; null else."""
+        before, course.failed_at = course.failed_at, self._clock()
+        # Of a list nobody knows whether the server cannot take lists at all.
+        if before is None or self._replied_at > before or course.size > 1:
+            course.quiet_since = None
+            return None
+        course.spared += setback.counts
+        if course.quiet_since is None:
+            course.quiet_since = before
+        return course.failed_at - course.quiet_since
+
+    async def _require_right(self) -> None:
+        """Raise EndpointsDown where no endpoint is what it should be; a request that ends so may be to blame itself."""
+        try:
+            await preflight(self._reader)
+        except EndpointRefused as error:
+            msg = f"{error}; what is done is kept, run again to continue"
+            raise EndpointsDown(msg) from error
 
     def _out_of_patience(self, course: _Course) -> str | None:
         """Return why a call that finds no connection ends; null to try again.
@@ -284,11 +345,11 @@ class Carrier:
         if now - since < patience:
             return None
         if any((one.answered_at or 0.0) > since for one in self._endpoints):
-            return f"no connection for {patience:g} s, the last: {self._endpoints[0].refusal}"
+            return f"no endpoint of use for {patience:g} s, the last: {self._endpoints[0].refusal}"
         where = ", ".join(f"{one.url} ({one.refusal})" for one in self._endpoints)
         msg = (
-            f"no endpoint of {self._reader.model} has accepted a connection for {patience:g} s:"
-            f" {where}; start the server or correct its address, then run again to continue"
+            f"no endpoint of {self._reader.model} has been of use for {patience:g} s:"
+            f" {where}; start the server or correct its address, model or key, then run again to continue"
         )
         raise EndpointsDown(msg)
 

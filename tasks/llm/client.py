@@ -48,7 +48,7 @@ class Client:
     async def ask(self, request: Request) -> Outcome:
         """Answer one request; a failure is an outcome with a reason.
 
-        Raises EndpointsDown when every endpoint refuses connections for `patience` seconds.
+        Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
         Cancelling it ends the HTTP request, upon which vLLM stops generating.
         """
         carried, way = await self._carry((request,))

@@ -12,7 +12,7 @@ Knows no prices and no library's tokenizer: whoever can do what `Tokenizer` says
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from tasks.contexts import questions
@@ -52,6 +52,8 @@ class Bill:
     """Prompt tokens, the cached ones among them."""
     cached: float = 0.0
     completion: float = 0.0
+    longest: float = 0.0
+    """The same, were every reply that is prose, or JSON with prose in it, as long as it may be."""
 
     def __add__(self, other: "Bill") -> "Bill":
         return Bill(
@@ -59,13 +61,12 @@ class Bill:
             self.prompt + other.prompt,
             self.cached + other.cached,
             self.completion + other.completion,
+            self.longest + other.longest,
         )
 
     def times(self, factor: float) -> "Bill":
         """The bill of so many times as much."""
-        return Bill(
-            self.requests * factor, self.prompt * factor, self.cached * factor, self.completion * factor
-        )
+        return Bill(*(count * factor for count in astuple(self)))
 
 
 @dataclass
@@ -97,7 +98,9 @@ def bill(request: Request, tokenizer: Tokenizer, cache: PrefixCache) -> Bill:
         return Bill(requests=1, prompt=sum(map(len, texts)))
     ids = prompt_ids(request, tokenizer)
     cached = cache.spared(ids, reads=request.prompt_logprobs is None)
-    return Bill(1, len(ids), cached, reply_tokens(request, tokenizer))
+    reply = reply_tokens(request, tokenizer)
+    labels = request.choices or request.pattern is not None
+    return Bill(1, len(ids), cached, reply, reply if labels else request.max_tokens)
 
 
 def prompt_ids(request: Request, tokenizer: Tokenizer) -> list[int]:

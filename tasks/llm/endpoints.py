@@ -1,7 +1,7 @@
 """How OpenAI-compatible endpoints are described in a run's config, and what is raised when they are unusable.
 
 1. A request that fails is an outcome with a reason, never an exception.
-2. `EndpointsDown` is raised when no endpoint can be reached, and stops the run.
+2. `EndpointsDown` is raised when no endpoint has been of use for long, and stops the run.
 3. `EndpointRefused` is raised by the check before a run, while there is still nothing to lose.
 4. Knows nothing of HTTP: the client is imported when it is opened, since it takes as long as all of this.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class EndpointsDown(RunFailed):
-    """No endpoint accepts connections any more; what is done is kept and the run can be continued."""
+    """No endpoint is of use any more; what is done is kept and the run can be continued."""
 
 
 class EndpointRefused(WrongRequest):
@@ -92,10 +92,11 @@ class OpenAIReader(BaseModel):
     """Seconds to wait for a connection."""
     read_timeout: _Seconds = 600
     """Seconds to wait for a complete answer."""
-    attempts: PositiveInt = 6
-    """Tries per request; refused connections do not count, `patience` bounds those."""
+    attempts: PositiveInt = 12
+    """Tries per request while others get replies; a timeout counts twice, a refused connection never."""
     patience: _Pause = 300
-    """Seconds for which a request keeps trying while every endpoint refuses connections."""
+    """Seconds for which a request keeps trying while nobody gets a reply: no endpoint takes connections, or none that
+    does is ready. If they still take none, or are not what the config says, the run stops; what is done is kept."""
     max_backoff: _Pause = 20
     """Longest pause between tries, in seconds, where the server does not ask for a longer one."""
     replies: Literal["keep", "keep_failures", "off"] = "keep"

@@ -135,14 +135,14 @@ async def _together(reader: Reader, requests: Sequence[Request]) -> list[Outcome
 def repeated(request: Request, outcome: Outcome) -> Outcome:
     """The outcome of the same question under another key: it was sent no second time and costs nothing."""
     reply = replace(outcome.reply, usage=_FREE) if outcome.reply else None
-    return replace(outcome, request=request, reply=reply, attempts=0, latency=0.0)
+    return replace(outcome, request=request, reply=reply, attempts=0, latency=0.0, parts_sent=None)
 
 
 def joined(request: Request, parts: Sequence[Outcome]) -> Outcome:
     """One outcome of a request's parts: all their replies, or the reason of the first that has none.
 
-    Attempts and tokens are sums, the latency is that of the slowest part; endpoint and model are those of the part
-    that failed, else of the first one.
+    Attempts, calls and tokens are sums, the latency is that of the slowest part; endpoint and model are those of the
+    part that failed, else of the first one.
     """
     told = next((part for part in parts if part.reply is None), parts[0])
     replies = tuple(part.reply for part in parts if part.reply is not None)
@@ -157,6 +157,7 @@ def joined(request: Request, parts: Sequence[Outcome]) -> Outcome:
         latency=max(part.latency for part in parts),
         structured=told.structured,
         too_long=told.too_long,
+        parts_sent=sum(part.calls for part in parts),
     )
 
 

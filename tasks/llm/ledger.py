@@ -67,6 +67,7 @@ def _row(asked: Asked, outcome: Outcome, *, again: bool) -> dict[str, object]:
         "cached_tokens": usage.cached_tokens,
         "completion_tokens": usage.completion_tokens,
         "latency": outcome.latency,
+        "calls": outcome.calls,
         "attempts": outcome.attempts,
         "structured": outcome.structured,
         "status": unanswered if outcome.reply is None else "ok",

@@ -14,8 +14,9 @@ import yaml
 
 from storage.errors import WrongRequest
 
-VERSION = 2
-"""Raise it when contexts are rendered or replies read in another way: explanations and judgements change."""
+VERSION = 3
+"""Raise it when contexts are rendered or replies read in another way, so that explanations and judgements change, and
+when the tables of either, or `requests`, get other columns."""
 
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 

@@ -172,6 +172,13 @@ class Outcome:
     """How the reply was held to a form; null where none was asked for."""
     too_long: bool = False
     """Whether it failed since it does not fit into the model's context, where a shorter one may."""
+    parts_sent: int | None = None
+    """Parts that were sent; null for a request without parts."""
+
+    @property
+    def calls(self) -> int:
+        """What was asked for it, each part once however often it was tried; 0 where another's reply answers it."""
+        return int(self.attempts > 0) if self.parts_sent is None else self.parts_sent
 
 
 class Unreadable(ValueError):

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 import threading
 from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +22,16 @@ from tasks.llm.counting import prompt_ids
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
 from tests.flows.command import DEMO, gloss, write_config
-from tests.tasks.llm.faulty_server import Body, FaultyServer, completion, faulty_server, trial
+from tests.tasks.llm.faulty_server import (
+    Answer,
+    Body,
+    Fault,
+    FaultyServer,
+    completion,
+    faulty_server,
+    members,
+    trial,
+)
 
 PRICES = {"prompt_price": 2.0, "completion_price": 8.0, "cached_price": 0.5}
 BLOCK = 16
@@ -31,7 +42,8 @@ TURN = 5
 class Counting:
     """A server that counts as vLLM does: every token of a chat, and those of whole blocks that it has seen before."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[Body], str] | None = None) -> None:
+        self._answer = answer or _answer
         self._tokenizer = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
         self._lock, self._seen = threading.Lock(), set[tuple[int, ...]]()
         self.asked = Counter[str]()
@@ -41,7 +53,7 @@ class Counting:
         """Answer a request; those that only try what the server can do are no one's questions."""
         if trial(body):
             return completion(body, "hello")
-        said = _answer(body)
+        said = self._answer(body)
         ids: list[int] = []
         for message in body["messages"]:
             ids += [-1] * TURN + self._tokens(message["content"])
@@ -76,6 +88,20 @@ def _answer(body: Body) -> str:
     return json.dumps([1, 0, 1, 1, 0][:shown])
 
 
+def _longer(body: Body) -> str:
+    """Explanations five times as long as few-shots have them."""
+    question = body["messages"][-1]["content"]
+    if question.startswith("Description:"):
+        return _answer(body)
+    words = re.findall(r"[a-z]{3,}", question)
+    first = int(sha256(question.encode()).hexdigest(), 16) % len(words)
+    return f"They have something in common.\nEXPLANATION: {' '.join([*words[first:], *words][:LONG])}."
+
+
+LONG = 150
+"""Words of such an explanation."""
+
+
 def _config(folder: Path, server: FaultyServer, **changes: object) -> Path:
     judge = {"kind": "openai", "urls": [server.url], "model": "tiny", "in_flight": 16, **PRICES}
     asking = {
@@ -98,10 +124,14 @@ def _ledger(lake: Path) -> dict[str, tuple[float, ...]]:
     with place.connect() as connection:
         runs.attach(place, connection, "tiny")
         rows = connection.sql(
-            "select component, count(*), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost)"
+            "select component, sum(calls), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost)"
             " from requests group by component"
         ).fetchall()
-    return {row[0]: tuple(map(float, row[1:])) for row in rows}
+    return {row[0]: tuple(float(count or 0) for count in row[1:]) for row in rows}
+
+
+COLUMNS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
+"""Of an estimate, in the order of `_ledger`."""
 
 
 def _near(
@@ -111,13 +141,12 @@ def _near(
     but: tuple[tuple[str, str], ...] = (),
 ) -> None:
     """Every count of every component is near to what the ledger says, but for some."""
-    keys = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost")
-    found = {line["component"]: tuple(line[key] for key in keys) for line in estimated["questions"]}
+    found = {line["component"]: tuple(line[key] for key in COLUMNS) for line in estimated["questions"]}
     assert found.keys() == ledger.keys()
     for component, counts in ledger.items():
         far = [
             (key, guess, true)
-            for key, guess, true in zip(keys, found[component], counts, strict=True)
+            for key, guess, true in zip(COLUMNS, found[component], counts, strict=True)
             if abs(guess - true) > share * true
         ]
         assert [] == [one for one in far if (component, one[0]) not in but]
@@ -207,6 +236,121 @@ def test_what_replies_were_like_is_what_is_estimated_from_then_on(
     for line, same in zip(larger["questions"], after["questions"], strict=True):
         assert pytest.approx(per_request(same)) == per_request(line)
         assert pytest.approx(2 * same["requests"], rel=0.1) == line["requests"]
+
+
+@pytest.mark.slow
+def test_a_pilot_of_a_few_features_measures_how_long_replies_are(
+    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it what is guessed is a range that holds the truth; after it all is within 10 %, and paid once."""
+    counting = Counting(_longer)
+    with faulty_server(counting) as server:
+        config = _config(tmp_path, server, features={"choose": "sample", "n": 60})
+        assert 0 == gloss(["cache", str(config)], prefect).returncode
+        before = _estimate(config, capsys)
+        pilot = [*shlex.split(before["notes"][_measures(before)].split(": ", 1)[1])]
+        assert ["gloss", "run", str(config), "--set", "features.n=20"] == pilot
+        ended = gloss(pilot[1:], prefect)
+        assert 0 == ended.returncode, ended.stderr
+        tried = sum(counting.asked.values())
+        after = _estimate(config, capsys)
+        ended = gloss(["run", str(config)], prefect)
+
+    assert 0 == ended.returncode, ended.stderr
+    ledger = _ledger(tmp_path / "lake")
+    explainer = next(line for line in before["questions"] if line["component"] == "exemplars")
+    assert 4 < ledger["exemplars"][3] / explainer["completion_tokens"] < 6
+    for line in before["questions"]:
+        for key, true in zip(COLUMNS, ledger[line["component"]], strict=True):
+            assert 0.9 * line[key] < true < 1.1 * line.get(f"{key}_at_most", line[key]), (line, key)
+    assert before["cost"] < sum(counts[-1] for counts in ledger.values()) < before["cost_at_most"]
+    _near(after, ledger)
+    assert after["cost"] == after["cost_at_most"]
+    assert ({"prompts"}, {"lake"}) == tuple(
+        {line["replies_from"] for line in one["questions"]} for one in (before, after)
+    )
+    assert not any("features measure it" in note for note in after["notes"])
+    # Only the shuffled control of the pilot is another one's.
+    assert {1} == set(counting.asked.values())
+    calls = sum(counts[0] for counts in ledger.values())
+    assert sum(counting.asked.values()) - calls < 0.05 * tried
+
+
+def _measures(estimated: dict) -> int:
+    return next(place for place, note in enumerate(estimated["notes"]) if "features measure it" in note)
+
+
+@pytest.mark.slow
+def test_requests_are_counted_alike_before_and_after(
+    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of every scorer, those in parts too: the estimate's, the ledger's calls, and what the server was asked."""
+    counting, others = Counting(), Counter[str]()
+
+    def answer(number: int, body: Body) -> Answer:
+        if "messages" in body:
+            return counting(number, body)
+        others[json.dumps(body, sort_keys=True)] += len(members(body)) or 1
+        return Fault.NONE
+
+    kinds = ["detection", "embedding", "surprisal", "simulation", "example_embedding"]
+    with faulty_server(answer) as server:
+        config = _config(tmp_path, server, scorers=[{"kind": kind, "reader": "judge"} for kind in kinds])
+        estimated = _estimate(config, capsys)
+        ended = gloss(["run", str(config)], prefect)
+
+    assert 0 == ended.returncode, ended.stderr
+    ledger = _ledger(tmp_path / "lake")
+    # The server heard a few more: trials of what it can do.
+    heard = sum(counting.asked.values()) + sum(others.values())
+    assert pytest.approx(sum(counts[0] for counts in ledger.values()), rel=0.01) == heard
+    for line in estimated["questions"]:
+        assert pytest.approx(ledger[line["component"]][0], rel=0.1) == line["requests"], line["component"]
+
+
+def test_what_is_optional_is_totalled_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is asked whether it is there: its lines say so, and there is a total without them and one with them."""
+    judge = {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "tiny", "optional": True, **PRICES}
+    nowhere = {"kind": "sentence_transformers", "model": str(tmp_path / "nowhere"), "optional": True}
+    config = write_config(
+        tmp_path,
+        str(tmp_path / "lake"),
+        explainers=[
+            {"kind": "exemplars", "reader": "baseline"},
+            {"kind": "exemplars", "name": "doubtful", "reader": "judge"},
+        ],
+        scorers=[
+            {"kind": "detection", "reader": "baseline"},
+            {"kind": "fuzzing", "reader": "judge"},
+            {"kind": "embedding", "reader": "nowhere"},
+        ],
+        readers={"baseline": {"kind": "baseline"}, "judge": judge, "nowhere": nowhere},
+    )
+    estimated = _estimate(config, capsys)
+    assert 0 == main(["estimate", str(config)])
+    page = capsys.readouterr().out
+
+    lines = {line["component"]: line for line in estimated["questions"]}
+    certain = {"exemplars", "exemplars/detection"}
+    doubtful = {"exemplars/fuzzing", "doubtful", "doubtful/detection", "doubtful/fuzzing"}
+    assert (certain, doubtful) == tuple(
+        {name for name, line in lines.items() if line["optional"] == optional} for optional in (False, True)
+    )
+    for key in ("requests", "prompt_tokens", "completion_tokens", "completion_tokens_at_most"):
+        without, whole = (sum(lines[name][key] for name in some) for some in (certain, certain | doubtful))
+        assert pytest.approx((without, whole)) == (estimated[key], estimated["with_optional"][key])
+    assert estimated["cost"] is None
+    assert estimated["with_optional"]["cost"] < estimated["with_optional"]["cost_at_most"]
+    words = (
+        "(if it is",
+        "if none is there",
+        "if all are there",
+        "  longest ",
+        "left out: what readers.nowhere",
+    )
+    for said in words:
+        assert said in page, page
+    assert max(map(len, page.split("hours:")[0].splitlines())) <= 80
 
 
 def test_a_scorer_that_stops_early_is_estimated_at_most(

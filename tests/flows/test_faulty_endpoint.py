@@ -71,6 +71,7 @@ def _config(folder: Path, server: FaultyServer, **reader: object) -> Path:
         "model": "tiny",
         "in_flight": 48,
         "attempts": 3,
+        "patience": 0,
         "read_timeout": 1.5,
         "max_backoff": 0.05,
         **reader,

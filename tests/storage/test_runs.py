@@ -125,8 +125,8 @@ def _outdate(lake: Lake, stage: str, lacks: Sequence[str]) -> None:
 
 FIRST = {
     "scores": ["measure", "score", "low", "high", "accuracy", "pearson", "brier", "auroc_low", "auroc_high"],
-    "explanations": ["chosen", "held_out", "structure", "shown", "structured"],
-    "judgements": ["value", "structured"],
+    "explanations": ["chosen", "held_out", "structure", "shown", "structured", "calls"],
+    "judgements": ["value", "structured", "calls"],
     "contexts": ["near", "distance", "candidates", "repeated", "left_out", "contrast"],
     "features": ["min", "dense", "encoder_neighbours", "position_mean", "first_positions", "top_tokens"],
 }

@@ -181,6 +181,25 @@ def test_a_reply_ends_a_row_of_failures() -> None:
     assert servers[0].shun_until == 0.0
 
 
+def test_an_outage_says_nothing_of_the_window() -> None:
+    """Nor do two that follow each other closely: what it held before is soon held again. Only overload lowers it."""
+    endpoint, now = Endpoint("one", 256.0), 0.0
+    for _ in range(2):
+        endpoint.refused("connection refused", now, 20, 0.0)
+        now = endpoint.rest_until + 0.1
+        endpoint.answered(None, now)
+        endpoint.replied(256)
+    for _ in range(255):
+        endpoint.replied(256)
+    assert endpoint.window == 256
+    endpoint.outstanding = 100
+    endpoint.failed(now, 20, 0.0, overloaded=now)
+    endpoint.refused("connection refused", now, 20, 0.0)
+    for _ in range(80):
+        endpoint.replied(256)
+    assert 70 <= endpoint.window < 72
+
+
 def test_whoever_comes_back_begins_with_one_request_and_doubles() -> None:
     """Up to the window that it had; 64 at once would knock it over again."""
     server = Endpoint("http://host/v1", window=64)

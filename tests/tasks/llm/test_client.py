@@ -110,12 +110,88 @@ def test_a_passing_fault_costs_a_try_and_no_reply(fault: Fault) -> None:
 def test_a_lasting_fault_ends_as_a_failed_outcome(fault: Fault) -> None:
     """The reason counts the tries and tells the last failure; nothing is raised."""
     with faulty_server(always(fault)) as server:
-        outcome = ask(reader(server.url, attempts=3))
+        outcome = ask(reader(server.url, attempts=3, patience=0))
         assert len(server.requests) == 3
     assert outcome.reply is None
     assert outcome.reason is not None
     assert outcome.reason.startswith("given up after 3 tries, the last: ")
     assert outcome.attempts == 3
+
+
+@pytest.mark.parametrize("fault", [Fault.OVERLOADED, Fault.SERVER_ERROR, Fault.ABORTED, Fault.UNAUTHORIZED])
+def test_nobody_is_given_up_while_nobody_gets_a_reply(fault: Fault) -> None:
+    """An outage is shorter than `patience`, or else it is none."""
+    down = Time()
+
+    def behave(_number: int, _body: Body) -> Answer:
+        return fault if down.now < 1000 + 200 else Fault.NONE
+
+    with faulty_server(behave) as server:
+        outcome = ask(reader(server.url, attempts=3), time=down)
+        assert len(server.requests) > 6
+    assert outcome.reply is not None
+    time = Time()
+    with faulty_server(always(fault)) as server:
+        outcome = ask(reader(server.url, attempts=3), time=time)
+    assert outcome.reason is not None
+    assert outcome.reason.startswith(f"given up after {outcome.attempts} tries, the last: ")
+    assert 300 <= sum(time.slept) <= 320
+
+
+def test_a_request_that_always_fails_is_given_up_while_others_get_replies() -> None:
+    """After `attempts`, however patient the reader is: it would fail for ever."""
+    time = Time()
+
+    def behave(_number: int, body: Body) -> Answer:
+        return Fault.SERVER_ERROR if body["prompt"] == "bad" else Fault.NONE
+
+    async def both() -> list[Outcome]:
+        async with connect(reader(server.url, attempts=4), time.sleep, time.clock) as client:
+            bad = asyncio.create_task(client.ask(Request("17/0", prompt="bad")))
+            found = []
+            while not bad.done():
+                found.append(await client.ask(Request("18/0", prompt="good")))
+            return [await bad, *found]
+
+    with faulty_server(behave) as server:
+        outcome, *others = asyncio.run(both())
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("given up after 4 tries")
+    assert others
+    assert all(other.reply for other in others)
+
+
+@pytest.mark.parametrize("fault", [Fault.ABSENT, Fault.UNAUTHORIZED, Fault.BAD_REQUEST_HTML, Fault.MOVED])
+def test_an_endpoint_that_is_not_what_it_should_be_takes_no_request_with_it(fault: Fault) -> None:
+    """Its model or key is another one, or a proxy answers in its place: it rests, and others answer."""
+
+    async def run() -> list[Outcome]:
+        async with connect(reader(bad.url, good.url), time.sleep, time.clock) as client:
+            requests = (client.ask(Request(f"{n}/0", prompt=f"prompt {n}")) for n in range(100))
+            return await asyncio.gather(*requests)
+
+    time = Time()
+    with faulty_server(always(fault)) as bad, faulty_server() as good:
+        outcomes = asyncio.run(run())
+    assert all(outcome.reply for outcome in outcomes)
+    assert {good.url} == {outcome.endpoint for outcome in outcomes}
+
+
+def test_a_run_ends_where_no_endpoint_is_what_it_should_be() -> None:
+    """It says what to change; a request that all of them refuse while they are right is to blame itself."""
+    with (
+        faulty_server(always(Fault.ABSENT), models=["other"]) as server,
+        pytest.raises(EndpointsDown) as down,
+    ):
+        ask(reader(server.url, attempts=3, patience=10))
+    assert str(down.value) == (
+        f"{server.url} does not serve the model tiny: set model to what it lists (other); what is done is kept, "
+        "run again to continue"
+    )
+    with faulty_server(always(Fault.UNAUTHORIZED)) as server:
+        outcome = ask(reader(server.url, attempts=3, patience=10))
+    assert outcome.reason is not None
+    assert outcome.reason.endswith("the last: 401 Unauthorized: Unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -160,8 +236,7 @@ def test_a_timeout_is_told() -> None:
     ("fault", "reason"),
     [
         (Fault.BAD_REQUEST, "400 Bad Request: the prompt is too long"),
-        (Fault.UNAUTHORIZED, "401 Unauthorized: Unauthorized"),
-        (Fault.MOVED, "307 Temporary Redirect: moved"),
+        (Fault.TOO_LONG, "400 Bad Request: the prompt has 5000 tokens"),
     ],
 )
 def test_a_request_that_is_refused_is_not_sent_again(fault: Fault, reason: str) -> None:
@@ -194,10 +269,11 @@ def test_a_prompt_that_does_not_fit_is_told_from_others() -> None:
 def test_a_servers_page_is_shortened() -> None:
     """Proxies answer with whole pages."""
     with faulty_server(always(Fault.BAD_REQUEST_HTML)) as server:
-        outcome = ask(reader(server.url))
+        outcome = ask(reader(server.url, attempts=1))
     assert outcome.reason is not None
-    assert outcome.reason.startswith("400 Bad Request: <h1>Bad request</h1><h1>")
-    assert len(outcome.reason) == len("400 Bad Request: ") + 300
+    before = "given up after 1 tries, the last: 400 Bad Request: "
+    assert outcome.reason.startswith(f"{before}<h1>Bad request</h1><h1>")
+    assert len(outcome.reason) == len(before) + 300
 
 
 def test_ignored_log_probabilities_are_a_failure_at_once() -> None:
@@ -270,7 +346,7 @@ def test_pauses_grow_and_differ() -> None:
     """Each is between half and all of a bound that doubles up to the longest."""
     time = Time()
     with faulty_server(always(Fault.OVERLOADED)) as server:
-        ask(reader(server.url, attempts=8, max_backoff=4), time=time)
+        ask(reader(server.url, attempts=8, max_backoff=4, patience=0), time=time)
     bounds = [0.25, 0.5, 1, 2, 4, 4, 4]
     assert len(time.slept) == len(bounds)
     assert all(bound / 2 <= slept <= bound for slept, bound in zip(time.slept, bounds, strict=True))
@@ -398,7 +474,7 @@ def test_a_request_that_alone_finds_no_connection_fails_alone() -> None:
         outcome = asyncio.run(run())
     assert [other.reply is not None for other in others] == [True]
     assert outcome.reply is None
-    assert outcome.reason == "no connection for 60 s, the last: connection refused"
+    assert outcome.reason == "no endpoint of use for 60 s, the last: connection refused"
 
 
 def test_endpoints_down_after_patience() -> None:
@@ -408,8 +484,8 @@ def test_endpoints_down_after_patience() -> None:
         with pytest.raises(EndpointsDown) as down:
             ask(reader(one, two, patience=60), time=time)
         assert str(down.value) == (
-            f"no endpoint of tiny has accepted a connection for 60 s: {one} (connection refused),"
-            f" {two} (connection refused); start the server or correct its address, then run again"
+            f"no endpoint of tiny has been of use for 60 s: {one} (connection refused),"
+            f" {two} (connection refused); start the server or correct its address, model or key, then run again"
             " to continue"
         )
     assert sum(time.slept) == pytest.approx(60)
@@ -435,7 +511,7 @@ def test_a_server_that_answers_is_not_down() -> None:
     """An endpoint that errs beside one that is dead makes a failed outcome, not an exception."""
     with refusing_port() as dead, faulty_server(always(Fault.OVERLOADED)) as server:
         outcome = ask(reader(dead, server.url, patience=1))
-        assert len(server.requests) == 6
+        assert len(server.requests) == 12
     assert outcome.reply is None
 
 

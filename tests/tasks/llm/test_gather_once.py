@@ -48,6 +48,7 @@ def test_a_question_in_parts_is_asked_at_once_and_read_together() -> None:
         outcome.reason,
         outcome.model,
     )
+    assert 3 == outcome.calls
 
 
 def test_a_reader_that_takes_several_is_given_the_parts_together() -> None:
@@ -93,6 +94,7 @@ def test_the_same_question_is_asked_once() -> None:
     assert 3 == len(reader.heard)
     assert many == [outcome.request for outcome in outcomes]
     assert [2, 0, 2, 0, 2, 0] == [outcome.attempts for outcome in outcomes]
+    assert [1, 0, 1, 0, 1, 0] == [outcome.calls for outcome in outcomes]
     assert [10, 0, 10, 0] == [outcome.reply.usage.prompt_tokens for outcome in outcomes if outcome.reply]
     assert ["no bad", "no bad"] == [outcome.reason for outcome in outcomes[4:]]
 
