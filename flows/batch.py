@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from rich.console import Console
 from flows import aside
 from flows import config as configs
 from flows.asking import remembering
-from flows.plan import Explaining, Plan, Scoring
-from storage.errors import WrongRequest
+from flows.plan import STAGES, Explaining, Plan, Scoring
+from flows.typed import again
+from storage.errors import RunFailed, WrongRequest
 from tasks.llm.batch import Files, Name, Reading, Writing, results
 from tasks.llm.endpoints import OpenAIReader
 from tasks.llm.replies import name, spelled
@@ -36,9 +38,16 @@ def write(options: argparse.Namespace) -> int:
     plan, console = _plan(options), Console()
     endpoints = _endpoints(plan)
     with Files(Path(options.file)) as files:
+        _ready(plan, options, endpoints.keys())
         readers = {called: Writing(files, *endpoint) for called, endpoint in endpoints.items()}
         asyncio.run(_go(plan, (options.stage,), readers))
     count = sum(len(reader.written) for reader in readers.values())
+    if not count:
+        said = (
+            f"Nothing of {options.stage} is left to ask, and no file is written. Next: {_next(plan, options)}"
+        )
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        return 0
     where = ", ".join(map(str, files.paths))
     console.print(f"{count:,} requests of {options.stage} are in {where}", highlight=False)
     for path in files.paths:
@@ -48,8 +57,8 @@ def write(options: argparse.Namespace) -> int:
                 f"  vllm run-batch does not take {path}, which is for {route}: give it to a service that does"
             )
             console.print(said, highlight=False, markup=False, soft_wrap=True)
-    if count:
-        console.print(f"Next: gloss batch read {options.config} RESULTS.jsonl", highlight=False)
+    reading = f"Next: {again(options, 'batch', 'read')} RESULTS.jsonl"
+    console.print(reading, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -69,7 +78,42 @@ def read(options: argparse.Namespace) -> int:
     others = len(found) - kept - len(refused)
     if others:
         console.print(f"  {others:,} belong to no request that is still to be asked", highlight=False)
+    left = {name for called, reader in readers.items() for name in _left(plan, called, reader)}
+    if left:
+        stage = "explain" if plan.unfinished("explain") else "score"
+        said = f"  {len(left):,} have no reply yet; into a new file: {again(options, 'batch', 'write')} {stage} FILE"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Next: {_next(plan, options)}", highlight=False, markup=False, soft_wrap=True)
     return 1 if refused else 0
+
+
+def _left(plan: Plan, called: str, reader: Reading) -> AbstractSet[str]:
+    """Requests to an endpoint that are still to be asked: without a result, or failed where failures are not kept."""
+    kept = getattr(plan.config.readers[called], "replies", "off") == "keep_failures"
+    return reader.absent if kept else reader.absent | reader.refused.keys()
+
+
+def _ready(plan: Plan, options: argparse.Namespace, asked: AbstractSet[str]) -> None:
+    """Raises `RunFailed` where a stage's requests cannot be told yet, with the command that comes first."""
+    for one in _askers(plan, (options.stage,)):
+        if not aside.asking(one) <= asked:
+            continue
+        needed = [one.coder.contexts]
+        if isinstance(one, Scoring) and one.explaining is not None:
+            needed.append(one.explaining.step)
+        for step in needed:
+            if not plan.lake.complete(step):
+                first = next(stage for stage in STAGES if plan.unfinished(stage))
+                msg = (
+                    f"{step.stage} of {step.name} is not complete in {plan.lake.uri}; run this first: "
+                    f"{again(options, first)}"
+                )
+                raise RunFailed(msg)
+
+
+def _next(plan: Plan, options: argparse.Namespace) -> str:
+    """The command that makes use of the replies."""
+    return again(options, "explain" if plan.scores and plan.unfinished("explain") else "run")
 
 
 def _route(path: Path) -> str | None:

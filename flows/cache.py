@@ -32,7 +32,6 @@ def cache(config: RunConfig) -> None:
         return
     for line in check_cache(plan):
         say(line)
-    record.write(plan)
     work = CacheWork(
         lake=plan.lake,
         subject=config.subject,
@@ -46,6 +45,7 @@ def cache(config: RunConfig) -> None:
     widths = {coder.name: resident.hooked(config.subject, coder).coder.width for coder in config.coders}
     try:
         with at_work(config.runner) as workers:
+            record.write(plan)
             if plan.tokens in unfinished:
                 _tokens(work, config)
             if config.runner.kind == "dask":

@@ -7,11 +7,9 @@ import argparse
 import asyncio
 import logging
 import os
-import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from importlib.metadata import version
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +21,8 @@ from flows.asked import ask_sql, show_status, show_tables
 from flows.optional import without_absent
 from flows.plan import STAGES, Plan
 from flows.prompts import show_prompts
+from flows.typed import DEFAULT_LAKE, about, again, gloss
+from storage import runs
 from storage.errors import RunFailed, WrongRequest
 from storage.lake import Lake
 from tasks.explainers import Explainer
@@ -37,7 +37,9 @@ QUIET = {
 }
 """Prefect's settings for a command on a terminal, where the environment doesn't say otherwise."""
 
-DEFAULT_LAKE = "./gloss-lake"
+CONFIG = "what the run is, in YAML: docs/config.md has every key"
+SETTING = "change one key of the config, for this command"
+LAKE = "folder or s3://bucket/prefix"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,8 +67,13 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
         prog="gloss", description="Explain the features of sparse coders, and say how far to trust it."
     )
+    whole.add_argument("--version", action="version", version=f"gloss {version('gloss')}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    _run_command(commands.add_parser("run", help="the whole pipeline; run again to continue"), STAGES)
+
+    def command(name: str, said: str) -> argparse.ArgumentParser:
+        return _command(commands, name, said)
+
+    _run_command(command("run", "the whole pipeline; run again to continue"), STAGES)
     helps = {
         "cache": "corpus, model and coders to firings",
         "sample": "firings to contexts",
@@ -74,38 +81,42 @@ def parser() -> argparse.ArgumentParser:
         "score": "explanations to scores",
     }
     for stage in STAGES:
-        _run_command(commands.add_parser(stage, help=f"one stage: {helps[stage]}"), (stage,))
-    estimate = commands.add_parser("estimate", help="what a run takes: tokens, cost, hours; asks nobody")
+        _run_command(command(stage, f"one stage: {helps[stage]}"), (stage,))
+    estimate = command("estimate", "what a run takes: tokens, cost, hours; asks nobody")
     _config_arguments(estimate)
     estimate.add_argument("--format", choices=("table", "json"), default="table")
     estimate.set_defaults(act=_estimate)
-    _asking_command(commands.add_parser("status", help="how far runs are"), show_status, ("run",))
+    _asking_command(command("status", "how far runs are"), show_status, "run", "only this run, part by part")
     _asking_command(
-        commands.add_parser("tables", help="the tables and their columns"), show_tables, ("table",)
+        command("tables", "the tables and their columns"), show_tables, "table", "the columns of this one"
     )
-    prompts = commands.add_parser("prompts", help="every prompt, on a feature written by hand")
+    prompts = command("prompts", "every prompt, on a feature written by hand")
     prompts.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="only what this run sends")
-    prompts.add_argument(
-        "--set", action="append", default=[], metavar="a.b=c", help="change one key of the config"
-    )
+    prompts.add_argument("--set", action="append", default=[], metavar="a.b=c", help=SETTING)
     prompts.set_defaults(act=show_prompts)
-    _batch_commands(commands.add_parser("batch", help="requests and replies as files, for batch APIs"))
-    sql = commands.add_parser("sql", help="ask the tables a question")
+    _batch_commands(command("batch", "requests and replies as files, for batch APIs"))
+    sql = command("sql", "ask the tables a question")
     sql.add_argument("query", metavar="QUERY", help="a SELECT over the tables and the view summary")
     sql.add_argument("--run", help="only this run's rows")
-    sql.add_argument("--format", choices=("table", "csv", "json", "parquet"), default="table")
+    said = "by itself what FILE ends with (.csv, .json, .parquet, .txt), and a table on a terminal"
+    sql.add_argument("--format", choices=("table", "csv", "json", "parquet"), help=said)
     sql.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
-    sql.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help="folder or s3://bucket/prefix")
+    sql.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help=LAKE)
     sql.set_defaults(act=ask_sql)
     return whole
 
 
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, said: str
+) -> argparse.ArgumentParser:
+    """A command that says of itself what the list of commands says of it."""
+    return commands.add_parser(name, help=said, description=f"{said[0].upper()}{said[1:]}.")
+
+
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG.yaml")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="a.b=c", help="change one key of the config"
-    )
-    parser.add_argument("--lake", metavar="URI", help="folder or s3://bucket/prefix, instead of the config's")
+    parser.add_argument("config", metavar="CONFIG.yaml", help=CONFIG)
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help=SETTING)
+    parser.add_argument("--lake", metavar="URI", help=f"{LAKE}, instead of the config's")
 
 
 def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> None:
@@ -119,13 +130,13 @@ def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> No
 
 def _batch_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    written = commands.add_parser("write", help="what a stage has still to ask, as a batch file")
+    written = _command(commands, "write", "what a stage has still to ask, as a batch file")
     _config_arguments(written)
     written.add_argument("stage", metavar="STAGE", choices=("explain", "score"), help="explain or score")
     said = "a new file, one request per line; more files, numbered, where one batch cannot take them all"
     written.add_argument("file", metavar="FILE", help=said)
     written.set_defaults(act=_batch, verb="write")
-    read = commands.add_parser("read", help="keep a batch's replies, so that the run finds them")
+    read = _command(commands, "read", "keep a batch's replies, so that the run finds them")
     _config_arguments(read)
     read.add_argument(
         "file", nargs="+", metavar="FILE", help="files of the batches' results, or their folder"
@@ -134,11 +145,10 @@ def _batch_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _asking_command(
-    parser: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int], names: tuple[str, ...]
+    parser: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int], name: str, said: str
 ) -> None:
-    for name in names:
-        parser.add_argument(name, nargs="?", metavar=name.upper())
-    parser.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help="folder or s3://bucket/prefix")
+    parser.add_argument(name, nargs="?", metavar=name.upper(), help=said)
+    parser.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help=LAKE)
     parser.set_defaults(act=act)
 
 
@@ -189,9 +199,17 @@ def _estimate(options: argparse.Namespace) -> int:
 
 
 def _work(plan: Plan, stages: tuple[str, ...]) -> None:
-    from flows.embedded import work  # noqa: PLC0415  (Prefect takes seconds to import)
+    from flows.progress import waiting  # noqa: PLC0415  (with the little of Prefect that loads at once)
 
-    work(plan, stages)
+    loads = "cache" in stages and bool(plan.unfinished("cache"))
+    said = (
+        "loading the model, trying the coders out" if loads else "checking the request, loading what it needs"
+    )
+    with waiting(said, plainly=loads):
+        from flows import embedded  # noqa: PLC0415  (Prefect takes seconds to import)
+
+        embedded.check(plan, stages)
+    embedded.work(plan, stages)
 
 
 def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
@@ -209,17 +227,17 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
 
 
 def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
-    from flows.report import report, show  # noqa: PLC0415  (as above)
+    from flows.report import advice, report, show  # noqa: PLC0415  (as above)
 
     config = plan.config
     found = report(plan.lake, config.run, config.seed)
     console.print()
     show(found, console, {part.name: _by(config, part) for part in config.explainers})
     if not found.explained:
-        console.print("\nNothing was explained: see the reasons above; sample.min_firings may be too high.")
+        console.print(f"\nNothing was explained: {advice(found)}.", soft_wrap=True)
         return 1
     console.print(f"\nThe tables are in [bold]{escape(config.lake)}[/]. Next:", highlight=False)
-    for command in _next(options, config.lake):
+    for command in _next(options, plan):
         console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
     return 0
 
@@ -229,17 +247,15 @@ def _by(config: configs.RunConfig, explainer: Explainer) -> str:
     return config.readers[explainer.asking.reader].kind if explainer.asking else ""
 
 
-def _next(options: argparse.Namespace, lake: str) -> tuple[str, str, str]:
-    """Three commands that work as they stand: with this lake, and with gloss where it really is."""
-    called = Path(sys.argv[0])
-    gloss = "gloss" if shutil.which("gloss") or called.name != "gloss" else os.path.relpath(called)
-    where = "" if lake == DEFAULT_LAKE else f" --lake {lake}"
-    settings = "".join(f" --set {shlex.quote(setting)}" for setting in options.set)
+def _next(options: argparse.Namespace, plan: Plan) -> tuple[str, str, str]:
+    """Three commands that work as they stand, and are about this run alone."""
+    config, lake = plan.config, about(plan.config.lake)
+    alone = "" if runs.names(plan.lake) == [config.run] else f" --run {config.run}"
     best = "select feature, explanation, score, margin from summary order by score desc limit 10"
     return (
-        f'{gloss} sql{where} "{best}"',
-        f"{gloss} tables{where}",
-        f"{gloss} run {options.config}{settings}{where}   # again: nothing is redone",
+        f'{gloss()} sql{lake}{alone} "{best}"',
+        f"{gloss()} tables{lake}",
+        f"{again(options, 'run')}   # again: nothing is redone",
     )
 
 

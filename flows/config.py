@@ -92,6 +92,13 @@ class FeaturesByDensity(Model):
     high: float = Field(default=1.0, ge=0, le=1)
     """Greatest share."""
 
+    @model_validator(mode="after")
+    def _order(self) -> "FeaturesByDensity":
+        if self.high <= self.low:
+            msg = f"high {self.high:g} must be greater than low {self.low:g}"
+            raise ValueError(msg)
+        return self
+
 
 Features = Annotated[
     AllFeatures | ListedFeatures | RangeOfFeatures | SampledFeatures | FeaturesByDensity,
@@ -370,7 +377,9 @@ def _step(here: Any, key: str, path: str, dotted: str) -> Any:
 def _index(here: list, key: str, dotted: str) -> int:
     if key.isdecimal() and int(key) < len(here):
         return int(key)
+    there = f"a list of {len(here)}, 0 to {len(here) - 1}" if here else "an empty list"
     msg = (
-        f"--set {dotted}: {key!r} is not an index of a list of {len(here)}; allowed are 0 to {len(here) - 1}"
+        f"--set {dotted}: {key!r} is not an index of {there}; --set changes what is there and appends nothing: "
+        "write it into the file, or set the whole list"
     )
     raise WrongRequest(msg)

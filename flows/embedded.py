@@ -13,7 +13,6 @@ from rich.console import Console
 
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
-from flows.progress import waiting
 from flows.run import begin, run
 from storage.errors import RunFailed, WrongRequest
 
@@ -40,14 +39,13 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def work(plan: Plan, wanted: tuple[str, ...]) -> None:
-    """Check the request, then run some stages as flows.
+def check(plan: Plan, wanted: tuple[str, ...]) -> None:
+    """Raises `WrongRequest` before Prefect is started where a request can be seen to be wrong."""
+    asyncio.run(preflight(plan, wanted))
 
-    Raises `WrongRequest` before Prefect is started where the request can be seen to be wrong; every failure of a
-    task that is not one of ours becomes `RunFailed`.
-    """
-    with waiting("checking the request, loading what it needs"):
-        asyncio.run(preflight(plan, wanted))
+
+def work(plan: Plan, wanted: tuple[str, ...]) -> None:
+    """Run some stages as flows. Every failure of a task that is not one of ours becomes `RunFailed`."""
     # Heartbeats let a server notice dead flows; a flow of this process dies with the command, and each sync flow
     # would wait a second for its heartbeat thread.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _interruptible():

@@ -1,9 +1,18 @@
 """What is wrong with a config, in one sentence: the dotted path, what was given, what is allowed."""
 
 import difflib
+import re
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+WANTED = {
+    **dict.fromkeys(("list_type", "tuple_type"), "a list is wanted"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys is wanted"),
+    "string_type": "text is wanted, in quotes where YAML takes it for something else",
+}
+"""What pydantic says in Python's words."""
 
 
 def fault(error: ValidationError, model: type[BaseModel]) -> str:
@@ -15,8 +24,9 @@ def fault(error: ValidationError, model: type[BaseModel]) -> str:
     faults = sorted(every, key=lambda fault: fault["type"] != "extra_forbidden")
     first = faults[0]
     path, schema = _walk(first["loc"], model.model_json_schema())
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{path or 'config'} {_sentence(first, schema)}{more}"
+    more = len(faults) - 1
+    others = f" (and {more} more {'fault' if more == 1 else 'faults'})" if more else ""
+    return f"{path or 'config'} {_sentence(first, schema)}{others}"
 
 
 def _walk(loc: tuple[int | str, ...], root: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -74,7 +84,31 @@ def _sentence(fault: Any, holder: dict[str, Any]) -> str:
         case "union_tag_not_found":
             return f"lacks the key {_bare(fault['ctx']['discriminator'])} (given {given})"
         case _:
-            return f"is {given}; {fault['msg'][0].lower()}{fault['msg'][1:]}"
+            return f"is {given}{_wanted(fault)}"
+
+
+def _wanted(fault: Any) -> str:
+    kind, about = fault["type"], fault.get("ctx", {})
+    if kind == "int_parsing" and (written := _written(fault["input"])):
+        return f", which YAML takes for text; write {written}"
+    if kind == "too_short":
+        return f"; give at least {_counted(about['min_length'])}"
+    return f"; {WANTED.get(kind) or fault['msg'][0].lower() + fault['msg'][1:]}"
+
+
+def _counted(count: int) -> str:
+    return "one" if count == 1 else str(count)
+
+
+def _written(text: object) -> str | None:
+    """A whole number that is given as `1e6`, as it has to be written; null for any other text."""
+    if not isinstance(text, str) or not re.fullmatch(r"[+-]?\d+(\.\d*)?[eE]\+?\d{1,2}", text):
+        return None
+    number = Decimal(text)
+    if number != number.to_integral_value():
+        return None
+    plain = int(number)
+    return f"{plain:_} or {plain}" if abs(plain) >= 1000 else str(plain)
 
 
 def _bare(name: str) -> str:

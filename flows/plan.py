@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from flows.config import RunConfig
 from storage.lake import Lake
 from storage.layout import Step
+from storage.scores import digest
 from storage.tables import NO_EXPLAINER
 from tasks.activations import VERSION as ACTIVATIONS_VERSION
 from tasks.activations.coder import Coder
@@ -29,7 +30,8 @@ EMBEDDINGS_VERSION = 1
 """Raise it when the same model and tokens give other rows of `embeddings`."""
 
 SCORES_VERSION = 4
-"""Raise it when `storage/scores.py` gives other rows."""
+"""Raise it when the same statements give other rows, or judgements are read in another way; a changed statement needs
+no raising, since a hash of all is in the step."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ class Plan:
             version=prompt.VERSION,
             parents=(explaining.step if explaining else coder.contexts,),
         )
-        scores = Step("scores", name, ("scores",), {}, SCORES_VERSION, (judgements,))
+        metrics = {"statements": digest()}
+        scores = Step("scores", name, ("scores",), metrics, SCORES_VERSION, (judgements,))
         return Scoring(coder, explaining, scorer, judgements, scores)
 
     def _explaining(self, explainer: Explainer) -> dict[str, object]:

@@ -127,8 +127,10 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say on a terminal what takes so long; elsewhere say nothing."""
+def waiting(what: str, *, plainly: bool = False) -> Iterator[None]:
+    """Say on a terminal what takes so long; elsewhere say it `plainly`, in a line, or not at all."""
     console = Console(file=sys.stderr)
+    if plainly and not console.is_terminal:
+        say(what)
     with console.status(what) if console.is_terminal else nullcontext():
         yield

@@ -44,7 +44,7 @@ def show_prompts(options: argparse.Namespace) -> int:
         console.print(Text(shown.note, style="dim"), soft_wrap=True)
         for heading, text in turns(shown.request) if shown.request else ():
             console.print(Text(f"--- {heading}", style="bold"), soft_wrap=True)
-            console.print(Text(text), soft_wrap=True)
+            console.file.write(f"{text}\n")  # word for word: rich would expand tabs, which readers are sent
     return 0
 
 
@@ -104,7 +104,7 @@ def _components(
     if settings:
         msg = f"--set {settings[0]} changes a config, and none is given; name one"
         raise WrongRequest(msg)
-    return _each_kind(Explainer), _each_kind(Scorer)
+    return _each_kind(Explainer), [*_each_kind(Scorer), *_variants()]
 
 
 def _each_kind(union: Any) -> list[Any]:
@@ -117,6 +117,19 @@ def _each_kind(union: Any) -> list[Any]:
 
     adapter = TypeAdapter(union)
     return [adapter.validate_python(made(kind, model)) for kind, model in kinds(union).items()]
+
+
+def _variants() -> list[Scorer]:
+    """Scorers that say something else where they are asked to."""
+    said: list[dict[str, object]] = [
+        {"name": "detection_of_one", "kind": "detection", "shown": 1},
+        {"name": "fuzzing_of_one", "kind": "fuzzing", "shown": 1},
+        {"name": "fuzzing_active", "kind": "fuzzing", "marks": "active"},
+        {"name": "fuzzing_mismarked", "kind": "fuzzing", "marks": "mismarked"},
+        {"name": "simulation_by_token", "kind": "simulation", "mode": "token_by_token"},
+    ]
+    adapter = TypeAdapter[Scorer](Scorer)
+    return [adapter.validate_python({"reader": "reader", **one}) for one in said]
 
 
 def _explaining(explainer: Explainer, feature: Feature, explanation: str) -> Iterator[Shown]:

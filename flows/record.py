@@ -9,7 +9,8 @@ from storage.runs import path
 def write(plan: Plan) -> None:
     """Write the record; every stage does before its first part, so that an unfinished run can be asked about.
 
-    A record that says the same already is left alone.
+    Not before it has its workers, as a request that is refused leaves nothing. A record that says the same already is
+    left alone.
     """
     steps = [
         {

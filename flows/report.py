@@ -21,6 +21,17 @@ from tasks.metrics import Estimate, margin, median
 BEST = 5
 SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
 """Measures that are not called as their column."""
+TEXT = "there may be too little text (corpus.tokens)"
+ADVICE = {
+    "it never fires": "features that never fire need more text (corpus.tokens), or the choice other features",
+    "it fires on fewer than": "sample.min_firings may be too high, or corpus.tokens too low",
+    "it fires in fewer than": TEXT,
+    "fewer than": TEXT,
+    "with documents apart": TEXT,
+    "it is too dense": "what fires nearly everywhere needs fewer negatives of kind random (sample.negatives, "
+    "sample.contrast), or the choice sparser features",
+}
+"""What helps, by how the reasons of `samples` begin."""
 NO_FLOOR = "no explanation"
 """What stands for the floor of scores that no explanation could change."""
 
@@ -53,6 +64,8 @@ class Report:
     lines: list[Line]
     best: list[dict]
     failures: list[dict] = field(default_factory=list)
+    unexplained: list[dict] = field(default_factory=list)
+    """Features that one explainer failed to explain and another explained."""
     agreements: list[Agreement] = field(default_factory=list)
 
     @property
@@ -77,6 +90,7 @@ def report(lake: Lake, run: str, seed: int) -> Report:
             lines=_lines(rows("report_scores"), seed),
             best=rows("report_best", n=BEST),
             failures=rows("report_failures"),
+            unexplained=rows("report_unexplained"),
             agreements=agreements(rows("report_together"), seed),
         )
 
@@ -106,19 +120,7 @@ def _lines(rows: list[dict], seed: int) -> list[Line]:
 
 def show(found: Report, console: Console, readers: dict[str, str]) -> None:
     """Print a report; `readers` says of each explainer who its reader is."""
-    for row in found.counts:
-        failed = f", {row['failed']} could not be explained" if row["failed"] else ""
-        console.print(
-            f"[bold]{row['explained']} features explained[/] of {row['chosen']} chosen among the "
-            f"{row['width']} of {escape(row['coder'])}; {row['skipped']} skipped{failed}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    several = len(found.counts) > 1
-    for row in found.skipped:
-        of = f" of {escape(row['coder'])}" if several else ""
-        reason = escape(row["reason"])
-        console.print(f"  {row['features']:>5} skipped{of}: {reason}", highlight=False, soft_wrap=True)
+    _show_counts(found, console)
     if found.lines:
         console.print()
         console.print(_scores(found.lines, readers))
@@ -138,6 +140,38 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
         console.print(f"  [bold]{row['feature']:>6}[/]{of}  {row['firings']:,} firings", highlight=False)
         console.print(Padding(Text(said, style="dim"), (0, 0, 0, 10)))
         console.print(Padding(Text(row["explanation"]), (0, 0, 0, 10)))
+
+
+def _show_counts(found: Report, console: Console) -> None:
+    for row in found.counts:
+        failed = f", {row['failed']} could not be explained" if row["failed"] else ""
+        console.print(
+            f"[bold]{row['explained']} features explained[/] of {row['chosen']} chosen among the "
+            f"{row['width']} of {escape(row['coder'])}; {row['skipped']} skipped{failed}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    several = len(found.counts) > 1
+    for row in found.skipped:
+        of = f" of {escape(row['coder'])}" if several else ""
+        reason = escape(row["reason"])
+        console.print(f"  {row['features']:>5} skipped{of}: {reason}", highlight=False, soft_wrap=True)
+    for row in found.unexplained:
+        console.print(f"  {escape(_unexplained(row, several=several))}", highlight=False, soft_wrap=True)
+
+
+def _unexplained(row: dict, *, several: bool = True) -> str:
+    of = f" of {row['coder']}" if several else ""
+    return f"{row['features']:>5} explained{of} by others and not by {row['explainer']}"
+
+
+def advice(found: Report) -> str:
+    """What to do where nothing was explained, by the reasons."""
+    reasons = [row["reason"] for row in found.skipped]
+    said = [advised for begin, advised in ADVICE.items() if any(why.startswith(begin) for why in reasons)]
+    if any(row["failed"] for row in found.counts):
+        said.append("what readers failed at, --retry-failed asks again")
+    return "; ".join(dict.fromkeys(said)) or "the reasons are above"
 
 
 def _varied(lines: list[Line]) -> bool:
@@ -261,7 +295,7 @@ def _markdown(found: Report) -> str:
         f"- **{row['explained']}** features explained of {row['chosen']} chosen from `{row['coder']}`; "
         f"{row['skipped']} skipped, {row['failed']} failed"
         for row in found.counts
-    ]
+    ] + [f"- {_unexplained(row).strip()}" for row in found.unexplained]
     best = [f"| {row['coder']} | {row['feature']} | {_cell(row['explanation'])} |" for row in found.best]
     head = ["| coder | feature | explanation |", "|---|---|---|"]
     return "\n".join([f"# {found.run}", "", *counts, "", *head, *best, "", f"Tables: `{found.lake}`"])

@@ -33,8 +33,8 @@ def sample(config: RunConfig) -> None:
     unfinished = plan.unfinished("sample")
     check_choice(plan)
     check_text_models(plan)
-    record.write(plan)
     with at_work(config.runner) as workers:
+        record.write(plan)
         for kind, step in plan.embeddings.items():
             if step in unfinished:
                 _embed(plan, kind, workers)

@@ -1,6 +1,7 @@
 """Scores from judgements: what is counted, ranked and correlated is a statement each."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Literal
 
 import duckdb
@@ -13,7 +14,14 @@ Measure = Literal["accuracy", "balanced_accuracy"]
 """Numbers of verdicts that can be their score."""
 
 _MACROS = ("wilson", "effective_size", "fisher")
+_JUDGED = "scores_judged"
 _SUBJECTS = ("scores_verdicts", "scores_hit_rates", "scores_curves", "scores_simulated")
+
+
+def digest() -> str:
+    """What decides scores beside judgements: a hash of these statements, 16 hexadecimal digits."""
+    names = (*_MACROS, _JUDGED, *_SUBJECTS, SCORES.name)
+    return sha256("\0".join(map(query.statement, names)).encode()).hexdigest()[:16]
 
 
 def scores(
@@ -29,7 +37,7 @@ def scores(
     """
     for macro in _MACROS:
         query.run(connection, macro)
-    query.run(connection, "scores_judged", judgements=judgements, contexts=contexts)
+    query.run(connection, _JUDGED, judgements=judgements, contexts=contexts)
     for subject in _SUBJECTS:
         query.run(connection, subject)
-    return query.rows(connection, "scores", SCORES, samples=samples, measure=measure)
+    return query.rows(connection, SCORES.name, SCORES, samples=samples, measure=measure)

@@ -537,8 +537,9 @@ SCORES = Table(
             column(
                 "weighted_precision",
                 pa.float64(),
-                "Precision if positives were as rare as windows in which the feature fires.",
-                null=f"{ONE_CLASS}, or no positive verdict",
+                "Precision if positives were as rare as windows in which the feature fires; of negatives only those of "
+                "kind random count, which stand for the corpus.",
+                null=f"{ONE_CLASS}, none on a negative of kind random, or no positive verdict",
             ),
         ]
     ),

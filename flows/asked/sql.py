@@ -14,19 +14,20 @@ from flows.asked.near import near_names
 from storage import runs
 from storage.errors import WrongRequest
 
+ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
+"""Formats of files by how their names end."""
+
 
 def ask_sql(options: argparse.Namespace) -> int:
     """Run a query and write its answer."""
-    if options.format == "parquet" and options.output is None:
-        msg = "--format parquet writes a file; name it with -o FILE"
-        raise WrongRequest(msg)
+    form = _form(options.format, options.output)
     lake = reached(options.lake)
     with lake.connect() as connection:
         connection.execute("set python_enable_replacements = false")  # no table is a variable of this program
         attached = runs.attach(lake, connection, options.run)
         try:
             answer = _answer(connection, options.query)
-            _write(answer, options.format, Path(options.output) if options.output else None)
+            _write(answer, form, Path(options.output) if options.output else None)
         except duckdb.Error as error:
             said = " ".join(str(error).split("\n\nLINE ")[0].split())
             msg = f"the query cannot be run: {said}{near_names(connection, said)}"
@@ -38,6 +39,23 @@ def ask_sql(options: argparse.Namespace) -> int:
             raise WrongRequest(msg) from error
     say_uncommitted(attached.uncommitted)
     return 0
+
+
+def _form(named: str | None, output: str | None) -> str:
+    """The format that is named, or that a file's name ends with. Raises `WrongRequest` where there is none."""
+    if named == "parquet" and output is None:
+        msg = "--format parquet writes a file; name it with -o FILE"
+        raise WrongRequest(msg)
+    if named or output is None:
+        return named or "table"
+    found = ENDINGS.get(Path(output).suffix.lower())
+    if found is None:
+        msg = (
+            f"-o {output} ends with none of {', '.join(ENDINGS)}; name the format: "
+            f"--format {', '.join(ENDINGS.values())}"
+        )
+        raise WrongRequest(msg)
+    return found
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:

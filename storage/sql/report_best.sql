@@ -1,5 +1,5 @@
--- The $n best explained features with all their scores: by the mean over scorers that judge the explanation, most
--- firings first among equals.
+-- The $n best explained features with all their scores, each by its best explanation: by the mean over scorers that
+-- judge the explanation, most firings first among equals.
 with scored as (
     select
         coder,
@@ -24,5 +24,9 @@ select
 from summary
 inner join scored using (coder, explainer, feature, replicate)
 where summary.explanation is not null and summary.score is not null
+qualify
+    row_number() over (
+        partition by summary.coder, summary.feature order by summary.score desc, summary.explainer, summary.replicate
+    ) = 1
 order by summary.score desc, summary.firings desc, summary.coder, summary.feature, summary.explainer, summary.replicate
 limit $n

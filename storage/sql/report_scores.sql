@@ -1,4 +1,5 @@
--- One row per score of a feature, with that of its shuffled control beside it; `alone` where it needs no explanation.
+-- One row per score of a feature, with that of its shuffled control beside it: means over replicates where several were
+-- judged, which are no features of their own; `alone` where it needs no explanation.
 select
     own.coder,
     own.explainer,
@@ -6,10 +7,10 @@ select
     own.feature,
     own.explainer = '-' as alone,
     own.measure,
-    own.score,
-    floor.score as floor,
-    own.n,
-    own.n_failed
+    avg(own.score order by own.replicate) as score,
+    avg(floor.score order by own.replicate) as floor,
+    sum(own.n)::bigint as n,
+    sum(own.n_failed)::bigint as n_failed
 from scores as own
 left join scores as floor
     on
@@ -20,4 +21,5 @@ left join scores as floor
         and own.feature = floor.feature
         and floor.control = 'shuffled'
 where own.control = 'none' and own.score is not null
-order by alone, own.coder, own.explainer, own.scorer, own.feature, own.replicate
+group by own.coder, own.explainer, own.scorer, own.feature, own.measure
+order by alone, own.coder, own.explainer, own.scorer, own.feature

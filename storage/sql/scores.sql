@@ -82,6 +82,6 @@ select
     pearson_low,
     pearson_high,
     hit_rates,
-    recall * density / nullif(recall * density + (1 - specificity) * (1 - density), 0) as weighted_precision
+    recall * density / nullif(recall * density + (1 - random_specificity) * (1 - density), 0) as weighted_precision
 from joined
 order by feature, replicate, control

@@ -1,8 +1,9 @@
--- Temporary table: one row per judgement, with its context's decile and whatever ranks it.
+-- Temporary table: one row per judgement, with its context's decile and kind, and whatever ranks it.
 create or replace temp table judged as
 select
     judgements.*,
     contexts.decile,
+    contexts.kind,
     contexts.activations,
     coalesce(judgements.probability, judgements.value) as rank_by
 from read_parquet($judgements, hive_partitioning = false) as judgements

@@ -22,6 +22,8 @@ with counted as (
         count(verdict) filter (where truth) as positives,
         count(*) filter (where not truth and not verdict) as rejections,
         count(verdict) filter (where not truth) as negatives,
+        count(*) filter (where kind = 'random' and not truth and not verdict) as random_rejections,
+        count(verdict) filter (where kind = 'random' and not truth) as randoms,
         avg((probability::double - truth::integer) ** 2) as brier
     from judged
     group by all
@@ -33,6 +35,7 @@ rates as (
         right_verdicts / nullif(answered, 0) as accuracy,
         hits / nullif(positives, 0) as recall,
         rejections / nullif(negatives, 0) as specificity,
+        random_rejections / nullif(randoms, 0) as random_specificity,
         hits / nullif(hits + negatives - rejections, 0) as precision,
         2 * hits / nullif(positives + hits + negatives - rejections, 0) as f1,
         -- F1 without one of the hits, and without one context that was taken wrongly, either way.

@@ -6,6 +6,7 @@ Knows transformers, nothing of coders.
 import difflib
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -118,6 +119,11 @@ def tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
         found = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except Exception as error:  # the files are anybody's: transformers lets through whatever they break
         msg = f"the tokenizer of {name} cannot be loaded ({_first_line(error)}): check its files"
+        if isinstance(error, OSError) and not Path(name).exists():
+            msg = (
+                f"there is no folder {name}, and the Hub gives no model of that name ({_first_line(error)}): "
+                "correct the name, or fetch the model first"
+            )
         raise WrongRequest(msg) from error
     if not isinstance(found, PreTrainedTokenizerFast):
         msg = f"the tokenizer of {name} is a slow one: save it with a tokenizer.json"
@@ -167,6 +173,8 @@ def _device(name: str) -> torch.device:
             return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         msg = f"there is no device {name} here ({_first_line(error)}): write auto, cpu or cuda"
+        if name.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+            msg = f"device is {name}, and this machine has no CUDA device ({_first_line(error)}): write auto or cpu"
         raise WrongRequest(msg) from error
 
 

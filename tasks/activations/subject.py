@@ -88,7 +88,10 @@ class Subject(BaseModel, frozen=True):
 
     def _require(self, any_of: tuple[str, ...], what: str) -> None:
         if self._local() and not set(any_of) & set(self._there()):
-            holds = files.shortened(self._there()) or "nothing, or is not there"
+            if not Path(self.model).exists():
+                msg = f"there is no folder {self.model}: correct subject.model"
+                raise WrongRequest(msg)
+            holds = files.shortened(self._there()) or "nothing"
             msg = f"{self.model} is not {what}: looked for {any_of[0]} in it, and it holds {holds}"
             raise WrongRequest(msg)
 

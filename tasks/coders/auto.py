@@ -42,6 +42,10 @@ class Auto(Checkpoint):
             raise WrongRequest(msg)
         if unasked:
             raise unasked
+        if files.hub(self.path, self.revision) is None and not files.exists(self.path):
+            hub = "" if "://" in self.path else ", and no repository of the Hub has such a name (owner/name)"
+            msg = f"there is no file or folder {self.path}{hub}: correct the coder's source.path"
+            raise WrongRequest(msg)
         looked = "; ".join(f"{_kind(format_)}: {format_.looked_for}" for format_ in known)
         there = _there(self.path, self.revision)
         msg = f"no coder of a format that gloss knows is in {self.path}: {there}looked for {looked}"
@@ -84,8 +88,4 @@ def _there(path: str, revision: str | None) -> str:
         there = files.names(f"hf://{remote.repo}{commit}/{remote.folder}" if remote else path)
     except WrongRequest:
         return ""
-    return (
-        f"it holds {files.shortened(there)}; "
-        if there
-        else "it is not there, is empty or is a file of no known name; "
-    )
+    return f"it holds {files.shortened(there)}; " if there else "it is empty, or a file of no known name; "

@@ -120,6 +120,15 @@ def names(path: str) -> list[str]:
     return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in found if str(name) != root)
 
 
+def exists(path: str) -> bool:
+    """Whether a local path or URL leads to a file or a folder; it does where nobody can say."""
+    system, root = filesystem(path)
+    try:
+        return system.exists(root)
+    except Exception:  # noqa: BLE001  (as in `names`, which says what is wrong)
+        return True
+
+
 def has(path: str, name: str, revision: str | None = None) -> bool:
     """Whether the file is there."""
     remote = hub(path, revision)

@@ -7,6 +7,7 @@ one model and one route and may have so many requests; what is for others, or ex
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,15 +29,17 @@ _BYTES = 200_000_000
 
 @dataclass
 class _Batch:
-    """A file that is written."""
+    """A file that is written, under another name until all are complete."""
 
     file: BinaryIO
+    draft: Path
+    path: Path
     requests: int = 0
     bytes: int = 0
 
 
 class Files:
-    """New files of requests, as many as they need; leaving the context closes them."""
+    """New files of requests, as many as they need; they are there once the context is left without an error."""
 
     def __init__(self, path: Path) -> None:
         """Begin the first one. Raises `WrongRequest` when it, or one of those that may follow, is there already."""
@@ -46,17 +49,26 @@ class Files:
         if there:
             msg = f"{min(there)} is there already; name another file"
             raise WrongRequest(msg)
-        self.paths: list[Path] = []
+        self._begun: list[_Batch] = []
         self._open: dict[tuple[str, str], _Batch] = {}
         self._unused: _Batch | None = self._begin()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files in order: those that hold requests."""
+        return [batch.path for batch in self._begun if batch.requests]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for batch in (self._unused, *self._open.values()):
-            if batch:
-                batch.file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for batch in self._begun:
+            batch.file.close()
+        for batch in self._begun:
+            if kind is None and batch.requests:
+                batch.draft.rename(batch.path)
+            else:
+                batch.draft.unlink()
 
     def write(self, model: str, route: str, line: str) -> None:
         """Write the line of a request to a model; into a new file where its own may have no more."""
@@ -73,14 +85,16 @@ class Files:
         batch.bytes += len(data)
 
     def _begin(self) -> _Batch:
-        number = len(self.paths) + 1
+        number = len(self._begun) + 1
         path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
+        # Of another process' too there may be one, which was killed.
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            batch = _Batch(path.open("xb"))
+            batch = _Batch(draft.open("wb"), draft, path)
         except OSError as error:
             msg = f"{path} cannot be written ({error.strerror}); name another file"
             raise WrongRequest(msg) from error
-        self.paths.append(path)
+        self._begun.append(batch)
         return batch
 
 
@@ -119,11 +133,14 @@ class Reading:
         """Names of the requests that got a reply."""
         self.refused: dict[str, str] = {}
         """Why others got none."""
+        self.absent: set[str] = set()
+        """Names of those of which there is no result."""
 
     async def ask(self, request: Request) -> Outcome:
         """Take a request's result from its file; one that is not there is a failure."""
         name = self._name(request)
         if name not in self._found:
+            self.absent.add(name)
             return _unanswered(request, self._model, "there is no result for it")
         path, place = self._found[name]
         with path.open("rb") as file:

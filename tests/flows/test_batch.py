@@ -12,8 +12,10 @@ import yaml
 from flows import kept, preflight
 from flows.cli import main
 from storage import runs
+from storage.errors import RunFailed
 from storage.lake import Lake
 from tasks.llm import batch
+from tasks.llm.batch import Files
 from tests.flows.command import gloss, write_config
 from tests.tasks.llm.faulty_server import Body, answered, with_choice
 
@@ -83,6 +85,9 @@ def test_what_a_batch_answered_need_not_be_asked(
     assert "failed: the prompt is too long" in shown
     assert "finish_reason abort" in shown
     assert "1 belong to no request" in shown
+    again = f"batch write {config} explain FILE"
+    assert f"2 have no reply yet; into a new file: gloss {again}" in shown
+    assert f"Next: gloss explain {config}\n" in shown
 
     assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "again.jsonl")])
     assert _lines(tmp_path / "again.jsonl") == lines[:2]
@@ -186,7 +191,7 @@ def test_what_was_too_long_comes_in_halves(config: Path, tmp_path: Path) -> None
     answers = [_result(line) for line in halves]
     assert 0 == main(["batch", "read", str(kept), str(_write(tmp_path / "in2.jsonl", answers))])
     assert 0 == main(["batch", "write", str(kept), "explain", str(tmp_path / "left.jsonl")])
-    assert [] == _lines(tmp_path / "left.jsonl")
+    assert not (tmp_path / "left.jsonl").exists()
 
 
 def test_more_than_one_batch_takes_goes_into_several_files(
@@ -216,17 +221,49 @@ def test_more_than_one_batch_takes_goes_into_several_files(
     assert 0 == main(["batch", "read", str(config), *first])
     assert "10 replies of 10 results are kept" in capsys.readouterr().out
     assert 0 == main(["batch", "read", str(config), str(tmp_path / "results")])
-    assert f"{len(lines) - 10} replies of {len(lines) - 10} results" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"{len(lines) - 10} replies of {len(lines) - 10} results" in shown
+    assert "no reply yet" not in shown
     assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "left.jsonl")])
-    assert [] == _lines(tmp_path / "left.jsonl")
+    assert not list(tmp_path.glob("*left*"))
+    said = f"Nothing of explain is left to ask, and no file is written. Next: gloss explain {config}\n"
+    assert said == capsys.readouterr().out
 
 
 def test_a_stage_whose_ground_is_missing_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Verdicts need explanations."""
-    assert 1 == main(["batch", "write", str(config), "score", str(tmp_path / "out.jsonl")])
-    assert "explanations of demo/exemplars is not complete" in capsys.readouterr().err
+    """Verdicts need explanations: with the command that makes them, on the same keys, and without a file."""
+    asked = ["batch", "write", str(config), "--set", "seed=22", "score", str(tmp_path / "out.jsonl")]
+    assert 1 == main(asked)
+    said = capsys.readouterr().err
+    assert "explanations of demo/exemplars is not complete" in said
+    assert said.endswith(f"run this first: gloss explain {config} --set seed=22\n")
+    assert 1 == main([*asked[:-2], "explain", asked[-1], "--lake", f"{tmp_path}/new lake"])
+    said = capsys.readouterr().err
+    assert "contexts of demo is not complete" in said
+    assert said.endswith(f"gloss cache {config} --set seed=22 --lake '{tmp_path}/new lake'\n")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_what_fails_midway_leaves_no_file(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command then writes it."""
+    write = Files.write
+
+    def fail(self: Files, model: str, route: str, line: str) -> None:
+        write(self, model, route, line)
+        said = "the disk is full"
+        raise RunFailed(said)
+
+    asked = ["batch", "write", str(config), "explain", str(tmp_path / "out.jsonl")]
+    with monkeypatch.context() as during:
+        during.setattr(Files, "write", fail)
+        assert 1 == main(asked)
+    assert not list(tmp_path.glob("*out*"))
+    assert 0 == main(asked)
+    assert [tmp_path / "out.jsonl"] == list(tmp_path.glob("*out*"))
 
 
 @pytest.mark.parametrize("content", ["no JSON\n", '{"custom_id": "a"}\n', "[1]\n", '"text"\n'])

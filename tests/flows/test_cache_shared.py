@@ -97,7 +97,7 @@ def test_a_dask_cluster_makes_the_parts_of_one(
 
 
 def test_a_dask_scheduler_that_is_not_there_is_said(tmp_path: Path, prefect: dict[str, str]) -> None:
-    """A wrong address ends with one sentence that names it; nothing hangs."""
+    """A wrong address ends with one sentence that names it; nothing hangs, and nothing is written."""
     pytest.importorskip("prefect_dask")
     runner = {"kind": "dask", "address": "tcp://127.0.0.1:9", "shard": 32, "timeout": 1}
     config = write_config(tmp_path, str(tmp_path / "lake"), runner=runner)
@@ -106,6 +106,7 @@ def test_a_dask_scheduler_that_is_not_there_is_said(tmp_path: Path, prefect: dic
 
     assert 2 == ended.returncode, ended.stderr
     assert "there is no Dask scheduler at tcp://127.0.0.1:9" in ended.stderr
+    assert [] == [path for path in (tmp_path / "lake").rglob("*") if path.is_file()]
 
 
 def test_a_cache_grows(undisturbed: Path, tmp_path: Path, prefect: dict[str, str]) -> None:

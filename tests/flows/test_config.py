@@ -116,6 +116,34 @@ FAULTS = {
         "features",
         "greater",
     ),
+    "densities in the wrong order": (
+        {"features": {"choose": "density", "low": 0.5, "high": 0.1}},
+        "features is wrong: high 0.1 must be greater than low 0.5",
+    ),
+    "densities between which nothing is": (
+        {"features": {"choose": "density", "low": 0.5, "high": 0.5}},
+        "features is wrong: high 0.5 must be greater than low 0.5",
+    ),
+    "several faults": ({"a": 1, "b": 2}, "a is not a key", "(and 1 more fault)"),
+    "many faults": ({"a": 1, "b": 2, "c": 3}, "a is not a key", "(and 2 more faults)"),
+    "something else than a list": ({"coders": 3}, "coders is 3; a list is wanted"),
+    "an empty list": ({"coders": []}, "coders is []; give at least one"),
+    "an empty mapping": ({"readers": {}}, "readers is {}; give at least one"),
+    "something else than a mapping": ({"subject": 3}, "subject is 3; a mapping of keys is wanted"),
+    "something else than one of several mappings": (
+        {"runner": 3},
+        "runner is 3; a mapping of keys is wanted",
+    ),
+    "something else than a mapping of names": ({"readers": []}, "readers is []; a mapping of keys is wanted"),
+    "a number for a name": ({"run": 3}, "run is 3; text is wanted, in quotes"),
+    "an exponent": (
+        {"corpus": {**TINY["corpus"], "tokens": "1e6"}},
+        "corpus.tokens is '1e6', which YAML takes for text; write 1_000_000 or 1000000",
+    ),
+    "an exponent of a fraction": (
+        {"corpus": {**TINY["corpus"], "tokens": "1.25e1"}},
+        "corpus.tokens is '1.25e1'; input should be a valid integer",
+    ),
     "an address of no server": (
         {"readers": {"judge": {"kind": "openai", "urls": ["nowhere"], "model": "m"}}},
         "readers.judge.urls.0 is wrong: it must look like http://host:port/v1",
@@ -187,7 +215,15 @@ def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
     ("setting", "said"),
     [
         ("seed", "must have the form a.b=value"),
-        ("scorers.7.shown=3", "'7' is not an index of a list of 2"),
+        (
+            "scorers.7.shown=3",
+            "'7' is not an index of a list of 2, 0 to 1; --set changes what is there and appends",
+        ),
+        (
+            "explainers.1=3",
+            "'1' is not an index of a list of 1, 0 to 0; --set changes .*write it into the file, or",
+        ),
+        ("sample.contrast.0=3", "'0' is not an index of an empty list; --set changes"),
         ("run.deep=3", "has no keys"),
         ("corpus.tokns=3", "did you mean tokens"),
     ],
@@ -195,7 +231,7 @@ def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_refused(tmp_path: Path, setting: str, said: str) -> None:
     """A setting that reaches nothing is refused with its own text."""
     with pytest.raises(WrongRequest, match=said):
-        load(_file(tmp_path, {}), (setting,))
+        load(_file(tmp_path, {"sample": {**TINY["sample"], "contrast": []}}), (setting,))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])

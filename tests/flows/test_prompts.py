@@ -1,5 +1,6 @@
 """`gloss prompts`: what readers are sent, to be read by people."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,11 +30,11 @@ def sections(text: str) -> dict[str, str]:
 
 
 def test_every_kind_of_both_unions_appears(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each asks something about the feature, but those that ask nobody."""
+    """Each asks something about the feature, but those that ask nobody; some scorers once more, told otherwise."""
     found = sections(printed(capsys))
-    assert {f"explainer {kind}" for kind in kinds(Explainer)} | {
-        f"scorer {kind}" for kind in kinds(Scorer)
-    } == {*found}
+    every = {f"explainer {kind}" for kind in kinds(Explainer)} | {f"scorer {kind}" for kind in kinds(Scorer)}
+    assert every <= {*found}
+    assert all(title.startswith(tuple(every)) for title in found)
     silent = {title for title, text in found.items() if "---" not in text}
     assert {"explainer single_token", "explainer import"} == silent
     assert all("It asks no reader." in found[title] for title in silent)
@@ -48,6 +49,22 @@ def test_prompts_are_printed_word_for_word(capsys: pytest.CaptureFixture[str]) -
         "the lighthouse keeper slept through the storm",
         "a far lighthouse⏎stood ‹‹there alone",
     ]
+
+
+def test_every_prompt_file_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Up to its slots, tabs as they are."""
+    said = printed(capsys)
+    files = [
+        (package, file)
+        for package in ("explainers", "scorers")
+        for file in (ROOT / "tasks" / package).iterdir()
+    ]
+    prompts_of = [(package, file) for package, file in files if file.name.endswith(".prompt.txt")]
+    assert len(prompts_of) > 15
+    for package, file in prompts_of:
+        for piece in re.split(r"\{[a-z_]+\}", prompt.read(f"tasks.{package}", file.name)):
+            assert piece.strip() in said, file.name
+    assert "\t" in sections(said)["scorer simulation"]
 
 
 def test_a_pipe_gets_plain_text() -> None:

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from storage import runs
+from storage.lake import Lake
 from tests.flows.command import ROOT, tables, write_config
 
 RAISED = """
 import asyncio, sys
-from flows import cli, plan
+from flows import cli
+from storage import query
 from tasks.llm import baseline
 from tasks.llm.request import Request
 
@@ -22,18 +25,27 @@ async def counted(self, request):
     return await ask(self, request)
 
 baseline.Baseline.ask = counted
-plan.SCORES_VERSION += 1
+stated = query.statement
+metric, other = "right_verdicts / nullif(answered, 0) as accuracy", "0.125 as accuracy"
+
+def changed(name):
+    if name != "scores_verdicts":
+        return stated(name)
+    assert metric in stated(name)
+    return stated(name).replace(metric, other)
+
+query.statement = changed
 code = cli.main(["run", sys.argv[1]])
 run = len(asked)
 asyncio.run(baseline.Baseline().ask(Request("probe", prompt="?")))
 sys.stdout.write(f"\\nasked {run}, and {len(asked) - run} as a probe")
 sys.exit(code)
 """
-"""Runs the command with another version of the scores, and counts what the reader is asked."""
+"""Runs the command with another metric, and counts what the reader is asked."""
 
 
 def test_a_changed_metric_asks_no_reader(undisturbed: Path, tmp_path: Path, prefect: dict[str, str]) -> None:
-    """With another version of the scores a finished run makes these anew, and nothing else; no request is sent."""
+    """With another metric a finished run makes its scores anew, and nothing else; no request is sent."""
     lake = tmp_path / "lake"
     shutil.copytree(undisturbed, lake)
     config = write_config(tmp_path, str(lake))
@@ -54,4 +66,14 @@ def test_a_changed_metric_asks_no_reader(undisturbed: Path, tmp_path: Path, pref
     new = {path for path in lake.rglob("*.parquet") if path not in kept}
     assert {"scores"} == {path.relative_to(lake).parts[0] for path in new}
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
-    assert before == tables(str(lake))
+    after = tables(str(lake))
+    assert {0.125} == _accuracies(lake)
+    assert before.pop("scores") != after.pop("scores")
+    assert before == after
+
+
+def _accuracies(lake: Path) -> set[float]:
+    place = Lake(str(lake))
+    with place.connect() as connection:
+        runs.attach(place, connection, "tiny")
+        return {row[0] for row in connection.sql("select distinct accuracy from scores").fetchall()}

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from flows.asking import _Told
-from flows.progress import Bar
+from flows.progress import Bar, waiting
 from tasks.llm.account import Account
 
 
@@ -41,3 +41,11 @@ def test_a_plain_line_ends_with_it() -> None:
         bar.advance(2)
 
     assert written.getvalue().endswith("verdicts: 2 of 2 parts (0 s), cost 1.50\n")
+
+
+def test_what_takes_long_is_said_plainly_where_that_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is no terminal; else nothing turns there."""
+    with waiting("loading one"):
+        pass
+    with waiting("loading another", plainly=True):
+        assert capsys.readouterr().err == "loading another\n"

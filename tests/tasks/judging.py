@@ -22,8 +22,12 @@ def judge(
     scorer: Scorer,
     reader: Reader,
     controls: int = 0,
+    windows: int = 25,
 ) -> tuple[list[dict], list[dict], list[dict]]:
-    """Judgements, scores and requests for features with their explanations and score-contexts."""
+    """Judgements, scores and requests for features with their explanations and score-contexts.
+
+    Each fires in so many `windows` of a hundred.
+    """
     part = Range(0, max(features) + 1)
     contexts = Step("contexts", CODER, ("contexts", "samples"), {}, 1)
     explanations = Step("explanations", f"{CODER}/e", ("explanations",), {}, 1, (contexts,))
@@ -32,7 +36,7 @@ def judge(
     parent = explanations if scorer.needs_explanation else contexts
     judged = Step("judgements", name, ("requests", "judgements"), scorer.model_dump(), 1, (parent,))
     scores = Step("scores", name, ("scores",), {}, 1, (judged,))
-    _write(lake, features, part, contexts, explanations)
+    _write(lake, features, part, contexts, explanations, windows)
     work = ScoreWork(
         lake=lake,
         coder=CODER,
@@ -61,11 +65,12 @@ def _write(
     part: Range,
     contexts: Step,
     explanations: Step,
+    fired: int,
 ) -> None:
     shown, samples, texts = [], [], []
     for feature, (text, windows) in sorted(features.items()):
         about = {"coder": CODER, "feature": feature, "explainer": "e", "replicate": 0}
-        samples.append(record(SAMPLES, **about, status="sampled", max=10.0, windows=25, windows_total=100))
+        samples.append(record(SAMPLES, **about, status="sampled", max=10.0, windows=fired, windows_total=100))
         texts.append(record(EXPLANATIONS, **about, status="ok", text=text))
         for one in windows:
             drawn = {"strings": list(one.strings), "activations": list(one.activations)}

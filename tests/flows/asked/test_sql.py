@@ -99,6 +99,32 @@ def test_a_table_can_be_written_to_a_file(
     assert capsys.readouterr().out == (tmp_path / "table.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"), [("a.csv", b'"n"\n1'), ("a.JSON", b'[\n{"n":1}'), ("a.parquet", b"PAR1")]
+)
+def test_a_file_has_the_format_of_its_name(lake: Path, tmp_path: Path, name: str, begin: bytes) -> None:
+    """No `--format` is needed for it."""
+    assert 0 == main(["sql", "select 1 as n", "--lake", str(lake), "-o", str(tmp_path / name)])
+
+    assert (tmp_path / name).read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize("name", ["rows", "rows.tsv", "csv"])
+def test_a_file_whose_name_says_nothing_needs_a_format(
+    lake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Refused with the formats that there are; with one named it is written, whatever its name ends with."""
+    asked = ["sql", "select 1 as n", "--lake", str(lake), "-o", str(tmp_path / name)]
+
+    assert 2 == main(asked)
+    said = capsys.readouterr().err
+    assert f"{name} ends with none of .csv, .json, .parquet, .txt; name the format" in said
+    assert "--format csv, json, parquet, table" in said
+    assert [] == list(tmp_path.iterdir())
+    assert 0 == main([*asked, "--format", "csv"])
+    assert '"n"\n1\n' == (tmp_path / name).read_text()
+
+
 def test_a_reader_that_has_enough_is_no_error(lake: Path) -> None:
     """`gloss sql ... | head` ends without a word on stderr."""
     command = [sys.executable, "-m", "flows.cli", "sql", "select * from range(1000000)", "--format", "csv"]

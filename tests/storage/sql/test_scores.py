@@ -35,6 +35,8 @@ class Judged(NamedTuple):
     value: float | None = None
     simulated: tuple[float, ...] | None = None
     activations: tuple[float, ...] = (0.0, 0.0)
+    kind: str = "random"
+    """Of a context in which the feature is silent."""
 
 
 def record(table: Table, **known: object) -> dict[str, object]:
@@ -60,7 +62,8 @@ def scores(
         for number, one in enumerate(group):
             known = {"coder": "toy", "feature": feature, "context": number}
             shown = {"activations": list(one.activations), "decile": one.decile if one.truth else None}
-            contexts.append(record(CONTEXTS, **known, **shown))
+            kind = "activating" if one.truth else one.kind
+            contexts.append(record(CONTEXTS, **known, **shown, kind=kind))
             failed = one.verdict is None if one.failed is None else one.failed
             judgements.append(
                 record(
@@ -305,6 +308,11 @@ def test_weighted_precision_is_bayes_rule(hits: int, alarms: int, windows: int) 
     found, wrong = hits * windows, alarms * (100 - windows)
     expected = None if hits + alarms == 0 else found / (found + wrong)
     assert pytest.approx(expected) == row["weighted_precision"]
+    # Hard negatives do not stand for the corpus, alone or beside others.
+    hard = [Judged(False, verdict=True, kind="similar")] * 5
+    beside, alone = scores([*judged, *hard], [*judged[:20], *hard], windows=windows, total=100)
+    assert pytest.approx(expected) == beside["weighted_precision"]
+    assert alone["weighted_precision"] is None
 
 
 def test_controls_are_scored_apart() -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -226,13 +227,22 @@ def test_a_spoilt_folder_is_refused(folder: Path, spoil: Callable[[Path], None],
 
 def test_an_absent_folder_is_refused(tmp_path: Path) -> None:
     """A path where nothing lies is refused before anything is asked of the Hub."""
-    with pytest.raises(WrongRequest, match="is not there"):
+    with pytest.raises(WrongRequest, match=r"there is no folder .*/none: correct subject\.model"):
         Subject(model=str(tmp_path / "none")).load()
+
+
+def test_a_name_that_is_no_folder_and_not_on_the_hub_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be meant as either, so both are said."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        WrongRequest, match="there is no folder none, and the Hub gives no model of that name"
+    ):
+        Subject(model="none").load()
 
 
 def test_a_digest_of_nothing_is_refused(tmp_path: Path) -> None:
     """There is no fingerprint of a model that is not there."""
-    with pytest.raises(WrongRequest, match="is not a model"):
+    with pytest.raises(WrongRequest, match="there is no folder"):
         Subject(model=str(tmp_path / "none")).digest()
 
 
@@ -246,3 +256,21 @@ def test_an_unknown_device_is_refused(folder: Path) -> None:
     """A device that the machine lacks is refused by name."""
     with pytest.raises(WrongRequest, match="no device gpu"):
         Subject(model=str(folder), device="gpu").load()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_machine_without_cuda_says_so(folder: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to write instead."""
+
+    def refuse(*_: object, **__: object) -> None:
+        said = "no CUDA here"
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "empty", refuse)
+    with pytest.raises(WrongRequest) as refused:
+        Subject(model=str(folder), device=device).load()
+    assert (
+        f"device is {device}, and this machine has no CUDA device (no CUDA here): write auto or cpu"
+        == str(refused.value)
+    )

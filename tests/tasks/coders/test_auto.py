@@ -101,11 +101,15 @@ def test_none_fits(tmp_path: Path) -> None:
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    """A path that leads nowhere is said to lead nowhere."""
-    with pytest.raises(
-        WrongRequest, match="nowhere: it is not there, is empty or is a file of no known name; looked for toy"
-    ):
-        Auto(path=str(tmp_path / "nowhere")).digest(None)
+    """A path that leads nowhere is said to lead nowhere, and no format is told of; an empty folder is there."""
+    nowhere = f"there is no file or folder {tmp_path}/nowhere, and no repository of the Hub has such a name"
+    with pytest.raises(WrongRequest) as refused:
+        Auto(path=f"{tmp_path}/nowhere").digest(None)
+    assert f"{nowhere} (owner/name): correct the coder's source.path" == str(refused.value)
+    with pytest.raises(WrongRequest, match="no file or folder memory://none: correct"):
+        Auto(path="memory://none").digest(None)
+    with pytest.raises(WrongRequest, match="it is empty, or a file of no known name; looked for toy"):
+        Auto(path=str(tmp_path)).digest(None)
 
 
 def test_several_fit(tmp_path: Path) -> None:

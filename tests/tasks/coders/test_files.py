@@ -116,6 +116,20 @@ def test_has(folder: Path, url: str, cached: str) -> None:
     assert files.has(cached, "cfg.json")
 
 
+def test_exists(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file and a folder are there, of every kind of place; so is what nobody can look at."""
+    for place in (str(folder), url):
+        assert [True, True, False] == [
+            files.exists(path) for path in (place, f"{place}/cfg.json", f"{place}/none")
+        ]
+
+    def refuse(_: object, path: str) -> bool:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "exists", refuse)
+    assert files.exists("memory://bucket/none")
+
+
 def test_a_file_holds_no_names(folder: Path, url: str) -> None:
     """What lies in a folder is listed; a file, which file systems list as itself, holds nothing."""
     assert ["cfg.json", "w.safetensors"] == files.names(str(folder)) == files.names(url)

@@ -47,11 +47,15 @@ class Broken(Shelf):
 
 
 def remembering(
-    folder: Path, reader: Counting, run: str = "run", kind: type[Shelf] = Shelf, **options: bool
+    folder: Path, reader: Counting, run: str = "run", kind: type[Shelf] = Shelf, *, failures: bool = False
 ) -> Remembering:
     lake = Lake(str(folder))
     return Remembering(
-        reader, {"model": "tiny"}, run, lambda who, first, end: kind(lake, who, Range(first, end)), **options
+        reader,
+        {"model": "tiny"},
+        run,
+        lambda who, first, end: kind(lake, who, Range(first, end)),
+        failures=failures,
     )
 
 

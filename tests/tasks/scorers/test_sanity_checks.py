@@ -161,7 +161,13 @@ def scored(name: str) -> dict[str, list[dict]]:
     for seed, (said, explain) in enumerate(EXPLANATIONS.items()):
         features: Mapping = {feature: (explain(feature), windows(feature)) for feature in range(FEATURES)}
         with TemporaryDirectory() as folder:
-            found[said] = judge(Lake(folder), features, SCORERS[name][0], Literally(seed))[1]
+            found[said] = judge(
+                Lake(folder),
+                features,
+                SCORERS[name][0],
+                Literally(seed),
+                windows=100 * ACTIVE // (ACTIVE + RANDOM),
+            )[1]
     return found
 
 

@@ -1,0 +1,70 @@
+"""What the command says of itself, and which commands it says come next."""
+
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from tests.flows.command import write_config
+
+COMMANDS = (
+    *((name,) for name in ("run", "cache", "sample", "explain", "score", "estimate", "status", "tables")),
+    *((name,) for name in ("prompts", "batch", "sql")),
+    ("batch", "write"),
+    ("batch", "read"),
+)
+
+
+def _said(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert 0 == ended.value.code
+    return capsys.readouterr().out
+
+
+def test_its_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """As it is installed."""
+    assert f"gloss {version('gloss')}\n" == _said(("--version",), capsys)
+
+
+def test_the_commands_are_those_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    """None is left out here."""
+    listed = re.findall(r"^    (\w+)", _said(("--help",), capsys), re.MULTILINE)
+    assert [words[0] for words in COMMANDS if len(words) == 1] == listed
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_says_what_it_does(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sentence, and of each argument what it is."""
+    monkeypatch.setenv("COLUMNS", "200")
+    usage, does, *groups = _said((*words, "--help"), capsys).strip().split("\n\n")
+    assert usage.startswith(f"usage: gloss {' '.join(words)} ")
+    assert re.fullmatch(r"[A-Z][^\n]+\.", does)
+    (placed,) = [group for group in groups if group.startswith("positional arguments:")] or [""]
+    for line in placed.splitlines()[1:]:
+        assert re.match(r" +\S+ {2,}\S|  COMMAND$", line), line
+
+
+@pytest.mark.parametrize("others", [[], ["other"]])
+def test_the_next_question_is_about_this_run(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], others: list[str]
+) -> None:
+    """Named where the lake has others, whose rows would stand between."""
+    lake = tmp_path / "a lake"
+    shutil.copytree(undisturbed, lake)
+    for other in others:
+        shutil.copy(lake / "runs" / "tiny.json", lake / "runs" / f"{other}.json")
+    config = write_config(tmp_path, "elsewhere")
+
+    assert 0 == main(["run", str(config), "--lake", str(lake), "--set", "seed=22"])
+
+    *_, question, tables, again = capsys.readouterr().out.splitlines()
+    run = " --run tiny" if others else ""
+    assert question.startswith(f"  gloss sql --lake '{lake}'{run} \"select feature, explanation, ")
+    assert f"  gloss tables --lake '{lake}'" == tables
+    assert f"  gloss run {config} --set seed=22 --lake '{lake}'   # again: nothing is redone" == again

@@ -1,0 +1,116 @@
+"""What a run's end says: counts that add up, and what to do where nothing was explained."""
+
+import io
+import re
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from flows.report import Report, _markdown, advice, report, show
+from storage import query
+from tests.storage.made import CODERS, RUN, made
+
+REASONS = [
+    reason.replace("{}", "7")
+    for name in ("sample_drawable", "sample_one_sided")
+    for reason in re.findall(
+        r"(?:then|format\()\s*(?:format\()?'([^']+ [^']+)'",
+        query.statement(name).rpartition("end as status")[2],
+    )
+]
+"""All for which a chosen feature is skipped."""
+
+
+def _skipped(*reasons: str, failed: int = 0) -> Report:
+    counts = [{"coder": "demo", "failed": failed, "explained": 0}]
+    return Report(
+        "r", "l", counts, [{"coder": "demo", "reason": why, "features": 3} for why in reasons], [], []
+    )
+
+
+def test_every_chosen_feature_is_counted_once(tmp_path: Path) -> None:
+    """Explained, skipped and failed are all that are chosen; what one explainer failed at stands under its name."""
+    found = report(made(f"{tmp_path}/lake"), RUN, seed=22)
+    for row in found.counts:
+        assert (12, 10) == (row["width"], row["chosen"])
+        assert (8, 2, 0) == (row["explained"], row["skipped"], row["failed"])
+    assert [
+        {"coder": coder, "explainer": "odd", "features": 1} for coder in sorted(CODERS)
+    ] == found.unexplained
+
+    written = io.StringIO()
+    show(found, Console(file=written, width=200), {})
+    assert "8 features explained of 10 chosen among the 12 of small; 2 skipped\n" in written.getvalue()
+    assert "      1 explained of small by others and not by odd\n" in written.getvalue()
+    assert "- 1 explained of small by others and not by odd" in _markdown(found)
+
+
+TOLD = st.lists(st.sampled_from(["explained", "failed"]), min_size=4, max_size=4)
+"""What two explainers' two replicates came to."""
+
+
+@settings(deadline=None, max_examples=30)
+@given(features=st.lists(st.sampled_from(["skipped", "not chosen"]) | TOLD, min_size=1, max_size=6))
+def test_counts_add_up_whoever_failed(features: list[str | list[str]]) -> None:
+    """A feature has failed where nobody explained it; otherwise it is those explainers' who gave it nothing."""
+    rows = []
+    for number, found in enumerate(features):
+        if isinstance(found, str):
+            rows.append(("demo", number, None, 0, found))
+        else:
+            rows += [("demo", number, "ab"[place // 2], place % 2, said) for place, said in enumerate(found)]
+    with duckdb.connect() as connection:
+        names = ("coder", "feature", "explainer", "replicate", "status")
+        connection.register(
+            "summary", pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        )
+        (found,) = query.records(connection, "report_counts")
+        unexplained = query.records(connection, "report_unexplained")
+
+    counts = {name: int(str(found[name])) for name in ("width", "chosen", "explained", "skipped", "failed")}
+    told = [found for found in features if not isinstance(found, str)]
+    assert counts["width"] == len(features)
+    assert counts["chosen"] == len(features) - features.count("not chosen")
+    assert counts["failed"] == sum("explained" not in found for found in told)
+    assert counts["explained"] == sum("explained" in found for found in told)
+    assert counts["chosen"] == counts["explained"] + counts["skipped"] + counts["failed"]
+    apart = {
+        "a": sum("explained" not in found[:2] and "explained" in found[2:] for found in told),
+        "b": sum("explained" not in found[2:] and "explained" in found[:2] for found in told),
+    }
+    assert {name: count for name, count in apart.items() if count} == {
+        row["explainer"]: row["features"] for row in unexplained
+    }
+
+
+def test_all_reasons_are_known() -> None:
+    """They are read from the statements that give them."""
+    assert 7 == len(REASONS)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_has_its_advice(reason: str) -> None:
+    """And only its own."""
+    said = advice(_skipped(reason))
+    assert "the reasons are above" != said
+    assert ("min_firings" in said) == reason.startswith("it fires on fewer")
+    assert ("negatives" in said) == ("dense" in reason)
+
+
+def test_advice_is_given_once_for_all_reasons() -> None:
+    """Several may have the same."""
+    few, apart, dense = (
+        "it fires in fewer than 7 windows",
+        "with documents apart, fewer than 7 windows are left",
+        "it is too dense: fewer than 7 windows lie in sequences where it is silent",
+    )
+    said = advice(_skipped(few, apart, dense, failed=2))
+    assert 1 == said.count("corpus.tokens")
+    assert "sample.negatives" in said
+    assert "--retry-failed" in said
+    assert "the reasons are above" == advice(_skipped("it is as nobody thought"))
