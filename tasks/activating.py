@@ -23,7 +23,7 @@ def draw(
 ) -> Anywhere:
     """Make the temporary table `drawn` with the contexts of both readers; returns where others may be drawn.
 
-    Needs the span's `segments` and `described`; leaves `firings`, `fired`, `drawable` and `barred` for the kinds of
+    Needs the span's `segments` and `described`; leaves `firings`, `fired` and `drawable` for the kinds of
     non-activating contexts.
     """
     window, length = work.sampling.window, work.sequence
@@ -108,4 +108,3 @@ def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork, windows: pa.T
         strongest=strongest(sampling.strategy, sampling.explain),
         length=work.sequence,
     )
-    query.run(connection, "sample_barred", window=sampling.window)

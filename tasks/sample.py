@@ -107,7 +107,12 @@ def _drawn(
     sampling = work.sampling
     whole = joined(buckets)
     anywhere = activating.draw(connection, work, words, whole, firings.between(*whole.part))
-    for role, kinds in (("explain", sampling.contrast), ("score", sampling.negatives)):
+    for role, other, kinds in (
+        ("explain", "score", sampling.contrast),
+        ("score", "explain", sampling.negatives),
+    ):
+        if kinds:
+            query.run(connection, "sample_barred", window=sampling.window, other=other)
         for kind in kinds:
             negatives.draw(connection, work, kind, role, anywhere)
     contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))

@@ -1,7 +1,7 @@
--- Temporary table `barred`: one row per feature and stretch of a sequence that no context for its scorers may touch:
--- all that the cache holds of the documents in which its contexts for the explainer lie. Needs `drawn`, `segments`.
+-- Temporary table `barred`: one row per feature and stretch of a sequence that no further context for one role may touch:
+-- all that the cache holds of the documents in which contexts of the other role, $other, lie. Needs `drawn`, `segments`.
 create or replace temporary table barred as
-with explaining as (
+with others as (
     select distinct
         drawn.feature,
         segments.document
@@ -11,13 +11,13 @@ with explaining as (
             drawn.sequence = segments.sequence
             and drawn.start < segments.end
             and drawn.start + $window > segments.first
-    where drawn.role = 'explain'
+    where drawn.role = $other
 )
 
 select
-    explaining.feature,
+    others.feature,
     segments.sequence,
     segments.first,
     segments.end
-from explaining
+from others
 inner join segments using (document)

@@ -1,4 +1,4 @@
 """What a reader is shown of a feature."""
 
-VERSION = 4
+VERSION = 5
 """Raise it when the same cache gives other contexts."""

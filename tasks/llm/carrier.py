@@ -324,11 +324,22 @@ class Carrier:
 
     async def _require_right(self) -> None:
         """Raise EndpointsDown where no endpoint is what it should be; a request that ends so may be to blame itself."""
+        if not all(endpoint.refusals for endpoint in self._endpoints):
+            return
+        complaints = await asyncio.gather(*(self._complaint(url) for url in self._reader.urls))
+        told = [complaint for complaint in complaints if complaint]
+        if len(told) == len(complaints):
+            msg = f"{'; '.join(told)}; what is done is kept, run again to continue"
+            raise EndpointsDown(msg)
+
+    async def _complaint(self, url: str) -> str | None:
+        """Return what is wrong with one endpoint; null if nothing is."""
         try:
-            await preflight(self._reader)
+            # Each alone: of several the check complains as soon as one is wrong.
+            await preflight(self._reader.model_copy(update={"urls": [url]}))
         except EndpointRefused as error:
-            msg = f"{error}; what is done is kept, run again to continue"
-            raise EndpointsDown(msg) from error
+            return str(error)
+        return None
 
     def _out_of_patience(self, course: _Course) -> str | None:
         """Return why a call that finds no connection ends; null to try again.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from storage.lake import Lake
 from storage.layout import Range
+from tasks.contexts.negatives import Random, Silent
 from tasks.contexts.sampling import Sampling
 from tests.tasks import account
 from tests.tasks.caches import LENGTH, Cache, drawn, sample, sampling, steps, work
@@ -126,11 +127,13 @@ def test_nothing_is_shown_twice(cache: Cache, asked: Sampling) -> None:
                 assert abs(one["start"] - other["start"]) >= asked.window
 
 
-@given(CACHES, SAMPLINGS)
+@given(CACHES, SAMPLINGS, st.sampled_from([(), (Random(kind="random", n=4),), (Silent(kind="silent", n=4),)]))
 @BOUNDED
-def test_documents_stay_apart_on_request(cache: Cache, asked: Sampling) -> None:
+def test_documents_stay_apart_on_request(
+    cache: Cache, asked: Sampling, contrast: tuple[Random | Silent, ...]
+) -> None:
     """No document has a part in contexts of both readers, silent ones included, and each reader gets contexts."""
-    asked = asked.model_copy(update={"apart": "document"})
+    asked = asked.model_copy(update={"apart": "document", "contrast": contrast})
     contexts, samples = tried(cache, asked)
     for feature, rows in contexts.items():
         touched = defaultdict(set)

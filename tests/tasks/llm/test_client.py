@@ -194,6 +194,42 @@ def test_a_run_ends_where_no_endpoint_is_what_it_should_be() -> None:
     assert outcome.reason.endswith("the last: 401 Unauthorized: Unauthorized")
 
 
+def test_a_wrong_endpoint_ends_no_run_that_others_carry() -> None:
+    """Not even by a request that was given up there: one that is right is enough to go on."""
+
+    async def run() -> list[Outcome]:
+        async with connect(reader(wrong.url, right.url, attempts=1)) as client:
+            requests = (client.ask(Request(f"{n}/0", prompt=f"prompt {n}")) for n in range(20))
+            return await asyncio.gather(*requests)
+
+    with faulty_server(always(Fault.ABSENT), models=["other"]) as wrong, faulty_server() as right:
+        outcomes = asyncio.run(run())
+    refused = [outcome.endpoint for outcome in outcomes if outcome.reply is None]
+    assert refused
+    assert {wrong.url} == set(refused)
+    assert {right.url} == {outcome.endpoint for outcome in outcomes if outcome.reply}
+
+
+def test_an_endpoint_that_lists_the_model_is_right_whatever_it_refuses() -> None:
+    """Both refuse the request, as a proxy does that dislikes its words; only where neither is right the run ends."""
+    settings = {"attempts": 2, "patience": 0}
+    with faulty_server(always(Fault.ABSENT), models=["other"]) as wrong:
+        with faulty_server(always(Fault.UNAUTHORIZED)) as right:
+            outcome = ask(reader(wrong.url, right.url, **settings))
+        assert outcome.reason is not None
+        assert outcome.reason.startswith("given up after 2 tries, the last: ")
+        with (
+            faulty_server(always(Fault.ABSENT), models=["another"]) as too,
+            pytest.raises(EndpointsDown) as down,
+        ):
+            ask(reader(wrong.url, too.url, **settings))
+    assert str(down.value) == (
+        f"{wrong.url} does not serve the model tiny: set model to what it lists (other); "
+        f"{too.url} does not serve the model tiny: set model to what it lists (another); "
+        "what is done is kept, run again to continue"
+    )
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
