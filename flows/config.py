@@ -24,7 +24,6 @@ from tasks.explainers import Explainer
 from tasks.explainers.base import Given
 from tasks.llm.readers import ReaderConfig
 from tasks.scorers import Scorer
-from tasks.scorers.asking import Asking
 
 SEEDED = {
     kind
@@ -272,7 +271,7 @@ class RunConfig(Model):
     def _scorers_have_their_contexts(self) -> "RunConfig":
         given = {kind.kind for kind in self.sample.negatives}
         for i, scorer in enumerate(self.scorers):
-            lacking = scorer.lacks(given) if isinstance(scorer, Asking) else None
+            lacking = scorer.lacks(given)
             if lacking:
                 msg = f"scorers.{i}: {lacking}"
                 raise ValueError(msg)

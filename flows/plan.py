@@ -29,7 +29,7 @@ FEATURES_VERSION = 4
 EMBEDDINGS_VERSION = 1
 """Raise it when the same model and tokens give other rows of `embeddings`."""
 
-SCORES_VERSION = 4
+SCORES_VERSION = 5
 """Raise it when the same statements give other rows, or judgements are read in another way; a changed statement needs
 no raising, since a hash of all is in the step."""
 

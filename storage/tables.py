@@ -69,6 +69,7 @@ TOP_TOKENS = 10
 
 UNSAID = "the endpoint did not say"
 ONE_CLASS = "no verdict on one of the two classes"
+CHOICES = "all contexts are of one class, as with choices"
 FEW = "fewer than two verdicts on one of the two classes"
 UNRANKED = "no probabilities and no values, or of one class only"
 JACKKNIFE = "Wilson at the effective size by the jackknife over contexts"
@@ -489,15 +490,17 @@ SCORES = Table(
             *_interval("accuracy", "Wilson", null="no verdict"),
             column("balanced_accuracy", pa.float64(), "Mean of recall and specificity.", null=ONE_CLASS),
             *_interval("balanced_accuracy", "Wilson per class, combined by MOVER", null=ONE_CLASS),
-            column("recall", pa.float64(), "Share of true positives found.", null="no positives"),
+            column(
+                "recall", pa.float64(), "Share of true positives found.", null=f"no positives, or {CHOICES}"
+            ),
             column("specificity", pa.float64(), "Share of true negatives left out.", null="no negatives"),
             column(
                 "precision",
                 pa.float64(),
                 "Share of positive verdicts that are right.",
-                null="no positive verdict",
+                null=f"{ONE_CLASS}, or no positive verdict",
             ),
-            column("f1", pa.float64(), "Harmonic mean of precision and recall.", null="no positives"),
+            column("f1", pa.float64(), "Harmonic mean of precision and recall.", null=ONE_CLASS),
             *_interval("f1", JACKKNIFE, null=FEW),
             column(
                 "auroc",
@@ -516,7 +519,7 @@ SCORES = Table(
                 "brier",
                 pa.float64(),
                 "Mean squared distance of the probability from the truth, 0 or 1: 0 is best, 0.25 says nothing.",
-                null="no probabilities",
+                null="no probabilities, or of one class only",
             ),
             column(
                 "pearson",
@@ -532,7 +535,8 @@ SCORES = Table(
             column(
                 "hit_rates",
                 pa.list_(pa.field("element", pa.float64())),
-                "Recall by decile, the strongest first; null where a decile has no verdict.",
+                "Share of the verdicts on activating contexts that are right, by decile, the strongest first; null "
+                "where a decile has none.",
             ),
             column(
                 "weighted_precision",

@@ -22,8 +22,8 @@ OCCURRENCES = 4
 FIRINGS = 1_000
 """Firings of a feature, at random, that say on which tokens and with which features it fires."""
 
-STRONGEST = 1_000
-"""Windows of a neighbour that are looked at, the strongest."""
+NEAR = 1_000
+"""Windows of a neighbour that are looked at, at random."""
 
 
 def draw(
@@ -147,8 +147,9 @@ def _near(
         connection,
         "negatives_near",
         each=-(-kind.n // kind.neighbours),
-        strongest=STRONGEST,
+        most=NEAR,
         window=work.sampling.window,
         length=work.sequence,
+        seed=work.seed,
         **search,
     )

@@ -1,5 +1,6 @@
--- Temporary table `barred`: one row per feature and stretch of a sequence that no further context for one role may touch:
--- all that the cache holds of the documents in which contexts of the other role, $other, lie. Needs `drawn`, `segments`.
+-- Temporary table `barred`: one row per feature and stretch of a sequence that no further context for one role may
+-- touch: all that the cache holds of the documents in which contexts of the other role, $other, lie. Needs `drawn` and
+-- `segments`.
 create or replace temporary table barred as
 with others as (
     select distinct

@@ -1,4 +1,5 @@
--- Temporary table: one row per explanation and control with all that follows from counts.
+-- Temporary table: one row per explanation and control with all that follows from counts. A choice is right or wrong,
+-- and so are verdicts on one class alone: neither has what compares two classes.
 -- Balanced accuracy: Wilson's interval for each class, combined for the mean of two independent shares by MOVER (Zou
 -- and Donner 2008). F1: Wilson's interval at the effective size by the jackknife over contexts, class by class.
 create or replace temp table verdicts as
@@ -24,7 +25,10 @@ with counted as (
         count(verdict) filter (where not truth) as negatives,
         count(*) filter (where kind = 'random' and not truth and not verdict) as random_rejections,
         count(verdict) filter (where kind = 'random' and not truth) as randoms,
-        avg((probability::double - truth::integer) ** 2) as brier
+        case
+            when count(distinct truth) filter (where probability is not null) = 2
+                then avg((probability::double - truth::integer) ** 2)
+        end as brier
     from judged
     group by all
 ),
@@ -33,11 +37,15 @@ rates as (
     select
         *,
         right_verdicts / nullif(answered, 0) as accuracy,
-        hits / nullif(positives, 0) as recall,
+        case when classes = 2 then hits / nullif(positives, 0) end as recall,
         rejections / nullif(negatives, 0) as specificity,
         random_rejections / nullif(randoms, 0) as random_specificity,
-        hits / nullif(hits + negatives - rejections, 0) as precision,
-        2 * hits / nullif(positives + hits + negatives - rejections, 0) as f1,
+        case
+            when positives > 0 and negatives > 0 then hits / nullif(hits + negatives - rejections, 0)
+        end as precision,
+        case
+            when positives > 0 and negatives > 0 then 2 * hits / (positives + hits + negatives - rejections)
+        end as f1,
         -- F1 without one of the hits, and without one context that was taken wrongly, either way.
         coalesce(2 * (hits - 1) / nullif(positives + hits + negatives - rejections - 2, 0), 0) as f1_hit,
         coalesce(2 * hits / nullif(positives + hits + negatives - rejections - 1, 0), 0) as f1_miss

@@ -52,7 +52,8 @@ class SameToken(Searched, frozen=True):
 class Cooccurring(Searched, frozen=True):
     """Silent windows in which a feature fires that often fires on the same tokens, the nearest by Jaccard index first.
 
-    They are the strongest windows of each neighbour.
+    Of each neighbour's windows some are drawn at random. The strongest would differ from a feature's own, which are of
+    all strengths, in more than what the explanation says: they often lie at the beginning of a text.
     """
 
     kind: Literal["cooccurring"] = "cooccurring"
@@ -63,7 +64,7 @@ class Cooccurring(Searched, frozen=True):
 class Similar(Searched, frozen=True):
     """Silent windows in which a feature with a near decoder or encoder row fires, the nearest by cosine first.
 
-    They are the strongest windows of each neighbour (paper D.5, by decoder rows).
+    As with `cooccurring`, each neighbour's windows are drawn at random (paper D.5, by decoder rows).
     """
 
     kind: Literal["similar"] = "similar"

@@ -5,10 +5,10 @@ them. Few-shot turns are rendered by the same code as live ones.
 """
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from tasks.contexts.context import Context
 from tasks.contexts.written import context as written_context
@@ -17,31 +17,16 @@ from tasks.llm.request import Message, Request
 from tasks.scorers import logprobs
 from tasks.scorers.adaptive import Adaptive
 from tasks.scorers.form import Form
+from tasks.scorers.options import Options
 
 
-class Asking(BaseModel, frozen=True):
+class Asking(Options, frozen=True):
     """Options that all scorers that ask by chat have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    needs_explanation: ClassVar[bool] = True
-    """Whether it judges an explanation, or the feature alone."""
-
-    kind: str
-    name: str
-    reader: str
-    """Which of `readers` is asked."""
     temperature: float = Field(default=0.0, ge=0)
     """Sampling temperature; the paper's is 0.7."""
     max_tokens: int = Field(default=100, ge=1)
     """Longest reply, in tokens."""
-    seed: int = 22
-    """Seeds which contexts are shown, their order and the marks, and is sent to the server; the run's where none is
-    given."""
-    prompt: str | None = None
-    """A file with another system prompt."""
-    kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Kinds of non-activating contexts that are shown, all if null."""
     adaptive: Adaptive | None = None
     """When to stop asking about a feature; null asks all questions."""
     held: bool | None = None
@@ -68,17 +53,6 @@ class Asking(BaseModel, frozen=True):
     def holds(self) -> bool:
         """Whether replies are to be held to their form."""
         return self.prompt is None and not self.probable if self.held is None else self.held
-
-    def lacks(self, kinds: Collection[str]) -> str | None:
-        """What it misses in a run with these kinds of non-activating contexts, as a sentence; null when nothing."""
-        missing = [kind for kind in self.kinds or () if kind not in kinds]
-        if not missing:
-            return None
-        return f"kinds names {missing[0]}, and sample.negatives has {listed(kinds)}; name one that is there"
-
-    def shows(self, context: Context) -> bool:
-        """Whether a context is activating, or of a kind that is shown."""
-        return context.activating or self.kinds is None or context.kind in self.kinds
 
     def draw(self, *about: object) -> random.Random:
         """Random numbers that are the same for the same seed and the same matter."""
@@ -127,8 +101,3 @@ def _written(line: str) -> tuple[Context, list[int]]:
     starred = [place for place, piece in enumerate(line.split("|")) if piece.endswith("*")]
     plain = "|".join(piece.removesuffix("*") for piece in line.split("|"))
     return written_context(plain), starred
-
-
-def listed(kinds: Collection[str]) -> str:
-    """Kinds of contexts, for a sentence."""
-    return ", ".join(sorted(kinds)) or "none"

@@ -4,8 +4,8 @@ An explanation that fits many features alike does well wherever the negatives ar
 question shows an activating context, unmarked, and contexts in which a neighbouring feature fires and this one doesn't,
 of different neighbours as far as possible; they come from the kinds of `sample.negatives` that have a neighbour.
 Score: the share of questions in which the feature's own context is named, `accuracy`. Chance is 1 in `others` + 1.
-Neighbours' contexts are their strongest, the feature's own are of all deciles; whether neighbours mean the same thing,
-so that no explanation could tell them apart, is not seen.
+Neighbours' contexts are of all strengths, as the feature's own are; whether neighbours mean the same thing, so that no
+explanation could tell them apart, is not seen.
 """
 
 import random
@@ -20,8 +20,8 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.questions import Named
 from tasks.llm.request import Message, Request
-from tasks.scorers.asking import listed
 from tasks.scorers.choice import Choice, few_shot_turns
+from tasks.scorers.options import listed
 
 NEAR = frozenset({"similar", "cooccurring"})
 """Kinds of contexts that are a neighbour's."""

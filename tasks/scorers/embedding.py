@@ -16,7 +16,7 @@ from tasks.scorers.numeric import Numeric, answers
 from tasks.scorers.vectors import units
 
 
-class Embedding(Numeric):
+class Embedding(Numeric, frozen=True):
     """How near is a context to the explanation?"""
 
     kind: Literal["embedding"]

@@ -21,7 +21,7 @@ from tasks.scorers.numeric import Numeric, spread, stratified
 from tasks.scorers.vectors import units
 
 
-class ExampleEmbedding(Numeric):
+class ExampleEmbedding(Numeric, frozen=True):
     """How near is a context to contexts in which the feature fires?"""
 
     needs_explanation: ClassVar[bool] = False

@@ -2,35 +2,26 @@
 
 import random
 from collections.abc import Sequence
-from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from storage.errors import WrongRequest
 from tasks.contexts.context import Context
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable
+from tasks.scorers.options import Options
 
 
-class Numeric(BaseModel):
+class Numeric(Options, frozen=True):
     """Options that they have in common."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    needs_explanation: ClassVar[bool] = True
-
-    reader: str
-    """Which of `readers` is asked."""
     contexts: int | None = Field(default=None, ge=2)
     """Contexts that are judged per feature, each kind and each decile in proportion; all if null."""
-    seed: int = 22
-    """Seeds which contexts are judged where not all are; the run's where none is given."""
-    prompt: str | None = None
-    """A file with another prompt."""
 
     def judged(self, contexts: Sequence[Context], feature: int) -> list[Context]:
         """As many of the contexts as are wanted, in their order: a systematic sample over kinds and deciles."""
-        drawn = spread(stratified(contexts, self.seed, feature), self.contexts)
+        shown = [context for context in contexts if self.shows(context)]
+        drawn = spread(stratified(shown, self.seed, feature), self.contexts)
         return sorted(drawn, key=lambda one: one.context)
 
     def template(self, name: str, slot: str) -> str:

@@ -39,7 +39,7 @@ _SAID = 5
 """Longest reply of a chat, in tokens: a number, and what some models put before it."""
 
 
-class Simulation(Numeric):
+class Simulation(Numeric, frozen=True):
     """How strong is the feature on each token?"""
 
     kind: Literal["simulation"]

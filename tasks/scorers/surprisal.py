@@ -25,7 +25,7 @@ from tasks.scorers.prompt_tokens import tokens_from
 TEXTS = "\nTexts:\n"
 
 
-class Surprisal(Numeric):
+class Surprisal(Numeric, frozen=True):
     """By how many nats does the explanation make a context likelier?"""
 
     kind: Literal["surprisal"]

@@ -101,6 +101,10 @@ FAULTS = {
         {"scorers": [{"kind": "detection", "reader": "baseline", "kinds": ["random", "similar"]}]},
         "scorers.0: kinds names similar, and sample.negatives has random",
     ),
+    "kinds of contexts that are not drawn, for a number": (
+        {"scorers": [{"kind": "embedding", "reader": "baseline", "kinds": ["silent"]}]},
+        "scorers.0: kinds names silent, and sample.negatives has random",
+    ),
     "kinds where no silent context is asked about": (
         {"scorers": [{"kind": "fuzzing", "reader": "baseline", "marks": "active", "kinds": ["random"]}]},
         "scorers.0",

@@ -251,14 +251,11 @@ def test_scores_agree_with_scikit_learn(one: list[Judged], other: list[Judged]) 
             expected["accuracy"] = metrics.accuracy_score(truths, verdicts)
         if len(set(truths)) == 2:
             expected["balanced_accuracy"] = metrics.balanced_accuracy_score(truths, verdicts)
-        if any(verdicts):
-            expected["precision"] = metrics.precision_score(truths, verdicts)
-        if any(verdicts) or any(truths):
+            expected["precision"] = metrics.precision_score(truths, verdicts) if any(verdicts) else None
             expected["f1"] = metrics.f1_score(truths, verdicts)
         probable = [(j.truth, j.probability) for j in judged if j.probability is not None]
-        if probable:
-            expected["brier"] = metrics.brier_score_loss(*zip(*probable, strict=True), pos_label=True)
         if len({truth for truth, _ in probable}) == 2:
+            expected["brier"] = metrics.brier_score_loss(*zip(*probable, strict=True), pos_label=True)
             expected["auroc"] = metrics.roc_auc_score(*zip(*probable, strict=True))
             expected["auprc"] = metrics.average_precision_score(*zip(*probable, strict=True))
         assert numbers(expected.values()) == pytest.approx(

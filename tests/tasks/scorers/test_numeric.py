@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from tasks.contexts.context import Context
 from tasks.contexts.written import context
 from tasks.llm.request import Reply, Request, Unreadable
 from tasks.scorers.embedding import Embedding
-from tasks.scorers.numeric import Numeric, answers
+from tasks.scorers.numeric import answers
 from tests.tasks.toys import LIGHTHOUSE
 
 CONTEXTS = [
@@ -21,6 +22,11 @@ CONTEXTS = [
     *(context("b", number) for number in range(100, 160)),
     *(replace(context("b", number), kind="similar") for number in range(160, 180)),
 ]
+
+
+def scorer_of(**options: Any) -> Embedding:
+    """A scorer that answers with numbers."""
+    return Embedding(kind="embedding", reader="r", **options)
 
 
 def layer(shown: Context) -> tuple[str, int | None]:
@@ -32,7 +38,7 @@ def test_a_bounded_number_of_contexts_is_judged_of_each_kind_and_decile_in_propo
     wanted: int, seed: int
 ) -> None:
     """To within one of its share; in their order, each once, the same for the same seed."""
-    scorer = Numeric(reader="r", contexts=wanted, seed=seed)
+    scorer = scorer_of(contexts=wanted, seed=seed)
     judged = scorer.judged(CONTEXTS, 7)
     numbers = [one.context for one in judged]
     assert min(wanted, 180) == len(numbers) == len(set(numbers))
@@ -45,11 +51,19 @@ def test_a_bounded_number_of_contexts_is_judged_of_each_kind_and_decile_in_propo
 def test_another_seed_or_feature_draws_other_contexts() -> None:
     """And no bound judges all."""
     draws = [
-        tuple(Numeric(reader="r", contexts=20, seed=seed).judged(CONTEXTS, feature))
+        tuple(scorer_of(contexts=20, seed=seed).judged(CONTEXTS, feature))
         for seed, feature in [(1, 1), (1, 2), (2, 1)]
     ]
     assert 3 == len(set(draws))
-    assert CONTEXTS == Numeric(reader="r").judged(CONTEXTS, 7)
+    assert CONTEXTS == scorer_of().judged(CONTEXTS, 7)
+
+
+def test_kinds_that_are_not_named_are_not_judged() -> None:
+    """A number about random contexts is not mixed with one about neighbours'; activating ones are always there."""
+    judged = scorer_of(kinds=("similar",)).judged(CONTEXTS, 7)
+    assert [*CONTEXTS[:100], *CONTEXTS[160:]] == judged
+    bounded = scorer_of(kinds=("similar",), contexts=12).judged(CONTEXTS, 7)
+    assert {"activating": 10, "similar": 2} == Counter(one.kind for one in bounded)
 
 
 def test_parts_without_as_many_answers_are_refused() -> None:
