@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from flows import yaml_file
 from flows.examples import each
 from flows.faults import fault
 from flows.kinds import kinds
@@ -315,7 +316,7 @@ def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = No
     """
     file = Path(path)
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = yaml_file.parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         msg = f"config {path} does not exist; give the path of a YAML file"
         raise WrongRequest(msg) from None
@@ -358,7 +359,7 @@ def _set(data: dict, setting: str) -> None:
 
 def _value(setting: str, value: str) -> Any:
     try:
-        return yaml.safe_load(value)
+        return yaml_file.parse(value)
     except yaml.YAMLError:
         msg = f"--set {setting}: {value!r} is not YAML; quote it as YAML wants it"
         raise WrongRequest(msg) from None

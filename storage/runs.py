@@ -41,6 +41,15 @@ def names(lake: Lake) -> list[str]:
     return [file.removeprefix("runs/").removesuffix(".json") for file in lake.files("runs")]
 
 
+def existing(lake: Lake) -> list[str]:
+    """All runs of a lake. Raises `WrongRequest` when it has none."""
+    there = names(lake)
+    if not there:
+        msg = f"lake {lake.uri} holds no run; make one with gloss run, or name another lake with --lake"
+        raise WrongRequest(msg)
+    return there
+
+
 def record(lake: Lake, run: str) -> dict:
     """A run's record. Raises `WrongRequest` when the lake has no such run."""
     found = lake.read_json(path(run))
@@ -112,10 +121,7 @@ def attach(lake: Lake, connection: duckdb.DuckDBPyConnection, run: str | None = 
 
     Raises `WrongRequest` when the lake has no run, or not this one.
     """
-    chosen = [run] if run else names(lake)
-    if not chosen:
-        msg = f"lake {lake.uri} holds no run; make one with gloss run, or name another lake with --lake"
-        raise WrongRequest(msg)
+    chosen = [run] if run else existing(lake)
     records = {name: record(lake, name) for name in chosen}
     parts, uncommitted = _parts(lake, records)
     owners = [(part.table, part.run, lake.path(part.path)) for part in parts]

@@ -14,9 +14,7 @@ from storage import runs
 def show_status(options: argparse.Namespace) -> int:
     """How far each step of a run, or of all runs, is."""
     lake, console = reached(options.lake), Console()
-    names = [options.run] if options.run else runs.names(lake)
-    if not names:
-        console.print(f"lake {lake.uri} holds no run", highlight=False)
+    names = [options.run] if options.run else runs.existing(lake)
     for name in names:
         grid = Grid(title=f"{name} in {lake.uri}", title_justify="left", box=SIMPLE)
         for column in ("stage", "of", "state", "parts", "rows", "MB"):

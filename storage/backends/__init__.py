@@ -1,4 +1,4 @@
-"""Where a lake can lie. A new kind of place is one file and one line here."""
+"""Where a lake can lie. A new kind of place is one file and a line or two here."""
 
 from storage.backends.base import Backend
 from storage.backends.local import LocalBackend

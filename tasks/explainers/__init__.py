@@ -1,4 +1,4 @@
-"""Every explainer. A new one is one file, its prompt file and one line here.
+"""Every explainer. A new one is one file, its prompt file and a line or two here.
 
 One that asks a reader has another line in `single_token.py`, which passes features on to it.
 """

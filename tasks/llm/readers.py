@@ -1,4 +1,4 @@
-"""Every reader. A new kind is one file and one line here."""
+"""Every reader. A new kind is one file and a line or two here."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Every scorer. A new one is one file, its prompt file and one line here."""
+"""Every scorer. A new one is one file, its prompt file and a line or two here."""
 
 from typing import Annotated
 

@@ -180,6 +180,21 @@ def test_a_fault_is_named_by_its_path(tmp_path: Path, name: str) -> None:
     assert "\n" not in message
 
 
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    """At any depth, with its line; YAML itself would take the last one and drop the other without a word."""
+    file = _file(tmp_path, {})
+    text = file.read_text(encoding="utf-8")
+    for twice, key in ((f"{text}run: again\n", "run"), (f"{text}seed: {{a: 1, b: 2, a: 3}}\n", "a")):
+        file.write_text(twice, encoding="utf-8")
+        with pytest.raises(
+            WrongRequest, match=f"the key {key} is given twice .*line {twice.count(chr(10))},"
+        ):
+            load(file)
+    file.write_text("? [a, b]\n: 1\n? [a, b]\n: 2\n", encoding="utf-8")
+    with pytest.raises(WrongRequest, match="cannot be read as YAML"):
+        load(file)
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "deployments").rglob("*.yaml")), ids=lambda file: file.name)
 def test_shipped_configs_are_valid(file: Path) -> None:
     """Every run config that ships validates."""

@@ -168,6 +168,7 @@ def test_a_model_that_the_endpoint_lacks_is_refused(
     [
         (["sql", "select 1"], "holds no run"),
         (["tables"], "holds no run"),
+        (["status"], "holds no run"),
         (["status", "other"], "run other is not in"),
         (["tables", "feature"], "feature is not a table; the tables are tokens"),
         (["sql", "select 1", "--format", "parquet"], "-o FILE"),
