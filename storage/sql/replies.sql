@@ -1,5 +1,6 @@
--- One row per request that was answered: of several replies to the same one the first that came, or all of them, since
--- each was paid. Replies that were kept before columns were added have these as well.
+-- One row per request that was answered: of several replies to the same one the first that came, or $every one, since
+-- each was paid; a copy, which a merge leaves that was killed, is none. Replies that were kept before columns were added
+-- have these as well.
 select * replace (coalesce(too_long, false) as too_long)
 from (
     select *
@@ -12,5 +13,9 @@ from (
     where false
 ) as kept
 where feature >= $first and feature < $end
-qualify $every or row_number() over (partition by request order by answered, run, asked_by) = 1
+qualify
+    row_number() over (
+        partition by request, if($every, answered, null), if($every, asked_by, null)
+        order by answered, run, asked_by
+    ) = 1
 order by feature, request, answered, run, asked_by

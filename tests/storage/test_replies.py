@@ -101,6 +101,22 @@ def test_both_were_paid(lake: Lake) -> None:
     assert 1 == len(files(lake))
 
 
+def test_a_merge_that_was_killed_counts_nothing_twice(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has written the one file and not yet removed the many: neither the sum nor the next merge takes copies."""
+    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf.add([row("a", 3, 20), row("b", 4, reply=None)])
+    shelf.add([row("a", 3, 10)])
+    with monkeypatch.context() as killed:
+        killed.setattr(Lake, "remove", lambda *_: None)
+        shelf.merge()
+    assert 3 == len(files(lake))
+    assert 0.5 == replies.paid(lake, "tiny")
+    shelf.merge()
+    assert 1 == len(files(lake))
+    assert 0.5 == replies.paid(lake, "tiny")
+    assert ["a", "b"] == names(shelf)
+
+
 def test_many_files_become_one(lake: Lake) -> None:
     """Those of one shelf at once, those of others when there are many; nothing is lost."""
     for writer in range(10):
