@@ -1,6 +1,6 @@
 -- One row per request that was answered: of several replies to the same one the first that came, or $every one, since
--- each was paid; a copy, which a merge leaves that was killed, is none. Replies that were kept before columns were added
--- have these as well.
+-- each was paid; copies, which a merge leaves that was killed, are left out. Replies that were kept before columns were
+-- added have these as well.
 select * replace (coalesce(too_long, false) as too_long)
 from (
     select *

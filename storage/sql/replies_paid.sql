@@ -1,5 +1,5 @@
--- One row: what the replies that a run paid for have cost, each once, though a merge that was killed leaves copies. Those
--- that were kept before costs were count nothing.
+-- One row: what the replies that a run paid for have cost, each once, though a merge that was killed leaves copies.
+-- Those that were kept before costs were count nothing.
 select coalesce(sum(cost), 0.0) as paid
 from (
     select distinct

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from contextlib import ExitStack
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.tasks.llm.faulty_server import Body, FaultyServer, faulty_server
 
 IN_FLIGHT = 16
 DELAY = 0.03
+MOMENT = 0.5
+"""Seconds after which an answer is safe, on however busy a machine."""
 
 
 def _mark(body: Body) -> str:
@@ -72,7 +75,7 @@ def _kept(lake: Path) -> set[str]:
 def test_kills_change_no_table_and_no_reply_is_paid_twice(
     undisturbed: Path, tmp_path: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten times at random moments; what was safe at the moment of a kill is never asked again."""
+    """Ten times at random moments; what was answered a moment before a kill, or earlier, is never asked again."""
     draw = random.Random(7)
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
     for folder in (quiet, killed):
@@ -85,35 +88,45 @@ def test_kills_change_no_table_and_no_reply_is_paid_twice(
     deaths = ["run", "endpoint", "both"] * 3 + ["run"]
     safe: set[str] = set()
     asked: list[str] = []
+    answered: dict[str, float] = {}
+    lost: list[float] = []
+
+    def answer(body: Body) -> str:
+        answered[_mark(body)] = time.monotonic()
+        return _answer(body)
+
+    serve = partial(faulty_server, answer=answer, delay=DELAY, port=port)
     with ExitStack() as running:
-
-        def serve() -> FaultyServer:
-            return running.enter_context(faulty_server(answer=_answer, delay=DELAY, port=port))
-
-        server = serve()
+        server = running.enter_context(serve())
         config = _config(killed, server.url)
         process = start(["run", str(config)], prefect)
         for death in deaths:
             _wait(process, server, draw.randint(10, whole // len(deaths)))
+            killed_at = time.monotonic()
             if death != "endpoint":
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
             if death != "run":
                 running.close()
-            asked += _since(server, safe)
+            now = _since(server, safe)
+            asked += now
             safe = _kept(killed / "lake")
+            lost += [killed_at - answered[mark] for mark in answered.keys() & set(now) - safe]
+            answered.clear()
             if death == "run":
                 server.requests.clear()
             else:
                 time.sleep(0.3)
-                server = serve()
+                server = running.enter_context(serve())
             if death != "endpoint":
                 process = start(["run", str(config)], prefect)
         _, complaint = process.communicate(timeout=300)
         assert 0 == process.returncode, complaint
         asked += _since(server, safe)
     assert set(asked) == _kept(killed / "lake")
-    # At a kill up to as many are under way as may be, and what came within a moment is not safe yet.
+    # Answers are safe within hundredths of a second; the rest is for a busy machine.
+    assert max(lost) < MOMENT
+    # At a kill up to as many are under way as may be.
     assert len(asked) - len(set(asked)) < len(deaths) * 4 * IN_FLIGHT
     monkeypatch.setitem(UNREPEATABLE, "requests", ["latency", "attempts"])
     assert tables(str(quiet / "lake"), "asking") == tables(str(killed / "lake"), "asking")
