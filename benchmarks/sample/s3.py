@@ -114,7 +114,8 @@ class _Passing(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         size = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
         self.send_header("Content-Length", size)
+        path = unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}").strip("/")
+        # Before the client has it, who may look at once.
+        self._sent.note(path, len(content) if self.command == "GET" else 0)
         self.end_headers()
         self.wfile.write(content)
-        path = unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}").strip("/")
-        self._sent.note(path, len(content) if self.command == "GET" else 0)

@@ -20,6 +20,7 @@ from tasks.llm.embedded.describe import Description, understand, write
 from tasks.llm.embedded.words import FORMS
 from tasks.llm.request import Message, Outcome, Request
 from tasks.scorers import Scorer
+from tasks.scorers.choice import Choice
 from tasks.scorers.detection import Detection
 from tasks.scorers.discrimination import Discrimination
 from tasks.scorers.fuzzing import Fuzzing
@@ -130,7 +131,7 @@ def test_a_planted_word_is_found_by_whoever_names_examples(tmp_path: Path, score
     assert [0, 0] == [row["n_failed"] for row in scores]
     assert 1.0 == scores[0]["accuracy"]
     if scorer.needs_explanation:
-        assert scores[1]["recall"] < 0.5
+        assert scores[1]["accuracy" if isinstance(scorer, Choice) else "recall"] < 0.5
 
 
 @pytest.mark.parametrize(
