@@ -49,7 +49,7 @@ test: env ## run the tests
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: test-faults
-test-faults: env ## kill and restart runs for some minutes
+test-faults: env ## kill and restart runs, and let them fail, for some minutes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m faults
 
 # Other people's coders, in the same environment: they change none of its versions. The last two pin old ones of

@@ -152,7 +152,7 @@ def _near(
         assert [] == [one for one in far if (component, one[0]) not in but]
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_budget_stops_a_run_and_a_larger_one_continues(
     tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

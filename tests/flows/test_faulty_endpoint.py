@@ -96,6 +96,7 @@ def _rows(lake: Path, query: str) -> list[tuple]:
         return connection.sql(query).fetchall()
 
 
+@pytest.mark.faults
 def test_every_failure_is_counted_and_none_is_a_score(tmp_path: Path, prefect: dict[str, str]) -> None:
     """The run ends; each question has its row, failures say why, and scores are made of verdicts alone."""
     with faulty_server(_behaviour(), _answer, retry_after=0.01) as server:
@@ -147,6 +148,7 @@ def test_the_ledger_says_how_replies_were_held(tmp_path: Path, prefect: dict[str
     assert [("ok",)] == _rows(lake, "select distinct status from judgements")
 
 
+@pytest.mark.faults
 def test_an_explanation_that_failed_is_not_judged(tmp_path: Path, prefect: dict[str, str]) -> None:
     """Features without an explanation keep a row with the reason, and no question is asked about them."""
     features: list[str] = []

@@ -11,6 +11,7 @@ from tests.s3 import Place
 from tests.tasks.llm.faulty_server import Fault, always, faulty_server
 
 
+@pytest.mark.faults
 def test_a_lost_part_is_noticed_and_made_again(
     undisturbed: Path, tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +72,7 @@ def test_an_outage_of_the_endpoint_commits_nothing(tmp_path: Path, prefect: dict
     assert [] == [row for row in tables(str(tmp_path / "lake"))["explanations"] if row[5] is None]
 
 
+@pytest.mark.faults
 def test_nothing_explained_is_not_a_success(
     tmp_path: Path, undisturbed: Path, prefect: dict[str, str]
 ) -> None:

@@ -70,6 +70,7 @@ def test_killed_in_every_stage_it_loses_nothing(
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
+@pytest.mark.faults
 def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     """An interrupt to the whole process group, as a terminal sends it, ends the run with one sentence and no server."""
     lake = tmp_path / "lake"
