@@ -23,6 +23,7 @@ from flows.estimated.seen import kept
 from flows.estimated.tokenizers import Counted, counted
 from flows.plan import Plan
 from flows.progress import waiting
+from flows.typed import again
 from tasks.contexts.sampling import DECILES
 from tasks.llm.counting import Bill
 from tasks.llm.request import Usage
@@ -77,8 +78,8 @@ class Estimate(NamedTuple):
     counted: Mapping[str, Counted]
     left_out: Sequence[str]
     """What is not counted, as an optional reader's files are not there; a line each."""
-    command: Sequence[str]
-    """The words of a command that runs it, from `gloss run` on."""
+    command: str
+    """A command that runs it."""
 
     def cost(self, line: Line) -> Costs:
         """Price of a line at its reader's rates."""
@@ -149,7 +150,7 @@ def show_estimate(options: argparse.Namespace) -> int:
     plan = Plan(config)
     plan.lake.check_reachable()
     with waiting("loading what is counted with"):
-        found = asyncio.run(estimate(plan, left_out, _command(options)))
+        found = asyncio.run(estimate(plan, left_out, again(options, "run")))
     if options.format == "json":
         print(json.dumps(_plain(found), indent=1))  # noqa: T201  (it is asked for)
     else:
@@ -157,13 +158,7 @@ def show_estimate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _command(options: argparse.Namespace) -> list[str]:
-    """A command that runs what is estimated."""
-    settings = [word for setting in options.set for word in ("--set", setting)]
-    return ["gloss", "run", options.config, *(["--lake", options.lake] if options.lake else []), *settings]
-
-
-async def estimate(plan: Plan, left_out: Sequence[str], command: Sequence[str]) -> Estimate:
+async def estimate(plan: Plan, left_out: Sequence[str], command: str) -> Estimate:
     """What a run takes in all, what is done of it included. Raises `WrongRequest` without a corpus or a tokenizer."""
     cached = await asyncio.to_thread(caches, plan)
     readers = _readers(plan.config)

@@ -13,7 +13,7 @@ PILOT = 20
 
 
 def pilot(
-    plan: Plan, command: Sequence[str], readers: Sequence[str], features: Mapping[str, int]
+    plan: Plan, command: str, readers: Sequence[str], features: Mapping[str, int]
 ) -> str | None:
     """The sentence that names the command for it; null for a run of no more features than that.
 
@@ -32,7 +32,7 @@ def pilot(
         told = (
             "the run takes its replies over for features in its range of densities, which no cache tells yet"
         )
-    return f"{PILOT} features measure it, and {told}: {shlex.join([*command, '--set', setting])}"
+    return f"{PILOT} features measure it, and {told}: {command} --set {shlex.quote(setting)}"
 
 
 def _few(plan: Plan) -> tuple[str, bool]:

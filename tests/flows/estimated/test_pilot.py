@@ -22,7 +22,7 @@ CHOICES = [
 
 
 def _sentence(config: Path, many: int = 48) -> str | None:
-    return pilot(Plan(load(config)), ["gloss", "run", str(config)], ["judge"], {"demo": many})
+    return pilot(Plan(load(config)), f"gloss run {shlex.quote(str(config))}", ["judge"], {"demo": many})
 
 
 def _pilot(config: Path) -> Plan:
