@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
@@ -257,7 +256,3 @@ def _next(options: argparse.Namespace, plan: Plan) -> tuple[str, str, str]:
         f"{gloss()} tables{lake}",
         f"{again(options, 'run')}   # again: nothing is redone",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
