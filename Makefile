@@ -48,6 +48,10 @@ demo: env ## run the whole pipeline on the model and the text that ship with glo
 test: env ## run the tests
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+.PHONY: test-e2e
+test-e2e: env ## run the whole command, Prefect and all, in many ways
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m e2e -n 2 --dist loadfile
+
 .PHONY: test-faults
 test-faults: env ## kill and restart runs, and let them fail, for some minutes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m faults
