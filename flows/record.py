@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from flows.plan import Plan
+from flows.redone import redone
 from storage.runs import path
 
 
@@ -10,7 +11,7 @@ def write(plan: Plan) -> None:
     """Write the record; every stage does before its first part, so that an unfinished run can be asked about.
 
     Not before it has its workers, as a request that is refused leaves nothing. A record that says the same already is
-    left alone.
+    left alone; for one that is replaced, a line says which of its steps are made anew, and why.
     """
     steps = [
         {
@@ -26,5 +27,9 @@ def write(plan: Plan) -> None:
     content = {"run": plan.config.run, "config": plan.config.model_dump(mode="json"), "steps": steps}
     old = plan.lake.read_json(path(plan.config.run)) or {}
     if content != {key: value for key, value in old.items() if key != "written"}:
+        if line := redone(plan, old):
+            from flows.progress import say  # noqa: PLC0415  (Prefect, which a finished run doesn't need)
+
+            say(line)
         written = datetime.now(UTC).isoformat(timespec="seconds")
         plan.lake.write_json(path(plan.config.run), {**content, "written": written})

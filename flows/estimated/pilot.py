@@ -12,9 +12,7 @@ PILOT = 20
 """Features that show how long replies are within a few percent."""
 
 
-def pilot(
-    plan: Plan, command: str, readers: Sequence[str], features: Mapping[str, int]
-) -> str | None:
+def pilot(plan: Plan, command: str, readers: Sequence[str], features: Mapping[str, int]) -> str | None:
     """The sentence that names the command for it; null for a run of no more features than that.
 
     `command` is the run's own, `readers` are those whose replies are guessed, and `features` says by coder how many
