@@ -68,6 +68,9 @@ TOP_TOKENS = 10
 """Tokens that a feature's row names."""
 
 UNSAID = "the endpoint did not say"
+FINISHED = (
+    "Why the reply ended, in the endpoint's words: `stop`, or `length` where it was cut off at max_tokens."
+)
 ONE_CLASS = "no verdict on one of the two classes"
 CHOICES = "all contexts are of one class, as with choices"
 FEW = "fewer than two verdicts on one of the two classes"
@@ -404,6 +407,12 @@ EXPLANATIONS = Table(
                 "tokens",
                 null=f"{UNSAID}, or nobody was asked",
             ),
+            column(
+                "finish_reason",
+                pa.string(),
+                FINISHED + " An explanation that was cut off is there only where its sentence is whole.",
+                null="nobody was asked, or no reply came",
+            ),
         ]
     ),
     keys=("coder", "feature", "explainer", "replicate"),
@@ -575,6 +584,12 @@ REQUESTS = Table(
                 "cached_tokens", pa.int64(), "Prompt tokens from the prefix cache.", "tokens", null=UNSAID
             ),
             column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
+            column(
+                "finish_reason",
+                pa.string(),
+                FINISHED,
+                null="no reply came, it holds embeddings, or the question was asked in parts",
+            ),
             column("latency", pa.float64(), "From the first attempt to the end of the last.", "seconds"),
             column(
                 "calls",

@@ -16,7 +16,7 @@ from tasks.contexts.context import Feature, descriptions, features
 from tasks.explainers import Explainer
 from tasks.explainers.asking import Asking
 from tasks.explainers.base import NOBODY, Explanation
-from tasks.llm.ledger import Asked, check_answered, request_rows
+from tasks.llm.ledger import Asked, check_answered, finish_reason, request_rows
 from tasks.llm.request import Outcome, Reader
 from tasks.retries import unless_refused
 
@@ -111,6 +111,7 @@ def _known(work: ExplainWork, feature: int, found: Explanation) -> dict[str, obj
         "seed": None,
         "prompt_tokens": None,
         "completion_tokens": None,
+        "finish_reason": None,
     }
 
 
@@ -128,6 +129,7 @@ def _row(work: ExplainWork, asking: Asking, one: replicates.Replicate) -> dict[s
         "seed": one.outcome.request.seed,
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
+        "finish_reason": finish_reason(one.outcome),
     }
 
 

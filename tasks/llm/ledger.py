@@ -66,6 +66,7 @@ def _row(asked: Asked, outcome: Outcome, *, again: bool) -> dict[str, object]:
         "prompt_tokens": usage.prompt_tokens,
         "cached_tokens": usage.cached_tokens,
         "completion_tokens": usage.completion_tokens,
+        "finish_reason": finish_reason(outcome),
         "latency": outcome.latency,
         "calls": outcome.calls,
         "attempts": outcome.attempts,
@@ -74,6 +75,12 @@ def _row(asked: Asked, outcome: Outcome, *, again: bool) -> dict[str, object]:
         "reason": outcome.reason,
         "cost": asked.prices.cost(usage),
     }
+
+
+def finish_reason(outcome: Outcome) -> str | None:
+    """Why a reply ended; null without one, and where it has no end of its own, as embeddings and parts."""
+    reply = outcome.reply
+    return None if reply is None or reply.parts or reply.vectors else reply.finish_reason
 
 
 class Unanswered(RunFailed):

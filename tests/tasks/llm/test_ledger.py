@@ -37,3 +37,19 @@ def test_failures_that_were_mended_are_none_of_the_endpoints() -> None:
         Unanswered, match=r"none of 2 requests of detection got a reply \(the first: so is this\)"
     ):
         check_answered(lost, "detection")
+
+
+@pytest.mark.parametrize(
+    ("reply", "finish_reason"),
+    [
+        (Reply("[1]"), "stop"),
+        (Reply("[1", "length"), "length"),
+        (None, None),
+        (Reply("", vectors=((0.5,),)), None),
+        (Reply("", parts=(Reply("1", "length"),)), None),
+    ],
+)
+def test_a_row_says_why_its_reply_ended(reply: Reply | None, finish_reason: str | None) -> None:
+    """Null where there is no reply, or none with an end of its own."""
+    found = Outcome(Request("7/0", prompt="x"), reply, None if reply else "503", "here", "m", 1, 0.0)
+    assert finish_reason == request_rows(ASKED, [found])[0]["finish_reason"]
