@@ -7,9 +7,9 @@ from itertools import combinations
 from math import isnan
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table as Grid
 
+from flows.terminal import one_line
 from tasks.metrics import Estimate, spearman
 
 COMMON = 20
@@ -69,7 +69,7 @@ def grids(agreement: Agreement) -> Iterator[Grid]:
         for scorer in agreement.scorers[first:]:
             pairs = ((other, scorer) for other in across)
             cells = [_cell(agreement.found.get(pair)) if _below(numbers, pair) else "" for pair in pairs]
-            grid.add_row(f"{numbers[scorer]} {escape(scorer)}", *cells)
+            grid.add_row(f"{numbers[scorer]} {one_line(scorer)}", *cells)
         yield grid
 
 

@@ -14,12 +14,11 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
-from flows import aside
+from flows import aside, terminal
 from flows import config as configs
 from flows.asking import remembering
 from flows.plan import STAGES, Explaining, Plan, Scoring
+from flows.terminal import one_line
 from flows.typed import again
 from storage.errors import RunFailed, WrongRequest
 from tasks.llm.batch import Files, Name, Reading, Writing, results
@@ -35,7 +34,7 @@ _TAKEN = frozenset({"/v1/chat/completions", "/v1/embeddings"})
 
 def write(options: argparse.Namespace) -> int:
     """`gloss batch write`: what a stage has still to ask."""
-    plan, console = _plan(options), Console()
+    plan, console = _plan(options), terminal.console()
     endpoints = _endpoints(plan)
     with Files(Path(options.file)) as files:
         _ready(plan, options, endpoints.keys())
@@ -46,44 +45,44 @@ def write(options: argparse.Namespace) -> int:
         said = (
             f"Nothing of {options.stage} is left to ask, and no file is written. Next: {_next(plan, options)}"
         )
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        console.print(said, soft_wrap=True)
         return 0
     where = ", ".join(map(str, files.paths))
-    console.print(f"{count:,} requests of {options.stage} are in {where}", highlight=False)
+    console.print(f"{count:,} requests of {options.stage} are in {where}")
     for path in files.paths:
         route = _route(path)
         if route is not None and route not in _TAKEN:
             said = (
                 f"  vllm run-batch does not take {path}, which is for {route}: give it to a service that does"
             )
-            console.print(said, highlight=False, markup=False, soft_wrap=True)
+            console.print(said, soft_wrap=True)
     reading = f"Next: {again(options, 'batch', 'read')} RESULTS.jsonl"
-    console.print(reading, highlight=False, markup=False, soft_wrap=True)
+    console.print(reading, soft_wrap=True)
     return 0
 
 
 def read(options: argparse.Namespace) -> int:
     """`gloss batch read`: keep a batch's replies. Exit code 1 when some requests got none."""
-    plan, console = _plan(options), Console()
+    plan, console = _plan(options), terminal.console()
     found = results([Path(file) for file in options.file])
     readers = {called: Reading(found, *endpoint) for called, endpoint in _endpoints(plan).items()}
     asyncio.run(_go(plan, _ASKING, readers))
     kept = sum(len(reader.replies) for reader in readers.values())
     refused = {called: why for reader in readers.values() for called, why in reader.refused.items()}
-    console.print(f"{kept:,} replies of {len(found):,} results are kept in {plan.lake.uri}", highlight=False)
+    console.print(f"{kept:,} replies of {len(found):,} results are kept in {plan.lake.uri}")
     for called, why in list(refused.items())[:3]:
-        console.print(f"  {called} failed: {why}", highlight=False, markup=False)
+        console.print(f"  {one_line(called)} failed: {one_line(why)}")
     if len(refused) > 3:
-        console.print(f"  and {len(refused) - 3:,} more", highlight=False)
+        console.print(f"  and {len(refused) - 3:,} more")
     others = len(found) - kept - len(refused)
     if others:
-        console.print(f"  {others:,} belong to no request that is still to be asked", highlight=False)
+        console.print(f"  {others:,} belong to no request that is still to be asked")
     left = {name for called, reader in readers.items() for name in _left(plan, called, reader)}
     if left:
         stage = "explain" if plan.unfinished("explain") else "score"
         said = f"  {len(left):,} have no reply yet; into a new file: {again(options, 'batch', 'write')} {stage} FILE"
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"Next: {_next(plan, options)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(said, soft_wrap=True)
+    console.print(f"Next: {_next(plan, options)}", soft_wrap=True)
     return 1 if refused else 0
 
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from rich.console import Console
 
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
 from flows.run import begin, run
+from flows.terminal import say_error
 from storage.errors import RunFailed, WrongRequest
 
 
@@ -25,8 +25,7 @@ def _interruptible() -> Iterator[None]:
     """
 
     def leave(_signal: int, _frame: object) -> None:
-        said = "[red]gloss:[/] interrupted; what is done is kept, and the same command continues"
-        Console(stderr=True, soft_wrap=True).print(said)
+        say_error("gloss:", "interrupted; what is done is kept, and the same command continues")
         for server in list(SubprocessASGIServer._instances.values()):  # noqa: SLF001  (the embedded API's process)
             if server.server_process is not None:
                 server.server_process.terminate()

@@ -1,6 +1,5 @@
 """How far a stage is: bars on a terminal, plain lines elsewhere, and an artifact in Prefect's UI."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from flows import terminal
 
 ARTIFACT_SECONDS = 5.0
 """Least time between two updates of the artifact, each of which costs Prefect's server 27 ms."""
@@ -62,7 +63,6 @@ class Bar:
         beside = self.beside()
         self._console.print(
             f"{self.title}: {self.done} of {self.total} parts ({seconds:.0f} s){beside and f', {beside}'}",
-            highlight=False,
             soft_wrap=True,
         )
 
@@ -82,7 +82,7 @@ class Bar:
             )
         if self._console.is_terminal:
             self._bars = Progress(
-                TextColumn("{task.description:<34}"),
+                TextColumn("{task.description:<34}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -117,20 +117,20 @@ class _Beside(ProgressColumn):
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Bar]:
     """A bar for `total` parts, on standard error, so that output can be piped."""
-    with Bar(title, total, Console(file=sys.stderr)).shown() as bar:
+    with Bar(title, total, terminal.console(stderr=True)).shown() as bar:
         yield bar
 
 
 def say(line: str) -> None:
     """One line between the bars."""
-    Console(file=sys.stderr).print(line, highlight=False, markup=False, soft_wrap=True)
+    terminal.errors().print(terminal.one_line(line))
 
 
 @contextmanager
 def waiting(what: str, *, plainly: bool = False) -> Iterator[None]:
     """Say on a terminal what takes so long; elsewhere say it `plainly`, in a line, or not at all."""
-    console = Console(file=sys.stderr)
+    console = terminal.console(stderr=True)
     if plainly and not console.is_terminal:
         say(what)
-    with console.status(what) if console.is_terminal else nullcontext():
+    with console.status(Text(what)) if console.is_terminal else nullcontext():
         yield

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, TypeAdapter
-from rich.console import Console
 from rich.text import Text
 
 from flows import config as configs
+from flows import terminal
 from flows.kinds import kinds
 from storage.errors import WrongRequest
 from tasks import replicates
@@ -37,14 +37,15 @@ class Shown(NamedTuple):
 
 def show_prompts(options: argparse.Namespace) -> int:
     """Print the prompts of a config's components, or of every kind of them."""
-    console = Console(highlight=False)
+    console = terminal.console()
     for shown in prompts(*_components(options.config, tuple(options.set))):
         console.print()
         console.print(Text(f"=== {shown.title}", style="bold cyan"), soft_wrap=True)
         console.print(Text(shown.note, style="dim"), soft_wrap=True)
         for heading, text in turns(shown.request) if shown.request else ():
             console.print(Text(f"--- {heading}", style="bold"), soft_wrap=True)
-            console.file.write(f"{text}\n")  # word for word: rich would expand tabs, which readers are sent
+            # Rich would expand tabs, which readers are sent.
+            console.file.write(f"{terminal.inert(text)}\n")
     return 0
 
 

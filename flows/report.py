@@ -8,12 +8,12 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from flows.agreement import Agreement, agreements, grids, heading, table
+from flows.terminal import one_line
 from storage import query, runs
 from storage.lake import Lake
 from tasks.metrics import Estimate, margin, median
@@ -126,38 +126,44 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
         console.print(_scores(found.lines, readers))
     for agreement in found.agreements:
         about = f" of {agreement.coder} by {agreement.explainer}" if _varied(found.lines) else ""
-        console.print(f"\n[italic]{escape(heading(agreement, about))}[/]", highlight=False)
+        console.print(Text(f"\n{one_line(heading(agreement, about))}", "italic"))
         for grid in grids(agreement):
             console.print(grid)
     _show_failures(found, console)
     if found.best:
-        console.print(f"\n[bold]Best {len(found.best)} explained features[/]")
+        console.print(Text(f"\nBest {len(found.best)} explained features", "bold"))
     for row in found.best:
         said = ", ".join(
             f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)
         )
-        of = f" of {escape(row['coder'])} by {escape(row['explainer'])}" if _varied(found.lines) else ""
-        console.print(f"  [bold]{row['feature']:>6}[/]{of}  {row['firings']:,} firings", highlight=False)
+        of = f" of {row['coder']} by {row['explainer']}" if _varied(found.lines) else ""
+        console.print(
+            Text.assemble(
+                "  ", (f"{row['feature']:>6}", "bold"), f"{one_line(of)}  {row['firings']:,} firings"
+            )
+        )
         console.print(Padding(Text(said, style="dim"), (0, 0, 0, 10)))
-        console.print(Padding(Text(row["explanation"]), (0, 0, 0, 10)))
+        console.print(Padding(Text(one_line(row["explanation"])), (0, 0, 0, 10)))
 
 
 def _show_counts(found: Report, console: Console) -> None:
     for row in found.counts:
         failed = f", {row['failed']} could not be explained" if row["failed"] else ""
         console.print(
-            f"[bold]{row['explained']} features explained[/] of {row['chosen']} chosen among the "
-            f"{row['width']} of {escape(row['coder'])}; {row['skipped']} skipped{failed}",
-            highlight=False,
+            Text.assemble(
+                (f"{row['explained']} features explained", "bold"),
+                f" of {row['chosen']} chosen among the {row['width']} of {one_line(row['coder'])}; "
+                f"{row['skipped']} skipped{failed}",
+            ),
             soft_wrap=True,
         )
     several = len(found.counts) > 1
     for row in found.skipped:
-        of = f" of {escape(row['coder'])}" if several else ""
-        reason = escape(row["reason"])
-        console.print(f"  {row['features']:>5} skipped{of}: {reason}", highlight=False, soft_wrap=True)
+        of = f" of {one_line(row['coder'])}" if several else ""
+        reason = one_line(row["reason"])
+        console.print(f"  {row['features']:>5} skipped{of}: {reason}", soft_wrap=True)
     for row in found.unexplained:
-        console.print(f"  {escape(_unexplained(row, several=several))}", highlight=False, soft_wrap=True)
+        console.print(f"  {one_line(_unexplained(row, several=several))}", soft_wrap=True)
 
 
 def _unexplained(row: dict, *, several: bool = True) -> str:
@@ -194,14 +200,14 @@ def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
             grid.add_column(title, no_wrap=True, justify="right")
     for line in lines:
         grid.add_row(
-            escape(_who(line) if _varied(lines) else line.scorer),
+            one_line(_who(line) if _varied(lines) else line.scorer),
             interval(line.score, short=True),
             NO_FLOOR if line.alone else interval(line.floor, short=True),
             "" if line.alone else interval(line.above, sign=True, short=True),
             str(line.score.n),
         )
     by = sorted({_by(line, readers) for line in lines if not line.alone})
-    grid.caption = escape("\n".join(["; ".join(_measured(lines)), "; ".join(by)]))
+    grid.caption = "\n".join([one_line("; ".join(_measured(lines))), one_line("; ".join(by))])
     grid.caption_justify = "left"
     return grid
 
@@ -247,9 +253,11 @@ def interval(estimate: Estimate | None, *, sign: bool = False, short: bool = Fal
 def _show_failures(found: Report, console: Console) -> None:
     for row in found.failures:
         console.print(
-            f"  [yellow]{row['failures']} failed {row['what']}s[/] of {escape(row['component'])}, "
-            f"in no score; for example: {escape(row['example'])}",
-            highlight=False,
+            Text.assemble(
+                "  ",
+                (f"{row['failures']} failed {row['what']}s", "yellow"),
+                one_line(f" of {row['component']}, in no score; for example: {row['example']}"),
+            )
         )
 
 

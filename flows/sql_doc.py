@@ -9,8 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
+from flows import terminal
 from flows.asked import grid
 from flows.asked.lakes import reached
 from storage import runs
@@ -28,7 +27,7 @@ def page(uri: str, text: str) -> str:
         runs.attach(lake, connection)
 
         def answered(found: re.Match[str]) -> str:
-            console = Console(file=io.StringIO(), width=80)
+            console = terminal.console(io.StringIO(), width=80)
             grid.show(connection.sql(found[2]), console)
             lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
             return f"{found[1]}```text\n{''.join(line.rstrip() + chr(10) for line in lines)}```\n"

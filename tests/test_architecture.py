@@ -171,3 +171,32 @@ def test_every_table_says_what_a_row_is(table: Table) -> None:
 def test_the_page_of_tables_is_current() -> None:
     """docs/tables.md is what `make docs` writes."""
     assert tables_doc.page() == tables_doc.FILE.read_text(encoding="utf-8")
+
+
+def _prints_raw(file: Path) -> list[str]:
+    """Where a module would print other than through `flows.terminal`."""
+    faults = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in {"rich", "rich.markup", "rich.prompt"}:
+            faults.append(f"{node.lineno}: imports {node.module}")
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            marked = any(
+                key.arg == "markup" and not (isinstance(key.value, ast.Constant) and not key.value.value)
+                for key in node.keywords
+            )
+            if marked or called in {"Console", "from_markup", "from_ansi"}:
+                faults.append(f"{node.lineno}: {called}")
+            if called == "ArgumentParser" and file.parent.name == "cli":
+                faults.append(f"{node.lineno}: {called}")
+    return faults
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in MODULES if file.relative_to(ROOT).parts[0] in {"flows", "storage", "tasks"}],
+    ids=_name,
+)
+def test_all_is_printed_through_one_console(file: Path) -> None:
+    """Explanations and servers' words would otherwise reach the terminal raw, or be taken for markup."""
+    assert file.name == "terminal.py" or [] == _prints_raw(file)

@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from flows.asked.spelled import spelled
+from flows.terminal import one_line
 
 CUT = re.compile(r"… \d+ more]")
 """The end of a list that is cut."""
@@ -45,7 +46,7 @@ NUMBERS = {
 
 def show(answer: duckdb.DuckDBPyRelation, console: Console) -> None:
     """Print an answer."""
-    names = answer.columns
+    names = [one_line(name) for name in answer.columns]
     bound = ROWS if console.is_terminal else UNSCROLLED
     with answer.to_arrow_reader(1_000) as reader:
         coming = (
@@ -53,7 +54,7 @@ def show(answer: duckdb.DuckDBPyRelation, console: Console) -> None:
         )
         rows = list(islice(coming, bound))
         if names == ["explain_key", "explain_value"]:
-            console.print("\n".join(row[1] for row in rows), markup=False, highlight=False, soft_wrap=True)
+            console.print("\n".join(row[1] for row in rows), soft_wrap=True)
             return
         cells = [[spelled(value, LIST) for value in row] for row in rows]
         if _fits(names, cells, console.width):

@@ -1,11 +1,8 @@
 """The lake that a question is about, and what of its runs is not there to answer with."""
 
-import sys
 from itertools import groupby
 
-from rich.console import Console
-from rich.markup import escape
-
+from flows.terminal import say_error
 from storage.lake import Lake
 from storage.runs import Uncommitted
 
@@ -28,10 +25,8 @@ def say_uncommitted(steps: tuple[Uncommitted, ...]) -> None:
         f"run {run} ({_some([f'{step.stage} of {step.name}' for step in found])})"
         for run, found in groupby(steps, key=lambda step: step.run)
     ]
-    console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
-    console.print(
-        f"[yellow]gloss:[/] not committed yet, and so without rows here: {escape(_some(runs))}; see gloss status"
-    )
+    sentence = f"not committed yet, and so without rows here: {_some(runs)}; see gloss status"
+    say_error("gloss:", sentence, "yellow")
 
 
 def _some(words: list[str]) -> str:

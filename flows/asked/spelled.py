@@ -2,8 +2,7 @@
 
 from functools import singledispatch
 
-JOINERS = {"\u200c", "\u200d"}
-"""Invisible, but emoji and some scripts are made of them."""
+from flows.terminal import JOINERS, code
 
 
 def spelled(value: object, room: int) -> str:
@@ -38,7 +37,7 @@ def _(value: str, _room: int) -> str:
 
 @_inside.register
 def _(value: dict, room: int) -> str:
-    return "{" + ", ".join(f"{name}: {_inside(part, room)}" for name, part in value.items()) + "}"
+    return "{" + ", ".join(f"{_shown(name)}: {_inside(part, room)}" for name, part in value.items()) + "}"
 
 
 @_inside.register
@@ -70,4 +69,4 @@ def _visible(character: str) -> str:
         return "⏎"
     if character.isprintable() or character in JOINERS:
         return character
-    return character.encode("unicode_escape").decode()
+    return code(character)

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import duckdb
-from rich.console import Console
 
+from flows import terminal
 from flows.asked import files, grid
 from flows.asked.lakes import reached, say_uncommitted
 from flows.asked.near import near_names
@@ -81,7 +81,7 @@ def _asks(statement: duckdb.Statement) -> bool:
 
 def _write(answer: duckdb.DuckDBPyRelation, form: str, file: Path | None) -> None:
     if form == "table" and file is None:
-        grid.show(answer, Console())
+        grid.show(answer, terminal.console())
     elif file is None:
         sys.stdout.flush()
         files.WRITERS[form](answer, sys.stdout.buffer)
@@ -92,7 +92,7 @@ def _write(answer: duckdb.DuckDBPyRelation, form: str, file: Path | None) -> Non
                 files.write_parquet(answer, draft)
             elif form == "table":
                 with draft.open("w", encoding="utf-8") as text:
-                    grid.show(answer, Console(file=text, width=Console().width))
+                    grid.show(answer, terminal.console(text, width=terminal.console().width))
             else:
                 with draft.open("wb") as sink:
                     files.WRITERS[form](answer, sink)

@@ -6,10 +6,12 @@ from difflib import get_close_matches
 import pyarrow as pa
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
+from rich.text import Text
 
+from flows import terminal
 from flows.asked.lakes import reached, say_uncommitted
+from flows.terminal import one_line
 from storage import runs, summary, tables_doc
 from storage.errors import WrongRequest
 from storage.lake import Lake
@@ -26,10 +28,10 @@ def show_tables(options: argparse.Namespace) -> int:
         meant = f"; did you mean {near[0]}?" if near else ""
         msg = f"{name} is not a table; the tables are {', '.join(NAMES)}{meant}"
         raise WrongRequest(msg)
-    lake, console = reached(options.lake), Console()
+    lake, console = reached(options.lake), terminal.console()
     if name is not None and not runs.names(lake):
         _show_columns(name, ("<scorer>",), console)
-        console.print(f"Lake {lake.uri} holds no run, and so no rows.", highlight=False, soft_wrap=True)
+        console.print(f"Lake {lake.uri} holds no run, and so no rows.", soft_wrap=True)
         return 0
     with lake.connect() as connection:
         attached = runs.attach(lake, connection)
@@ -41,13 +43,13 @@ def show_tables(options: argparse.Namespace) -> int:
         _show_columns(name, attached.scorers, console)
         size = sizes.get(name)
         said = f"{size.rows:,} rows, {_bytes(size.bytes)}" if size else f"{whole:,} rows of a view"
-        console.print(f"{said} in {lake.uri}", highlight=False, soft_wrap=True)
+        console.print(f"{said} in {lake.uri}", soft_wrap=True)
     say_uncommitted(attached.uncommitted)
     return 0
 
 
 def _show_all(lake: Lake, attached: runs.Attached, sizes: dict[str, runs.Size], console: Console) -> None:
-    title = f"tables in {escape(lake.uri)}: {_runs(attached.runs)}"
+    title = f"tables in {one_line(lake.uri)}: {_runs(attached.runs)}"
     grid = Grid(title=title, title_justify="left", box=SIMPLE)
     grid.add_column("table")
     grid.add_column("rows", justify="right", no_wrap=True)
@@ -57,21 +59,21 @@ def _show_all(lake: Lake, attached: runs.Attached, sizes: dict[str, runs.Size], 
         rows, held = f"{size.rows:,}", "view" if name == summary.NAME else _bytes(size.bytes)
         grid.add_row(name, rows, held, _grain(name).removeprefix("one row per "))
     console.print(grid)
-    console.print("gloss tables TABLE says what the columns of one mean.", highlight=False)
+    console.print("gloss tables TABLE says what the columns of one mean.")
 
 
 def _show_columns(name: str, scorers: tuple[str, ...], console: Console) -> None:
-    console.print(f"[bold]{name}[/]: {_grain(name)}", highlight=False, soft_wrap=True)
+    console.print(Text.assemble((name, "bold"), f": {_grain(name)}"), soft_wrap=True)
     if name in TABLES:
         table = TABLES[name]
         keys, order = ", ".join(("run", *table.keys)), ", ".join(table.order)
-        console.print(f"a row is identified by {keys}; a part is sorted by {order}", highlight=False)
+        console.print(f"a row is identified by {keys}; a part is sorted by {order}")
     grid = Grid(box=SIMPLE, show_edge=False, pad_edge=False)
     grid.add_column("column", overflow="fold")
     grid.add_column("type", overflow="fold", max_width=max(16, console.width // 5))
     grid.add_column("meaning", ratio=1)
     for field in tables_doc.columns(name, scorers):
-        grid.add_row(escape(field.name), escape(tables_doc.type_name(field.type)), escape(_meaning(field)))
+        grid.add_row(one_line(field.name), tables_doc.type_name(field.type), _meaning(field))
     console.print(grid)
 
 
@@ -87,7 +89,7 @@ def _grain(name: str) -> str:
 
 
 def _runs(names: tuple[str, ...]) -> str:
-    return f"run {escape(names[0])}" if len(names) == 1 else f"{len(names)} runs"
+    return f"run {one_line(names[0])}" if len(names) == 1 else f"{len(names)} runs"
 
 
 def _bytes(size: int) -> str:

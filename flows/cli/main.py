@@ -9,12 +9,13 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from flows import config as configs
-from flows import record
+from flows import record, terminal
 from flows.again import forget_failures
 from flows.asked import ask_sql, show_status, show_tables
 from flows.optional import without_absent
@@ -47,23 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many tries
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        return options.act(options)
+        with terminal.guarded():
+            return options.act(options)
     except WrongRequest as error:
-        errors.print(f"[red]gloss:[/] {escape(str(error))}")
+        terminal.say_error("gloss:", str(error))
         return 2
     except RunFailed as error:
-        errors.print(f"[red]gloss: the run failed:[/] {escape(str(error))}")
+        terminal.say_error("gloss: the run failed:", str(error))
         return 1
     except KeyboardInterrupt:
-        errors.print("[red]gloss:[/] interrupted; what is done is kept, and the same command continues")
+        terminal.say_error("gloss:", "interrupted; what is done is kept, and the same command continues")
         return 1
 
 
 def parser() -> argparse.ArgumentParser:
     """What the command understands."""
-    whole = argparse.ArgumentParser(
+    whole = terminal.Parser(
         prog="gloss", description="Explain the features of sparse coders, and say how far to trust it."
     )
     whole.add_argument("--version", action="version", version=f"gloss {version('gloss')}")
@@ -105,9 +106,7 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, said: str
-) -> argparse.ArgumentParser:
+def _command(commands: "argparse._SubParsersAction[Any]", name: str, said: str) -> argparse.ArgumentParser:
     """A command that says of itself what the list of commands says of it."""
     return commands.add_parser(name, help=said, description=f"{said[0].upper()}{said[1:]}.")
 
@@ -154,10 +153,10 @@ def _asking_command(
 def _run(options: argparse.Namespace) -> int:
     config = configs.load(options.config, tuple(options.set), options.lake)
     Lake(config.lake).check_reachable()
-    console = Console()
+    console = terminal.console()
     config, left_out = asyncio.run(without_absent(config))
     for line in left_out:
-        console.print(escape(line), highlight=False, soft_wrap=True)
+        console.print(terminal.one_line(line), soft_wrap=True)
     plan = Plan(config)
     if options.dry_run:
         return _show_plan(plan, console, options.stages)
@@ -174,7 +173,7 @@ def _run(options: argparse.Namespace) -> int:
 def _retrying(plan: Plan, options: argparse.Namespace, console: Console) -> Plan:
     """The plan after what failed was taken out of the lake; failures that are kept are asked again as well."""
     failed = forget_failures(plan)
-    console.print(f"Asking again: {failed:,} requests that failed.", highlight=False)
+    console.print(f"Asking again: {failed:,} requests that failed.")
     kept = [
         name
         for name, reader in plan.config.readers.items()
@@ -217,11 +216,10 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
         for step in plan.stage(stage):
             state = "to do" if step in unfinished else "done "
             console.print(
-                f"{state}  {stage:<8} {step.stage:<13} {step.fingerprint}  {step.name}",
-                highlight=False,
+                terminal.one_line(f"{state}  {stage:<8} {step.stage:<13} {step.fingerprint}  {step.name}"),
                 soft_wrap=True,
             )
-    console.print(f"lake: {plan.lake.uri}", highlight=False)
+    console.print(f"lake: {plan.lake.uri}")
     return 0
 
 
@@ -235,9 +233,9 @@ def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     if not found.explained:
         console.print(f"\nNothing was explained: {advice(found)}.", soft_wrap=True)
         return 1
-    console.print(f"\nThe tables are in [bold]{escape(config.lake)}[/]. Next:", highlight=False)
+    console.print(Text.assemble("\nThe tables are in ", (terminal.one_line(config.lake), "bold"), ". Next:"))
     for command in _next(options, plan):
-        console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
+        console.print(f"  {terminal.one_line(command)}", soft_wrap=True)
     return 0
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
 
 from flows import config as configs
+from flows import terminal
 from flows.asking import account_of, prices
 from flows.config import RunConfig
 from flows.estimated.caching import Caches, caches
@@ -23,6 +23,7 @@ from flows.estimated.seen import kept
 from flows.estimated.tokenizers import Counted, counted
 from flows.plan import Plan
 from flows.progress import waiting
+from flows.terminal import one_line
 from flows.typed import again
 from tasks.contexts.sampling import DECILES
 from tasks.llm.counting import Bill
@@ -154,7 +155,7 @@ def show_estimate(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps(_plain(found), indent=1))  # noqa: T201  (it is asked for)
     else:
-        _show(found, Console())
+        _show(found, terminal.console())
     return 0
 
 
@@ -180,13 +181,11 @@ def _readers(config: RunConfig) -> list[str]:
 
 def _show(found: Estimate, console: Console) -> None:
     plan = found.plan
-    console.print(
-        f"Estimate of {escape(plan.config.run)}; nothing was asked, nothing written.", highlight=False
-    )
+    console.print(f"Estimate of {one_line(plan.config.run)}; nothing was asked, nothing written.")
     console.print(_cache_grid(found))
     console.print(_question_grid(found))
     for line in _notes(found):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def _cache_grid(found: Estimate) -> Grid:
@@ -196,7 +195,7 @@ def _cache_grid(found: Estimate) -> Grid:
     for name, cache in found.caches.coders.items():
         firings = "?" if cache.firings is None else f"{cache.firings:,.0f}"
         size = "?" if cache.bytes is None else f"{cache.bytes / 1e9:,.3f}"
-        grid.add_row(escape(name), f"{found.grounds[name].features:,}", firings, size)
+        grid.add_row(one_line(name), f"{found.grounds[name].features:,}", firings, size)
     return grid
 
 
@@ -209,7 +208,9 @@ def _question_grid(found: Estimate) -> Grid:
     for line in found.lines:
         about = f"{line.coder}/{line.component}" if several else line.component
         cost = found.cost(line)
-        grid.add_row(escape(about + _remark(line)), escape(line.reader), *_numbers(line.bill, cost.likely))
+        grid.add_row(
+            one_line(about + _remark(line)), one_line(line.reader), *_numbers(line.bill, cost.likely)
+        )
         if line.guessed:
             grid.add_row(_LONGEST, "", *_numbers(line.most, cost.most))
     grid.add_section()

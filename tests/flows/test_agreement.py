@@ -5,9 +5,9 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from rich.console import Console
 from scipy.stats import spearmanr
 
+from flows import terminal
 from flows.agreement import COMMON, agreements, grids, heading, table
 
 
@@ -31,7 +31,7 @@ def drawn(count: int, features: int = 60) -> dict[str, dict[int, float]]:
 
 
 def shown(found: list[dict]) -> str:
-    console = Console(width=100, file=StringIO(), record=True)
+    console = terminal.console(StringIO(), width=100, record=True)
     for agreement in agreements(found, 22):
         for grid in grids(agreement):
             console.print(grid)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from flows.parts import unwritten
 from flows.progress import Bar
+from flows.terminal import console
 from storage.lake import Lake
 from storage.layout import Range, ranges
 from storage.tables import ACTIVATIONS
@@ -17,7 +17,7 @@ STEP = step()
 
 
 def _bar(total: int) -> Bar:
-    return Bar("toy", total, Console(quiet=True))
+    return Bar("toy", total, console(quiet=True))
 
 
 def _write(lake: Lake, part: Range) -> None:

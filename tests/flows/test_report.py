@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from flows.report import Report, _markdown, advice, report, show
+from flows.terminal import console
 from storage import query
 from tests.storage.made import CODERS, RUN, made
 
@@ -44,7 +44,7 @@ def test_every_chosen_feature_is_counted_once(tmp_path: Path) -> None:
     ] == found.unexplained
 
     written = io.StringIO()
-    show(found, Console(file=written, width=200), {})
+    show(found, console(written, width=200), {})
     assert "8 features explained of 10 chosen among the 12 of small; 2 skipped\n" in written.getvalue()
     assert "      1 explained of small by others and not by odd\n" in written.getvalue()
     assert "- 1 explained of small by others and not by odd" in _markdown(found)

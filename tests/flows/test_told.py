@@ -3,10 +3,10 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from flows.asking import _Told
 from flows.progress import Bar, waiting
+from flows.terminal import console
 from tasks.llm.account import Account
 
 
@@ -24,7 +24,7 @@ def test_what_a_stage_costs_and_is_likely_to_cost(
     cost: float, tokens: int, done: int, running: int, said: str
 ) -> None:
     """What this stage spent, not those before it; the rest by the share of buckets done, those under way half."""
-    account, bar = Account(spent=7.0), Bar("verdicts", 10, Console(file=io.StringIO()))
+    account, bar = Account(spent=7.0), Bar("verdicts", 10, console(io.StringIO()))
     told = _Told(bar, account)
     account.spent, account.tokens = 7.0 + cost, tokens
     bar.done, told.running = done, running
@@ -35,7 +35,7 @@ def test_what_a_stage_costs_and_is_likely_to_cost(
 def test_a_plain_line_ends_with_it() -> None:
     """Where there is no terminal."""
     written = io.StringIO()
-    bar = Bar("verdicts", 2, Console(file=written, width=40))
+    bar = Bar("verdicts", 2, console(written, width=40))
     bar.beside = lambda: "cost 1.50"
     with bar.shown():
         bar.advance(2)

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
 
 from flows.asked import grid
+from flows.terminal import console
 
 
 def _shown(question: str, width: int = 80, *, terminal: bool = False, **parameters: object) -> str:
     file = io.StringIO()
     with duckdb.connect() as connection:
         answer = connection.sql(question, params=parameters or None)
-        grid.show(answer, Console(file=file, width=width, force_terminal=terminal, color_system=None))
+        grid.show(answer, console(file, width=width, force_terminal=terminal, color_system=None))
     return file.getvalue()
 
 

@@ -1,0 +1,137 @@
+r"""The terminal that gloss prints on: `console()` makes it, and nothing printed through it can take the terminal over.
+
+Explanations, words of servers and names of files and columns come from outside. Control characters, escape sequences
+and marks that change the direction of text are shown by their code (`\x1b`), and square brackets are plain text:
+style is a `rich.text.Text` or the `style` of `print`. `inert` does the same for what is printed in another way.
+"""
+
+import argparse
+import logging
+import sys
+import traceback
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from types import TracebackType
+from typing import IO, Any, NoReturn
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Span, Text
+
+JOINERS = {"\u200c", "\u200d"}
+"""Invisible, but emoji and some scripts are made of them."""
+_LAYOUT = {"\n", "\t"}
+
+
+def harmless(character: str) -> bool:
+    """Whether a terminal only draws it, or breaks a line or moves to a tab stop because of it."""
+    return (
+        character.isprintable()
+        or character in JOINERS
+        or character in _LAYOUT
+        or unicodedata.category(character) == "Zs"
+    )
+
+
+def code(character: str) -> str:
+    r"""A character by its code: `\x1b`, `\u202e`."""
+    return character.encode("unicode_escape").decode()
+
+
+def inert(text: str) -> str:
+    r"""A text that cannot move the cursor, hide or reorder words: what is not harmless is shown by its code.
+
+    Line breaks and tabs stay: a text in a table or in a sentence is better served by `one_line`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if harmless(character) else code(character) for character in text)
+
+
+def one_line(text: str) -> str:
+    r"""As `inert`, on one line: a line break is shown as `⏎`, a tab as `\t`."""
+    return inert(text).replace("\n", "⏎").replace("\t", "\\t")
+
+
+class _Terminal(Console):
+    """A console that escapes whatever text reaches it, before it is measured and again when it is drawn."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich does, of the text made inert."""
+        return super().render_str(inert(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does; segments that rich itself moves the cursor with are left as they are."""
+        if isinstance(renderable, Text):
+            renderable = _inert(renderable)
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(inert(segment.text), segment.style)
+
+
+def _inert(text: Text) -> Text:
+    """A styled text made inert, its styles where they were."""
+    plain = text.plain
+    if plain.isprintable():
+        return text
+    shown = [inert(character) for character in plain]
+    places = [0, *accumulate(map(len, shown))]
+    made = text.blank_copy("".join(shown))
+    made.spans = [
+        Span(places[span.start], places[min(span.end, len(plain))], span.style) for span in text.spans
+    ]
+    return made
+
+
+def console(file: IO[str] | None = None, *, stderr: bool = False, **options: Any) -> Console:
+    """The console to print through: on standard output, standard error or a file.
+
+    Square brackets are plain text, numbers get no colours. `options` are rich's, such as `width` and `soft_wrap`.
+    """
+    return _Terminal(file=file, stderr=stderr, markup=False, highlight=False, emoji=False, **options)
+
+
+def errors() -> Console:
+    """Standard error, for sentences: they are not folded, so that they can be searched for and copied."""
+    return console(stderr=True, soft_wrap=True)
+
+
+def say_error(label: str, sentence: str, style: str = "red") -> None:
+    """One sentence on standard error after a label such as `gloss:`."""
+    errors().print(Text.assemble((label, style), " ", one_line(sentence)))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments that repeats none of them raw."""
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse does: usage and message on standard error, exit code 2."""
+        super().error(one_line(message))
+
+
+class _Record(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802  (logging's own name)
+        return inert(super().getMessage())
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """While it lasts, what libraries log and warn of, and a traceback that nobody caught, are inert as well."""
+    records, warned = logging.getLogRecordFactory(), warnings.formatwarning
+    logging.setLogRecordFactory(_Record)
+    warnings.formatwarning = lambda *about, **more: inert(warned(*about, **more))
+    sys.excepthook = _uncaught  # not put back: it is called after everything else has ended
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(records)
+        warnings.formatwarning = warned
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    sys.stderr.write(inert("".join(traceback.format_exception(kind, error, where))))
