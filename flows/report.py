@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from flows import answered
 from flows.agreement import Agreement, agreements, grids, heading, table
 from flows.terminal import one_line
 from storage import query, runs
@@ -67,6 +68,8 @@ class Report:
     unexplained: list[dict] = field(default_factory=list)
     """Features that one explainer failed to explain and another explained."""
     agreements: list[Agreement] = field(default_factory=list)
+    answers: list[dict] = field(default_factory=list)
+    """How the reader of each scorer answered."""
 
     @property
     def explained(self) -> int:
@@ -92,6 +95,7 @@ def report(lake: Lake, run: str, seed: int) -> Report:
             failures=rows("report_failures"),
             unexplained=rows("report_unexplained"),
             agreements=agreements(rows("report_together"), seed),
+            answers=rows("report_answers"),
         )
 
 
@@ -124,6 +128,7 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
     if found.lines:
         console.print()
         console.print(_scores(found.lines, readers))
+    _show_answers(found, console)
     for agreement in found.agreements:
         about = f" of {agreement.coder} by {agreement.explainer}" if _varied(found.lines) else ""
         console.print(Text(f"\n{one_line(heading(agreement, about))}", "italic"))
@@ -144,6 +149,15 @@ def show(found: Report, console: Console, readers: dict[str, str]) -> None:
         )
         console.print(Padding(Text(said, style="dim"), (0, 0, 0, 10)))
         console.print(Padding(Text(one_line(row["explanation"])), (0, 0, 0, 10)))
+
+
+def _show_answers(found: Report, console: Console) -> None:
+    varied = _varied(found.lines)
+    if found.answers:
+        console.print()
+        console.print(answered.grid(found.answers, varied=varied))
+    for line in answered.warnings(found.answers, varied=varied):
+        console.print(f"  [bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
 
 
 def _show_counts(found: Report, console: Console) -> None:
@@ -283,6 +297,13 @@ def publish(found: Report) -> None:
         description=f"Scores of {found.run}: median over features with 95 % interval",
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
+    if found.answers:
+        create_table_artifact(
+            answered.table(found.answers),
+            key="answers",
+            description=f"How the readers of {found.run} answered: share of yes, by place, commonest answer, failures",
+            _sync=True,  # pyright: ignore[reportCallIssue]
+        )
     if found.agreements:
         create_table_artifact(
             table(found.agreements),
@@ -306,7 +327,12 @@ def _markdown(found: Report) -> str:
     ] + [f"- {_unexplained(row).strip()}" for row in found.unexplained]
     best = [f"| {row['coder']} | {row['feature']} | {_cell(row['explanation'])} |" for row in found.best]
     head = ["| coder | feature | explanation |", "|---|---|---|"]
-    return "\n".join([f"# {found.run}", "", *counts, "", *head, *best, "", f"Tables: `{found.lake}`"])
+    warned = [
+        f"- **{_cell(line)}**" for line in answered.warnings(found.answers, varied=_varied(found.lines))
+    ]
+    return "\n".join(
+        [f"# {found.run}", "", *counts, *warned, "", *head, *best, "", f"Tables: `{found.lake}`"]
+    )
 
 
 def _cell(text: str) -> str:

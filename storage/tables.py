@@ -438,6 +438,18 @@ JUDGEMENTS = Table(
                 "Key of the request in `requests`; `/half1` or `/half2` at its end where its question is half of one "
                 "that did not fit into the model's context.",
             ),
+            column(
+                "place",
+                pa.int16(),
+                "Number, from 1, of the context among the examples that its question shows.",
+                null="the question lists no examples, or gloss was older",
+            ),
+            column(
+                "named",
+                pa.int16(),
+                "Number, from 1, of the example that the reader named; right where it is `place`.",
+                null="none was to be named, it failed, or gloss was older",
+            ),
             column("truth", pa.bool_(), "The right verdict."),
             column("verdict", pa.bool_(), "The reader's verdict.", null="there is none; see reason"),
             column("probability", pa.float32(), "Probability of a positive verdict.", null="not asked for"),

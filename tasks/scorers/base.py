@@ -26,6 +26,8 @@ class Judgement:
     simulated: tuple[float, ...] | None = None
     """Predicted activation on each token, where the scorer is a simulation."""
     reason: str | None = None
+    named: int | None = None
+    """Number, from 1, of the example that the reader named, where one is to be chosen."""
 
 
 class Judges(Protocol):
@@ -152,6 +154,8 @@ def _row(
         "explanation_of": posed.explanation_of,
         "context": judgement.context,
         "request": outcome.request.key,
+        "place": _place(judgement, outcome.request),
+        "named": judgement.named,
         "truth": judgement.truth,
         "verdict": judgement.verdict,
         "probability": judgement.probability,
@@ -161,3 +165,10 @@ def _row(
         "reason": judgement.reason,
         "model": outcome.model,
     }
+
+
+def _place(judgement: Judgement, request: Request) -> int | None:
+    """Number, from 1, of a judgement's context among the examples of its question; null where it lists none."""
+    if request.right is not None:
+        return request.right
+    return request.contexts.index(judgement.context) + 1 if request.messages else None

@@ -49,7 +49,8 @@ class Choice(Asking, frozen=True):
             (shares,) = logprobs.probabilities(reply, [place], shown)
             probability = shares[right]
         (context,) = request.contexts
-        return [Judgement(context, truth=True, verdict=number == right, probability=probability)]
+        verdict = number == right
+        return [Judgement(context, truth=True, verdict=verdict, probability=probability, named=int(number))]
 
     @property
     def examples(self) -> int:

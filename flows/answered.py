@@ -1,0 +1,115 @@
+"""How the readers answered: share of yes, yes by place, commonest answer and failures, beside every score of a run.
+
+A reader that always answers alike, or prefers a place in the list, is seen here and in no score.
+"""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table as Grid
+
+PLACES = 6
+"""Places of a question that a terminal shows; of more the first three and the last two."""
+CONSTANT = 0.9
+"""Share of one answer from which on a reader is said to answer all alike."""
+RIGHTLY = 0.8
+"""Share of questions to which that answer is right, from which on there is nothing to say."""
+FEWEST = 10
+"""Answers without which nothing is said of a reader."""
+
+
+def is_constant(row: dict) -> bool:
+    """Whether nearly all answers are one and the same, to questions of which many have another right answer."""
+    share, answers = row["answer_share"] or 0.0, row["answers"] or 0
+    return answers >= FEWEST and share >= CONSTANT and row["right_share"] < RIGHTLY
+
+
+def warnings(rows: Sequence[dict], *, varied: bool) -> list[str]:
+    """A sentence on each reader whose answers say nothing of what they are about."""
+    return [
+        f"{who(row, varied=varied)}: {row['answer']} is {row['answer_share']:.0%} of {row['answers']:,} answers and "
+        f"right in {row['right_share']:.0%}: the score says nothing of the explanations; gloss check tries the reader"
+        for row in rows
+        if is_constant(row)
+    ]
+
+
+def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
+    """The table for a terminal of 80 columns; `varied` where there are several coders or explainers."""
+    found = Grid(
+        title="How the readers answered",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    found.add_column("scorer", overflow="fold")
+    for title in ("yes", "true", "yes by place", "commonest", "failed"):
+        found.add_column(title, justify="right", no_wrap=title not in {"yes by place", "commonest"})
+    for row in rows:
+        style = "bold red" if is_constant(row) else "yellow" if row["failed_share"] >= 0.5 else None
+        found.add_row(
+            escape(who(row, varied=varied)),
+            share(row["yes_share"]),
+            share(row["true_share"]),
+            places(row["places"]),
+            commonest(row),
+            f"{row['failed_share']:.0%}",
+            style=style,
+        )
+    found.caption = (
+        "yes: share of positive verdicts, true: the same if all were right\n"
+        "commonest: a question's verdicts in order, or the example named"
+    )
+    found.caption_justify = "left"
+    return found
+
+
+def table(rows: Sequence[dict]) -> list[dict[str, object]]:
+    """The same for Prefect's page, with all places."""
+    return [
+        {
+            "coder": row["coder"],
+            "explainer": row["explainer"],
+            "scorer": row["scorer"],
+            "yes": share(row["yes_share"]),
+            "yes if all were right": share(row["true_share"]),
+            "yes by place": " ".join(map(share, row["places"])) if len(row["places"]) > 1 else "",
+            "commonest answer": commonest(row),
+            "right": "" if row["right_share"] is None else f"in {row['right_share']:.0%}",
+            "failed": f"{row['failed_share']:.0%}",
+        }
+        for row in rows
+    ]
+
+
+def who(row: dict, *, varied: bool) -> str:
+    """The scorer; with coder and explainer where there are several."""
+    if not varied:
+        return row["scorer"]
+    return "/".join([row["coder"], *([] if row["alone"] else [row["explainer"]]), row["scorer"]])
+
+
+def share(number: float | None) -> str:
+    """`.42`, `1.0`, or nothing."""
+    if number is None:
+        return ""
+    return f"{number:.2f}".replace("0.", ".", 1) if number < 0.995 else "1.0"
+
+
+def places(shares: Sequence[float]) -> str:
+    """`.42 .40 .39`; of many the first and the last; nothing where questions show one example."""
+    if len(shares) < 2:
+        return ""
+    shown = list(map(share, shares))
+    return " ".join(shown if len(shown) <= PLACES else [*shown[:3], "…", *shown[-2:]])
+
+
+def commonest(row: dict) -> str:
+    """`00000 22%`; long answers without their middle."""
+    answer = row["answer"]
+    if answer is None:
+        return ""
+    shown = answer if len(answer) <= 10 else f"{answer[:5]}…{answer[-3:]}"
+    return f"{shown} {row['answer_share']:.0%}"
