@@ -6,8 +6,9 @@ A reader that always answers alike, or prefers a place in the list, is seen here
 from collections.abc import Sequence
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table as Grid
+
+from flows.terminal import one_line
 
 PLACES = 6
 """Places of a question that a terminal shows; of more the first three and the last two."""
@@ -50,7 +51,7 @@ def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
     for row in rows:
         style = "bold red" if is_constant(row) else "yellow" if row["failed_share"] >= 0.5 else None
         found.add_row(
-            escape(who(row, varied=varied)),
+            one_line(who(row, varied=varied)),
             share(row["yes_share"]),
             share(row["true_share"]),
             places(row["places"]),

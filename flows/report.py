@@ -157,7 +157,7 @@ def _show_answers(found: Report, console: Console) -> None:
         console.print()
         console.print(answered.grid(found.answers, varied=varied))
     for line in answered.warnings(found.answers, varied=varied):
-        console.print(f"  [bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+        console.print(Text(f"  {one_line(line)}", "bold red"), soft_wrap=True)
 
 
 def _show_counts(found: Report, console: Console) -> None:

@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
-from rich.console import Console
 
 from flows import answered
 from flows.report import Report, _markdown, show
+from flows.terminal import console
 from storage import query
 from storage.lake import Lake
 from storage.tables import JUDGEMENTS
@@ -133,7 +133,7 @@ def test_the_report_has_a_table_and_a_warning_in_80_columns() -> None:
     rows = [row(reader, scorer) for reader, scorer in (("yes", detection()), ("oracle", discrimination()))]
     found = Report("r", "l", [], [], [], [], answers=rows)
     written = io.StringIO()
-    show(found, Console(file=written, width=80), {})
+    show(found, console(written, width=80), {})
     lines = written.getvalue().splitlines()
     assert "How the readers answered" in lines[1]
     table = [line for line in lines if "%" in line and "answers" not in line]
