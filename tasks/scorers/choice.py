@@ -1,6 +1,5 @@
 """What intruder and discrimination share: several contexts per question, of which one is to be named."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -13,9 +12,10 @@ from tasks.scorers import logprobs
 from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement
 from tasks.scorers.form import one_of
+from tasks.scorers.stated import Wanted, stated
 
-_NUMBER = re.compile(r"(?:^|\n)\W*?(?:example\W*)?(?P<number>[0-9]+)\W*\Z", re.IGNORECASE)
-"""A last line with nothing but the number."""
+_BEFORE = r"(?:(?:example|number|option|excerpt)[^\w\n]*)?"
+"""What a reader may call it."""
 
 
 class Choice(Asking, frozen=True):
@@ -33,19 +33,20 @@ class Choice(Asking, frozen=True):
         return self.logprobs
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
-        """Whether the right one was named, in the last line.
+        """Whether the right one was named.
 
         Raises `Unreadable` when none was, and when log-probabilities were asked for and did not come.
         """
         shown = [str(number) for number in range(1, self.examples + 1)]
-        found = _NUMBER.search(reply.text)
-        if found is None or found["number"] not in shown:
-            msg = f"no number from 1 to {len(shown)} in the reply to {request.key} ({said(reply)})"
+        wanted = Wanted(f"number from 1 to {len(shown)}", plain="[0-9]+", before=_BEFORE)
+        found = stated(reply, request.key, wanted, shown.__contains__)
+        number, right = found.value, str(request.right)
+        if number not in shown:
+            msg = f"no {wanted.called} in the reply to {request.key} ({said(reply)})"
             raise Unreadable(msg)
-        number, right = found["number"], str(request.right)
         probability = None
         if self.logprobs:
-            place = logprobs.place_of(number, reply, request.key)
+            place = logprobs.place_of(found, reply, request.key)
             (shares,) = logprobs.probabilities(reply, [place], shown)
             probability = shares[right]
         (context,) = request.contexts

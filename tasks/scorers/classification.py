@@ -10,15 +10,15 @@ from tasks.contexts import questions
 from tasks.contexts.context import Context, Feature
 from tasks.llm import prompt
 from tasks.llm.halves import half
-from tasks.llm.request import Message, Reply, Request, Unreadable, said
+from tasks.llm.request import Message, Reply, Request
 from tasks.scorers import logprobs
 from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement, labelled
 from tasks.scorers.form import list_of, one_of
+from tasks.scorers.stated import Wanted, stated
 
-_LIST = re.compile(r"(?P<answer>\[\s*[01](?:\s*,\s*[01])*\s*\])")
-_ONE = re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>[01])\W*\Z")
-"""A last line with nothing but the digit."""
+_LIST = Wanted("list of 0 and 1", brackets=r"\[\s*[01](?:\s*,\s*[01])*\s*\]")
+_ONE = Wanted("digit 0 or 1", plain="[01]")
 _LABEL = re.compile("[01]")
 _LABELS = (0, 1)
 
@@ -38,21 +38,16 @@ class Classification(Asking, frozen=True):
         return self.logprobs
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
-        """One verdict per context, from the last list of 0 and 1, or the last line where one was shown.
+        """One verdict per context, from the list of 0 and 1 that is stated, or the digit where one was shown.
 
         Raises `Unreadable` without one, and when log-probabilities were asked for and did not come.
         """
-        found = list((_ONE if self.shown == 1 else _LIST).finditer(reply.text))
-        if not found:
-            wanted = "digit 0 or 1" if self.shown == 1 else "list of 0 and 1"
-            msg = f"no {wanted} in the reply to {request.key} ({said(reply)})"
-            raise Unreadable(msg)
-        answer = found[-1]["answer"]
-        verdicts = [label == "1" for label in _LABEL.findall(answer)]
+        found = stated(reply, request.key, _ONE if self.shown == 1 else _LIST, _of(len(request.contexts)))
+        verdicts = [label == "1" for label in _LABEL.findall(found.value)]
         if not self.logprobs:
             return labelled(request, verdicts)
-        start = logprobs.place_of(answer, reply, request.key)
-        places = [start + label.start() for label in _LABEL.finditer(answer)]
+        start = logprobs.place_of(found, reply, request.key)
+        places = [start + label.start() for label in _LABEL.finditer(found.value)]
         shares = [share["1"] for share in logprobs.probabilities(reply, places, ("0", "1"))]
         return labelled(request, verdicts, shares)
 
@@ -102,6 +97,10 @@ class Classification(Asking, frozen=True):
             )
             for number, part in ((1, slice(first)), (2, slice(first, None)))
         ]
+
+
+def _of(length: int) -> Callable[[str], bool]:
+    return lambda answer: len(_LABEL.findall(answer)) == length
 
 
 def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], *, singly: bool) -> list[Message]:

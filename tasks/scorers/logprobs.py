@@ -10,6 +10,7 @@ from itertools import accumulate
 from math import exp
 
 from tasks.llm.request import Reply, TokenLogprob, Unreadable
+from tasks.scorers.stated import Stated
 
 ALTERNATIVES = 5
 """Alternatives asked for at every token (the paper's; some servers allow no more)."""
@@ -17,19 +18,23 @@ ALTERNATIVES = 5
 _DIGIT = re.compile(r"(?<![0-9])[0-9](?![0-9])")
 
 
-def place_of(answer: str, reply: Reply, key: str) -> int:
-    """Where in what the tokens of a reply spell an answer stands last, in characters.
+def place_of(found: Stated, reply: Reply, key: str) -> int:
+    """Where an answer stands in what the tokens of a reply spell, in characters.
 
-    Tokens may spell more than the reply's text, such as the end of the turn. Raises `Unreadable` when the server gave
-    none, or others.
+    Tokens may spell more than the reply's text, such as thoughts before it and the end of the turn: the place is
+    counted from the end, by what is written like the answer. Raises `Unreadable` when the server gave no tokens, or
+    others.
     """
     if not reply.completion:
         msg = f"no log-probabilities came with the reply to {key}; ask a server that gives them, or set logprobs: false"
         raise Unreadable(msg)
-    place = "".join(token.token for token in reply.completion).rfind(answer)
-    if place < 0:
-        msg = f"the tokens that came with the reply to {key} don't spell its answer {answer!r}"
-        raise Unreadable(msg)
+    spelled = "".join(token.token for token in reply.completion)
+    place = len(spelled)
+    for _ in range(1 + found.after.count(found.value)):
+        place = spelled.rfind(found.value, 0, place)
+        if place < 0:
+            msg = f"the tokens that came with the reply to {key} don't spell its answer {found.value!r}"
+            raise Unreadable(msg)
     return place
 
 

@@ -21,12 +21,18 @@ from tasks.llm.request import Reply, Request, Unreadable, said
 from tasks.scorers.asking import Asking
 from tasks.scorers.base import Judgement, labelled
 from tasks.scorers.form import list_of
+from tasks.scorers.stated import Wanted, stated
 
 TOP, WEIGHTED, RANDOM = 2, 2, 10
 """Windows with the highest peaks, windows drawn by their peaks, silent windows."""
 
-_LIST = re.compile(r"\[[\s\d,]*\]|^[^\w\n]*(?:\d+(?:\s*,\s*\d+)*|none)\W*\Z", re.IGNORECASE | re.MULTILINE)
-"""A list of numbers in brackets, or a last line of numbers or with the word none."""
+_LIST = Wanted(
+    "list of numbers",
+    brackets=r"\[\s*(?:\d+(?:\s*,\s*\d+)*)?\s*\]",
+    plain=r"\d+(?:[ \t]*,[ \t]*\d+)*(?:,?[ \t]+and[ \t]+\d+)?|none",
+    before=r"(?:examples?[^\w\n]*)?",
+)
+"""In brackets, or a line of numbers or with the word none."""
 
 FAINTEST = 1e-9
 """Peak of a window without a positive activation, as some coders have, where windows are drawn by their peaks."""
@@ -57,12 +63,9 @@ class SAEBench(Asking, frozen=True):
         return [self.request(f"{key}/0", system, (), question, truths, form=form)]
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
-        """A verdict on each window, from the list in the last line. Raises `Unreadable` without one."""
-        found = _LIST.findall(reply.text)
-        if not found:
-            msg = f"no list of numbers in the reply to {request.key} ({said(reply)})"
-            raise Unreadable(msg)
-        numbers = {int(number) for number in re.findall(r"\d+", found[-1])}
+        """A verdict on each window, from the list that is stated. Raises `Unreadable` without one."""
+        found = stated(reply, request.key, _LIST)
+        numbers = {int(number) for number in re.findall(r"\d+", found.value)}
         shown = range(1, len(request.contexts) + 1)
         if not numbers <= set(shown):
             msg = f"a number that is not from 1 to {len(shown)} in the reply to {request.key} ({said(reply)})"

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.written import context as written_context
-from tasks.llm import prompt
+from tasks.llm import prompt, reasoning
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
 from tasks.scorers.base import Judgement
 from tasks.scorers.numeric import Numeric, answers
@@ -104,10 +104,12 @@ class Simulation(Numeric, frozen=True):
     def _said(self, part: Request, reply: Reply) -> float:
         """The number in the answer about one token."""
         if self.alternatives is None:
-            return self._number(reply.text, part.key)
+            return self._number(reasoning.answer(reply, part.key), part.key)
         if self.route == "completion":
             return expected(reply.completion[0].top if reply.completion else {}, self.highest, part.key)
-        numbers = (token for token in reply.completion if _integer(token.token, self.highest) is not None)
+        reasoning.answer(reply, part.key)
+        after = reasoning.tokens(reply)
+        numbers = (token for token in after if _integer(token.token, self.highest) is not None)
         first = next(numbers, TokenLogprob("", None, {}))
         return expected(first.top, self.highest, part.key)
 

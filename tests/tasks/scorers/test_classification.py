@@ -191,7 +191,7 @@ def test_the_last_list_holds_the_verdicts(
         ("[true, false, true, true, false]", "no list of 0 and 1"),
         ("[0, 1, 1, 0]", "4 verdicts on 5 examples"),
         ("[0, 1, 1, 0, 1, 1]", "6 verdicts on 5 examples"),
-        ("[0, 1, 1, 0, 1], so it fits [1]", "1 verdicts on 5 examples"),
+        ("It fits [1].", "1 verdicts on 5 examples"),
     ],
 )
 def test_an_unreadable_reply_gives_failed_judgements(text: str, reason: str) -> None:
