@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from flows import terminal
+from flows.markdown import plain
 
 ARTIFACT_SECONDS = 5.0
 """Least time between two updates of the artifact, each of which costs Prefect's server 27 ms."""
@@ -77,7 +78,7 @@ class Bar:
         if FlowRunContext.get() is not None:
             self._artifact = create_progress_artifact(
                 progress=0.0,
-                description=self.title,
+                description=plain(self.title),
                 _sync=True,  # pyright: ignore[reportCallIssue]
             )
         if self._console.is_terminal:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from flows import answered
 from flows.agreement import Agreement, agreements, grids, heading, table
+from flows.markdown import plain
 from flows.terminal import one_line
 from storage import query, runs
 from storage.lake import Lake
@@ -294,46 +295,44 @@ def publish(found: Report) -> None:
             for line in found.lines
         ],
         key="scores",
-        description=f"Scores of {found.run}: median over features with 95 % interval",
+        description=f"Scores of {plain(found.run)}: median over features with 95 % interval",
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
     if found.answers:
         create_table_artifact(
             answered.table(found.answers),
             key="answers",
-            description=f"How the readers of {found.run} answered: share of yes, by place, commonest answer, failures",
+            description=f"How the readers of {plain(found.run)} answered: share of yes, by place, commonest answer, failures",
             _sync=True,  # pyright: ignore[reportCallIssue]
         )
     if found.agreements:
         create_table_artifact(
             table(found.agreements),
             key="agreement",
-            description=f"Rank correlation of the scores of {found.run} over features, with 95 % intervals",
+            description=f"Rank correlation of the scores of {plain(found.run)} over features, with 95 % intervals",
             _sync=True,  # pyright: ignore[reportCallIssue]
         )
     create_markdown_artifact(
         _markdown(found),
         key="summary",
-        description=f"Summary of {found.run}",
+        description=f"Summary of {plain(found.run)}",
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
 
 
 def _markdown(found: Report) -> str:
     counts = [
-        f"- **{row['explained']}** features explained of {row['chosen']} chosen from `{row['coder']}`; "
+        f"- **{row['explained']}** features explained of {row['chosen']} chosen from {plain(row['coder'])}; "
         f"{row['skipped']} skipped, {row['failed']} failed"
         for row in found.counts
-    ] + [f"- {_unexplained(row).strip()}" for row in found.unexplained]
-    best = [f"| {row['coder']} | {row['feature']} | {_cell(row['explanation'])} |" for row in found.best]
+    ] + [f"- {plain(_unexplained(row).strip())}" for row in found.unexplained]
+    best = [
+        f"| {plain(row['coder'])} | {row['feature']} | {plain(row['explanation'])} |" for row in found.best
+    ]
     head = ["| coder | feature | explanation |", "|---|---|---|"]
     warned = [
-        f"- **{_cell(line)}**" for line in answered.warnings(found.answers, varied=_varied(found.lines))
+        f"- **{plain(line)}**" for line in answered.warnings(found.answers, varied=_varied(found.lines))
     ]
     return "\n".join(
-        [f"# {found.run}", "", *counts, *warned, "", *head, *best, "", f"Tables: `{found.lake}`"]
+        [f"# {plain(found.run)}", "", *counts, *warned, "", *head, *best, "", f"Tables: {plain(found.lake)}"]
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
