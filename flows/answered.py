@@ -113,4 +113,4 @@ def commonest(row: dict) -> str:
     if answer is None:
         return ""
     shown = answer if len(answer) <= 10 else f"{answer[:5]}…{answer[-3:]}"
-    return f"{shown} {row['answer_share']:.0%}"
+    return f"{one_line(shown)} {row['answer_share']:.0%}"

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from flows import answered
 from flows.agreement import Agreement, agreements, grids, heading, table
-from flows.markdown import plain
+from flows.markdown import plain, rows
 from flows.terminal import one_line
 from storage import query, runs
 from storage.lake import Lake
@@ -281,33 +281,36 @@ def publish(found: Report) -> None:
     if FlowRunContext.get() is None:
         return
     create_table_artifact(
-        [
-            {
-                "coder": line.coder,
-                "explainer": line.explainer,
-                "scorer": line.scorer,
-                "measure": _measures(line),
-                "score": interval(line.score),
-                "shuffled floor": NO_FLOOR if line.alone else interval(line.floor),
-                "mean margin": "" if line.alone else interval(line.above, sign=True),
-                "features": line.score.n,
-            }
-            for line in found.lines
-        ],
+        rows(
+            [
+                {
+                    "coder": line.coder,
+                    "explainer": line.explainer,
+                    "scorer": line.scorer,
+                    "measure": _measures(line),
+                    "score": interval(line.score),
+                    "shuffled floor": NO_FLOOR if line.alone else interval(line.floor),
+                    "mean margin": "" if line.alone else interval(line.above, sign=True),
+                    "features": line.score.n,
+                }
+                for line in found.lines
+            ]
+        ),
         key="scores",
         description=f"Scores of {plain(found.run)}: median over features with 95 % interval",
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
     if found.answers:
         create_table_artifact(
-            answered.table(found.answers),
+            rows(answered.table(found.answers)),
             key="answers",
-            description=f"How the readers of {plain(found.run)} answered: share of yes, by place, commonest answer, failures",
+            description=f"How the readers of {plain(found.run)} answered: share of yes, by place, commonest answer, "
+            "failures",
             _sync=True,  # pyright: ignore[reportCallIssue]
         )
     if found.agreements:
         create_table_artifact(
-            table(found.agreements),
+            rows(table(found.agreements)),
             key="agreement",
             description=f"Rank correlation of the scores of {plain(found.run)} over features, with 95 % intervals",
             _sync=True,  # pyright: ignore[reportCallIssue]

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from flows import terminal
-from flows.markdown import plain
+from flows.markdown import plain, rows
 from flows.report import Report, _markdown
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -98,3 +98,16 @@ def test_a_summary_shows_an_explanation_and_the_names_as_words(text: str) -> Non
     source = _markdown(found)
     assert _kinds(source) <= PLAIN | {"bullet_list", "list_item", "strong"}
     assert 3 == sum(token.type == "td_open" for token in _tokens(source))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_cells_of_a_table_artifact_show_words(text: str) -> None:
+    """Prefect's page renders each of them as markdown of its own."""
+    (row,) = rows([{"answer": text, "n": 3, "none": None}])
+    assert _kinds(str(row["answer"])) <= {"paragraph", "inline", "text", "text_special"}
+    assert (3, None) == (row["n"], row["none"])
+
+
+def test_cells_of_numbers_stay_as_they_are() -> None:
+    """Who asks Prefect's API for a table reads them from there."""
+    assert [{"score": "0.71 [0.69, 0.73]"}] == rows([{"score": "0.71 [0.69, 0.73]"}])
