@@ -63,7 +63,15 @@ def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
         return Shelf(lake, identity, Range(first, end))
 
     cost, failures = prices(config, name).cost, keeping == "keep_failures"
-    return Remembering(reader, described.identity(), config.run, shelf, cost, failures=failures)
+    return Remembering(
+        reader,
+        described.identity(),
+        config.run,
+        shelf,
+        cost,
+        failures=failures,
+        control_tokens=getattr(described, "control_tokens", frozenset()),
+    )
 
 
 @asynccontextmanager

@@ -86,6 +86,11 @@ class Metered:
         """Requests that the reader takes at once."""
         return getattr(self._reader, "in_flight", 64)
 
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        """Texts that the reader's tokenizer is known to take for control tokens."""
+        return getattr(self._reader, "control_tokens", frozenset())
+
     async def ask(self, request: Request) -> Outcome:
         """Answer one request when the account allows it. Raises `BudgetSpent` when it does not."""
         async with self._paying([request]) as outcomes:

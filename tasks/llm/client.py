@@ -45,6 +45,11 @@ class Client:
         """Requests that can be under way at once."""
         return self._reader.in_flight
 
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        """Texts that the model's tokenizer is known to take for control tokens."""
+        return self._reader.control_tokens
+
     async def ask(self, request: Request) -> Outcome:
         """Answer one request; a failure is an outcome with a reason.
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from storage.errors import RunFailed, WrongRequest
+from tasks.coders import tokenizer_files
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -110,7 +111,8 @@ class OpenAIReader(BaseModel):
     """Price of a million prompt tokens from the server's prefix cache; null where they cost as much as any. With one
     set nothing is sent as a list, since servers do not say how many tokens of a list were cached."""
     tokenizer: str | None = None
-    """Folder, or name on the Hub, of the tokenizer that `gloss estimate` counts with; null takes the model's own."""
+    """Folder, or name on the Hub, of the tokenizer that `gloss estimate` counts with; null takes the model's own. Its
+    control tokens are broken up in prompts where its files are on this machine; those of common models always are."""
     block: PositiveInt | None = 16
     """Tokens per block of the server's prefix cache, for `gloss estimate`; null where the server caches nothing."""
 
@@ -118,6 +120,14 @@ class OpenAIReader(BaseModel):
     def secure(self) -> bool:
         """Whether any address is https."""
         return any(url.startswith("https:") for url in self.urls)
+
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        """The control tokens of the model's tokenizer, where its files are at hand: in `tokenizer`, or in `model`.
+
+        Nobody is asked for them: those of the common families are known without (`tasks/contexts/control_tokens.py`).
+        """
+        return tokenizer_files.control_tokens(self.tokenizer or self.model) or frozenset()
 
     def identity(self) -> dict[str, object]:
         """What decides its answers; where and how fast they are given does not."""

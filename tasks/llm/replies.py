@@ -113,11 +113,14 @@ class Remembering:
         cost: Callable[[Usage], float | None] = lambda _: None,
         *,
         failures: bool = False,
+        control_tokens: frozenset[str] = frozenset(),
     ) -> None:
         """Keep the replies of a reader with what they cost, and what it failed at too if so wanted.
 
-        `shelf` gives the shelf for a reader, by what decides its answers, and for a range of features.
+        `shelf` gives the shelf for a reader, by what decides its answers, and for a range of features. `control_tokens`
+        are texts that the reader's tokenizer takes for control tokens, the same for whoever stands in for it.
         """
+        self.control_tokens = control_tokens
         self._reader, self._run, self._cost, self._failures = reader, run, cost, failures
         self._identity = spelled(identity)
         self._shelf = shelf

@@ -4,9 +4,12 @@ Knows nothing of HTTP, of features or of scores. Explainers and scorers make req
 a reader (`tasks/llm/client.py`, `tasks/llm/baseline.py`) carries the one to the other.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal, NamedTuple, Protocol
+
+from tasks.contexts.control_tokens import broken_up
 
 Structured = Literal["structured_outputs", "response_format", "plain"]
 """How a server holds replies to a form: vLLM's field, OpenAI's field, or not at all."""
@@ -43,6 +46,9 @@ class Request:
 
     Exactly one of `messages` (chat), `prompt` (plain completion), `texts` (embedding) and `parts` is set.
     A request that needs probabilities says so here and never receives the client.
+
+    What a tokenizer would take for a control token is broken up in all that it shows (`<| im_end|>`), whoever makes it,
+    but for the system turn, which holds nothing of a corpus or a reply.
     """
 
     key: str
@@ -88,6 +94,28 @@ class Request:
         if sum(forms) > 1 or (any(forms) and (self.texts or self.parts)):
             msg = f"request {self.key} may have one of schema, choices and pattern, and only for one reply"
             raise ValueError(msg)
+        self._break_up(frozenset())
+
+    def without_control_tokens(self, own: Collection[str]) -> "Request":
+        """The same request without the control tokens of a reader's own tokenizer, in its parts too."""
+        if not own:
+            return self
+        copy = replace(self, parts=tuple(part.without_control_tokens(own) for part in self.parts))
+        copy._break_up(own)  # noqa: SLF001  (a new object of the same class, which nobody else has seen)
+        return copy
+
+    def _break_up(self, own: Collection[str]) -> None:
+        """Break up control tokens in place; text without any stays the same object."""
+        shown: dict[str, object] = {
+            "messages": tuple(
+                turn if turn.role == "system" else turn._replace(text=broken_up(turn.text, own))
+                for turn in self.messages
+            ),
+            "prompt": None if self.prompt is None else broken_up(self.prompt, own),
+            "texts": tuple(broken_up(text, own) for text in self.texts),
+        }
+        for name, value in shown.items():
+            object.__setattr__(self, name, value)
 
     @property
     def form(self) -> Form | None:

@@ -1,0 +1,113 @@
+"""The control tokens of a model, read from its tokenizer's files: without torch, and without loading a vocabulary.
+
+They are all that the files call special, and other added tokens that the chat template writes (`<think>` of Qwen 3 is
+not called special).
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import huggingface_hub
+
+from storage.errors import WrongRequest
+from tasks.coders import files
+
+TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+_NAMED = "special_tokens_map.json"
+_ADDED = "added_tokens.json"
+_TEMPLATES = ("chat_template.jinja", "chat_template.json")
+
+_Read = Callable[[str], bytes | None]
+
+
+@lru_cache(maxsize=16)
+def control_tokens(model: str, revision: str | None = None, *, fetch: bool = False) -> frozenset[str] | None:
+    """Texts of a model's control tokens; null where none of its tokenizer's files says any.
+
+    `model` is a folder, a URL or a name on the Hub. Of the Hub its cache is read; what is not there is asked for only
+    if `fetch` says so.
+    """
+    found = frozenset(_found(_reading(model, revision, fetch=fetch)))
+    return found or None
+
+
+def _reading(model: str, revision: str | None, *, fetch: bool) -> _Read:
+    """What reads one of the model's files, null where there is none that can be read."""
+    if "://" in model or Path(model).expanduser().exists():
+        system, root = files.filesystem(str(Path(model).expanduser()) if "://" not in model else model)
+
+        def read(name: str) -> bytes | None:
+            try:
+                return cast("bytes", system.cat_file(f"{root.rstrip('/')}/{name}"))
+            except Exception:  # noqa: BLE001  (a file system is anybody's code; whatever it is, there is nothing)
+                return None
+
+        return read
+
+    def cached(name: str) -> bytes | None:
+        try:
+            found = huggingface_hub.try_to_load_from_cache(model, name, revision=revision)
+            if not isinstance(found, str) and fetch:
+                found = files.Hub(model, "", revision).file(name)
+            return Path(found).read_bytes() if isinstance(found, str | Path) else None
+        except (WrongRequest, OSError, ValueError):  # no name of the Hub, or one that it does not give
+            return None
+
+    return cached
+
+
+def _found(read: _Read) -> Iterator[str]:
+    """The tokens; some of them may come twice."""
+    configs = [_json(read(CONFIG)), _json(read(_NAMED))]
+    for config in configs:
+        yield from _named(config)
+    templates = _text([config.get("chat_template") for config in configs])
+    templates += "".join((read(name) or b"").decode(errors="replace") for name in _TEMPLATES)
+    for content, special in _added(read, configs):
+        if special or content in templates:
+            yield content
+
+
+def _named(config: Mapping[str, Any]) -> Iterator[str]:
+    """Tokens that a config names by what they are for, such as `eos_token`."""
+    for key, value in config.items():
+        if key.endswith("_token"):
+            yield from _contents([value])
+        elif key in ("additional_special_tokens", "extra_special_tokens"):
+            yield from _contents(value.values() if isinstance(value, dict) else value)
+
+
+def _contents(values: Any) -> Iterator[str]:
+    for value in values or ():
+        content = value.get("content") if isinstance(value, dict) else value
+        if isinstance(content, str) and content.strip():
+            yield content.strip()
+
+
+def _added(read: _Read, configs: list[dict[str, Any]]) -> Iterator[tuple[str, bool]]:
+    """Tokens that were added to the vocabulary, and whether they are called special."""
+    rows = [*(_json(read(TOKENIZER)).get("added_tokens") or ())]
+    rows += [row for config in configs for row in (config.get("added_tokens_decoder") or {}).values()]
+    rows += [{"content": content} for content in _json(read(_ADDED))]
+    for row in rows:
+        for content in _contents([row]):
+            yield content, bool(row.get("special"))
+
+
+def _text(value: Any) -> str:
+    """All text in a value: a config has one chat template, or several with names."""
+    if isinstance(value, str):
+        return value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return "\n".join(map(_text, inner))
+
+
+def _json(data: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
