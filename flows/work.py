@@ -2,6 +2,8 @@
 
 from flows.asking import asked
 from flows.plan import Explaining, Plan, Scoring
+from flows.progress import say
+from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import ExplainWork
 from tasks.llm.ledger import Asked
 from tasks.score import ScoreWork
@@ -24,6 +26,7 @@ def explain_work(plan: Plan, explaining: Explaining) -> ExplainWork:
         explainer=explainer,
         asked=ledger(explainer.name, asking.reader) if asking else None,
         judged=ledger(f"{explainer.name}/best_of", asking.chooser) if asking and asking.best_of else None,
+        special=special_tokens(plan),
     )
 
 
@@ -42,4 +45,22 @@ def score_work(plan: Plan, scoring: Scoring) -> ScoreWork:
         controls=plan.config.controls.shuffled,
         seed=plan.config.seed,
         asked=asked(plan.config, coder, "score", f"{scoring.explainer}/{scorer.name}", scorer.reader),
+        special=special_tokens(plan),
     )
+
+
+_SAID: set[str] = set()
+"""Models of which it was said that their special tokens are not known."""
+
+
+def special_tokens(plan: Plan) -> SpecialTokens:
+    """The special tokens of the subject's tokenizer, from its files; by their form where these name none."""
+    subject = plan.config.subject
+    names = subject.special_tokens()
+    if names is None and subject.model not in _SAID:
+        _SAID.add(subject.model)
+        say(
+            f"subject: no file of {subject.model}'s tokenizer that names special tokens is at hand; in contexts they "
+            "are known by their form, such as <|im_end|>"
+        )
+    return SpecialTokens(names)

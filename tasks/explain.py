@@ -13,6 +13,7 @@ from storage.layout import Range, Step
 from storage.tables import EXPLANATIONS, REQUESTS
 from tasks import replicates
 from tasks.contexts.context import Feature, descriptions, features
+from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explainers import Explainer
 from tasks.explainers.asking import Asking
 from tasks.explainers.base import NOBODY, Explanation
@@ -35,6 +36,8 @@ class ExplainWork:
     """What its requests have in common; null where it makes none."""
     judged: Asked | None
     """The same of the requests that choose among replicates; null where all are kept."""
+    special: SpecialTokens = NONE
+    """Of the subject's tokenizer."""
 
 
 @task(
@@ -46,7 +49,7 @@ class ExplainWork:
 )
 async def explain_bucket(work: ExplainWork, part: Range, readers: Mapping[str, Reader]) -> int:
     """Explain the sampled features of a bucket; returns how many explanations were asked for or known."""
-    shown = sampled(work.lake, work.contexts, part, "explain")
+    shown = sampled(work.lake, work.contexts, part, "explain", work.special)
     if work.explainer.needs_features:
         shown = described(work, part, shown)
     known = work.explainer.known(work.coder, shown)
@@ -81,11 +84,13 @@ async def _ask(
     return replicates.choose(asking, drawn, judged), asked, judged
 
 
-def sampled(lake: Lake, contexts: Step, part: Range, role: str) -> list[Feature]:
+def sampled(lake: Lake, contexts: Step, part: Range, role: str, special: SpecialTokens) -> list[Feature]:
     """The sampled features of a bucket with their contexts of one role."""
     rows = lake.read("contexts", [lake.path(contexts.part("contexts", part))])
     samples = lake.read("samples", [lake.path(contexts.part("samples", part))])
-    return features(rows.filter(pc.field("role") == role), samples.filter(pc.field("status") == "sampled"))
+    return features(
+        rows.filter(pc.field("role") == role), samples.filter(pc.field("status") == "sampled"), special
+    )
 
 
 def described(work: ExplainWork, part: Range, shown: Sequence[Feature]) -> list[Feature]:
@@ -93,7 +98,8 @@ def described(work: ExplainWork, part: Range, shown: Sequence[Feature]) -> list[
     parts = work.lake.parts(work.features, "features")
     with work.lake.connect(threads=1) as connection:
         found = descriptions(
-            query.records(connection, "described", features=parts, first=part.first, end=part.end)
+            query.records(connection, "described", features=parts, first=part.first, end=part.end),
+            work.special,
         )
     return [replace(feature, described=found[feature.feature]) for feature in shown]
 

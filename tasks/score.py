@@ -11,6 +11,7 @@ from storage.layout import Range, Step
 from storage.scores import scores
 from storage.tables import JUDGEMENTS, REQUESTS, SCORES
 from tasks import rounds
+from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explain import sampled
 from tasks.llm.ledger import Asked, check_answered, request_rows
 from tasks.llm.request import Reader
@@ -36,6 +37,8 @@ class ScoreWork:
     """Features that are judged with another feature's explanation as well."""
     seed: int
     asked: Asked
+    special: SpecialTokens = NONE
+    """Of the subject's tokenizer."""
 
 
 @task(
@@ -48,7 +51,7 @@ class ScoreWork:
 async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
     """Judge the explanations of a bucket; returns how many verdicts were asked for."""
     lake, step = work.lake, work.judgements
-    features = sampled(lake, work.contexts, part, "score")
+    features = sampled(lake, work.contexts, part, "score", work.special)
     posed = (
         pose(features, _explanations(work, work.explanations, part))
         if work.explanations

@@ -17,9 +17,11 @@ from flows.config import (
     SampledFeatures,
 )
 from flows.plan import CoderSteps, Plan
+from flows.work import special_tokens
 from storage import query
 from storage.lake import Lake
 from tasks.contexts.context import Feature
+from tasks.contexts.special_tokens import SpecialTokens
 from tasks.contexts.typical import typical
 from tasks.explain import sampled
 
@@ -47,7 +49,7 @@ def grounds(plan: Plan, coder: CoderSteps, width: int | None) -> Grounds:
     """What is known of a coder's features; `width` is how many it has, null where nobody knows."""
     lake = plan.lake
     if lake.complete(coder.contexts):
-        return _drawn(lake, coder)
+        return _drawn(lake, coder, special_tokens(plan))
     config, windows = plan.config, _windows(plan)
     pairs = [typical(windows, config.sample, feature, config.seed) for feature in range(COUNTED)]
     explain, score = ([pair[role] for pair in pairs] for role in (0, 1))
@@ -59,7 +61,7 @@ def grounds(plan: Plan, coder: CoderSteps, width: int | None) -> Grounds:
     )
 
 
-def _drawn(lake: Lake, coder: CoderSteps) -> Grounds:
+def _drawn(lake: Lake, coder: CoderSteps, special: SpecialTokens) -> Grounds:
     """From the contexts that were drawn."""
     with lake.connect() as connection:
         samples = lake.parts(coder.contexts, "samples")
@@ -67,8 +69,8 @@ def _drawn(lake: Lake, coder: CoderSteps) -> Grounds:
     explain: list[Feature] = []
     score: list[Feature] = []
     for part in lake.ranges(coder.contexts):
-        explain += sampled(lake, coder.contexts, part, "explain")
-        score += sampled(lake, coder.contexts, part, "score")
+        explain += sampled(lake, coder.contexts, part, "explain", special)
+        score += sampled(lake, coder.contexts, part, "score", special)
         if len(explain) >= COUNTED:
             break
     some = range(0, len(explain), max(1, len(explain) // COUNTED))[:COUNTED]

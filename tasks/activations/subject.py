@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.errors import WrongRequest
-from tasks.coders import files
+from tasks.coders import files, tokenizer_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -70,6 +70,13 @@ class Subject(BaseModel, frozen=True):
             return self._commit(CONFIG)
         self._require(TOKENIZER_FILES, "a tokenizer")
         return files.digest(self.model, [name for name in TOKENIZER_FILES if name in self._there()])
+
+    def special_tokens(self) -> frozenset[str] | None:
+        """Texts of the tokenizer's special tokens, those of its chat template among them; null where no file says any.
+
+        Loads neither the model nor the tokenizer, and of a name on the Hub takes what its cache has.
+        """
+        return tokenizer_files.control_tokens(self.model, self.revision, fetch=True)
 
     def _local(self) -> bool:
         local = (

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tasks.contexts.special_tokens import NONE, SpecialTokens
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -16,7 +18,7 @@ class Context:
     kind: str
     decile: int | None
     strings: tuple[str, ...]
-    """The text of each token."""
+    """The text of each token; a sign for special ones (`tasks/contexts/special_tokens.py`)."""
     activations: tuple[float, ...]
     """The feature's activation on each token, 0 where it is silent."""
     near: int | None = None
@@ -59,8 +61,13 @@ class Feature:
     """Only where an explainer needs it."""
 
 
-def features(contexts: pa.Table, samples: pa.Table) -> list[Feature]:
-    """Rows of `contexts` and `samples` as records: one feature per row of `samples`, its contexts in their order."""
+def features(
+    contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NONE
+) -> list[Feature]:
+    """Rows of `contexts` and `samples` as records: one feature per row of `samples`, its contexts in their order.
+
+    A sign stands for each of the tokens that are special.
+    """
     shown: dict[int, list[Context]] = defaultdict(list)
     wanted = ["feature", "context", "kind", "decile", "strings", "activations", "near"]
     for row in contexts.select(wanted).to_pylist():
@@ -69,7 +76,7 @@ def features(contexts: pa.Table, samples: pa.Table) -> list[Feature]:
                 context=row["context"],
                 kind=row["kind"],
                 decile=row["decile"],
-                strings=tuple(row["strings"]),
+                strings=tuple(map(special.shown, row["strings"])),
                 activations=tuple(row["activations"]),
                 near=row["near"],
             )
@@ -80,11 +87,13 @@ def features(contexts: pa.Table, samples: pa.Table) -> list[Feature]:
     ]
 
 
-def descriptions(rows: Sequence[Mapping[str, Any]]) -> dict[int, Described]:
-    """Rows of `features` as records, by feature."""
+def descriptions(
+    rows: Sequence[Mapping[str, Any]], special: SpecialTokens = NONE
+) -> dict[int, Described]:
+    """Rows of `features` as records, by feature; a sign stands for each of the tokens that are special."""
 
     def words(said: list[dict[str, Any]] | None, key: str) -> tuple[str, ...] | None:
-        return None if said is None else tuple(one[key] for one in said)
+        return None if said is None else tuple(special.shown(one[key]) for one in said)
 
     return {
         row["feature"]: Described(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from tasks.contexts import render
+from tasks.contexts.special_tokens import NOTE, SIGN
 
 DESCRIPTION = "Description: "
 
@@ -34,8 +35,10 @@ class Question(NamedTuple):
 
 
 def write(texts: Sequence[str], description: str | None, named: Named | None = None) -> str:
-    """A question about some rendered contexts."""
+    """A question about some rendered contexts; one with the sign for special tokens says what it stands for."""
     parts = [render.numbered(texts)]
+    if any(SIGN in text for text in (*texts, description or "")):
+        parts.insert(0, NOTE)
     if description is not None:
         parts.insert(0, f"{DESCRIPTION}{description}")
     if named is not None:

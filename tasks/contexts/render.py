@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tasks.contexts.context import Context
+from tasks.contexts.special_tokens import NOTE
 
 OPEN, CLOSE = "<<", ">>"
 NEWLINE = "⏎"
@@ -103,11 +104,13 @@ class Shown(NamedTuple):
 
 _EXAMPLE = re.compile(r"^Example \d+: (.*)$(?:\nActivations: (.*)$)?", re.MULTILINE)
 _PAIR = re.compile(r'\("(.*?)", (\d+)\)(?=, \("|$)')
-_OTHER = re.compile(r"^(?!Example \d+: |Activations: |Counterexample \d+: |$)", re.MULTILINE)
+_OTHER = re.compile(
+    rf"^(?!Example \d+: |Activations: |Counterexample \d+: |{re.escape(NOTE)}$|$)", re.MULTILINE
+)
 
 
 def examples_only(rendered: str) -> bool:
-    """Whether a text holds rendered examples and nothing else."""
+    """Whether a text holds rendered examples and nothing else, but what explains the sign for special tokens."""
     return not _OTHER.search(rendered)
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.contexts.context import Context, Described, Feature
+from tasks.contexts.special_tokens import noted
 from tasks.contexts.written import context as written_context
 from tasks.explainers.base import Component, Given
 from tasks.llm import prompt
@@ -121,7 +122,7 @@ class Asking(Component, frozen=True):
     def requests(self, key: str, feature: Feature) -> list[Request]:
         """One request: the prompt, the few-shot turns, the feature."""
         system = prompt.read("tasks.explainers", f"{self.kind}.prompt.txt", self.prompt)
-        asked = Message("user", self.question(feature))
+        asked = Message("user", noted(self.question(feature)))
         return [
             Request(
                 key=key,

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Feature
+from tasks.contexts.special_tokens import SIGN
 from tasks.explainers.asking import Asking
 from tasks.explainers.base import Component, Explanation, Given
 from tasks.explainers.chain_of_thought import ChainOfThought
@@ -76,4 +77,8 @@ def _text(feature: Feature) -> str:
     """The token without the blanks around it, except where it is nothing else."""
     about = feature.described
     token = about.top_tokens[0] if about else ""
+    if token == SIGN:
+        return (
+            "Nearly always on a special token: an end of a document or a chat turn, or a separator."
+        )
     return f"Nearly always on the token {render.quoted([token.strip() or token])}."

@@ -20,7 +20,7 @@ from tasks.llm.request import Outcome, Reply, Request
 
 _ANSWERS = "answers only questions about rendered examples and nothing else"
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same question gets another answer."""
 
 

@@ -9,6 +9,7 @@ Chance level: 0.5.
 from typing import Literal
 
 from tasks.contexts.context import Feature
+from tasks.contexts.special_tokens import raw
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
 from tasks.scorers.base import Judgement
@@ -29,7 +30,7 @@ class Embedding(Numeric, frozen=True):
         if not contexts:
             return []
         query = prompt.fill(self.template("embedding.prompt.txt", "explanation"), explanation=explanation)
-        documents = tuple("".join(context.strings) for context in contexts)
+        documents = tuple(raw(context.strings) for context in contexts)
         return [
             Request(
                 key=f"{key}/0",

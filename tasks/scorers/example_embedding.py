@@ -14,6 +14,7 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed
+from tasks.contexts.special_tokens import raw
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
 from tasks.scorers.base import Judgement
@@ -65,7 +66,7 @@ class ExampleEmbedding(Numeric, frozen=True):
 
     def _shown(self, context: Context, active: list[Context], feature: int) -> str:
         if not self.marked:
-            text = "".join(context.strings)
+            text = raw(context.strings)
         elif context.activating:
             text = render.text(context.strings, render.strongest(context))
         else:

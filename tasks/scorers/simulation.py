@@ -22,6 +22,8 @@ from pydantic import Field, model_validator
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
+from tasks.contexts.control_tokens import broken_up
+from tasks.contexts.special_tokens import NOTE, SIGN
 from tasks.contexts.written import context as written_context
 from tasks.llm import prompt, reasoning
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
@@ -127,7 +129,7 @@ class Simulation(Numeric, frozen=True):
         return template.replace("{highest}", str(self.highest))
 
     def _head(self) -> str:
-        return f"{self._introduction()}\n\n{_tables(self.highest)}"
+        return broken_up(f"{self._introduction()}\n\n{_tables(self.highest)}")
 
 
 def expected(top: Mapping[str, float], highest: int, key: str) -> float:
@@ -174,7 +176,10 @@ def _behind_tabs(request: Request, reply: Reply, head: int) -> list[dict[str, fl
 
 
 def _table(description: str, lines: Iterable[str]) -> str:
-    return "\n".join([f"Description: {' '.join(description.split())}", *lines])
+    """Lines below a description, on whose line the sign for special tokens is explained where one has it."""
+    tokens = "\n".join(lines)
+    note = f" ({NOTE})" if SIGN in tokens else ""
+    return f"Description: {' '.join(description.split())}{note}" + (f"\n{tokens}" if tokens else "")
 
 
 class _Shot(NamedTuple):

@@ -16,6 +16,8 @@ from functools import cache
 from typing import Literal
 
 from tasks.contexts.context import Feature
+from tasks.contexts.control_tokens import broken_up
+from tasks.contexts.special_tokens import raw
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable
 from tasks.scorers.base import Judgement
@@ -42,7 +44,7 @@ class Surprisal(Numeric, frozen=True):
                 parts=tuple(
                     Request(
                         key=f"{key}/{number}/{part}",
-                        prompt=self._prompt(said, "".join(context.strings)),
+                        prompt=self._prompt(said, raw(context.strings)),
                         max_tokens=1,
                         prompt_logprobs=0,
                     )
@@ -85,4 +87,4 @@ def _head(override: str | None) -> str:
         for shot in prompt.shots("tasks.scorers", "surprisal.shots.yaml")
     ]
     introduction = prompt.read("tasks.scorers", "surprisal.prompt.txt", override)
-    return unicodedata.normalize("NFC", "\n\n".join([introduction, *shots, ""]))
+    return broken_up(unicodedata.normalize("NFC", "\n\n".join([introduction, *shots, ""])))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from tasks.contexts.render import Shown
+from tasks.contexts.special_tokens import SIGN
 from tasks.llm.embedded.words import COMMON, FORMS, form, pattern, spelled, words, written
 
 PIECES, NEIGHBOURS, THEMES = 16, 4, 8
@@ -131,6 +132,9 @@ SECTIONS = {
 
 _QUOTED = re.compile(r'"(.+?)"(?=, "|$)')
 _NOTHING = "Nothing that stands out."
+_SPECIAL = "special token"
+"""How a description names the sign that stands for special tokens."""
+_NAMED_SPECIAL = re.compile(rf"{_SPECIAL}s?", re.IGNORECASE)
 
 
 def write(found: Description) -> str:
@@ -138,13 +142,17 @@ def write(found: Description) -> str:
     parts = []
     for field in fields(found):
         value = getattr(found, field.name)
-        listed = value if isinstance(value, str) else ", ".join(f'"{word}"' for word in value or ())
+        listed = value if isinstance(value, str) else ", ".join(map(_quoted, value or ()))
         if listed:
             parts.append(f"{SECTIONS[field.name]} {listed}")
     if not parts:
         return _NOTHING
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _quoted(word: str) -> str:
+    return f'"{_SPECIAL if word == SIGN else word}"'
 
 
 def understand(text: str) -> Description:
@@ -158,10 +166,23 @@ def understand(text: str) -> Description:
             if part.lower().startswith(introduction.lower()):
                 rest = part[len(introduction) + 1 :]
                 named = rest if name == "form" and rest in FORMS else named
-                lists[name] = tuple(_QUOTED.findall(rest))
+                lists[name] = () if name == "form" else _listed(rest)
     if not any(lists.values()) and named is None:
-        named_words = (word for word in words(text) if word.isalnum() and word not in COMMON)
-        lists["always"] = tuple(dict.fromkeys(named_words))
+        lists["always"] = _uncommon(text)
     return Description(
         lists["always"], lists["often"], lists["before"], lists["after"], lists["themes"], named
+    )
+
+
+def _listed(rest: str) -> tuple[str, ...]:
+    """What a section lists between quotes; special tokens may be named without."""
+    found = tuple(SIGN if word == _SPECIAL else word for word in _QUOTED.findall(rest))
+    return found or ((SIGN,) if _NAMED_SPECIAL.search(rest) else ())
+
+
+def _uncommon(text: str) -> tuple[str, ...]:
+    """The words of a description in free form that say something, each once."""
+    found = words(_NAMED_SPECIAL.sub(SIGN, text))
+    return tuple(
+        dict.fromkeys(word for word in found if word == SIGN or (word.isalnum() and word not in COMMON))
     )

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from functools import cache
 
+from tasks.contexts.special_tokens import SIGN
+
 WORD = re.compile(r"[A-Za-z]+|\d+|⏎|[^\sA-Za-z\d]")
 """What counts as one word: letters, a number, a line break, or a single sign."""
 
@@ -19,6 +21,7 @@ COMMON = frozenset(
 """Words so frequent in English text that meeting one says little of its subject."""
 
 FORMS: dict[str, Callable[[str], bool]] = {
+    "special tokens": lambda word: word == SIGN,
     "numbers": str.isdecimal,
     "line breaks": lambda word: word == "⏎",
     "words in capitals": lambda word: len(word) > 1 and word.isupper(),
