@@ -13,50 +13,18 @@ from tasks.scorers import Scorer
 from tests.tasks.explainers.every import EVERY
 from tests.tasks.toys import HARBOUR
 
-CONTROL = (
-    *(
-        "<|im_start|>",
-        "<|im_end|>",
-        "<|endoftext|>",
-        "<s>",
-        "</s>",
-        "<bos>",
-        "<eos>",
-        "<pad>",
-        "<unk>",
-        "<mask>",
-    ),
-    *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<|start_header_id|>", "<|end_header_id|>"),
-    *(
-        "<|eot_id|>",
-        "<think>",
-        "</think>",
-        "<tool_call>",
-        "</tool_call>",
-        "<|channel|>",
-        "<|message|>",
-        "<|start|>",
-    ),
-    *(
-        "<｜begin▁of▁sentence｜>",
-        "<｜User｜>",
-        "<｜Assistant｜>",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        "<|vision_start|>",
-    ),  # noqa: RUF001
-    *("<|image_pad|>", "<image>", "<fim_prefix>", "<extra_id_0>", "<unused7>", "<BOS_TOKEN>", "[TOOL_CALLS]"),
-    *(
-        "<|START_OF_TURN_TOKEN|>",
-        "[gMASK]",
-        "<sop>",
-        "<|user|>",
-        "<|reserved_special_token_3|>",
-        ">>QUESTION<<",
-    ),
-    *("<|turn>", "<turn|>"),
-)
+_BARS = "<\uff5c{}\uff5c>"
+"""DeepSeek's, with full-width bars."""
+
+CONTROL = tuple(
+    """
+    <|im_start|> <|im_end|> <|endoftext|> <s> </s> <bos> <eos> <pad> <unk> <mask> <start_of_turn> <end_of_turn>
+    [INST] [/INST] <|start_header_id|> <|end_header_id|> <|eot_id|> <think> </think> <tool_call> </tool_call>
+    <|channel|> <|message|> <|start|> [CLS] [SEP] [MASK] <|vision_start|> <|image_pad|> <image> <fim_prefix>
+    <extra_id_0> <unused7> <BOS_TOKEN> [TOOL_CALLS] <|START_OF_TURN_TOKEN|> [gMASK] <sop> <|user|>
+    <|reserved_special_token_3|> >>QUESTION<< <|turn> <turn|>
+    """.split()
+) + tuple(map(_BARS.format, ("begin▁of▁sentence", "User", "Assistant")))
 """Of ChatML, Llama 2 to 4, Gemma, DeepSeek, Mistral, GPT-2 and later, BERT, GLM, Cohere, Falcon and others."""
 
 WORDS = ("s", "think", "pad", "image")

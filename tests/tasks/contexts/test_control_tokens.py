@@ -25,7 +25,7 @@ def test_a_control_token_is_broken_up_by_one_space(token: str) -> None:
     assert is_known(token)
 
 
-@given(st.lists(st.one_of(st.sampled_from(CONTROL), st.text("<>|[]/ ｜simthnkeo_", max_size=5))))  # noqa: RUF001
+@given(st.lists(st.one_of(st.sampled_from(CONTROL), st.text("<>|[]/ \uff5csimthnkeo_", max_size=5))))
 def test_nothing_is_left_whatever_stands_beside_it(pieces: list[str]) -> None:
     """Nested and joined ones too; and what has been broken up is not broken again."""
     broken = broken_up("".join(pieces))
