@@ -17,6 +17,7 @@ from storage.errors import WrongRequest
 from tasks.coders import circuit_tracer_config, files
 from tasks.coders.base import Checkpoint, Declared, Place
 from tasks.coders.circuit_tracer_config import CONFIG, TRAINING, Configs
+from tasks.coders.expected import Expected
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.coders.dictionary import SparseCoder
     from tasks.coders.firing import Activation
 
+_THRESHOLD = "activation_function.threshold"
 _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)")
 
 
@@ -148,19 +150,19 @@ def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "Spars
     stored = tensors.stored(*weights)
     width, d = _sizes(configs, stored, "")
     shapes = {"b_enc": (width,), "b_dec": (d,), "W_enc": (width, d), "W_dec": (width, d)}
-    optional = {"W_skip": (d, d), "activation_function.threshold": (width,), "k": stored.get("k", ())}
-    found = tensors.read(
-        *weights, shapes | {name: shape for name, shape in optional.items() if name in stored}
-    )
+    rule = _rule(configs, thresholds=_THRESHOLD in stored, counted="k" in stored)
+    of_rule = {"jumprelu": {_THRESHOLD: (width,)}, "topk": {"k": stored.get("k", ())}}
+    optional: dict[str, tuple[int, ...]] = {"W_skip": (d, d), **of_rule.get(rule, {})}
+    shapes |= {name: shape for name, shape in optional.items() if name in stored}
+    harmless = {"k": "how many features fired in training"} if rule == "jumprelu" else {}
+    found = tensors.read(*weights, Expected(shapes, _says(configs, rule), harmless))
     return SparseCoder(
         encoder=found["W_enc"],
         encoder_bias=found["b_enc"],
         centre=found["b_dec"].new_zeros(d),
         decoder=found["W_dec"],
         decoder_bias=found["b_dec"],
-        activation=_activation(
-            configs, found.get("activation_function.threshold"), found.get("k"), weights[1]
-        ),
+        activation=_activation(configs, found.get(_THRESHOLD), found.get("k"), weights[1]),
         skip=found.get("W_skip"),
         target=f"blocks.{layer}.{configs.hooks.feature_output_hook}",
     )
@@ -177,7 +179,10 @@ def _cross_layer(
     bias, rows, threshold = f"b_enc_{layer}", f"W_enc_{layer}", f"threshold_{layer}"
     # `b_dec` and `W_skip` are what a layer's output has besides all layers' features: no feature's part.
     shapes = {bias: (width,), f"b_dec_{layer}": (d,), rows: (width, d)}
-    found = tensors.read(*encoder, shapes | ({threshold: (width,)} if threshold in stored else {}))
+    rule = _rule(configs, thresholds=threshold in stored, counted=False)
+    shapes |= {threshold: (width,)} if threshold in stored and rule == "jumprelu" else {}
+    harmless = {f"W_skip_{layer}": "what the layer's output has besides all layers' features"}
+    found = tensors.read(*encoder, Expected(shapes, _says(configs, rule), harmless))
     return SparseCoder(
         encoder=found[rows],
         encoder_bias=found[bias],
@@ -189,6 +194,18 @@ def _cross_layer(
     )
 
 
+def _rule(configs: Configs, *, thresholds: bool, counted: bool) -> str:
+    """The rule of firing that the config names, or else the one that the file has tensors for."""
+    made = "jumprelu" if thresholds else "topk" if counted or configs.hooks.k else "relu"
+    return (configs.hooks.activation or made).lower().replace("_", "")
+
+
+def _says(configs: Configs, rule: str) -> str:
+    if configs.hooks.activation:
+        return f"{configs.shown} says activation {configs.hooks.activation}"
+    return f"{rule} coders of circuit-tracer have none of that name"
+
+
 def _activation(configs: Configs, threshold: "Tensor | None", k: "Tensor | None", shown: str) -> "Activation":
     """The rule that the config names, or else the one that the file has tensors for."""
     import torch  # noqa: PLC0415
@@ -196,8 +213,7 @@ def _activation(configs: Configs, threshold: "Tensor | None", k: "Tensor | None"
     from tasks.coders.firing import JumpRelu, TopK  # noqa: PLC0415
 
     count = configs.hooks.k or (int(k.item()) if k is not None and k.numel() == 1 else None)
-    made = "jumprelu" if threshold is not None else "topk" if count else "relu"
-    rule = (configs.hooks.activation or made).lower().replace("_", "")
+    rule = _rule(configs, thresholds=threshold is not None, counted=bool(count))
     if rule == "relu":
         return JumpRelu(torch.zeros(()))
     if rule == "jumprelu" and threshold is not None:

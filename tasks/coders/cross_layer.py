@@ -7,6 +7,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tasks.coders import tensors
+from tasks.coders.expected import Expected
 
 BLOCK_BYTES = 2**26
 """Bound on what is read of the file at once: a whole decoder can be larger than a machine's memory."""
@@ -21,7 +22,9 @@ def summed(file: Path, shown: str, name: str, width: int, d: int) -> Tensor:
     stored = tensors.stored(file, shown)
     shape = stored.get(name, ())
     layers = shape[1] if len(shape) == 3 else 1
-    tensors.require(shown, {name: (width, layers, d)}, stored)
+    expected = Expected({name: (width, layers, d)}, "the decoder of one layer is all that belongs there")
+    tensors.require(shown, expected.shapes, stored)
+    expected.refuse_others(shown, stored)
     total = torch.empty(width, d)
     rows = max(1, BLOCK_BYTES // (4 * max(1, layers) * d))
     with safe_open(file, framework="pt") as opened:

@@ -4,6 +4,7 @@ Its seven classes name their tensors in seven ways. After dictionary-learning 0.
 trainers/*.py). Loads torch only in `load`.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, Field, field_validator
 from storage.errors import WrongRequest
 from tasks.coders import config, detect, files
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,8 +74,30 @@ CLASSES = {
 }  # fmt: skip
 """The library's classes."""
 
+_OF_RULE: dict[str, tuple[str, ...]] = {
+    "relu": (),
+    "topk": ("k",),
+    "threshold": ("threshold",),
+    "shared threshold": ("threshold", "k"),
+    "gate": ("mag_bias", "r_mag"),
+}
+"""Tensors that a rule of firing has."""
+
+HARMLESS: dict[str, dict[str, str]] = {
+    "AutoEncoderTopK": {
+        "threshold": "kept for another way of encoding, which the library does not take by itself"
+    },
+    "MatryoshkaBatchTopKSAE": {"group_sizes": "which features were trained together"},
+}
+"""What a class has besides, and why no coder needs it."""
+
 # As the library spelt it at first.
 CLASSES["MatroyshkaBatchTopKSAE"] = CLASSES["MatryoshkaBatchTopKSAE"]
+HARMLESS["MatroyshkaBatchTopKSAE"] = HARMLESS["MatryoshkaBatchTopKSAE"]
+
+
+_BACKUP = {"norm_factor": "by which biases are scaled back"}
+"""Tensors beside the coder's that a run leaves behind when it is interrupted."""
 
 
 class Trainer(BaseModel):
@@ -178,7 +202,7 @@ def _coder(said: Config, file: Path, shown: str, asked: str) -> "SparseCoder":
     from tasks.coders.dictionary import ITSELF, SparseCoder  # noqa: PLC0415  (torch, as in all of these)
 
     names = CLASSES[said.trainer.dict_class]
-    found = _tensors(said.trainer, names, file, shown)
+    found = _tensors(said.trainer, names, file, shown, asked)
     encoder, decoder = found[names.encoder], found[names.decoder]
     encoder, decoder = (encoder.T, decoder) if names.transposed else (encoder, decoder.T)
     bias, centre = found[names.bias], found[names.decoder_bias]
@@ -198,7 +222,19 @@ def _coder(said: Config, file: Path, shown: str, asked: str) -> "SparseCoder":
     )
 
 
-def _tensors(trainer: Trainer, names: Names, file: Path, shown: str) -> dict[str, "Tensor"]:
+def _remedies(stored: Iterable[str], said: str) -> dict[str, str]:
+    """What to do about tensors that the class has not: name the classes that have them."""
+    found = {}
+    for name in stored:
+        others = [
+            other for other, names in CLASSES.items() if name in names[:4] or name in _OF_RULE[names.rule]
+        ]
+        if others and said not in others:
+            found[name] = f"correct dict_class, {' and '.join(dict.fromkeys(others))} have it"
+    return found
+
+
+def _tensors(trainer: Trainer, names: Names, file: Path, shown: str, asked: str) -> dict[str, "Tensor"]:
     """The tensors of the class, checked; biases in the model's units."""
     from tasks.coders import torch_file  # noqa: PLC0415
 
@@ -208,7 +244,10 @@ def _tensors(trainer: Trainer, names: Names, file: Path, shown: str) -> dict[str
         # What a run leaves behind that was interrupted: only final weights have their biases scaled back
         # from vectors that were divided by the factor.
         factor = content.get("norm_factor")
-        content, scale = inner, float(factor) if isinstance(factor, (int, float)) else 1.0
+        Expected({}, "what it holds beside `ae` is no part of a coder", _BACKUP).refuse_others(
+            shown, torch_file.shapes_of(content)
+        )
+        content, scale = inner, 1.0 if factor is None else _number(factor, shown)
     stored = torch_file.shapes_of(content)
     width = trainer.dict_size or next(iter(stored.get(names.bias, ())), 0)
     d = trainer.activation_dim or next(iter(stored.get(names.decoder_bias, ())), 0)
@@ -226,10 +265,24 @@ def _tensors(trainer: Trainer, names: Names, file: Path, shown: str) -> dict[str
     if names.rule in {"topk", "shared threshold"} and "k" in stored:
         others["k"] = ()
     rows, columns = ((d, width), (width, d)) if names.transposed else ((width, d), (d, width))
-    found = torch_file.checked(
-        content, shown, biases | others | {names.encoder: rows, names.decoder: columns}
+    expected = Expected(
+        biases | others | {names.encoder: rows, names.decoder: columns},
+        f"{asked} says dict_class {trainer.dict_class}",
+        HARMLESS.get(trainer.dict_class, {}),
+        _remedies(torch_file.shapes_of(content), trainer.dict_class),
     )
+    found = torch_file.checked(content, shown, expected)
     return found if scale == 1 else found | {name: found[name] * scale for name in biases}
+
+
+def _number(factor: object, shown: str) -> float:
+    """A factor that the library keeps as a number or as a tensor of one."""
+    from torch import Tensor  # noqa: PLC0415
+
+    if isinstance(factor, (int, float)) or (isinstance(factor, Tensor) and factor.numel() == 1):
+        return float(factor)
+    msg = f"{shown}: norm_factor is no number: use the weights that the training saved at its end"
+    raise WrongRequest(msg)
 
 
 def _of_unit_decoder(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from storage.errors import WrongRequest
 from tasks.coders import files, one_file
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +98,8 @@ class GemmaScope(Checkpoint):
             shapes = _shapes(there, keys, shown)
             if "scaling_factor" in keys:
                 shapes[keys["scaling_factor"]] = there[keys["scaling_factor"]]
-            read = npz.read(local / name, shown, shapes)
+            expected = Expected(shapes, "JumpReLU coders of Gemma Scope have none of that name")
+            read = npz.read(local / name, shown, expected)
         return self._coder({key.lower(): tensor for key, tensor in read.items()}, shown)
 
     def _coder(self, weights: "dict[str, Tensor]", shown: str) -> "SparseCoder":

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from storage.errors import WrongRequest
 from tasks.coders import config, files, one_file
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected, Shapes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 WEIGHTS = "params.safetensors"
+
+_SKIP = "affine_skip_connection"
 
 _READ_BY_MLP = "model.layers.{layer}.pre_feedforward_layernorm.output"
 _WRITTEN_BY_MLP = "model.layers.{layer}.post_feedforward_layernorm.output"
@@ -47,6 +50,8 @@ class Description(BaseModel):
     hf_hook_point_in: str | list[str] | None = None
     hf_hook_point_out: str | list[str] | None = None
     what: str = Field(default="", alias="type")
+    affine_connection: bool | None = None
+    """Whether it adds a linear map of its input; null where the tensors alone say so."""
     l0: float | None = None
 
 
@@ -60,6 +65,8 @@ class _Found(NamedTuple):
     target: str | None
     """Null where it writes to several layers."""
     l0: float | None
+    affine: bool | None = None
+    """Whether it has a skip connection, where the config says so or denies it."""
 
 
 class GemmaScope2(Checkpoint):
@@ -137,7 +144,8 @@ class GemmaScope2(Checkpoint):
         writes = _single(described.hf_hook_point_out, f"{folder}/{CONFIG}")
         if writes is None and layer and kind.startswith("transcoder"):
             writes = _WRITTEN_BY_MLP.format(layer=layer["layer"])
-        return _Found(folder, name or WEIGHTS, reads, "" if writes in {None, reads} else writes, described.l0)
+        target = "" if writes in {None, reads} else writes
+        return _Found(folder, name or WEIGHTS, reads, target, described.l0, described.affine_connection)
 
     def _by_layer(self, folder: str, name: str | None) -> bool:
         """Whether there is a file per layer instead of one."""
@@ -184,8 +192,8 @@ def _coder(found: _Found, file: "Path", shown: str) -> "SparseCoder":
     from tasks.coders.firing import JumpRelu  # noqa: PLC0415
 
     there = tensors.stored(file, shown)
-    weights = tensors.read(file, shown, _shapes(there, shown, crossing=found.target is None))
-    encoder, decoder, skip = weights["w_enc"].T, weights["w_dec"], weights.get("affine_skip_connection")
+    weights = tensors.read(file, shown, _expected(found, there, shown))
+    encoder, decoder, skip = weights["w_enc"].T, weights["w_dec"], weights.get(_SKIP)
     return SparseCoder(
         encoder=encoder,
         encoder_bias=weights["b_enc"],
@@ -195,14 +203,34 @@ def _coder(found: _Found, file: "Path", shown: str) -> "SparseCoder":
         decoder=decoder.sum(dim=1) if found.target is None else decoder,
         decoder_bias=weights["b_dec"],
         activation=JumpRelu(weights["threshold"]),
-        skip=None if skip is None or found.target is None else skip.T,
+        skip=None if skip is None else skip.T,
         target=found.target,
         l0=found.l0,
     )
 
 
-def _shapes(there: dict[str, tuple[int, ...]], shown: str, *, crossing: bool) -> dict[str, tuple[int, ...]]:
-    """The shapes that the tensors must have, by name."""
+def _expected(found: _Found, there: Shapes, shown: str) -> Expected:
+    """The tensors of an autoencoder, a transcoder or one layer of a cross-layer transcoder."""
+    crossing = found.target is None
+    shapes = _shapes(there, shown, crossing=crossing)
+    (d_in, _), (*_, d_out) = there["w_enc"], there["w_dec"]
+    if not crossing and (found.affine or (found.affine is None and _SKIP in there)):
+        shapes[_SKIP] = (d_in, d_out)
+    denied = found.affine is False and not crossing
+    return Expected(
+        shapes,
+        f"{found.folder}/{CONFIG} says affine_connection false"
+        if denied
+        else "JumpReLU coders of Gemma Scope 2 have none of that name",
+        harmless={_SKIP: "it is no feature's part, and no single site can be compared"} if crossing else {},
+        remedies={_SKIP: "correct affine_connection to true, or save the file without the tensor"}
+        if denied
+        else {},
+    )
+
+
+def _shapes(there: Shapes, shown: str, *, crossing: bool) -> dict[str, tuple[int, ...]]:
+    """The shapes that the tensors of any of them must have, by name."""
     from tasks.coders import tensors  # noqa: PLC0415
 
     for name, axes in {
@@ -214,13 +242,10 @@ def _shapes(there: dict[str, tuple[int, ...]], shown: str, *, crossing: bool) ->
             msg = f"{shown}: {name} has shape {list(there[name])}, where [{axes}] is expected"
             raise WrongRequest(msg)
     (d_in, width), (*_, d_out) = there["w_enc"], there["w_dec"]
-    shapes: dict[str, tuple[int, ...]] = {
+    return {
         "w_enc": (d_in, width),
         "w_dec": (width, *there["w_dec"][1:]),
         "b_enc": (width,),
         "b_dec": (d_out,),
         "threshold": (width,),
     }
-    if "affine_skip_connection" in there:
-        shapes["affine_skip_connection"] = (d_in, d_out)
-    return shapes

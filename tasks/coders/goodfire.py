@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from storage.errors import WrongRequest
 from tasks.coders import files, one_file
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected
 
 if TYPE_CHECKING:
     from tasks.coders.dictionary import SparseCoder
@@ -66,7 +67,8 @@ class Goodfire(Checkpoint):
             f"decoder{part}.weight": (d_in, width),
             f"decoder{part}.bias": (d_in,),
         }
-        weights = torch_file.checked(content, shown, shapes)
+        expected = Expected(shapes, "ReLU coders of Goodfire and of qresearch have none of that name")
+        weights = torch_file.checked(content, shown, expected)
         bias = weights[f"decoder{part}.bias"]
         return SparseCoder(
             encoder=weights[f"encoder{part}.weight"],

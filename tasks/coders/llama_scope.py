@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from storage.errors import WrongRequest
 from tasks.coders import config, files
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,7 +210,9 @@ def _read(file: "Path", shown: str, described: Description, *, later: bool) -> "
     if later and described.act_fn == "jumprelu":
         shapes["log_jumprelu_threshold"] = (width,)
     shapes |= {name: () for name in there if name.startswith(f"{_NORMS}.")}
-    return tensors.read(file, shown, shapes)
+    bias = f"use_decoder_bias {str(described.use_decoder_bias).lower()}"
+    says = f"its {_LATER.config if later else _FIRST.config} says act_fn {described.act_fn} and {bias}"
+    return tensors.read(file, shown, Expected(shapes, says))
 
 
 def _coder(described: Description, weights: "dict[str, Tensor]", scales: _Scales) -> "SparseCoder":

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders import tensors
-from tasks.coders.tensors import Shapes
+from tasks.coders.expected import Expected
 
 _ENDING = ".npy"
 
@@ -51,16 +51,20 @@ class _Stored(NamedTuple):
     """Offset of its numbers in its `.npy` file."""
 
 
-def read(file: Path, shown: str, shapes: Shapes) -> dict[str, Tensor]:
-    """The arrays named in `shapes` as tensors, each checked; `shown` is the file as the user knows it.
+def read(file: Path, shown: str, expected: Expected) -> dict[str, Tensor]:
+    """The expected arrays as tensors, each checked; `shown` is the file as the user knows it.
 
-    Other arrays in the file are left alone. float32 whatever is stored; what is stored in float32 and not
+    A file with any other array is refused. float32 whatever is stored; what is stored in float32 and not
     compressed stays mapped from the file.
     """
     with _opened(file, shown) as archive:
         arrays = _arrays(archive, shown)
-        tensors.require(shown, shapes, _shapes(arrays))
-        found = {name: torch.from_numpy(_array(file, archive, arrays[name])).float() for name in shapes}
+        tensors.require(shown, expected.shapes, _shapes(arrays))
+        expected.refuse_others(shown, arrays)
+        wanted = {name: arrays[name] for name in expected.shapes}
+        found = {
+            name: torch.from_numpy(_array(file, archive, array)).float() for name, array in wanted.items()
+        }
     tensors.require_finite(shown, found)
     return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from storage.errors import WrongRequest
 from tasks.coders import files, one_file
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected, Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,11 +69,14 @@ class OpenAI(Checkpoint):
             content = torch_file.load(local / name, self.path)
             stored = torch_file.shapes_of(content)
             width, d = (next(iter(stored.get(bias, ())), 0) for bias in ("latent_bias", "pre_bias"))
-            shapes = {"latent_bias": (width,), "pre_bias": (d,), "encoder.weight": (width, d)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "latent_bias": (width,),
+                "pre_bias": (d,),
+                "encoder.weight": (width, d),
+            }
             tied = "decoder.linear.weight" in stored and "decoder.weight" not in stored
-            found = torch_file.checked(
-                content, self.path, shapes | ({} if tied else {"decoder.weight": (d, width)})
-            )
+            shapes |= {} if tied else {"decoder.weight": (d, width)}
+            found = torch_file.checked(content, self.path, _expected(shapes, content, tied=tied))
         k = _k(content, width, self.path)
         return SparseCoder(
             encoder=found["encoder.weight"],
@@ -92,6 +96,22 @@ class OpenAI(Checkpoint):
             msg = f"{self.path} is no file of a coder: name one, such as {self.path.rstrip('/')}/8.pt"
             raise WrongRequest(msg)
         return folder, name
+
+
+def _expected(shapes: Shapes, content: "Mapping[str, object]", *, tied: bool) -> Expected:
+    """The library registers the options of its rule of firing as buffers too, beside `activation_state_dict`."""
+    options = [name for name in content if name.startswith("activation.")]
+    harmless = (
+        {
+            "latents_activation_frequency": "how often each latent fired in training",
+            "latents_mean_square": "how strongly each latent fired in training",
+        }
+        | dict.fromkeys(options, "what activation_state_dict says")
+        | ({"decoder.linear.weight": "the encoder's weight under another name"} if tied else {})
+    )
+    return Expected(
+        shapes, f"coders with the activation {content.get('activation', 'ReLU')} have none", harmless
+    )
 
 
 def _k(content: "Mapping[str, object]", width: int, shown: str) -> int | None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from storage.errors import WrongRequest
 from tasks.coders import files, one_file
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected
 
 if TYPE_CHECKING:
     from tasks.coders.dictionary import SparseCoder
@@ -71,7 +72,8 @@ class QwenScope(Checkpoint):
             content = torch_file.load(local / name, shown)
         width, d_in = torch_file.matrix(content, shown, "W_enc")
         shapes = {"W_enc": (width, d_in), "b_enc": (width,), "W_dec": (d_in, width), "b_dec": (d_in,)}
-        weights = torch_file.checked(content, shown, shapes)
+        expected = Expected(shapes, "top-k coders of Qwen-Scope have none of that name")
+        weights = torch_file.checked(content, shown, expected)
         return SparseCoder(
             encoder=weights["W_enc"],
             encoder_bias=weights["b_enc"],

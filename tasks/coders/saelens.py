@@ -3,6 +3,7 @@
 Loads torch only in `load`. After sae_lens 6.54 (saes/*.py).
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from pydantic import Field
 from storage.errors import WrongRequest
 from tasks.coders import config, detect, files, saelens_config
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import STATISTICS, Expected
 from tasks.coders.saelens_config import BY_TOKEN, PURSUIT, SCALED, WHITENED, Description
 
 if TYPE_CHECKING:
@@ -75,12 +77,27 @@ class SAELens(Checkpoint):
             self._check(said)
             stored = tensors.stored(folder / WEIGHTS, shown)
             factors = {name: (said.d_sae,) for name in FACTORS if name in stored}
-            weights = tensors.read(folder / WEIGHTS, shown, said.shapes() | factors)
+            weights = tensors.read(folder / WEIGHTS, shown, self._expected(said, stored.keys(), factors))
         return _coder(said, self._folded(said, weights), self.norm_factor or 1.0)
 
     def _description(self, folder: "Path") -> Description:
         shown = f"{self.path}/{CONFIG}"
         return saelens_config.read(config.read(folder / CONFIG, shown), shown)
+
+    def _expected(
+        self, said: Description, stored: Iterable[str], factors: dict[str, tuple[int, ...]]
+    ) -> Expected:
+        """The tensors of the architecture. Where the file has those of another one, that one is named."""
+        shapes = said.shapes() | factors
+        fitting = said.architectures_of(set(stored) - factors.keys() - STATISTICS.keys())
+        remedy = f"correct architecture to {' or '.join(fitting)}"
+        others = set(stored) - shapes.keys() if fitting else set()
+        return Expected(
+            shapes,
+            f"{self.path}/{CONFIG} says architecture {said.architecture}",
+            # SAELens itself loads a file only if it holds the architecture's tensors and no others.
+            remedies=dict.fromkeys(others, remedy),
+        )
 
     def _check(self, said: Description) -> None:
         """Refuse a normalisation without its numbers, and options that the coder has no use for."""

@@ -3,6 +3,8 @@
 Knows no weights: loads no torch. After sae_lens 6.54 (saes/*.py, loading/pretrained_sae_loaders.py).
 """
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, Field, field_validator
 
 from storage.errors import WrongRequest
@@ -82,6 +84,12 @@ class Description(BaseModel):
     def ranks(self) -> bool:
         """Whether features compete, so that their scale decides which of them fire."""
         return self.architecture in {"topk", "abstopk", PURSUIT}
+
+    def architectures_of(self, names: Iterable[str]) -> list[str]:
+        """The architectures of the same kind that have tensors of these names, and no others."""
+        kind = TRANSCODERS if self.transcodes else AUTOENCODERS
+        others = [self.model_copy(update={"architecture": other}) for other in kind]
+        return [other.architecture for other in others if other.shapes().keys() == set(names)]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that the architecture has, by name."""

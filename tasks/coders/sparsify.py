@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from storage.errors import WrongRequest
 from tasks.coders import config, detect, files
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.expected import Expected, Shapes
 
 if TYPE_CHECKING:
     from tasks.coders.dictionary import SparseCoder
@@ -123,7 +124,7 @@ class Sparsify(Checkpoint):
         if said.skip_connection:
             shapes["W_skip"] = (d, d)
         with files.bring(folder, (CONFIG, WEIGHTS), self.revision) as local:
-            weights = tensors.read(local / WEIGHTS, f"{folder}/{WEIGHTS}", shapes)
+            weights = tensors.read(local / WEIGHTS, f"{folder}/{WEIGHTS}", _expected(said, shapes, folder))
         bias = weights["b_dec"]
         return SparseCoder(
             encoder=weights["encoder.weight"],
@@ -156,6 +157,15 @@ class Sparsify(Checkpoint):
             f"correct the coder's path or {correct}"
         )
         raise WrongRequest(msg)
+
+
+def _expected(said: Description, shapes: Shapes, folder: str) -> Expected:
+    skips = f"skip_connection {str(said.skip_connection).lower()}"
+    return Expected(
+        shapes,
+        f"{folder}/{CONFIG} says activation {said.activation} and {skips}",
+        remedies={"W_skip": "correct skip_connection to true, or save the file without the tensor"},
+    )
 
 
 def _ours(said: dict[str, object]) -> bool:

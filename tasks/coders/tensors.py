@@ -8,20 +8,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from storage.errors import WrongRequest
+from tasks.coders.expected import Expected, Shapes
 
-Shapes = Mapping[str, tuple[int, ...]]
 
+def read(file: Path, shown: str, expected: Expected) -> dict[str, Tensor]:
+    """The expected tensors, each checked; `shown` is the file as the user knows it.
 
-def read(file: Path, shown: str, shapes: Shapes) -> dict[str, Tensor]:
-    """The tensors named in `shapes`, each checked; `shown` is the file as the user knows it.
-
-    Other tensors in the file are left alone. float32 whatever is stored: near a threshold, half
+    A file with any other tensor is refused. float32 whatever is stored: near a threshold, half
     precision would decide whether a feature fires. What is stored in float32 stays mapped from the file.
     """
-    require(shown, shapes, stored(file, shown))
+    there = stored(file, shown)
+    require(shown, expected.shapes, there)
+    expected.refuse_others(shown, there)
     try:
         with safe_open(file, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name).float() for name in shapes}
+            tensors = {name: opened.get_tensor(name).float() for name in expected.shapes}
     except (SafetensorError, OSError) as error:
         raise _broken(shown, error) from error
     require_finite(shown, tensors)

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders import tensors
-from tasks.coders.tensors import Shapes
+from tasks.coders.expected import Expected
 
 _ZIP = b"PK\x03\x04"
 _CLASS = re.compile(r"GLOBAL (?P<name>[\w.]+)")
 
 
-def read(file: Path, shown: str, shapes: Shapes) -> dict[str, Tensor]:
-    """The tensors named in `shapes`, each checked; `shown` is the file as the user knows it.
+def read(file: Path, shown: str, expected: Expected) -> dict[str, Tensor]:
+    """The expected tensors, each checked; `shown` is the file as the user knows it.
 
-    Other tensors in the file are left alone. float32 whatever is stored; what is stored in float32 stays
+    A file with any other tensor is refused. float32 whatever is stored; what is stored in float32 stays
     mapped from the file.
     """
-    return checked(load(file, shown), shown, shapes)
+    return checked(load(file, shown), shown, expected)
 
 
 def stored(file: Path, shown: str) -> dict[str, tuple[int, ...]]:
@@ -52,10 +52,12 @@ def load(file: Path, shown: str) -> dict[str, object]:
     return {str(name): value for name, value in content.items()}
 
 
-def checked(content: Mapping[str, object], shown: str, shapes: Shapes) -> dict[str, Tensor]:
-    """The tensors named in `shapes` out of (a part of) what `load` gave, checked, as float32."""
-    tensors.require(shown, shapes, shapes_of(content))
-    named = {name: value for name, value in content.items() if name in shapes and isinstance(value, Tensor)}
+def checked(content: Mapping[str, object], shown: str, expected: Expected) -> dict[str, Tensor]:
+    """The expected tensors out of (a part of) what `load` gave, checked, as float32; refuses any other tensor."""
+    tensors.require(shown, expected.shapes, shapes_of(content))
+    there = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    expected.refuse_others(shown, there)
+    named = {name: value for name, value in there.items() if name in expected.shapes}
     found = {name: value.detach().float() for name, value in named.items()}
     tensors.require_finite(shown, found)
     return found

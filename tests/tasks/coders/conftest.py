@@ -37,7 +37,10 @@ def sparsify(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def saelens(tmp_path: Path) -> Write:
-    """Write a checkpoint of SAELens; `cfg` and `tensors` replace fields, null removes them."""
+    """Write a checkpoint of SAELens; `cfg` and `tensors` replace fields, null removes them.
+
+    Of tensors that only some architectures have, those that this one has not are left out, as the library does.
+    """
 
     def write(cfg: dict | None = None, tensors: dict | None = None) -> Path:
         config = {
@@ -52,7 +55,15 @@ def saelens(tmp_path: Path) -> Write:
             "W_dec": random(WIDTH, D_IN, seed=3),
             "b_dec": random(D_IN, seed=4),
         }
-        folder = tmp_path / "saelens"
-        return store(folder, "sae_weights.safetensors", config | (cfg or {}), weights | (tensors or {}))
+        folder, config = tmp_path / "saelens", config | (cfg or {})
+        architecture = str(config.get("architecture") or "standard")
+        has = {
+            "b_enc": architecture not in {"gated", "matching_pursuit"},
+            "W_enc": architecture != "matching_pursuit",
+            "threshold": "jumprelu" in architecture,
+            "W_skip": "skip" in architecture,
+        }
+        held = {name: tensor for name, tensor in (weights | (tensors or {})).items() if has.get(name, True)}
+        return store(folder, "sae_weights.safetensors", config, held)
 
     return write

@@ -94,7 +94,7 @@ def topk(p: Tensor) -> Tensor:
 THRESHOLD = random(WIDTH, seed=5).abs() * 3
 RULES: dict[str, tuple[dict, Weights, Callable[[Tensor], Tensor]]] = {
     "relu": ({}, {}, torch.relu),
-    "relu by name": ({"activation": "relu"}, {"activation_function.threshold": THRESHOLD}, torch.relu),
+    "relu by name": ({"activation": "relu"}, {}, torch.relu),
     "jumprelu": ({}, {"activation_function.threshold": THRESHOLD}, lambda p: p * (p > THRESHOLD)),
     "topk": ({"activation": "topk", "k": 5}, {}, topk),
     "topk of the file": ({}, {"k": torch.tensor(5)}, topk),

@@ -25,6 +25,7 @@ IN, OUT = (
     "model.layers.5.post_feedforward_layernorm.output",
 )
 LAYERS = 4
+_SKIP = "affine_skip_connection"
 
 
 def config(**changed: object) -> dict[str, object]:
@@ -216,7 +217,7 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
         ({"w_dec": random(D_IN, WIDTH)}, r": w_dec has shape \[16, 64\], where \[64, 64\] is expected"),
         ({"w_dec": random(WIDTH)}, r": w_dec has shape \[64\], where \[width, d_out\] is expected"),
         (
-            {"affine_skip_connection": random(D_IN, 3)},
+            {_SKIP: random(D_IN, 3)},
             r": affine_skip_connection has shape \[16, 3\], where \[16, 16\] is expected",
         ),
         ({"b_enc": torch.full((WIDTH,), torch.nan)}, ": b_enc holds NaN"),
@@ -225,7 +226,7 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
 def test_broken_weights_are_refused(tmp_path: Path, changed: dict, said: str) -> None:
     """A missing, misshapen or broken tensor is named with its file."""
     with pytest.raises(WrongRequest, match=rf"l0_medium/params\.safetensors{said}[^\n]*$"):
-        load(write(tmp_path, cfg=config(), **changed))
+        load(write(tmp_path, cfg=config(affine_connection=_SKIP in changed), **changed))
 
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ import torch
 
 from storage.errors import WrongRequest
 from tasks.coders import torch_file
+from tasks.coders.expected import Expected
 from tests.tasks.coders.checkpoints import random
+
+SAYS = "the config has none"
 
 
 @pytest.fixture
@@ -46,11 +49,11 @@ def test_nested_content_is_read(file: Path, options: dict) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_tensors_are_read_as_float32(file: Path, dtype: torch.dtype) -> None:
-    """Whatever is stored; a parameter is a tensor like others, and what was not asked for is left alone."""
+    """Whatever is stored; a parameter is a tensor like others, and what changes nothing is left alone."""
     weight = torch.nn.Parameter(random(4, 3).to(dtype))
     torch.save({"w": weight, "other": torch.full((2,), torch.nan)}, file)
 
-    found = torch_file.read(file, "ae.pt", {"w": (4, 3)})
+    found = torch_file.read(file, "ae.pt", Expected({"w": (4, 3)}, SAYS, {"other": "it is of the training"}))
 
     assert {"w": (4, 3), "other": (2,)} == torch_file.stored(file, "ae.pt")
     assert {"w"} == set(found)
@@ -69,7 +72,7 @@ def test_float32_is_mapped_and_not_copied(file: Path) -> None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
     before = anonymous()
-    found = torch_file.read(file, "ae.pt", {"w": (size // 4,)})
+    found = torch_file.read(file, "ae.pt", Expected({"w": (size // 4,)}, SAYS))
     assert anonymous() - before < size // 10
     assert size == found["w"].nbytes
 
@@ -147,7 +150,7 @@ def test_wrong_tensors_are_refused(file: Path, content: dict, said: str) -> None
     """A missing, misshapen or broken tensor is named with its file."""
     torch.save(content, file)
     with pytest.raises(WrongRequest, match=f"ae.pt ?{said}"):
-        torch_file.read(file, "ae.pt", {"w": (2,)})
+        torch_file.read(file, "ae.pt", Expected({"w": (2,)}, SAYS))
 
 
 def test_a_matrix_is_one() -> None:
