@@ -2,14 +2,15 @@
 
 Knows the shapes of chat, plain completions and embeddings, and vLLM's `prompt_logprobs`; knows nothing of connections.
 A 200 is not yet success: bytes that are no finished answer raise `ServerFault`, worth another try, and an
-answer without the log-probabilities asked for raises `FieldIgnored`, which no further try would mend.
+answer without the log-probabilities asked for raises `FieldIgnored`, which no further try would mend. A reply that
+the server ended for a reason of its own (a content filter) is `Declined`: paid for, and no reply.
 """
 
 import json
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
-from typing import Annotated, Literal, NotRequired, TypeVar, cast
+from typing import Annotated, Literal, NamedTuple, NotRequired, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
@@ -24,6 +25,21 @@ _Shape = TypeVar("_Shape", bound=BaseModel)
 _OF_A_FORM = ("response_format", "structured", "schema", "grammar", "guided", "regex")
 
 
+_FINISHED: dict[str, Literal["stop", "length"]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "end_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "max_length": "length",
+}
+"""Why a whole reply ended, as servers call it: TGI's own words and those of other APIs beside OpenAI's two."""
+_INTERRUPTED = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
+"""Why a reply ended before it was whole, through nothing that another try would meet again."""
+
+
 class ServerFault(ValueError):
     """A server answered 200 with something that is not a finished reply."""
 
@@ -32,7 +48,16 @@ class FieldIgnored(ValueError):
     """A server answered as if a field of the request had not been there."""
 
 
-def decode(requests: Sequence[Request], body: bytes) -> list[Reply]:
+class Declined(NamedTuple):
+    """What came in the place of a reply that the server ended for a reason of its own.
+
+    Asked again it would be paid again, and most likely end alike.
+    """
+
+    reason: str
+
+
+def decode(requests: Sequence[Request], body: bytes) -> "list[Reply | Declined]":
     """Read the body of a 200, a reply per request; raises ServerFault or FieldIgnored."""
     first = requests[0]
     if first.texts:
@@ -66,15 +91,18 @@ def _in_order(choices: "Sequence[_AnyChoice]", wanted: int) -> "list[_AnyChoice]
 
 def _reply(
     request: Request, answer: "_ChatAnswer | _CompletionAnswer", choice: "_AnyChoice", usage: Usage
-) -> Reply:
+) -> Reply | Declined:
     reason = choice.finish_reason
-    if reason not in ("stop", "length"):
+    if reason is None or reason.casefold() in _INTERRUPTED:
         # vLLM answers 200 with "abort" and half a text when it is told to stop.
         msg = f"the server did not finish the reply (finish_reason {reason})"
         raise ServerFault(msg)
+    finished = _FINISHED.get(reason.casefold())
+    if finished is None:
+        return Declined(f"the server ended the reply with finish_reason {reason}, which leaves none to use")
     return Reply(
         text=choice.said,
-        finish_reason=cast("Literal['stop', 'length']", reason),
+        finish_reason=finished,
         usage=usage,
         completion=_completion(request, choice),
         prompt=_prompt(request, answer.prompt_tokens(choice)),

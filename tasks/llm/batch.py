@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, get_args
 
 from storage.errors import WrongRequest
-from tasks.llm.answers import FieldIgnored, ServerFault, decode, own_words, too_long
+from tasks.llm.answers import Declined, FieldIgnored, ServerFault, decode, own_words, too_long
+from tasks.llm.parameters import MaxTokensKey, Omittable, Parameters, refused_parameter
 from tasks.llm.request import Outcome, Request
 from tasks.llm.wire import encode, held
 
@@ -101,9 +102,15 @@ class Files:
 class Writing:
     """Answers nothing and writes down what it is asked, each request once."""
 
-    def __init__(self, files: Files, model: str, name: Name) -> None:
-        """Write into open files."""
-        self._files, self._model, self._name = files, model, name
+    def __init__(
+        self,
+        files: Files,
+        model: str,
+        name: Name,
+        parameters: Parameters = Parameters(),  # noqa: B008  (it is immutable)
+    ) -> None:
+        """Write into open files; `parameters` says which settings the model's servers take."""
+        self._files, self._model, self._name, self._parameters = files, model, name, parameters
         self.written: set[str] = set()
         """Names of the requests in the files."""
 
@@ -112,7 +119,7 @@ class Writing:
         name = self._name(request)
         if name not in self.written:
             try:
-                call = encode((request,), self._model)
+                call = encode((request,), self._model, parameters=self._parameters)
             except UnicodeEncodeError as error:
                 return _unanswered(request, self._model, f"its text is broken: {error.reason}")
             self.written.add(name)
@@ -209,11 +216,23 @@ def _outcome(request: Request, model: str, line: dict[str, Any]) -> Outcome:
             (reply,) = decode((request,), body)
         except (ServerFault, FieldIgnored) as fault:
             reason = str(fault)
+        if isinstance(reply, Declined):
+            reply, reason = None, reply.reason
     else:
         said = json.dumps(line.get("error") or response.get("body")).encode()
-        reason, long = own_words(said), too_long(said)
+        reason, long = own_words(said) + _remedy(said), too_long(said)
     way = held(request, "plain")
     return Outcome(request, reply, reason, "batch", model, 1, 0.0, structured=way, too_long=long)
+
+
+def _remedy(said: bytes) -> str:
+    """What to write into the config where a service refuses a setting that a batch file held."""
+    name = refused_parameter(said, (*get_args(MaxTokensKey), *get_args(Omittable)))
+    if name is None:
+        return ""
+    key = Parameters().without(name).max_tokens_key
+    remedy = f"max_tokens_key: {key}" if name in get_args(MaxTokensKey) else f"omit: [{name}]"
+    return f"; write {remedy} at the reader, and a new file"
 
 
 def _unanswered(request: Request, model: str, why: str) -> Outcome:

@@ -19,14 +19,15 @@ from http import HTTPStatus
 from math import inf
 from typing import Literal, NamedTuple
 
-from tasks.llm.answers import FieldIgnored, ServerFault, of_a_form, of_an_api, own_words, too_long
+from tasks.llm.answers import Declined, FieldIgnored, ServerFault, of_a_form, of_an_api, own_words, too_long
 from tasks.llm.balance import Balance, Endpoint
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.pacing import backoff, retry_after
+from tasks.llm.parameters import refused_parameter
 from tasks.llm.preflight import preflight
 from tasks.llm.request import Reply
 from tasks.llm.secret import Secret
-from tasks.llm.transport import Answer, Broken, Late, Transport, Unconnected
+from tasks.llm.transport import Answer, Broken, Late, Oversized, Transport, Unconnected
 from tasks.llm.wire import Call
 
 _OVERLOADED = frozenset({429, 503})
@@ -47,24 +48,30 @@ _QUOTED = 300
 """Characters of a server's words that a reason keeps."""
 
 
+Read = Callable[[bytes], Sequence[Reply | Declined]]
+"""Reads a successful answer's body; raises ServerFault or FieldIgnored."""
+
+
 class Carried(NamedTuple):
     """What became of a call."""
 
-    replies: Sequence[Reply] | None
+    replies: Sequence[Reply | Declined] | None
     reason: str | None
     """Why there are no replies."""
-    final: bool
+    final: bool = False
     """Whether the call itself was refused, so that it would be again."""
-    too_long: bool
+    too_long: bool = False
     """Whether it was refused since it does not fit into the model's context."""
-    absent: bool
+    absent: bool = False
     """Whether it was refused since the server has no such route, or no such model."""
-    form: bool
+    form: bool = False
     """Whether it was refused in words about the form that it is held to."""
-    endpoint: str
+    parameter: str | None = None
+    """The setting that it was refused for, which the server does not take."""
+    endpoint: str = ""
     """Where it was sent last; empty if it was not."""
-    tries: int
-    latency: float
+    tries: int = 0
+    latency: float = 0.0
     """Seconds from the first try to the end of the last."""
 
 
@@ -77,6 +84,7 @@ class _Setback(NamedTuple):
     too_long: bool = False
     absent: bool = False
     form: bool = False
+    parameter: str | None = None
     counts: int = 1
     """Failures that it counts for."""
     astray: bool = False
@@ -106,7 +114,7 @@ class _Course:
     refused_since: float | None = None
     """Start of the time in which every endpoint has refused; null while one has not."""
 
-    def replied(self, replies: Sequence[Reply]) -> Carried:
+    def replied(self, replies: Sequence[Reply | Declined]) -> Carried:
         """How it ended well."""
         return self._carried(replies, None, _Setback("failed"))
 
@@ -114,7 +122,9 @@ class _Course:
         """How it ended otherwise."""
         return self._carried(None, reason, last)
 
-    def _carried(self, replies: Sequence[Reply] | None, reason: str | None, last: _Setback) -> Carried:
+    def _carried(
+        self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: _Setback
+    ) -> Carried:
         return Carried(
             replies=replies,
             reason=reason,
@@ -122,6 +132,7 @@ class _Course:
             too_long=last.too_long,
             absent=last.absent,
             form=last.form,
+            parameter=last.parameter,
             endpoint=self.endpoint.url if self.endpoint else "",
             tries=self.tries,
             latency=self.ended - self.started,
@@ -153,11 +164,11 @@ class Carrier:
         self,
         key: str,
         call: Call,
-        read: Callable[[bytes], Sequence[Reply]],
+        read: Read,
         size: int = 1,
         attempts: int | None = None,
     ) -> Carried:
-        """Carry a call of some prompts there, and its answer back; `read` raises ServerFault or FieldIgnored.
+        """Carry a call of some prompts there, and its answer back.
 
         Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
         """
@@ -196,8 +207,8 @@ class Carrier:
                 until.reschedule(asyncio.get_running_loop().time())
 
     async def _attempt(
-        self, course: _Course, call: Call, read: Callable[[bytes], Sequence[Reply]]
-    ) -> Sequence[Reply] | _Setback:
+        self, course: _Course, call: Call, read: Read
+    ) -> Sequence[Reply | Declined] | _Setback:
         """Send a call once, when it is its turn and an endpoint does not rest."""
         endpoint = await self._balance.turn(course.key, course.endpoint, course.size)
         if endpoint is None:
@@ -213,8 +224,8 @@ class Carrier:
             self._balance.done(endpoint, course.size)
 
     async def _exchange(
-        self, endpoint: Endpoint, call: Call, read: Callable[[bytes], Sequence[Reply]], size: int
-    ) -> Sequence[Reply] | _Setback:
+        self, endpoint: Endpoint, call: Call, read: Read, size: int
+    ) -> Sequence[Reply | Declined] | _Setback:
         """Post to an endpoint and note how it behaved."""
         sent = self._clock()
         try:
@@ -229,19 +240,21 @@ class Carrier:
         except TimeoutError:
             return self._failed(endpoint, "no answer, and the server takes no connections any more")
         except Broken as error:
-            return self._failed(endpoint, f"the connection broke: {self._quote(str(error))}")
+            broke = "" if isinstance(error, Oversized) else "the connection broke: "
+            return self._failed(endpoint, f"{broke}{self._quote(str(error))}")
         if self._astray(answer, size):
             why = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
             return _Setback("failed", why, astray=True)
-        return self._judge(endpoint, answer, sent, read)
+        setback = self._judge(endpoint, answer, sent, call)
+        return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
 
     async def _post(self, endpoint: Endpoint, call: Call) -> Answer:
         """Post; raises TimeoutError when the endpoint turns out to be gone meanwhile, else as the transport does."""
         async with asyncio.timeout(None) as until:
             endpoint.waited_for.add(until)
             try:
-                return await self._http.post(endpoint.url + call.path, call.body)
+                return await self._http.post(endpoint.url + call.path, call.body, call.limit)
             finally:
                 endpoint.waited_for.discard(until)
 
@@ -254,29 +267,27 @@ class Carrier:
             return False  # lists are not on every server
         return answer.status not in _INVALID or not of_an_api(answer.body)
 
-    def _judge(
-        self, endpoint: Endpoint, answer: Answer, sent: float, read: Callable[[bytes], Sequence[Reply]]
-    ) -> Sequence[Reply] | _Setback:
-        """Read an answer of any status."""
+    def _judge(self, endpoint: Endpoint, answer: Answer, sent: float, call: Call) -> _Setback | None:
+        """What an answer's status and words say; null for a success."""
         passing = answer.passing
         wait = retry_after(answer.retry_after, datetime.now(UTC)) if passing and answer.retry_after else None
         endpoint.answered(wait, self._clock())
         if answer.ok:
-            return self._read(endpoint, self._secret.scrub_body(answer.body), read)
+            return None
         said = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
         if passing:
             return self._failed(endpoint, said, sent if answer.status in _OVERLOADED else None)
+        invalid = answer.status in _INVALID
         return _Setback(
             "final",
             said,
             too_long=too_long(answer.body),
             absent=answer.status in _ABSENT,
-            form=answer.status in _INVALID and of_a_form(answer.body),
+            form=invalid and of_a_form(answer.body),
+            parameter=refused_parameter(answer.body, call.settings) if invalid else None,
         )
 
-    def _read(
-        self, endpoint: Endpoint, body: bytes, read: Callable[[bytes], Sequence[Reply]]
-    ) -> Sequence[Reply] | _Setback:
+    def _read(self, endpoint: Endpoint, body: bytes, read: Read) -> Sequence[Reply | Declined] | _Setback:
         """Read a successful answer's body."""
         try:
             replies = read(body)

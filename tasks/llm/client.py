@@ -11,14 +11,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-from tasks.llm.answers import decode
+from tasks.llm.answers import Declined
 from tasks.llm.carrier import Carried, Carrier
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
-from tasks.llm.probe import Forms
+from tasks.llm.findings import Note, unheard
+from tasks.llm.probe import Forms, Untold, obeys
 from tasks.llm.request import LONGEST_LIST, Outcome, Reply, Request, Structured
 from tasks.llm.secret import secret_from
+from tasks.llm.sender import Sender
 from tasks.llm.transport import transport
-from tasks.llm.wire import CHATS, PROMPTS, alike, encode, held, list_route
+from tasks.llm.wire import CHATS, PROMPTS, alike, held, list_route
 
 __all__ = ["Client", "EndpointRefused", "EndpointsDown", "OpenAIReader", "connect"]
 
@@ -33,9 +35,9 @@ _COLLECTED = 50_000
 class Client:
     """A reader over endpoints; `OpenAIReader.open` makes one."""
 
-    def __init__(self, reader: OpenAIReader, carrier: Carrier, forms: Forms) -> None:
-        """Use a carrier to the reader's endpoints; `forms` says how they hold replies to a form."""
-        self._reader, self._carrier, self._forms = reader, carrier, forms
+    def __init__(self, reader: OpenAIReader, carrier: Carrier, sender: Sender, forms: Forms) -> None:
+        """Send by a carrier to the reader's endpoints; `forms` says how they hold replies to a form."""
+        self._reader, self._carrier, self._sender, self._forms = reader, carrier, sender, forms
         # A list's cached tokens are not told, so that nothing goes as one where they have a price of their own.
         self._routes = {PROMPTS, CHATS} if reader.cached_price is None else set[str]()
         self._setbacks = Counter[str | None]()
@@ -56,7 +58,10 @@ class Client:
         Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
         Cancelling it ends the HTTP request, upon which vLLM stops generating.
         """
-        carried, way = await self._carry((request,))
+        try:
+            carried, way = await self._carry((request,))
+        except Untold as error:
+            return self._outcome(request, Carried(None, str(error)), None, None)
         return self._outcome(request, carried, way, carried.replies[0] if carried.replies else None)
 
     async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -76,7 +81,10 @@ class Client:
         if len(requests) == 1:
             return [await self.ask(requests[0])]
         route = list_route(requests[0])
-        carried, way = await self._carry(requests)
+        try:
+            carried, way = await self._carry(requests)
+        except Untold as error:
+            return [self._outcome(one, Carried(None, str(error)), None, None) for one in requests]
         if carried.replies:
             self._setbacks[route] = 0
             replies = zip(requests, carried.replies, strict=True)
@@ -92,13 +100,16 @@ class Client:
         return outcomes
 
     async def _carry(self, requests: Sequence[Request]) -> tuple[Carried, Structured | None]:
-        """Carry requests in one call; once more without their form where they are refused for it. And how it went."""
+        """Carry requests in one call; once more without their form where they are refused for it. And how it went.
+
+        Raises `Untold` where nobody tells how replies are held to their form.
+        """
         form = requests[0].form
-        way = held(requests[0], await self._forms.way(form))
-        carried = await self._carry_held(requests, way or "plain")
+        way = held(requests[0], await self._forms.way(requests[0]))
+        carried = await self._send(requests, way or "plain")
         if form is None or way == "plain" or not carried.form or carried.too_long:
             return carried, way
-        plainly = await self._carry_held(requests, "plain")
+        plainly = await self._send(requests, "plain")
         if plainly.replies:
             # Otherwise the words may have been about what the requests show.
             self._forms.refused(form)
@@ -106,34 +117,24 @@ class Client:
             tries=carried.tries + plainly.tries, latency=carried.latency + plainly.latency
         ), "plain"
 
-    async def _carry_held(self, requests: Sequence[Request], way: Structured) -> Carried:
+    async def _send(self, requests: Sequence[Request], way: Structured) -> Carried:
         attempts = min(_LIST_ATTEMPTS, self._reader.attempts) if len(requests) > 1 else self._reader.attempts
-        try:
-            call = encode(requests, self._reader.model, way)
-        except UnicodeEncodeError as error:
-            reason = f"not sent, as its text is broken: {error.reason}"
-            return Carried(
-                replies=None,
-                reason=reason,
-                final=False,
-                too_long=False,
-                absent=False,
-                form=False,
-                endpoint="",
-                tries=0,
-                latency=0.0,
-            )
-        return await self._carrier.carry(
-            requests[0].key, call, lambda body: decode(requests, body), len(requests), attempts
-        )
+        return await self._sender.send(self._carrier, requests, way, attempts)
 
     def _outcome(
-        self, request: Request, carried: Carried, way: Structured | None, reply: Reply | None
+        self, request: Request, carried: Carried, way: Structured | None, reply: Reply | Declined | None
     ) -> Outcome:
+        reason = carried.reason
+        if isinstance(reply, Declined):
+            reply, reason = None, reply.reason
+        if reply and way not in (None, "plain") and not obeys(request, reply):
+            # Another server stands at the address, or one that was away when it was found out.
+            self._forms.ignored(carried.endpoint)
+            way = "plain"
         return Outcome(
             request=request,
             reply=reply,
-            reason=carried.reason,
+            reason=reason,
             endpoint=carried.endpoint,
             model=self._reader.model,
             attempts=carried.tries,
@@ -148,19 +149,27 @@ async def connect(
     reader: OpenAIReader,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], float] = time.monotonic,
+    note: Note | None = None,
 ) -> AsyncIterator[Client]:
     """Open a client; leaving the context closes its connections.
 
-    Both `sleep` and `clock` count seconds. Raises EndpointRefused when the key cannot be sent.
+    Both `sleep` and `clock` count seconds; `note` hears what is found out of the servers.
+    Raises EndpointRefused when the key cannot be sent.
     """
     secret = secret_from(reader.key_env)
     timeouts = (reader.connect_timeout, reader.read_timeout)
     with _seldom_collected():
         async with transport(secret.headers, *timeouts, secure=reader.secure) as http:
-            carrier = Carrier(reader, http, secret, sleep, clock)
+            sender = Sender(reader, note or unheard)
+
+            def carried_to(some: OpenAIReader) -> Carrier:
+                return Carrier(some, http, secret, sleep, clock)
+
+            carrier = carried_to(reader)
+            forms = Forms(reader, sender, carried_to, note or unheard)
             watching = asyncio.create_task(carrier.watch())
             try:
-                yield Client(reader, carrier, Forms(http, reader, sleep, clock))
+                yield Client(reader, carrier, sender, forms)
             finally:
                 watching.cancel()
                 with suppress(asyncio.CancelledError):

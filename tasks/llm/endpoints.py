@@ -22,11 +22,13 @@ from pydantic import (
 
 from storage.errors import RunFailed, WrongRequest
 from tasks.coders import tokenizer_files
+from tasks.llm.parameters import MaxTokensKey, Omittable, Parameters
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tasks.llm.client import Client
+    from tasks.llm.findings import Note
     from tasks.llm.request import Request
 
 
@@ -100,6 +102,11 @@ class OpenAIReader(BaseModel):
     does is ready. If they still take none, or are not what the config says, the run stops; what is done is kept."""
     max_backoff: _Pause = 20
     """Longest pause between tries, in seconds, where the server does not ask for a longer one."""
+    max_tokens_key: MaxTokensKey | None = None
+    """What the servers call the longest reply; null sends `max_tokens`, and the other name to a server that refuses
+    this one."""
+    omit: list[Omittable] = []
+    """Settings that are never sent; those that a server refuses by name are left out without being listed here."""
     replies: Literal["keep", "keep_failures", "off"] = "keep"
     """Replies are kept in the lake and the same request is never asked twice: `keep`; `keep_failures` keeps the reasons
     of requests that failed as well, which are then not tried again; `off` asks every time."""
@@ -129,19 +136,24 @@ class OpenAIReader(BaseModel):
         """
         return tokenizer_files.control_tokens(self.tokenizer or self.model) or frozenset()
 
+    @property
+    def parameters(self) -> Parameters:
+        """How settings are sent until a server refuses one."""
+        return Parameters(self.max_tokens_key or "max_tokens", frozenset(self.omit))
+
     def identity(self) -> dict[str, object]:
         """What decides its answers; where and how fast they are given does not."""
         return {"kind": self.kind, "model": self.model}
 
-    def open(self) -> "AbstractAsyncContextManager[Client]":
-        """Open the client; leaving the context closes its connections.
+    def open(self, note: "Note | None" = None) -> "AbstractAsyncContextManager[Client]":
+        """Open the client; leaving the context closes its connections. `note` hears what is found out of the servers.
 
         Raises EndpointRefused when the API key cannot be sent in a header.
         """
         # The sanctioned local import: reading a config must not cost an HTTP library.
         from tasks.llm.client import connect  # noqa: PLC0415
 
-        return connect(self)
+        return connect(self, note=note)
 
     async def check(self, examples: Sequence["Request"] = ()) -> None:
         """Ask every endpoint for its models, and what the run will rely on, within seconds.

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.llm.answers import FieldIgnored, ServerFault, decode, own_words
 from tasks.llm.endpoints import EndpointRefused, OpenAIReader
+from tasks.llm.parameters import refused_parameter
 from tasks.llm.request import Request
 from tasks.llm.secret import Secret, secret_from
-from tasks.llm.transport import Answer, Broken, Late, Transport, Unconnected, transport
+from tasks.llm.transport import Answer, Broken, Late, Oversized, Transport, Unconnected, transport
 from tasks.llm.wire import encode
 
 _PATIENCE = 10.0
@@ -26,6 +27,7 @@ _QUOTED = 300
 """Characters of a server's words that a complaint keeps."""
 _NAMED = 3
 """Models that a complaint names."""
+_INVALID = frozenset({400, 422})
 _NO_LIST = frozenset({404, 405, 501})
 """Statuses of servers that do not list models, which are taken at their word."""
 
@@ -92,6 +94,8 @@ async def _listed(reader: OpenAIReader, url: str, http: Transport, secret: Secre
             return await _misplaced(url, http)
     except Late:
         return _Fault(f"{url} does not answer", "see that the server runs there and is ready", away=True)
+    except Oversized as error:
+        return _Fault(f"{url} does not list its models: {error}", "correct urls")
     except (Unconnected, Broken) as error:
         why = secret.scrub(str(error))[:_QUOTED]
         return _Fault(f"{url} cannot be reached ({why})", "start the server or correct urls", away=True)
@@ -132,26 +136,38 @@ async def _misplaced(url: str, http: Transport) -> _Fault | None:
     return None
 
 
+async def _put(reader: OpenAIReader, url: str, http: Transport, example: Request) -> tuple[Answer, str]:
+    """The answer to an example, asked without the settings that the server refuses, and the route. Raises as `post`."""
+    parameters, refused = reader.parameters, set[str]()
+    while True:
+        call = encode((example,), reader.model, parameters=parameters)
+        answer = await http.post(url + call.path, call.body, call.limit)
+        name = refused_parameter(answer.body, call.settings) if answer.status in _INVALID else None
+        if name is None or name in refused:
+            return answer, call.path
+        refused.add(name)
+        parameters = parameters.without(name)
+
+
 async def _tried(
     reader: OpenAIReader, url: str, http: Transport, secret: Secret, example: Request
 ) -> _Fault | None:
     """Return the fault that an endpoint does not give what an example asks for; null if that cannot be told."""
-    call = encode((example,), reader.model)
     try:
-        answer = await http.post(url + call.path, call.body)
+        answer, path = await _put(reader, url, http, example)
     except (Unconnected, Late, Broken):
         return None  # slow or ill at the moment, which the run itself will bear with
     if answer.passing:
         return None
     if not answer.ok:
         said = secret.scrub(own_words(answer.body))[:_QUOTED]
-        what = f"{url}{call.path} refuses what a scorer asks ({said})"
+        what = f"{url}{path} refuses what a scorer asks ({said})"
         return _Fault(what, "change the scorer, or the server's options")
     try:
         decode((example,), answer.body)
     except FieldIgnored as fault:
         remedy = "take a server that gives them, or a scorer that does without"
-        return _Fault(f"{url}{call.path}: {fault}", remedy)
+        return _Fault(f"{url}{path}: {fault}", remedy)
     except ServerFault:
         return None
     return None

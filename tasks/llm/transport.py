@@ -1,20 +1,26 @@
 """Bytes to an endpoint and back: the one module that knows the HTTP library, aiohttp.
 
-What goes wrong is one of three: no connection, no complete answer in time, a connection that broke. A status is no
-fault here. Of the clients measured aiohttp is the cheapest well-kept one: httpx looks at all connections of its pool
-at every event, and costs a hundred times as much with 256 of them.
+What goes wrong is one of four: no connection, no complete answer in time, a connection that broke, an answer longer
+than any right one. A status is no fault here. Of the clients measured aiohttp is the cheapest well-kept one: httpx
+looks at all connections of its pool at every event, and costs a hundred times as much with 256 of them.
 """
 
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import NamedTuple
 
 import aiohttp
 
 _KEEPALIVE = 3.0
 """Seconds; uvicorn closes idle connections after 5, and a request sent just then is lost."""
+_LISTING = 32 << 20
+"""Bytes at most of an answer to a `get`, such as a list of models."""
+_ERROR = 1 << 20
+"""Bytes that are read of an error's body; what follows is not waited for."""
+_CHUNK = 1 << 16
 _PASSING = frozenset({408, 409, 425, 429})
 _WENT_WRONG: tuple[tuple[type[aiohttp.ClientError], str], ...] = (
     (aiohttp.ServerDisconnectedError, "it was closed before a reply"),
@@ -35,6 +41,10 @@ class Late(Exception):
 
 class Broken(Exception):
     """The connection broke, or what came over it makes no sense; the message says how."""
+
+
+class Oversized(Broken):
+    """The answer, decompressed, is longer than any right one; the message says by how much it may be."""
 
 
 class Answer(NamedTuple):
@@ -63,18 +73,18 @@ class Transport:
         """Use an open session, which remains the caller's to close."""
         self._session, self._connect_timeout = session, connect_timeout
 
-    async def post(self, url: str, body: bytes) -> Answer:
-        """Post JSON. Raises Unconnected, Late or Broken."""
-        return await self._exchange("POST", url, body)
+    async def post(self, url: str, body: bytes, limit: int) -> Answer:
+        """Post JSON; the answer to it may have `limit` bytes. Raises Unconnected, Late, Broken or Oversized."""
+        return await self._exchange("POST", url, body, limit)
 
     async def get(self, url: str) -> Answer:
-        """Fetch. Raises Unconnected, Late or Broken."""
-        return await self._exchange("GET", url, None)
+        """Fetch. Raises Unconnected, Late, Broken or Oversized."""
+        return await self._exchange("GET", url, None, _LISTING)
 
-    async def _exchange(self, method: str, url: str, body: bytes | None) -> Answer:
+    async def _exchange(self, method: str, url: str, body: bytes | None, limit: int) -> Answer:
         try:
             async with self._session.request(method, url, data=body, allow_redirects=False) as response:
-                content = await response.read()
+                content = await _content(response, limit)
                 return Answer(response.status, response.headers.get("Retry-After"), content)
         except aiohttp.ConnectionTimeoutError:
             msg = f"no connection within {self._connect_timeout:g} s"
@@ -85,6 +95,24 @@ class Transport:
             raise Late from None
         except aiohttp.ClientError as error:
             raise Broken(_how(error)) from None
+
+
+async def _content(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body of an answer, decompressed; of an error's only the beginning. Raises Oversized for a longer one.
+
+    No more than that is ever held: what follows stays unread, and the connection is closed.
+    """
+    error = response.status >= HTTPStatus.BAD_REQUEST
+    kept = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        kept += chunk
+        if len(kept) > (_ERROR if error else limit):
+            response.close()
+            if error:
+                break
+            msg = f"the answer has more than {limit / 1e6:.0f} MB, which no right one has"
+            raise Oversized(msg)
+    return bytes(kept)
 
 
 @asynccontextmanager

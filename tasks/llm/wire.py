@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from tasks.llm.parameters import Parameters
 from tasks.llm.request import LONGEST_LIST, Message, Request, Structured
 
 PROMPTS, CHATS = "/completions", "/chat/completions/batch"
@@ -18,6 +19,12 @@ PROMPTS, CHATS = "/completions", "/chat/completions/batch"
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
+_ANSWER = 4 << 20
+"""Bytes that an answer may have whatever was asked: what surrounds the replies, and rare tokens that are very long."""
+_TOKEN, _ALTERNATIVE, _RANKED, _VECTOR = 128, 512, 128, 1 << 19
+"""Bytes at most of a generated token, of an alternative to it, of an alternative at a byte of the prompt, and of an
+embedding: several times what servers send."""
+
 
 class Call(NamedTuple):
     """What is posted to an endpoint."""
@@ -25,6 +32,10 @@ class Call(NamedTuple):
     path: str
     """Route below the endpoint's address."""
     body: bytes
+    limit: int = _ANSWER
+    """Bytes that a right answer has at most."""
+    settings: frozenset[str] = frozenset()
+    """What is sent beside the question itself, which a server may refuse."""
 
 
 def list_route(request: Request) -> str | None:
@@ -63,26 +74,41 @@ def _settings(request: Request) -> tuple[object, ...]:
     )
 
 
-def encode(requests: Sequence[Request], model: str, structured: Structured = "plain") -> Call:
+def encode(
+    requests: Sequence[Request],
+    model: str,
+    structured: Structured = "plain",
+    parameters: Parameters = Parameters(),  # noqa: B008  (it is immutable)
+) -> Call:
     """Return what to post: one request, or several that are `alike`, held to their form in the server's way.
 
-    Raises UnicodeEncodeError for text that is not valid Unicode.
+    `parameters` says which settings the server takes. Raises UnicodeEncodeError for text that is not valid Unicode.
     """
     first = requests[0]
     if first.texts:
         path = "/embeddings"
-        text = _json({"model": model, "input": first.texts, "encoding_format": "base64"})
+        fields = _taken({"encoding_format": "base64"}, parameters)
+        text = _json({"model": model, "input": first.texts} | fields)
     elif first.prompt is None:
         path = "/chat/completions" if len(requests) == 1 else CHATS
-        fields = (
-            {"model": model} | _common_fields(first) | _held_fields(first, structured) | _chat_fields(first)
-        )
-        text = f'{_json(fields)[:-1]},"messages":{_conversations(requests)}}}'
+        fields = _common_fields(first, parameters) | _held_fields(first, structured) | _chat_fields(first)
+        text = f'{_json({"model": model} | fields)[:-1]},"messages":{_conversations(requests)}}}'
     else:
         path = PROMPTS
-        fields = {"model": model} | _common_fields(first) | _held_fields(first, structured)
-        text = _json(fields | _completion_fields(requests))
-    return Call(path, text.encode())
+        fields = _common_fields(first, parameters) | _held_fields(first, structured)
+        text = _json({"model": model} | fields | _completion_fields(requests))
+    limit = _ANSWER + sum(_longest(request) for request in requests)
+    return Call(path, text.encode(), limit, frozenset(fields))
+
+
+def _longest(request: Request) -> int:
+    """Bytes at most of what a right answer says about a request."""
+    alternatives = 0 if request.top_logprobs is None else _ALTERNATIVE * (request.top_logprobs + 1)
+    generated = request.max_tokens * (_TOKEN + alternatives)
+    if request.prompt_logprobs is None:
+        return generated + _VECTOR * len(request.texts)
+    prompt = len((request.prompt or "").encode()) + sum(len(turn.text.encode()) for turn in request.messages)
+    return generated + prompt * _RANKED * (request.prompt_logprobs + 2)
 
 
 def _conversations(requests: Sequence[Request]) -> str:
@@ -107,16 +133,24 @@ def _turn_of_many(message: Message) -> str:
     return _turn(message)
 
 
-def _common_fields(request: Request) -> dict[str, object]:
-    # The temperature is always sent: servers fill it from the model's own defaults, which seldom say 0.
-    fields: dict[str, object] = {"temperature": request.temperature, "max_tokens": request.max_tokens}
+def _taken(fields: dict[str, object], parameters: Parameters) -> dict[str, object]:
+    """Fields without those that the server refuses."""
+    return {name: value for name, value in fields.items() if name not in parameters.omit}
+
+
+def _common_fields(request: Request, parameters: Parameters) -> dict[str, object]:
+    # The temperature is sent wherever it is taken: servers fill it from the model's own defaults, which seldom say 0.
+    fields: dict[str, object] = {
+        "temperature": request.temperature,
+        parameters.max_tokens_key: request.max_tokens,
+    }
     if request.seed is not None:
         fields["seed"] = request.seed
     if request.stop:
         fields["stop"] = list(request.stop)
     if request.prompt_logprobs is not None:
         fields["prompt_logprobs"] = request.prompt_logprobs
-    return fields
+    return _taken(fields, parameters)
 
 
 def _held_fields(request: Request, structured: Structured) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 `with faulty_server(behaviour) as server:` serves chat and plain completions on the loopback interface from a
 thread of its own. `behaviour(number, body)` says what becomes of each request: a `Fault`, a text to reply
-with, or a whole answer as a dict. `mixture` makes a seeded one; `answer(body)` is what a right reply says.
+with, a whole answer as a dict, or a whole response as bytes. `mixture` makes a seeded one; `answer(body)` is what a
+right reply says.
 """
 
 import asyncio
@@ -48,6 +49,8 @@ class Fault(StrEnum):
     CLOSE_AFTER = "right reply, then the connection is closed unannounced"
     STALL = "no reply at all"
     STALL_MIDWAY = "half a body, then nothing"
+    ENDLESS = "200 with a body that does not end"
+    ENDLESS_ERROR = "400 with a body that does not end"
     DRIP = "a reply that comes a byte at a time"
     TRUNCATED = "half of the JSON, with a content length that says so"
     TOO_LONG_LENGTH = "a content length beyond the body, then the end"
@@ -87,7 +90,8 @@ TRANSIENT = (
 )
 """Faults that come at once and that another try may mend."""
 
-Answer = Fault | str | Body
+Answer = Fault | str | Body | bytes
+"""The last is a response as it goes over the wire."""
 Behaviour = Callable[[int, Body], Answer]
 
 _STATUSES: Mapping[Fault, tuple[int, str]] = {
@@ -171,6 +175,8 @@ class FaultyServer:
         """Clients that left while their request was unanswered."""
         self.connections = 0
         """Connections accepted."""
+        self.poured = 0
+        """Bytes of bodies without an end that were taken."""
 
     @property
     def in_flight(self) -> int:
@@ -286,6 +292,13 @@ class FaultyServer:
         if fault in (Fault.RESET_MIDWAY, Fault.STALL_MIDWAY):
             writer.write(whole[:-20])
             await writer.drain()
+        if fault in (Fault.ENDLESS, Fault.ENDLESS_ERROR):
+            status = 200 if fault is Fault.ENDLESS else 400
+            writer.write(f"HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\n\r\n".encode())
+            while not writer.is_closing():
+                writer.write(b" " * 65536)
+                await writer.drain()
+                self.poured += 65536
         if fault is Fault.DRIP:
             for position in range(len(whole)):
                 writer.write(whole[position : position + 1])
@@ -303,8 +316,8 @@ class FaultyServer:
 
     def _written(self, answer: Answer, body: Body, key: str) -> bytes:
         """Return the bytes of a reply that reaches the client as a whole."""
-        if isinstance(answer, dict):
-            return response(200, answer)
+        if isinstance(answer, bytes | dict):
+            return answer if isinstance(answer, bytes) else response(200, answer)
         if not isinstance(answer, Fault):
             return response(200, answered(body, lambda _body: answer))
         if answer is Fault.TOO_LONG:
@@ -338,6 +351,8 @@ _BROKEN = frozenset(
         Fault.CLOSE_BEFORE,
         Fault.STALL,
         Fault.STALL_MIDWAY,
+        Fault.ENDLESS,
+        Fault.ENDLESS_ERROR,
         Fault.DRIP,
     }
 )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.llm import answers
-from tasks.llm.answers import FieldIgnored, ServerFault, own_words
+from tasks.llm.answers import Declined, FieldIgnored, ServerFault, own_words
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Usage
 
 CHAT = (Message("system", "Judge."), Message("user", "Is it so?"))
@@ -16,6 +16,7 @@ CHAT = (Message("system", "Judge."), Message("user", "Is it so?"))
 
 def decode(request: Request, body: bytes) -> Reply:
     (reply,) = answers.decode((request,), body)
+    assert isinstance(reply, Reply)
     return reply
 
 
@@ -67,7 +68,9 @@ def test_a_list_is_shared_by_length_and_its_cached_tokens_are_not_known(kind: st
             "prompt_tokens_details": {"cached_tokens": 16},
         },
     }
-    shares = [reply.usage for reply in answers.decode(asked, json.dumps(body).encode())]
+    replies = answers.decode(asked, json.dumps(body).encode())
+    shares = [reply.usage for reply in replies if isinstance(reply, Reply)]
+    assert len(shares) == len(asked)
     assert [usage.cached_tokens for usage in shares] == [None, None]
     assert sum(usage.prompt_tokens or 0 for usage in shares) == 29
     assert sum(usage.completion_tokens or 0 for usage in shares) == 5
@@ -89,6 +92,32 @@ def test_a_reply_cut_at_its_longest_is_a_reply() -> None:
     """Length is a finish like stop; whether the text can be read is for the scorer to say."""
     reply = decode(Request("a", prompt="once"), completion(finish_reason="length"))
     assert reply.finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("eos_token", "stop"),
+        ("stop_sequence", "stop"),
+        ("end_turn", "stop"),
+        ("STOP", "stop"),
+        ("MAX_TOKENS", "length"),
+    ],
+)
+def test_a_whole_reply_may_be_called_so_in_other_words(said: str, read: str) -> None:
+    """TGI's older route has its own, and other APIs theirs."""
+    assert decode(Request("a", messages=CHAT), chat(finish_reason=said)).finish_reason == read
+
+
+@pytest.mark.parametrize("said", ["content_filter", "tool_calls", "function_call", "whatever comes next"])
+def test_a_reply_that_the_server_ended_itself_is_none(said: str) -> None:
+    """It is no fault that another try would mend; the others of a list stay."""
+    whole = {"index": 0, "finish_reason": "stop", "text": "yes"}
+    body = json.dumps({"choices": [whole, whole | {"index": 1, "finish_reason": said}]}).encode()
+    first, second = answers.decode([Request("a", prompt="once"), Request("b", prompt="twice")], body)
+    assert isinstance(first, Reply)
+    assert isinstance(second, Declined)
+    assert f"finish_reason {said}," in second.reason
 
 
 def test_a_chat_reply_without_content_is_empty() -> None:
@@ -212,7 +241,7 @@ def test_missing_log_probabilities_are_never_silently_empty(request_: Request, b
         b"\xff\xfe",
         completion(finish_reason="abort"),
         completion(finish_reason=None),
-        completion(finish_reason="content_filter"),
+        completion(finish_reason="error"),
         completion(logprobs={"tokens": ["y"], "token_logprobs": []}),
     ],
 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from storage.errors import WrongRequest
 from tasks.llm import batch
 from tasks.llm.batch import Files, Reading, Writing, results
+from tasks.llm.parameters import Parameters
 from tasks.llm.request import Message, Outcome, Request
 
 
@@ -127,3 +128,36 @@ def test_of_several_results_of_a_request_the_last_stands(tmp_path: Path) -> None
     a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     assert results([tmp_path]) == {"1/0": (b, 0)}
     assert results([tmp_path, a]) == {"1/0": (a, 0)}
+
+
+def test_settings_that_a_service_does_not_take_are_not_written(tmp_path: Path) -> None:
+    """As the reader's config has them."""
+    asked = Request("1/0", messages=(Message("user", "Is it so?"),), seed=1, max_tokens=9)
+
+    async def run() -> None:
+        parameters = Parameters("max_completion_tokens", frozenset({"seed", "temperature"}))
+        await Writing(files, "tiny", lambda request: request.key, parameters).ask(asked)
+
+    with Files(tmp_path / "out.jsonl") as files:
+        asyncio.run(run())
+    body = json.loads((tmp_path / "out.jsonl").read_text())["body"]
+    assert {"model", "messages", "max_completion_tokens"} == body.keys()
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("Unsupported parameter: 'max_tokens'.", "write max_tokens_key: max_completion_tokens at the reader"),
+        ("Unknown parameter: 'seed'.", "write omit: [seed] at the reader"),
+    ],
+)
+def test_a_result_that_refuses_a_setting_says_what_to_write(
+    tmp_path: Path, message: str, remedy: str
+) -> None:
+    """A file cannot find it out, so that the config has to say it."""
+    body = {"error": {"message": message, "param": message.split("'")[1]}}
+    line = {"custom_id": "1/0", "response": {"status_code": 400, "body": body}, "error": None}
+    (tmp_path / "in.jsonl").write_text(f"{json.dumps(line)}\n")
+    reading = Reading(results([tmp_path]), "tiny", lambda request: request.key)
+    found = asyncio.run(reading.ask(Request("1/0", prompt="a")))
+    assert f"{message}; {remedy}, and a new file" == found.reason

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.llm import carrier, probe, transport
+from tasks.llm import carrier, transport
 from tasks.llm.client import Client, connect
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.request import Message, Outcome, Request, TokenLogprob, Usage
@@ -1031,74 +1031,3 @@ def test_words_about_forms_that_another_fault_has_change_nothing() -> None:
     assert refused.reply is None
     assert (refused.structured, refused.attempts) == ("plain", 2)
     assert (answered.structured, answered.reply and answered.reply.text) == ("structured_outputs", "[0]")
-
-
-@pytest.mark.parametrize("fault", [*TRANSIENT, Fault.STALL])
-def test_a_server_that_tells_nothing_of_forms_is_asked_again(
-    fault: Fault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Requests go plainly meanwhile, none waits for long, and a client is plain for no longer than its server."""
-    monkeypatch.setattr(probe, "_TIME", 0.1)
-    ill, time = True, Time()
-
-    async def run() -> list[Outcome]:
-        nonlocal ill
-        async with connect(reader(server.url), time.sleep, time.clock) as client:
-            first = list(await asyncio.gather(*(client.ask(CHOICE) for _ in range(5))))
-            ill = False
-            soon = await client.ask(CHOICE)
-            time.now += 1000
-            return [*first, soon, await client.ask(CHOICE)]
-
-    def behave(_number: int, body: Body) -> Answer:
-        return fault if ill and body["max_tokens"] != CHOICE.max_tokens else Fault.NONE
-
-    with faulty_server(behave, retry_after=0.01, holds="structured_outputs") as server:
-        outcomes = asyncio.run(run())
-        trials = [body for body in server.requests if body["max_tokens"] != CHOICE.max_tokens]
-    assert [outcome.structured for outcome in outcomes] == ["plain"] * 6 + ["structured_outputs"]
-    assert all(outcome.reply for outcome in outcomes)
-    # The two of the last trial beside; a stall is not waited for twice.
-    assert len(trials) == (1 if fault is Fault.STALL else 4) + 2
-
-
-def test_a_fault_that_passes_hides_no_way() -> None:
-    """All requests that wait for the trial are held then."""
-
-    async def run() -> list[Outcome]:
-        time = Time()
-        async with connect(reader(server.url), time.sleep, time.clock) as client:
-            return list(await asyncio.gather(*(client.ask(CHOICE) for _ in range(5))))
-
-    faults = script([Fault.OVERLOADED, Fault.ABORTED, Fault.RESET_BEFORE, Fault.NONE])
-    with faulty_server(faults, holds="structured_outputs") as server:
-        outcomes = asyncio.run(run())
-    assert {outcome.structured for outcome in outcomes} == {"structured_outputs"}
-
-
-def test_only_who_tries_again_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that stalls may be slow to say how it holds replies; nobody else is held up by that."""
-    monkeypatch.setattr(probe, "_TIME", 0.3)
-    time = Time()
-
-    async def run() -> list[str]:
-        ended: list[str] = []
-
-        async def one(name: str) -> None:
-            await client.ask(CHOICE)
-            ended.append(name)
-
-        async with connect(reader(server.url), time.sleep, time.clock) as client:
-            await one("first")
-            time.now += 1000
-            await asyncio.gather(*(one(name) for name in ("tries", "another", "a third")))
-        return ended
-
-    def behave(_number: int, body: Body) -> Answer:
-        return Fault.STALL if body["max_tokens"] != CHOICE.max_tokens else Fault.NONE
-
-    with faulty_server(behave, holds="structured_outputs") as server:
-        assert asyncio.run(run()) in (
-            ["first", "another", "a third", "tries"],
-            ["first", "a third", "another", "tries"],
-        )
