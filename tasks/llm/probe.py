@@ -15,7 +15,8 @@ from tasks.llm.answers import Declined
 from tasks.llm.carrier import Carried, Carrier
 from tasks.llm.endpoints import EndpointsDown, OpenAIReader
 from tasks.llm.findings import Finding, Note
-from tasks.llm.request import Form, Message, Reply, Request, Structured
+from tasks.llm.reasoning import answer
+from tasks.llm.request import Form, Message, Reply, Request, Structured, Unreadable
 from tasks.llm.sender import Sender
 from tasks.llm.wire import held
 
@@ -242,10 +243,13 @@ class Forms:
 
 
 def obeys(request: Request, reply: Reply) -> bool:
-    """Whether a reply has the form that its request asks for, as far as it came."""
-    text = reply.text.strip()
+    """Whether a reply, after its thoughts, has the form that its request asks for, as far as it came."""
     if reply.finish_reason == "length":
         return True
+    try:
+        text = answer(reply, request.key).strip()
+    except Unreadable:
+        return False
     if request.choices:
         return text in request.choices
     if request.pattern is not None:
