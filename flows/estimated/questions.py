@@ -13,6 +13,8 @@ from flows.estimated.tokenizers import Counted
 from flows.plan import CoderSteps, Explaining, Plan, Scoring
 from storage import query
 from tasks import replicates
+from tasks.explainers.asking import Asking
+from tasks.explainers.base import Explanation
 from tasks.llm.counting import Bill, PrefixCache, Tokenizer
 from tasks.llm.gather import ask_all
 from tasks.llm.rehearsal import Rehearsal
@@ -117,7 +119,7 @@ class Questions:
             parts = replicates.parted(asking, unknown)
             drawer = self._rehearsal(asking.reader)
             drawn = [
-                one
+                _explained(one, asking)
                 for feature, divided in parts.items()
                 for one in await replicates.draw(asking, {feature: divided}, drawer)
             ]
@@ -223,6 +225,15 @@ def as_seen(line: Line, pace: Pace | None) -> Line:
         known = bill.requests * pace.completion_tokens
         bill, most = replace(bill, completion=known, longest=known), replace(most, longest=known)
     return line._replace(bill=bill, most=replace(most, completion=most.longest), pace=pace)
+
+
+def _explained(drawn: Replicate, asking: Asking) -> Replicate:
+    """A replicate with the explanation of a few-shot answer, another one for the next feature.
+
+    It cannot be read from a reply: one that repeats the prompt's own examples is no explanation.
+    """
+    texts = asking.examples
+    return replace(drawn, explanation=Explanation(texts[drawn.feature % len(texts)], None), chosen=True)
 
 
 def _worded(drawn: Sequence[Replicate], texts: Sequence[str]) -> list[Replicate]:

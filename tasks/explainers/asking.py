@@ -1,4 +1,4 @@
-"""What explainers that ask a reader share: one chat per explanation, a fixed beginning, the answer behind a tag.
+"""What explainers that ask a reader share: one chat per explanation, a fixed beginning, the answer after a tag.
 
 The system prompt and the few-shot turns are byte-identical for all features, so that a server's prefix cache holds
 them; the feature comes last. Few-shot turns are rendered by the same code as live ones.
@@ -6,20 +6,22 @@ them; the feature comes last. Few-shot turns are rendered by the same code as li
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.special_tokens import noted
 from tasks.contexts.written import context as written_context
+from tasks.explainers import copies
 from tasks.explainers.base import Component, Given
+from tasks.explainers.tagged import TAG, tagged
 from tasks.llm import prompt
-from tasks.llm.request import Message, Reply, Request, Unreadable, said
+from tasks.llm.reasoning import answer
+from tasks.llm.request import SAID, Message, Reply, Request, Unreadable, said
 
-TAG = "EXPLANATION:"
-_TAG = re.compile(r"\**explanation\**:\**", re.IGNORECASE)
-"""As readers write it, who like to set it in bold."""
+_LABELLED = re.compile(r"[A-Z]+:")
+"""A line of an answer that is its explanation, or a note on a single question."""
 
 
 class BestOf(BaseModel):
@@ -42,7 +44,7 @@ class BestOf(BaseModel):
 class Asking(Component, frozen=True):
     """Options that all explainers that ask a reader have, and what they do alike."""
 
-    shots: ClassVar[str]
+    shots_file: ClassVar[str]
     """The file of its few-shot turns."""
 
     kind: str
@@ -57,6 +59,13 @@ class Asking(Component, frozen=True):
     """Sampling seed that is sent to the server, plus the number of the replicate; the run's where none is given."""
     prompt: str | None = None
     """A file with another system prompt."""
+    shots: Literal["all", "none"] = "all"
+    """Few-shot turns, questions about other features with their answers, that are sent before the question. `none` is
+    for readers that repeat their answers: an explanation that repeats one fails."""
+    stop: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
+    """Texts at which the server ends a reply. What a reader invents after its explanation is no part of it in any case:
+    `["\\n\\nExample "]` saves the tokens that a small model spends on further examples. Not for
+    readers that think aloud, whose thoughts may have them."""
     replicates: int = Field(default=1, ge=1)
     """Explanations per feature, drawn one by one; several need a temperature above 0."""
     best_of: BestOf | None = None
@@ -111,7 +120,7 @@ class Asking(Component, frozen=True):
 
     def identity(self) -> dict[str, object]:
         """Its options and its prompts."""
-        prompts = {"prompts": prompt.digest("tasks.explainers", self.kind, self.prompt, self.shots)}
+        prompts = {"prompts": prompt.digest("tasks.explainers", self.kind, self.prompt, self.shots_file)}
         judged = {"judged_by": prompt.digest("tasks.scorers", "detection")} if self.best_of else {}
         return super().identity() | prompts | judged
 
@@ -131,6 +140,7 @@ class Asking(Component, frozen=True):
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
                 seed=self.seed,
+                stop=self.stop,
                 schema=self.form,
             )
         ]
@@ -149,23 +159,59 @@ class Asking(Component, frozen=True):
         raise NotImplementedError
 
     def read(self, request: Request, reply: Reply) -> str:
-        """The text behind the last tag. Raises `Unreadable` when there is no tag or nothing behind it."""
-        tags = list(_TAG.finditer(reply.text))
-        text = " ".join(reply.text[tags[-1].end() :].split()) if tags else ""
-        if not text:
-            msg = f"no line {TAG} in the reply to {request.key} ({said(reply)})"
+        """The explanation in a reply. Raises `Unreadable` without one, and where it repeats a few-shot answer."""
+        text = self.written(request, reply)
+        example = copies.repeated(text, self.example_phrases) if self.shots == "all" else None
+        if example is not None:
+            msg = (
+                f"it repeats the example answer {example!r} of the prompt in the reply to {request.key}; "
+                "a reader that does so often may do better with shots: none"
+            )
             raise Unreadable(msg)
         return text
+
+    def written(self, request: Request, reply: Reply) -> str:
+        """The text after the tag. Raises `Unreadable` when there is none, or a part of one."""
+        found = tagged(answer(reply, request.key))
+        if found is None:
+            msg = f"no line {TAG} in the reply to {request.key} ({said(reply)})"
+            raise Unreadable(msg)
+        if reply.finish_reason == "length" and not found.whole:
+            msg = (
+                f"the reply to {request.key} was cut off at max_tokens, in the middle of its explanation "
+                f"{found.text[-SAID:]!r}; raise it"
+            )
+            raise Unreadable(msg)
+        return found.text
+
+    @property
+    def examples(self) -> Sequence[str]:
+        """The explanations in the few-shot answers of its file, whether they are sent or not."""
+        return [self.written(request, Reply(text)) for request, text in self._answered()]
+
+    @property
+    def example_phrases(self) -> Sequence[str]:
+        """What an explanation must not repeat: those explanations, and what the answers say before them."""
+        lines = [line for _, text in self._answered() for line in text.split("\n")]
+        return [*self.examples, *(line for line in lines if not _LABELLED.match(line))]
 
     def structure(self, request: Request, reply: Reply) -> str | None:  # noqa: ARG002  (others read it)
         """None: it asks for plain words."""
         return None
 
     def _few_shots(self) -> list[Message]:
+        if self.shots == "none":
+            return []
         turns: list[Message] = []
-        for shot in prompt.shots("tasks.explainers", self.shots):
+        for shot in prompt.shots("tasks.explainers", self.shots_file):
             turns += [Message("user", self.question(toy(shot))), Message("assistant", shot["answer"].strip())]
         return turns
+
+    def _answered(self) -> list[tuple[Request, str]]:
+        """The few-shot answers, with a request that each may be the reply to."""
+        shots = prompt.shots("tasks.explainers", self.shots_file)
+        asked = Request("0/example", messages=(Message("user", "example"),))
+        return [(asked, shot["answer"].strip()) for shot in shots]
 
 
 def activating(feature: Feature) -> tuple[Context, ...]:

@@ -16,7 +16,7 @@ from tasks.explainers.exemplars import exemplars
 class ChainOfThought(Asking, frozen=True):
     """Explain a feature from contexts on which it fires, step by step."""
 
-    shots: ClassVar[str] = "chain_of_thought.shots.yaml"
+    shots_file: ClassVar[str] = "chain_of_thought.shots.yaml"
 
     kind: Literal["chain_of_thought"]
     name: str = "chain_of_thought"

@@ -21,7 +21,7 @@ from tasks.explainers.held_out import spread
 class Contrastive(Asking, frozen=True):
     """Explain a feature from contexts on which it fires and from others on which it is silent."""
 
-    shots: ClassVar[str] = "contrastive.shots.yaml"
+    shots_file: ClassVar[str] = "contrastive.shots.yaml"
     needs_contrast: ClassVar[bool] = True
 
     kind: Literal["contrastive"]

@@ -10,7 +10,7 @@ from tasks.explainers.asking import Asking, activating
 class Exemplars(Asking, frozen=True):
     """Explain a feature from contexts on which it fires."""
 
-    shots: ClassVar[str] = "exemplars.shots.yaml"
+    shots_file: ClassVar[str] = "exemplars.shots.yaml"
 
     kind: Literal["exemplars"]
     name: str = "exemplars"

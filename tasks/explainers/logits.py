@@ -20,7 +20,7 @@ from tasks.explainers.exemplars import exemplars
 class Logits(Asking, frozen=True):
     """Explain a feature from contexts on which it fires and from what it does to the next token."""
 
-    shots: ClassVar[str] = "logits.shots.yaml"
+    shots_file: ClassVar[str] = "logits.shots.yaml"
     needs_features: ClassVar[bool] = True
 
     kind: Literal["logits"]

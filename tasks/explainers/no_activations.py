@@ -13,7 +13,7 @@ from tasks.explainers.asking import Asking, activating
 class NoActivations(Asking, frozen=True):
     """Explain a feature from contexts with marked tokens only."""
 
-    shots: ClassVar[str] = "exemplars.shots.yaml"
+    shots_file: ClassVar[str] = "exemplars.shots.yaml"
 
     kind: Literal["no_activations"]
     name: str = "no_activations"

@@ -7,6 +7,7 @@ itself is kept in `explanations.structure`, so that SQL can ask for the confiden
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WithJsonSchema
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking
 from tasks.explainers.exemplars import exemplars
+from tasks.llm.reasoning import answer
 from tasks.llm.request import Reply, Request, Unreadable, said
 
 ASKED = "Answer with the JSON object."
@@ -78,7 +80,7 @@ FORM = json.dumps(Structure.model_json_schema())
 class Structured(Asking, frozen=True):
     """Explain a feature by its components, as JSON."""
 
-    shots: ClassVar[str] = "structured.shots.yaml"
+    shots_file: ClassVar[str] = "structured.shots.yaml"
 
     kind: Literal["structured"]
     name: str = "structured"
@@ -95,9 +97,15 @@ class Structured(Asking, frozen=True):
         """Marked contexts with their activations, and the form of the answer."""
         return f"{exemplars(feature)}\n\n{ASKED}"
 
-    def read(self, request: Request, reply: Reply) -> str:
-        """The sentence that the JSON makes. Raises `Unreadable` where the reply is anything else than that JSON."""
+    def written(self, request: Request, reply: Reply) -> str:
+        """The sentence that the JSON makes. Raises `Unreadable` where the answer is anything else than that JSON."""
         return _structure(request, reply).sentence
+
+    @property
+    def example_phrases(self) -> Sequence[str]:
+        """The sentences of the few-shot answers, and their patterns."""
+        structures = [_structure(request, Reply(text)) for request, text in self._answered()]
+        return [*self.examples, *(part.pattern for one in structures for part in one.components)]
 
     def structure(self, request: Request, reply: Reply) -> str:
         """The JSON itself, on one line."""
@@ -105,9 +113,10 @@ class Structured(Asking, frozen=True):
 
 
 def _structure(request: Request, reply: Reply) -> Structure:
-    fenced = _FENCED.fullmatch(reply.text)
+    text = answer(reply, request.key)
+    fenced = _FENCED.fullmatch(text)
     try:
-        return Structure.model_validate_json(fenced[1] if fenced else reply.text)
+        return Structure.model_validate_json(fenced[1] if fenced else text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import accumulate
 
-from tasks.llm.request import Reply, TokenLogprob, Unreadable, said
+from tasks.llm.request import SAID, Reply, TokenLogprob, Unreadable, said
 
 _NAMES = "(?:seed:)?think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis"
 """As DeepSeek, Qwen, Seed, EXAONE and those name it that a prompt has asked for thoughts."""
@@ -47,7 +47,7 @@ def answer(reply: Reply, key: str) -> str:
     start = _start(reply.text)
     if start is None:
         where = "at max_tokens; raise it" if reply.finish_reason == "length" else "which it never ends"
-        msg = f"the reply to {key} was cut off inside its thoughts, {where} ({said(reply)})"
+        msg = f"the reply to {key} was cut off inside its thoughts, {where} ({' '.join(reply.text.split())[:SAID]!r})"
         raise Unreadable(msg)
     text = reply.text[start:]
     if not text.strip():

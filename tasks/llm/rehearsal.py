@@ -1,7 +1,7 @@
 """A reader that answers nothing and counts everything: explainers and scorers are run with it to learn what they cost.
 
-Its replies are those of the few-shot turns, so that what depends on a reply (a choice among replicates, a question
-about an explanation) goes on as it would.
+Its replies are those of the few-shot turns, so that what depends on a verdict goes on as it would. What depends on an
+explanation needs another one: an explainer does not take its own examples for one.
 """
 
 import json

@@ -1,5 +1,6 @@
 """One of each explainer that asks a reader, and a feature that has all they need."""
 
+import json
 from dataclasses import replace
 
 from tasks.contexts.context import Described
@@ -30,3 +31,11 @@ WHOLE = replace(
         bottom_logits=("ization", ' "'),
     ),
 )
+
+
+def answered(explainer: Asking) -> str:
+    """A reply in the form that an explainer asks for, with an explanation that is none of its examples."""
+    if explainer.kind == "structured":
+        part = {"pattern": "the word lighthouse", "strength": 9}
+        return json.dumps({"components": [part], "scope": None, "confidence": 0.5})
+    return "They have a word in common.\nEXPLANATION: The word lighthouse."

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from storage.lake import Lake
 from storage.layout import Range, Step
@@ -25,12 +26,13 @@ class Fake:
 
     answer: Callable[[Request], str | None]
     model: str = "fake"
+    finish_reason: Literal["stop", "length"] = "stop"
     asked: list[Request] = field(default_factory=list)
 
     async def ask(self, request: Request) -> Outcome:
         self.asked.append(request)
         text = self.answer(request)
-        reply = None if text is None else Reply(text, usage=Usage(7, 0, 3))
+        reply = None if text is None else Reply(text, self.finish_reason, Usage(7, 0, 3))
         return Outcome(request, reply, None if reply else "503: busy", "here", self.model, 1, 0.0)
 
 

@@ -1,11 +1,15 @@
 """What all explainers that ask a reader do alike."""
 
 import asyncio
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from storage.lake import Lake
@@ -17,8 +21,8 @@ from tasks.explainers.base import Given
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.single_token import Otherwise
 from tasks.llm.baseline import Baseline
-from tasks.llm.request import Request
-from tests.tasks.explainers.every import EVERY, WHOLE
+from tasks.llm.request import Request, Unreadable
+from tests.tasks.explainers.every import EVERY, WHOLE, answered
 from tests.tasks.explainers.explaining import Fake, explain
 from tests.tasks.snapshots import kept, rendered
 from tests.tasks.toys import reading
@@ -26,6 +30,16 @@ from tests.tasks.toys import reading
 EACH = pytest.mark.parametrize("explainer", EVERY, ids=lambda one: one.kind)
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 PLENTY = Given(coders=("toy",), lake="./lake", explain=40, contrast=20, logits=10)
+
+KEPT = {
+    "exemplars": "936914fc95da2296",
+    "chain_of_thought": "a2c22eef6d70bf2b",
+    "no_activations": "dc2e285738c60d7c",
+    "logits": "47b8cf0fc3867588",
+    "contrastive": "79195f6f9ac2b53e",
+    "structured": "570cb24fdba75300",
+}
+"""Fingerprints of the question about `WHOLE` before there were the options `shots` and `stop`."""
 
 
 def asked(explainer: Asking, feature: Feature = WHOLE) -> Request:
@@ -67,7 +81,7 @@ def test_few_shot_turns_have_the_form_of_live_ones(explainer: Asking) -> None:
         assert live == {line.split(" ")[0] for line in turn.text.split("\n") if line}
         assert all(shown.spans for shown in render.read(turn.text))
     for turn in turns[1::2]:
-        assert explainer.read(asked(explainer), reading(turn.text)).endswith(".")
+        assert explainer.written(asked(explainer), reading(turn.text)).endswith(".")
 
 
 @EACH
@@ -81,14 +95,14 @@ def test_silent_contexts_are_no_examples(explainer: Asking) -> None:
 @EACH
 def test_an_answer_of_a_reader_is_written_down(explainer: Asking, tmp_path: Path) -> None:
     """The whole way: one row with the text, the model, the tokens and the hash of what was asked."""
-    answer = asked(explainer).messages[2].text
+    answer = answered(explainer)
     (row,), (request,) = explain(Lake(str(tmp_path)), [WHOLE], explainer, {"r": Fake(lambda _: answer)})
     assert explainer.read(asked(explainer), reading(answer)) == row["text"]
     assert ("ok", None, True, None) == (row["status"], row["reason"], row["chosen"], row["held_out"])
     assert (explainer.kind, 0, "r", "fake", 22) == tuple(
         row[name] for name in ("explainer", "replicate", "reader", "model", "seed")
     )
-    assert (7, 3) == (row["prompt_tokens"], row["completion_tokens"])
+    assert (7, 3, "stop") == (row["prompt_tokens"], row["completion_tokens"], row["finish_reason"])
     assert asked(explainer).digest == row["prompt_hash"] == request["prompt_hash"]
     assert ("7/0", "explain", explainer.kind) == tuple(request[n] for n in ("request", "stage", "component"))
 
@@ -100,6 +114,74 @@ def test_garbage_is_no_explanation(explainer: Asking, tmp_path: Path) -> None:
     assert (None, None, "failed", False) == tuple(row[n] for n in ("text", "structure", "status", "chosen"))
     assert "in the reply to 7/0" in row["reason"]
     assert "I see lighthouses." in row["reason"]
+
+
+@EACH
+def test_a_few_shot_answer_is_no_explanation(explainer: Asking, tmp_path: Path) -> None:
+    """Word for word, in another letter case, or with a few words changed: a failed row that says so."""
+    said = r"it repeats the example answer '.+' of the prompt in the reply to 7/0; .* shots: none"
+    for example in explainer.examples:
+        for text in (example, example.upper(), example.replace(",", "").replace("such as", "like")):
+            with pytest.raises(Unreadable, match=said):
+                explainer.read(asked(explainer), reading(answered_with(explainer, text)))
+    copied = asked(explainer).messages[4].text
+    (row,), _ = explain(Lake(str(tmp_path)), [WHOLE], explainer, {"r": Fake(lambda _: copied)})
+    assert ("failed", None, False) == (row["status"], row["text"], row["chosen"])
+    assert re.fullmatch(f"{said}.*", row["reason"])
+
+
+def answered_with(explainer: Asking, text: str) -> str:
+    if explainer.kind != "structured":
+        return f"EXPLANATION: {text}"
+    part = {"pattern": text, "strength": 9}
+    return json.dumps({"components": [part], "scope": None, "confidence": 0.5})
+
+
+@EACH
+def test_few_shots_may_be_left_out(explainer: Asking, tmp_path: Path) -> None:
+    """Then the question follows the system turn; nothing could be repeated, and explanations are made anew."""
+    bare = explainer.model_copy(update={"shots": "none"})
+    system, *_, question = asked(explainer).messages
+    assert (system, question) == asked(bare).messages
+    assert explainer.identity() != bare.identity()
+    example = answered_with(bare, bare.examples[0])
+    (row,), _ = explain(Lake(str(tmp_path)), [WHOLE], bare, {"r": Fake(lambda _: example)})
+    assert "ok" == row["status"]
+
+
+@EACH
+def test_what_is_asked_is_what_was_asked_before_there_were_options(explainer: Asking) -> None:
+    """Few-shots and no stop: replies that a lake has kept answer it; a stop is another question."""
+    assert {"all": ()} == {explainer.shots: explainer.stop} == {explainer.shots: asked(explainer).stop}
+    assert KEPT[explainer.kind] == asked(explainer).fingerprint[:16]
+    stopping = explainer.model_copy(update={"stop": ("\nExample ",)})
+    assert ("\nExample ",) == asked(stopping).stop
+    assert asked(explainer).fingerprint != asked(stopping).fingerprint
+
+
+@EACH
+@settings(max_examples=20, deadline=None)
+@given(thoughts=st.text(max_size=60))
+def test_thoughts_never_change_an_explanation(explainer: Asking, thoughts: str) -> None:
+    """Whatever stands in them, another answer too."""
+    own, other = answered(explainer), answered_with(explainer, "Boats.")
+    reply = reading(f"<think>\n{thoughts}\n{other}\n</think>\n{own}")
+    assert explainer.read(asked(explainer), reading(own)) == explainer.read(asked(explainer), reply)
+
+
+@EACH
+def test_an_answer_in_thoughts_that_were_cut_off_is_a_failure(explainer: Asking, tmp_path: Path) -> None:
+    """With that reason, and with the way in which the reply ended."""
+    thoughts = f"<think>\nA first guess.\n{answered(explainer)}\nBut the third"
+    reader = Fake(lambda _: thoughts, finish_reason="length")
+    (row,), (request,) = explain(Lake(str(tmp_path)), [WHOLE], explainer, {"r": reader})
+    assert ("failed", None, "length", "length") == (
+        row["status"],
+        row["text"],
+        row["finish_reason"],
+        request["finish_reason"],
+    )
+    assert "the reply to 7/0 was cut off inside its thoughts, at max_tokens" in row["reason"]
 
 
 @EACH
@@ -121,7 +203,7 @@ def test_the_baseline_answers_what_it_understands(explainer: Asking) -> None:
 def test_replicates_differ_by_their_seed(explainer: Asking, tmp_path: Path) -> None:
     """Each is a row with its own number and the seed that was sent."""
     several = explainer.model_copy(update={"replicates": 3, "temperature": 0.7, "seed": 40})
-    reader = Fake(lambda request: asked(explainer).messages[2].text if request.seed != 41 else "no")
+    reader = Fake(lambda request: answered(explainer) if request.seed != 41 else "no")
     rows, requests = explain(Lake(str(tmp_path)), [WHOLE], several, {"r": reader})
     assert [(0, 40), (1, 41), (2, 42)] == [(row["replicate"], row["seed"]) for row in rows]
     assert ["ok", "failed", "ok"] == [row["status"] for row in rows]

@@ -45,7 +45,7 @@ def test_few_shot_turns_have_the_form_of_live_ones() -> None:
         assert all(shown.spans and shown.activations for shown in render.read(turn.text))
     for turn in turns[1::2]:
         assert re.search(r"\nEXPLANATION: \S.*\.$", turn.text)
-        assert EXPLAINER.read(asked(), reading(turn.text))
+        assert EXPLAINER.written(asked(), reading(turn.text))
 
 
 def test_a_request_carries_what_the_config_says() -> None:
@@ -80,9 +80,11 @@ def test_the_explanation_is_what_follows_the_last_tag(text: str, expected: str) 
     assert expected == EXPLAINER.read(asked(), reading(text))
 
 
-@pytest.mark.parametrize("text", ["", "Lighthouses.", "EXPLANATION:", "EXPLANATION: boats EXPLANATION: \n"])
+@pytest.mark.parametrize(
+    "text", ["", "Lighthouses.", "EXPLANATION:", "Boats. EXPLANATION: boats.", "EXPLANATION: ..."]
+)
 def test_a_reply_without_an_explanation_is_unreadable(text: str) -> None:
-    """No tag, or nothing behind it, is no explanation."""
+    """No tag at the start of a line, or nothing behind it, is no explanation."""
     with pytest.raises(Unreadable, match="no line EXPLANATION: in the reply to 7/0"):
         EXPLAINER.read(asked(), reading(text))
 

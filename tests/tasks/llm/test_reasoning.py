@@ -1,7 +1,7 @@
 """What of a reply counts as its answer: never what stands among its thoughts."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.llm.reasoning import answer, tokens
@@ -33,12 +33,14 @@ PROSE = st.text(max_size=80) | st.sampled_from(
 
 
 @EACH
+@settings(max_examples=50, deadline=None)
 @given(thoughts=PROSE)
 def test_thoughts_never_change_the_answer(opening: str, closing: str, thoughts: str) -> None:
     """Whatever stands in them, tags of further thoughts too."""
     assert "[1, 0]" == answer(Reply(f"{opening}{thoughts}\n{closing}\n[1, 0]"), "k").strip()
 
 
+@settings(max_examples=50, deadline=None)
 @given(thoughts=PROSE)
 def test_a_lone_closing_tag_ends_thoughts(thoughts: str) -> None:
     """Chat templates may have put the opening tag into the prompt."""
@@ -46,6 +48,7 @@ def test_a_lone_closing_tag_ends_thoughts(thoughts: str) -> None:
 
 
 @EACH
+@settings(max_examples=50, deadline=None)
 @given(thoughts=st.text(max_size=80).filter(lambda text: "final" not in text and "/" not in text))
 @pytest.mark.parametrize(("finish", "why"), [("length", "at max_tokens; raise it"), ("stop", "never ends")])
 def test_thoughts_that_do_not_end_hold_no_answer(
@@ -61,6 +64,7 @@ def test_thoughts_that_do_not_end_hold_no_answer(
             answer(again, "7/0")
 
 
+@settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=80).filter(lambda text: not {*"<[◁"} & {*text} and "assistantfinal" not in text))
 def test_a_reply_without_thoughts_is_its_answer(text: str) -> None:
     """As it is."""

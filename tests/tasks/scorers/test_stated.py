@@ -3,7 +3,7 @@
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
@@ -172,6 +172,7 @@ def test_windows_that_were_cut_off_are_no_answer() -> None:
 LABELS = st.lists(st.sampled_from([0, 1]), min_size=5, max_size=5)
 
 
+@settings(max_examples=50, deadline=None)
 @given(labels=LABELS, quoted=LABELS, words=st.text("abc defg.,", max_size=40))
 def test_an_afterthought_never_overrides_the_answer(labels: list[int], quoted: list[int], words: str) -> None:
     """Whatever list it quotes within a sentence."""
@@ -179,6 +180,7 @@ def test_an_afterthought_never_overrides_the_answer(labels: list[int], quoted: l
     assert labels == verdicts(LIST, f"{words}\nAnswer: {labels}\nRead broadly: {quoted} {words}")
 
 
+@settings(max_examples=50, deadline=None)
 @given(labels=LABELS, thoughts=st.text(max_size=60), finish=st.sampled_from(["stop", "length"]))
 def test_thoughts_never_change_a_verdict(labels: list[int], thoughts: str, finish: Finish) -> None:
     """Whatever list or label stands in them."""

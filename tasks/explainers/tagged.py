@@ -1,0 +1,140 @@
+"""The explanation after its tag: where it begins and ends among what a reader writes around it.
+
+A tag counts at the start of a line only, also in a code fence, a heading, a list item or bold. Of several the last one
+counts, since readers write drafts first; where one is written as it was asked for, in capitals, only those do. What a
+reader invents after it, a next example or a next turn, ends the reply.
+"""
+
+import re
+from itertools import pairwise
+from typing import NamedTuple
+
+TAG = "EXPLANATION:"
+LINE_WIDTH = 60
+"""Characters from which on a line that ends in mid-sentence is taken for one that was wrapped."""
+
+_SIGNS = r"(?:[^\w\n]|_)*"
+_TAG = re.compile(
+    rf"^{_SIGNS}(?:\d{{1,2}}[.)]{_SIGNS})?(?:final[ \t]+)?explanation(?:[*_`\"']*[ \t]*:[*_`]*|[*_]*[ \t]*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CONTROL = r"<\|\w+\|>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]"
+_INVENTED = re.compile(
+    rf"^{_SIGNS}(?:(?:counter)?example[ \t]*\d+[*_]*:|activations[*_]*:|made (?:likelier|less likely):|description:"
+    rf"|(?:user|human|assistant|system)[*_]*:?[*_ \t]*$)|^[ \t]*(?:{_CONTROL})"
+    r"|(?<=[.!?\"])[ \t]+(?-i:(?:Counterexample|Example) \d+:|Activations: \()",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HEADED = re.compile(rf"\s*(?:#{{1,6}}\s|```|---|\*\*\*|===|{_SIGNS}[A-Z][\w' -]{{0,30}}[*_]*:(?:[\s*_]|$))")
+"""A line that begins something else: a heading, a fence, a rule, a note with a label."""
+_ITEM = re.compile(r"\A\s*(?:[-*+•]|\d{1,2}[.)])\s+")
+_SENTENCE = re.compile(r"(?:[.!?]|[\u3002\uff01\uff1f])[)\]\"'\u201d\u2019\xbb*_`>]*\Z")
+_OPEN_END = re.compile(r"(?:\.\.|\u2026|\b(?:e\.g|i\.e|cf|vs|esp)\.)[)\]\"'\u201d*_`]*\Z", re.IGNORECASE)
+_AROUND = (
+    ("<<", ">>"),
+    ("```", "```"),
+    ("**", "**"),
+    ("__", "__"),
+    ("`", "`"),
+    ('"', '"'),
+    ("\u201c", "\u201d"),
+)
+_ONLY_AROUND = (("'", "'"), ("*", "*"), ("_", "_"), ("(", ")"))
+"""Signs that stand in a text by themselves too, and go only where they stand around all of it."""
+
+
+class Tagged(NamedTuple):
+    """An explanation as it is written in a reply."""
+
+    text: str
+    """On one line, without signs around it."""
+    whole: bool
+    """Whether it ends as a sentence does, or something else follows it."""
+
+
+def tagged(text: str) -> Tagged | None:
+    """The explanation in an answer; null where there is no tag, or nothing after it."""
+    tags = list(_TAG.finditer(text))
+    tags = [tag for tag in tags if TAG[:-1] in tag[0]] or tags
+    if not tags:
+        return None
+    invented = _INVENTED.search(text, tags[0].end())
+    end = invented.start() if invented else len(text)
+    last = next(tag for tag in reversed(tags) if tag.start() < end)
+    lines, rest = _paragraph(text[last.end() : end].split("\n"))
+    found = _plain(_joined(lines))
+    if not found.strip(".\u2026 "):
+        return None
+    return Tagged(found, invented is not None or bool(re.search(r"\w", rest)) or _ends(found))
+
+
+def _paragraph(lines: list[str]) -> tuple[list[str], str]:
+    """The lines that an explanation takes, and the rest."""
+    taken: list[str] = []
+    for number, line in enumerate(lines):
+        if not taken and line.strip().strip("`-=*") in ("", "text", "markdown"):
+            continue
+        if taken and not _goes_on(taken[-1], line):
+            if line.strip() or not taken[-1].endswith(":"):
+                return taken, "\n".join(lines[number:])
+            continue
+        taken.append(line.strip())
+    return taken, ""
+
+
+def _joined(lines: list[str]) -> str:
+    """Lines as one, list items with a semicolon between them."""
+    text = ""
+    for before, line in pairwise(["", *lines]):
+        both = _ITEM.match(before) and _ITEM.match(line)
+        text += f"{'; ' if both else ' '}{_ITEM.sub('', line, count=1)}"
+    return " ".join(text.split())
+
+
+def _goes_on(before: str, line: str) -> bool:
+    """Whether a line belongs to the explanation that the line before it is of."""
+    bare = line.strip()
+    if not bare:
+        return False
+    if _ITEM.match(line):
+        return before.endswith(":") or bool(_ITEM.match(before))
+    if _HEADED.match(line) or _ends(before):
+        return False
+    return bare[0].islower() or before[-1] in ",;:(-\u2013\u2014" or len(before) >= LINE_WIDTH
+
+
+def _ends(text: str) -> bool:
+    """Whether a text ends as a sentence does."""
+    return bool(_SENTENCE.search(text)) and not _OPEN_END.search(text)
+
+
+def _plain(text: str) -> str:
+    """A text without quotes, bold, fences, markers and control tokens around it or left over at one of its ends."""
+    while True:
+        less = re.sub(rf"(?<=\S)(?:{_CONTROL})+\s*\Z", "", text.strip())
+        if less.startswith('"'):
+            less = re.sub(r"(?<=\")\s*[,}\]]+\Z", "", less)
+        for opening, closing in _AROUND:
+            less = _unpaired(_inside(less, opening, closing), opening, closing)
+        for opening, closing in _ONLY_AROUND:
+            less = _inside(less, opening, closing)
+        if less == text:
+            return text
+        text = less
+
+
+def _inside(text: str, opening: str, closing: str) -> str:
+    """What stands between two signs, where they enclose all of a text and nothing else."""
+    inside = text[len(opening) : -len(closing)]
+    enclosed = text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)
+    return inside if enclosed and opening not in inside and closing not in inside else text
+
+
+def _unpaired(text: str, opening: str, closing: str) -> str:
+    """A text without a sign at its end, or at its start, that has no other one to go with."""
+    missing = text.count(opening) % 2 if opening == closing else text.count(closing) - text.count(opening)
+    if missing > 0 and text.endswith(closing):
+        return text.removesuffix(closing)
+    if text.startswith(opening) and missing and (opening == closing or missing < 0):
+        return text.removeprefix(opening)
+    return text
