@@ -51,8 +51,8 @@ def write_json(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
 
 
 def write_parquet(answer: duckdb.DuckDBPyRelation, file: Path) -> None:
-    """Types as they are, zstd."""
-    answer.write_parquet(file.as_posix(), compression="zstd")
+    """Types as they are, zstd. Touches no path but the file: `gloss sql` allows no other."""
+    answer.write_parquet(file.as_posix(), compression="zstd", use_tmp_file=False)
 
 
 WRITERS: Mapping[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {

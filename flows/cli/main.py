@@ -101,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     said = "by itself what FILE ends with (.csv, .json, .parquet, .txt), and a table on a terminal"
     sql.add_argument("--format", choices=("table", "csv", "json", "parquet"), help=said)
     sql.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
+    sql.add_argument(
+        "--files", action="store_true", help="let the query read files beside the lake's, and URLs"
+    )
     sql.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help=LAKE)
     sql.set_defaults(act=ask_sql)
     return whole

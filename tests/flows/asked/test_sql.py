@@ -4,12 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from flows.asked.sql import _restrict
 from flows.cli import main
+from storage.lake import Lake
 from tests.flows.command import ROOT
+from tests.s3 import Place
+from tests.storage.made import made
 
 
 @pytest.mark.parametrize(
@@ -27,6 +33,23 @@ from tests.flows.command import ROOT
         ("-- nothing", "was given none"),
         ("create table t as select 1; select * from t", "only answers questions"),
         ("set threads = 1", "only answers questions"),
+        ("copy (select 1) to 'evil'", "only answers questions"),
+        ("explain copy (select 1) to 'evil'", "only answers questions"),
+        ("explain analyze copy (select 1) to 'evil'", "only answers questions"),
+        ("EXPLAIN /* ( */ ANALYZE -- )\n COPY (select 1) TO 'evil'", "only answers questions"),
+        ("explain (analyze) copy (select 1) to 'evil'", "only answers questions"),
+        ("explain (analyze, format json) create table t as select 1", "only answers questions"),
+        ("explain analyze drop view summary", "only answers questions"),
+        ("explain analyze attach 'evil' as e", "syntax error"),
+        ("explain analyze set threads = 1", "only answers questions"),
+        ("explain pivot scores on scorer using count(*)", "cannot explain a PIVOT"),
+        ("select 1; explain analyze copy (select 1) to 'evil'", "only answers questions"),
+        ("install httpfs", "only answers questions"),
+        ("load httpfs", "only answers questions"),
+        ("attach 'evil' as e", "only answers questions"),
+        ("call pragma_version()", "only answers questions"),
+        ("select getenv('HOME')", "getenv does not exist"),
+        ("from duckdb_secrets(redact = false)", "unredacted secrets is disabled"),
     ],
 )
 @pytest.mark.parametrize("form", ["table", "csv"])
@@ -50,6 +73,15 @@ def test_a_wrong_question_is_refused(
         "summarize scores",
         "describe summary",
         "explain select * from summary",
+        "explain analyze select * from summary",
+        "explain (format json) select 'é' from summary",
+        "explain (analyze, format json) from summary limit 1",
+        "explain (select 1)",
+        "-- a question\nexplain with a as (select 1) select * from a;",
+        "values (1), (2)",
+        "desc summary",
+        "show tables",
+        "table explanations",
         "with a as (select 1 as one) select * from a; -- the end",
     ],
 )
@@ -166,3 +198,91 @@ def test_a_run_alone_is_attached(lake: Path, capsys: pytest.CaptureFixture[str])
     assert 0 == main(["sql", "select distinct run from summary", "--run", "made", "--lake", str(lake)])
     assert 2 == main(["sql", "select 1", "--run", "other", "--lake", str(lake)])
     assert "its runs are: made" in capsys.readouterr().err
+
+
+OUTSIDE = (
+    "from '{file}'",
+    "select * from read_csv('{file}')",
+    "from read_text('{file}')",
+    "from read_blob('{lake}/../{file.name}')",
+    "from glob('{file.parent}/*')",
+    "from sniff_csv('{file}')",
+    "explain analyze from '{file}'",
+    "select (from read_text('{file}')) from summary",
+    "from query('from read_text(''{file}'')')",
+    "from 'https://127.0.0.1:1/a.csv'",
+    "from 's3://bucket/a.parquet'",
+)
+
+
+@pytest.fixture
+def labels(lake: Path) -> Iterator[Path]:
+    """A file beside the lake, and one whose path begins as the lake's does."""
+    file = lake.parent / f"{lake.name}.csv"
+    file.write_text("label\nhidden\n")
+    yield file
+    file.unlink()
+
+
+@pytest.mark.parametrize("question", OUTSIDE)
+def test_files_outside_the_lake_are_not_read(
+    lake: Path, labels: Path, capsys: pytest.CaptureFixture[str], question: str
+) -> None:
+    """Whatever function or form names them; one sentence says which flag lets them be read."""
+    assert 2 == main(["sql", question.format(file=labels, lake=lake), "--lake", str(lake)])
+
+    out, err = capsys.readouterr()
+    assert "hidden" not in out + err
+    assert "--files lets a query read other files than the lake's" in err
+    assert 1 == len(err.splitlines())
+
+
+def test_files_are_read_where_they_are_asked_for(
+    lake: Path, labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To join labels of one's own; settings cannot be changed even so."""
+    question = f"select label, count(*) as n from '{labels}', summary group by label"
+    assert 0 == main(["sql", question, "--files", "--format", "csv", "--lake", str(lake)])
+    assert "hidden" in capsys.readouterr().out
+
+
+def test_a_lakes_own_parts_can_be_read(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the path that DuckDB knows them by, as `filename` of a part shows."""
+    question = f"select count(*) > 0 as there from glob('{lake}/scores/**/*.parquet')"
+    assert 0 == main(["sql", question, "--format", "csv", "--lake", str(lake)])
+    assert "true" in capsys.readouterr().out
+
+
+def test_a_query_larger_than_memory_goes_on_on_the_disk(lake: Path) -> None:
+    """The folder that it uses is not outside, and is gone afterwards."""
+    place = Lake(str(lake))
+    with place.connect(threads=2) as connection, TemporaryDirectory() as spill:
+        connection.execute("set memory_limit = '60MB'")
+        _restrict(connection, place, spill, None, files=False)
+        large = "select a.range, hash(a.range, b.range) as h from range(3000) a, range(1500) b order by h"
+        assert [(4_500_000,)] == connection.sql(f"select count(*) from ({large})").fetchall()
+
+
+@pytest.mark.parametrize("extension", [True, False])
+def test_a_lake_in_a_bucket_is_read_and_the_rest_of_the_bucket_is_not(
+    s3: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], extension: bool
+) -> None:
+    """By DuckDB's own S3 client and by s3fs; the credentials are no answer to any question."""
+    if not extension:
+        monkeypatch.setattr("storage.backends.s3._extension", lambda: None)
+    made(s3.uri)
+    s3.folder.with_name(f"{s3.folder.name}-other.csv").write_text("label\nhidden\n")
+
+    def ask(question: str) -> int:
+        return main(["sql", question, "--format", "csv", "--lake", s3.uri])
+
+    assert 0 == ask("select count(*) > 0 as there from explanations")
+    assert "true" in capsys.readouterr().out
+    assert 2 == ask(f"from '{s3.uri}-other.csv'")
+    assert 2 == ask("from duckdb_secrets(redact = false)")
+    # Without the extension there is no secret to list.
+    assert 0 == ask("from duckdb_secrets()") or not extension
+    assert 0 == ask("from duckdb_settings()")
+    said = "".join(capsys.readouterr())
+    assert "hidden" not in said
+    assert s3.server.variables["AWS_SECRET_ACCESS_KEY"] not in said
