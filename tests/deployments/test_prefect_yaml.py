@@ -100,6 +100,7 @@ def _prefect(environment: dict[str, str], *arguments: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.e2e
 def test_prefect_accepts_all_of_them(api: dict[str, str]) -> None:
     """A pool, then one command, as the file's first lines say; a wrong config is refused when a run is asked for."""
     _prefect(api, "work-pool", "create", "local", "--type", "process")

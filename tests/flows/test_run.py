@@ -118,6 +118,7 @@ def test_a_bucket_on_s3_holds_the_same_rows(
     assert local.stdout == remote.stdout
 
 
+@pytest.mark.e2e
 def test_it_runs_without_any_prefect_server(tmp_path: Path, undisturbed: Path) -> None:
     """With no PREFECT_API_URL the command brings Prefect's own API, prints no log of it, and ends the same."""
     lake = tmp_path / "lake"

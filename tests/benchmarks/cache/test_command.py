@@ -18,6 +18,8 @@ from benchmarks.cache.tables import tables
 from benchmarks.report import Figure, Report
 from tasks.activations.resident import forget
 
+pytestmark = pytest.mark.e2e
+
 SHAPE = Shape(d=16, layers=2, heads=2, vocabulary=50, sequence=8, batch=4, k=4, shard=8)
 SIZES = Sizes(
     cases=(Case(32_768, 1, 128, 2), Case(256, 4, 64, 1)),

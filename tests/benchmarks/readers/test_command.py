@@ -15,6 +15,8 @@ from storage.errors import RunFailed
 from tests.benchmarks.readers.recorded_run import recorded_run
 from tests.tasks.llm.faulty_server import refusing_port
 
+pytestmark = pytest.mark.e2e
+
 
 def test_a_quick_run_measures_and_leaves_the_page_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -27,6 +27,8 @@ from storage import lake
 from storage.layout import ranges
 from tasks import text
 
+pytestmark = pytest.mark.e2e
+
 SEQUENCE = 64
 SIZES = Sizes(
     versus=Versus(width=256, per_token=1.3, sequences=2048, rounds=2, repeats=1),
