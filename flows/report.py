@@ -21,6 +21,8 @@ from storage.lake import Lake
 from tasks.metrics import Estimate, margin, median
 
 BEST = 5
+QUOTED = 120
+"""Characters of an explanation that is quoted in a line."""
 SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
 """Measures that are not called as their column."""
 TEXT = "there may be too little text (corpus.tokens)"
@@ -71,6 +73,8 @@ class Report:
     agreements: list[Agreement] = field(default_factory=list)
     answers: list[dict] = field(default_factory=list)
     """How the reader of each scorer answered."""
+    alike: list[dict] = field(default_factory=list)
+    """Explainers that explained different features with the same words."""
 
     @property
     def explained(self) -> int:
@@ -97,6 +101,7 @@ def report(lake: Lake, run: str, seed: int) -> Report:
             unexplained=rows("report_unexplained"),
             agreements=agreements(rows("report_together"), seed),
             answers=rows("report_answers"),
+            alike=rows("report_alike"),
         )
 
 
@@ -179,6 +184,18 @@ def _show_counts(found: Report, console: Console) -> None:
         console.print(f"  {row['features']:>5} skipped{of}: {reason}", soft_wrap=True)
     for row in found.unexplained:
         console.print(f"  {one_line(_unexplained(row, several=several))}", soft_wrap=True)
+    for row in found.alike:
+        console.print(Text(f"  {one_line(_alike(row, several=several))}", "yellow"), soft_wrap=True)
+
+
+def _alike(row: dict, *, several: bool = True) -> str:
+    """`8 of 8 explanations by exemplars alike`: features that share their words with another one."""
+    of = f" of {row['coder']}" if several else ""
+    text = row["text"] if len(row["text"]) <= QUOTED else f"{row['text'][: QUOTED - 1]}…"
+    return (
+        f"{row['alike']:>5} of {row['explained']} explanations{of} by {row['explainer']} alike: "
+        f"{row['most']} features have the words {text!r}"
+    )
 
 
 def _unexplained(row: dict, *, several: bool = True) -> str:
@@ -328,7 +345,9 @@ def _markdown(found: Report) -> str:
         f"- **{row['explained']}** features explained of {row['chosen']} chosen from {plain(row['coder'])}; "
         f"{row['skipped']} skipped, {row['failed']} failed"
         for row in found.counts
-    ] + [f"- {plain(_unexplained(row).strip())}" for row in found.unexplained]
+    ]
+    counts += [f"- {plain(_unexplained(row).strip())}" for row in found.unexplained]
+    counts += [f"- {plain(_alike(row).strip())}" for row in found.alike]
     best = [
         f"| {plain(row['coder'])} | {row['feature']} | {plain(row['explanation'])} |" for row in found.best
     ]

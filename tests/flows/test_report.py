@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -48,6 +49,61 @@ def test_every_chosen_feature_is_counted_once(tmp_path: Path) -> None:
     assert "8 features explained of 10 chosen among the 12 of small; 2 skipped\n" in written.getvalue()
     assert "      1 explained of small by others and not by odd\n" in written.getvalue()
     assert "- 1 explained of small by others and not by odd" in _markdown(found)
+
+
+EXPLAINED = """
+create temp table explanations as
+select
+    'demo' as coder, 'exemplars' as explainer, feature::integer as feature, replicate::smallint as replicate,
+    text, status
+from read_told
+"""
+
+
+def _alike_of(told: Sequence[tuple[int, int, str | None]]) -> list[dict]:
+    """What is said of explanations, each of a feature and a replicate; a null text is a failure."""
+    columns = list(map(list, zip(*told, strict=True)))
+    statuses = ["failed" if text is None else "ok" for text in columns[2]]
+    names = ("feature", "replicate", "text", "status")
+    rows = pa.table(
+        dict(zip(names, [*columns[:2], pa.array(columns[2], pa.string()), statuses], strict=True))
+    )
+    with duckdb.connect() as connection:
+        connection.register("read_told", rows)
+        connection.execute(EXPLAINED)
+        return [dict(row) for row in query.records(connection, "report_alike")]
+
+
+def test_explanations_with_the_same_words_are_said() -> None:
+    """Whatever their letter case and blanks; replicates of one feature may be alike, failures are not counted."""
+    copies = [
+        (feature, 0, text) for feature, text in enumerate(["Words.", "words", " WORDS. ", "words."] * 2)
+    ]
+    (row,) = _alike_of([*copies, (9, 0, None)])
+    assert (8, 8, 8) == (row["alike"], row["explained"], row["most"])
+    several = [(0, 0, "Boats."), (0, 1, "Boats."), (1, 0, "Tides."), (2, 0, "Tides."), (2, 1, "The moon.")]
+    assert [(2, 3, 2, "Tides.")] == [
+        (row["alike"], row["explained"], row["most"], row["text"]) for row in _alike_of(several)
+    ]
+    assert [] == _alike_of(
+        [(0, 0, "Boats."), (0, 1, "boats"), (1, 0, "The token ',"), (2, 0, "The token ';")]
+    )
+
+    found = Report("r", "l", [], [], [], [], alike=[row])
+    written = io.StringIO()
+    show(found, console(written, width=200), {})
+    said = "8 of 8 explanations by exemplars alike: 8 features have the words"
+    assert f"    {said} " in written.getvalue()
+    assert "- 8 of 8 explanations of demo by exemplars alike" in _markdown(found)
+
+
+@settings(deadline=None, max_examples=30)
+@given(texts=st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=8))
+def test_features_alike_are_counted_once(texts: list[str]) -> None:
+    """As many as share their words with another one."""
+    alike = sum(texts.count(text) > 1 for text in texts)
+    found = _alike_of([(feature, 0, text) for feature, text in enumerate(texts)])
+    assert [(alike, len(texts))] * bool(alike) == [(row["alike"], row["explained"]) for row in found]
 
 
 TOLD = st.lists(st.sampled_from(["explained", "failed"]), min_size=4, max_size=4)
