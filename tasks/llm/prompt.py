@@ -26,7 +26,7 @@ def read(package: str, name: str, override: str | None = None) -> str:
     """The text of a prompt file, or of the file that the config names instead."""
     if override is not None:
         try:
-            return Path(override).read_text(encoding="utf-8").strip()
+            return Path(override).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             msg = f"prompt {override} cannot be read ({error}); name a text file"
             raise WrongRequest(msg) from error

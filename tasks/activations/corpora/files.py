@@ -2,22 +2,32 @@
 
 import hashlib
 import io
+import zipfile
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import accumulate
 from typing import BinaryIO, NamedTuple, cast
 
 import fsspec
 import pyarrow as pa
+from fsspec.spec import AbstractBufferedFile
 
 from storage.errors import RunFailed, WrongRequest
-from tasks.activations.corpora import FORMATS, arrow, parquet, saved, text
+from tasks.activations.corpora import FORMATS, arrow, jsonl, parquet, saved, text
 from tasks.activations.corpora.base import Format, Wanted
 from tasks.coders import files
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
+
+BY_LINE = (jsonl, text)
+"""Formats that are read from the beginning to the end."""
+
+AHEAD = 2**20
+"""Bytes that are read at once of those."""
 
 LARGE = 2**30
 """Bytes in several files from which on not each of them is hashed, but samples of them all."""
@@ -34,7 +44,7 @@ class Files(NamedTuple):
     def texts(self) -> Iterator[str | None]:
         """Every row's text. Raises `WrongRequest` where a file is broken, `RunFailed` where a connection is."""
         for path in self.paths:
-            with _named(path), _opened(self.system, path) as opened:
+            with _named(path), _opened(self.system, path, by_line=self.format in BY_LINE) as opened:
                 yield from self.format.texts(opened, self.wanted, f"the corpus file {path}")
 
     def digest(self) -> str:
@@ -75,7 +85,8 @@ def find(path: str, wanted: Wanted) -> Files:
     """The files that `path` means: one, a folder's, a pattern's, or those of a dataset that was saved to disk."""
     system, root = files.filesystem(path)
     try:
-        if system.isfile(root):
+        # To a web server a folder is a page, too.
+        if system.isfile(root) and not root.endswith("/"):
             return _checked(Files(system, (root,), _format(root) or _by_magic(system, root), wanted))
         pattern = has_magic(root) and not system.isdir(root)
         there = sorted(str(name) for name in (system.glob(root) if pattern else system.find(root)))
@@ -88,8 +99,25 @@ def find(path: str, wanted: Wanted) -> Files:
     if kept is not None:
         names, wanted = kept
         return _checked(Files(system, names, arrow, wanted))
-    found = _one_kind(path, there if pattern else [name for name in there if not name.endswith(".json")])
+    data = [name for name in there if not _hidden(root, name, pattern=pattern)]
+    if there and not data:
+        msg = f"there is no corpus at {path}: all names in it begin with . or _ and are no data; name a file by itself"
+        raise WrongRequest(msg)
+    found = _one_kind(path, data if pattern else [name for name in data if not name.endswith(".json")])
     return _checked(Files(system, *found, wanted))
+
+
+def _hidden(root: str, name: str, *, pattern: bool) -> bool:
+    """Whether a file of a folder or a pattern, or a folder that it lies in, is hidden and was not asked for.
+
+    A pattern asks for hidden names where it spells their first character: `data/_*.jsonl`.
+    """
+    wanted = root.strip("/").split("/")
+    magic = (place for place, part in enumerate(wanted) if pattern and has_magic(part))
+    fixed = next(magic, len(wanted))
+    asked = [part for part in wanted[fixed:] if files.hidden(part)]
+    parts = files.below("/".join(wanted[:fixed]), name)
+    return any(files.hidden(part) and not any(fnmatchcase(part, one) for one in asked) for part in parts)
 
 
 def _one_kind(path: str, there: list[str]) -> tuple[tuple[str, ...], Format]:
@@ -137,14 +165,17 @@ def _checked(found: Files) -> Files:
 
 
 @contextmanager
-def _opened(system: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked."""
+def _opened(system: fsspec.AbstractFileSystem, path: str, *, by_line: bool) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked; `by_line` where they are read from the beginning to the end."""
     codec = next((codec for ending, codec in CODECS.items() if path.lower().endswith(ending)), None)
     with ExitStack() as stack:
         opened = stack.enter_context(cast("BinaryIO", system.open(path, "rb")))
         if codec:
             unpacked = stack.enter_context(pa.CompressedInputStream(opened, codec))
-            opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", unpacked), 2**20))
+            opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", unpacked), AHEAD))
+        elif by_line and isinstance(opened, AbstractBufferedFile):
+            # Those of URLs read no line up to a length, and may give less than is asked for.
+            opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", opened), AHEAD))
         yield cast("BinaryIO", opened)
 
 
@@ -158,7 +189,7 @@ def _named(path: str) -> Iterator[None]:
     except (ConnectionError, TimeoutError) as error:
         msg = f"the connection to the corpus file {path} broke off ({_reason(error)}): run the same command again"
         raise RunFailed(msg) from error
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         msg = f"the corpus file {path} cannot be read ({_reason(error)}): make it again"
         raise WrongRequest(msg) from error
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ class Format(Protocol):
         """How the names of its files end, in lower case."""
         ...
 
+    @property
+    def DOTTED(self) -> bool:  # noqa: N802  (as above)
+        """Whether names that begin with a dot are its own."""
+        ...
+
     def records(self, opened: BinaryIO, file: str) -> Iterator[Record]:
         """The rows of one file; `file` is its path. Raises `WrongRequest` where its contents do not fit."""
         ...
@@ -85,11 +91,19 @@ def find(path: str, form: Format) -> Found:
         msg = f"the explanations {path} cannot be opened ({error}): check the path and the credentials"
         raise WrongRequest(msg) from error
     # A file that is named by itself may end as it likes.
-    there = names if single else [name for name in names if name.lower().endswith(form.ENDINGS)]
+    there = names if single else [name for name in names if _is_data(files.below(root, name), form)]
     if not there:
         msg = f"there are no explanations at {path}: give a file, or a folder of {' or '.join(form.ENDINGS)} files"
         raise WrongRequest(msg)
     return Found(system, root.rsplit("/", 1)[0] if single else root, tuple(there))
+
+
+def _is_data(parts: list[str], form: Format) -> bool:
+    """Whether a file of a folder ends as the format has it, and neither it nor a folder that it lies in is hidden."""
+    *folders, name = parts
+    # Where a name begins with that of a module, a dot may be the module's; Finder's begin with two signs.
+    hidden = name.startswith("._") if form.DOTTED else files.hidden(name)
+    return name.lower().endswith(form.ENDINGS) and not hidden and not any(map(files.hidden, folders))
 
 
 @contextmanager
@@ -102,7 +116,7 @@ def _named(path: str) -> Iterator[None]:
     except (ConnectionError, TimeoutError) as error:
         msg = f"the connection to the explanations {path} broke off ({_reason(error)}): run the same command again"
         raise RunFailed(msg) from error
-    except (pa.ArrowException, zlib.error, EOFError, OSError, ValueError) as error:
+    except (pa.ArrowException, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         msg = f"the explanations {path} cannot be read ({_reason(error)}): make the file again"
         raise WrongRequest(msg) from error
 

@@ -14,6 +14,8 @@ from tasks.explainers.imported.base import Columns, Record
 
 COLUMNS = Columns(coder="hookpoint")
 ENDINGS = (".txt",)
+DOTTED = True
+"""The paper's code calls hookpoints `.gpt_neox.layers.3`."""
 
 UNREAD = "Explanation could not be parsed."
 

@@ -9,6 +9,7 @@ from tasks.explainers.imported.base import Columns, Record
 
 COLUMNS = Columns()
 ENDINGS = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+DOTTED = False
 
 
 def records(opened: BinaryIO, file: str) -> Iterator[Record]:

@@ -15,6 +15,7 @@ from tasks.explainers.imported.base import Columns, Record
 
 COLUMNS = Columns(feature="index", text="description", coder="layer", model="explanationModelName")
 ENDINGS = (".json", *jsonl.ENDINGS)
+DOTTED = False
 
 
 def records(opened: BinaryIO, file: str) -> Iterator[Record]:

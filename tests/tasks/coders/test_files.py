@@ -169,6 +169,16 @@ def test_a_hub_repository_without_the_file_is_refused(monkeypatch: pytest.Monkey
         pass
 
 
+def test_hidden_files_are_not_listed(folder: Path, url: str) -> None:
+    """What Finder and notebooks leave is no part of a checkpoint; a file that is asked for by its name is there."""
+    before = files.names(str(folder)), files.names(url)
+    for name in ("._a.json", ".DS_Store", "_note.json"):
+        (folder / name).write_text("x")
+    assert before == (files.names(str(folder)), files.names(url))
+    assert files.has(str(folder), "_note.json")
+    files.require(str(folder), ["_note.json"])
+
+
 def test_other_files_are_named(folder: Path) -> None:
     """Where the wanted file is missing, those that are there are named."""
     with pytest.raises(WrongRequest, match=r"has no sae\.safetensors: it holds cfg\.json, w"):

@@ -128,6 +128,43 @@ def test_delphi_is_read(tmp_path: Path) -> None:
     assert ["goats", None, None] == texts(str(tmp_path), "delphi", coders={"toy": "layers.6.mlp"})
 
 
+@pytest.mark.parametrize("form", ["jsonl", "neuronpedia"])
+def test_hidden_files_are_no_explanations(form: str, tmp_path: Path) -> None:
+    """As of notebooks and Finder; one that is named by itself is meant. A byte-order mark is no part of a line."""
+    columns = {"jsonl": ("feature", "text"), "neuronpedia": ("index", "description")}[form]
+    row = json.dumps({columns[0]: 3, columns[1]: "ships", "layer": "9-res-jb"})
+    (tmp_path / "a.jsonl").write_text(f"\ufeff{row}\n", encoding="utf-8")
+    before = Import(kind="import", path=str(tmp_path), format=form).identity()  # type: ignore[arg-type]
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for name in (".ipynb_checkpoints/a.jsonl", "_a.jsonl", ".a.jsonl"):
+        (tmp_path / name).write_text(f"{row}\n")
+    (tmp_path / "._a.jsonl").write_bytes(b"\0\5\26\7")
+    assert "ships" == known(str(tmp_path), form)[3].text
+    assert "ships" == known(str(tmp_path / "_a.jsonl"), form)[3].text
+    assert before == Import(kind="import", path=str(tmp_path), format=form).identity()  # type: ignore[arg-type]
+
+
+def test_delphi_s_names_may_begin_with_a_dot(tmp_path: Path) -> None:
+    """As the paper's hookpoints do; Finder's files beside them are no explanations."""
+    (tmp_path / ".gpt_neox.layers.3_feature3.txt").write_text(
+        "\ufeff" + json.dumps("ships"), encoding="utf-8"
+    )
+    (tmp_path / "._.gpt_neox.layers.3_feature7.txt").write_text(json.dumps("lamps"))
+    assert ["ships", None, None] == texts(str(tmp_path), "delphi")
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_a_zip_that_is_none_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    """In one sentence."""
+    if content is not None:
+        (tmp_path / "c.zip").write_bytes(content)
+    path = f"zip://a.jsonl::{tmp_path}/c.zip"
+    with pytest.raises(
+        WrongRequest, match=r"zip://a\.jsonl::.* cannot be opened \(.+\): give a local path or a URL"
+    ):
+        known(path)
+
+
 def test_coders_are_told_apart(tmp_path: Path) -> None:
     """By a column; without a word on which is whose, several are refused."""
     named = [{**row, "layer": layer} for layer in ("5", "6") for row in rows(f"ships of {layer}")]

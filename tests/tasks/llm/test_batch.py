@@ -121,10 +121,12 @@ def test_a_result_says_whether_it_was_too_long(
 
 
 def test_of_several_results_of_a_request_the_last_stands(tmp_path: Path) -> None:
-    """Files are read in the order in which they are named, those of a folder by their names."""
+    """Files are read in the order in which they are named, those of a folder by their names; hidden ones are none."""
     line = {"custom_id": "1/0", "response": {"status_code": 200}}
     for name in ("b.jsonl", "a.jsonl", "c.txt"):
         (tmp_path / name).write_text(f"{json.dumps(line)}\n")
+    for name in ("._c.jsonl", ".c.jsonl", "_c.jsonl"):
+        (tmp_path / name).write_bytes(b"\0\5\26\7")
     a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     assert results([tmp_path]) == {"1/0": (b, 0)}
     assert results([tmp_path, a]) == {"1/0": (a, 0)}

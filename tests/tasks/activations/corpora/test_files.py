@@ -59,6 +59,34 @@ def test_a_pattern_chooses(tmp_path: Path) -> None:
         read(tmp_path / "valid-*.json")
 
 
+def test_hidden_names_are_no_data(tmp_path: Path) -> None:
+    """As notebooks, Finder and Spark leave them: the corpus is what it is without them, and so is its cache."""
+    lines(tmp_path / "a", "data.jsonl", "a")
+    before = corpus(tmp_path).identity()
+    lines(tmp_path / ".ipynb_checkpoints", "data-checkpoint.jsonl", "a")
+    lines(tmp_path / "a" / "_temporary", "data.jsonl", "a")
+    lines(tmp_path / "a", "_SUCCESS.jsonl", "a")
+    (tmp_path / "a" / "._data.jsonl").write_bytes(b"\0\5\26\7Mac OS X\xff")
+
+    for path in (tmp_path, tmp_path / "**", tmp_path / "*" / "*.jsonl", tmp_path / "?" / "*"):
+        assert [(0, "a")] == read(path), path
+    assert before == corpus(tmp_path).identity()
+
+
+def test_a_hidden_name_that_is_asked_for_is_meant(tmp_path: Path) -> None:
+    """By itself, as the folder, or where a pattern spells how it begins."""
+    lines(tmp_path / ".cache" / "x", "_a.jsonl", "a")
+    lines(tmp_path / ".cache" / "x", "b.jsonl", "b")
+
+    assert [(0, "a")] == read(tmp_path / ".cache" / "x" / "_a.jsonl")
+    assert [(0, "b")] == read(tmp_path / ".cache" / "x")
+    assert [(0, "b")] == read(tmp_path / ".cache" / "**")
+    assert [(0, "a")] == read(tmp_path / ".cache" / "*" / "_*.jsonl")
+    assert [(0, "b")] == read(tmp_path / ".cac*" / "*" / "*")
+    with pytest.raises(WrongRequest, match=r"all names in it begin with \. or _ and are no data"):
+        read(tmp_path)
+
+
 def test_a_name_with_a_pattern_s_characters_is_a_name(tmp_path: Path) -> None:
     """What is there is what is meant."""
     assert [(0, "a")] == read(lines(tmp_path / "[x]", "a?.jsonl", "a"))
