@@ -2,40 +2,23 @@
 
 import asyncio
 import logging
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect import flow_engine
+from prefect.client import orchestration
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from flows.abandoned import told_of
+from flows.embedded_server import RESTARTS, EmbeddedServer
+from flows.interrupts import last_act
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
+from flows.progress import say
 from flows.run import begin, run
-from flows.terminal import say_error
 from storage.errors import RunFailed, WrongRequest
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """While it lasts, Ctrl-C ends the process at once: parts appear whole, so that nothing is half-written.
-
-    An exception would end only the main thread; the others would work on to the end of their stage.
-    """
-
-    def leave(_signal: int, _frame: object) -> None:
-        say_error("gloss:", "interrupted; what is done is kept, and the same command continues")
-        for server in list(SubprocessASGIServer._instances.values()):  # noqa: SLF001  (the embedded API's process)
-            if server.server_process is not None:
-                server.server_process.terminate()
-        os._exit(1)
-
-    before = signal.signal(signal.SIGINT, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def check(plan: Plan, wanted: tuple[str, ...]) -> None:
@@ -46,17 +29,25 @@ def check(plan: Plan, wanted: tuple[str, ...]) -> None:
 def work(plan: Plan, wanted: tuple[str, ...]) -> None:
     """Run some stages as flows. Every failure of a task that is not one of ours becomes `RunFailed`."""
     # Heartbeats let a server notice dead flows; a flow of this process dies with the command, and each sync flow
-    # would wait a second for its heartbeat thread.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _interruptible():
-        try:
-            asyncio.run(_run(plan, wanted))
-        except (WrongRequest, RunFailed):
-            raise
-        except Exception as error:
-            logging.getLogger(__name__).debug("a flow failed", exc_info=True)
-            said = " ".join(str(error).split()) or type(error).__name__
-            msg = f"{said}; what is done is kept in {plan.lake.uri}, and the same command continues"
-            raise RunFailed(msg) from error
+    # would wait a second for its heartbeat thread. Its handler of SIGTERM would put that of the command aside.
+    with (
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        _replaced(flow_engine, "capture_sigterm", nullcontext),
+        _server() as lost,
+    ):
+        while True:
+            before = lost()
+            try:
+                return asyncio.run(_run(plan, wanted))
+            except (WrongRequest, RunFailed):
+                raise
+            except Exception as error:
+                if before < lost() <= RESTARTS:  # the flow runs again, on the server that is there instead
+                    continue
+                logging.getLogger(__name__).debug("a flow failed", exc_info=True)
+                said = " ".join(str(error).split()) or type(error).__name__
+                msg = f"{said}; what is done is kept in {plan.lake.uri}, and the same command continues"
+                raise RunFailed(msg) from error
 
 
 async def _run(plan: Plan, wanted: tuple[str, ...]) -> None:
@@ -65,3 +56,31 @@ async def _run(plan: Plan, wanted: tuple[str, ...]) -> None:
         return
     for stage in wanted:
         await begin(stage, plan.config)
+
+
+@contextmanager
+def _server() -> Iterator[Callable[[], int]]:
+    """The server that flows are run with; gives how often it was lost so far."""
+    if PREFECT_API_URL.value():
+        with told_of():
+            yield lambda: 0
+        return
+    server = EmbeddedServer(say)
+    with ExitStack() as stack:
+        stack.enter_context(last_act(server.kill))
+        # It is on this machine: no proxy of the environment stands before it, of whatever scheme.
+        for name in ("PrefectHttpxAsyncClient", "PrefectHttpxSyncClient"):
+            direct = partial(getattr(orchestration, name), trust_env=False)
+            stack.enter_context(_replaced(orchestration, name, direct))
+        yield lambda: server.losses
+
+
+@contextmanager
+def _replaced(holder: Any, name: str, value: object) -> Iterator[None]:
+    """Something of Prefect's that has no setting, replaced for a while."""
+    before = getattr(holder, name)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        setattr(holder, name, before)

@@ -60,13 +60,13 @@ def test_heavier_code_loads_no_prefect(module: str) -> None:
     assert "prefect" not in _loaded(module)
 
 
-@pytest.mark.parametrize("module", ["flows.config", "flows.cli"])
+@pytest.mark.parametrize("module", ["flows.config", "flows.cli.main"])
 def test_a_config_costs_neither_torch_nor_prefect(module: str) -> None:
     """`gloss --help`, a refused config and a question about a lake answer at once."""
     assert set() == _loaded(module) & {"prefect", "torch", "transformers"}
 
 
-@pytest.mark.parametrize("module", ["flows.cli", "storage.lake", "tasks.sample", "benchmarks.sample.ours"])
+@pytest.mark.parametrize("module", ["flows.cli.main", "storage.lake", "tasks.sample", "benchmarks.sample.ours"])
 def test_arrow_takes_the_systems_allocator(module: str) -> None:
     """Whichever module comes first, it is chosen before Arrow is loaded."""
     environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.cli import parser
+from flows.cli.main import parser
 from flows.config import RunConfig
 
 ROOT = Path(__file__).parents[1]

@@ -21,6 +21,7 @@ from flows.asked import ask_sql, show_status, show_tables
 from flows.optional import without_absent
 from flows.plan import STAGES, Plan
 from flows.prompts import show_prompts
+from flows.proxies import spare_loopback
 from flows.typed import DEFAULT_LAKE, about, again, gloss
 from storage import runs
 from storage.errors import RunFailed, WrongRequest
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    spare_loopback(os.environ)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many tries
     try:
         with terminal.guarded():

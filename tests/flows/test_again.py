@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from tests.flows.command import gloss, tables, write_config
 from tests.tasks.llm.faulty_server import Behaviour, Body, Fault, faulty_server
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from flows import kept, preflight
-from flows.cli import main
+from flows.cli.main import main
 from storage import runs
 from storage.errors import RunFailed
 from storage.lake import Lake

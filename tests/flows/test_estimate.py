@@ -13,7 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 from transformers import AutoTokenizer
 
-from flows.cli import main
+from flows.cli.main import main
 from storage import runs
 from storage.lake import Lake
 from tasks.contexts.context import Feature

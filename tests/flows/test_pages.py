@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from flows import config as configs
 from flows import record
-from flows.cli import main, parser
+from flows.cli.main import main, parser
 from flows.kinds import kinds
 from flows.plan import Plan
 from flows.preflight import check_cache

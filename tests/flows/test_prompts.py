@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from flows.config import load
 from flows.kinds import kinds
 from flows.prompts import prompts, toy, turns

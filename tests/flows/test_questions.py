@@ -10,7 +10,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from storage.tables import TABLES
 from tests.test_readme import COMMANDS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from tests.flows.command import gloss, tables, write_config
 from tests.s3 import Place
 from tests.tasks.llm.faulty_server import Fault, always, faulty_server

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from tests.flows.command import DEMO, write_config
 from tests.tasks.llm.faulty_server import faulty_server, refusing_port
 

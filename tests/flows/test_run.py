@@ -120,12 +120,16 @@ def test_a_bucket_on_s3_holds_the_same_rows(
 
 @pytest.mark.e2e
 def test_it_runs_without_any_prefect_server(tmp_path: Path, undisturbed: Path) -> None:
-    """With no PREFECT_API_URL the command brings Prefect's own API, prints no log of it, and ends the same."""
+    """With no PREFECT_API_URL the command brings Prefect's own API, prints no log of it, and ends the same.
+
+    Proxies of the environment, where nobody listens, stand before other machines only, of whatever scheme they are.
+    """
     lake = tmp_path / "lake"
     config = write_config(tmp_path, str(lake))
     environment = {"PREFECT_HOME": str(tmp_path / "prefect"), "HF_HUB_OFFLINE": "1"}
+    proxies = {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": ""}
 
-    ended = gloss(["run", str(config)], environment)
+    ended = gloss(["run", str(config)], {**environment, **proxies})
 
     assert 0 == ended.returncode, ended.stderr
     assert "Traceback" not in ended.stderr

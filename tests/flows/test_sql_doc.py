@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from flows import sql_doc
-from flows.cli import parser
+from flows.cli.main import parser
 from storage import runs
 from storage.lake import Lake
 from tests.storage.made import made

@@ -14,7 +14,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from flows import terminal
-from flows.cli import main
+from flows.cli.main import main
 
 TITLE = "\x1b]0;owned\x07"
 CLEAR = "\x1b[2J"

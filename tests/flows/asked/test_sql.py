@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from flows.asked.sql import _restrict
-from flows.cli import main
+from flows.cli.main import main
 from storage.lake import Lake
 from tests.flows.command import ROOT
 from tests.s3 import Place

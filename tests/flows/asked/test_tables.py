@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from storage import summary
 from storage.tables import TABLES
 

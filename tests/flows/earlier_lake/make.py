@@ -7,7 +7,7 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-from flows.cli import main
+from flows.cli.main import main
 from tests.tasks.llm.faulty_server import Body, faulty_server
 
 HERE = Path(__file__).parent

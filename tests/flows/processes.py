@@ -1,0 +1,39 @@
+"""Processes by what they were started with: those of one test are told from all others by a variable of its own."""
+
+import os
+import time
+from pathlib import Path
+
+
+def started_with(variable: str, value: str) -> dict[int, str]:
+    """Process ids and command lines of all processes that have a variable so in their environment."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it has ended, or is another user's
+            continue
+        if command and int(folder.name) != os.getpid() and f"{variable}={value}".encode() in variables:
+            found[int(folder.name)] = command
+    return found
+
+
+def left_of(variable: str, value: str, seconds: float = 10) -> dict[int, str]:
+    """Those that are still there when they have had some seconds to end."""
+    deadline = time.monotonic() + seconds
+    while (found := started_with(variable, value)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def server_of(home: str, seconds: float = 60) -> int:
+    """The process id of the embedded Prefect server with a home, which may still be about to start."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for process, command in started_with("PREFECT_HOME", home).items():
+            if "flows.server" in command:
+                return process
+        time.sleep(0.02)
+    msg = f"no embedded server with PREFECT_HOME={home} was started within {seconds} s"
+    raise TimeoutError(msg)
