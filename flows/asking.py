@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from flows.config import RunConfig
+from flows.findings import noting
 from flows.plan import Plan
 from flows.progress import Bar, progress
 from storage import query
@@ -12,6 +13,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.replies import Shelf, paid
 from tasks.llm.account import Account, Metered
+from tasks.llm.endpoints import OpenAIReader
 from tasks.llm.ledger import Asked, Prices
 from tasks.llm.replies import Remembering
 from tasks.llm.request import Reader
@@ -41,14 +43,19 @@ async def opened(
 ) -> AsyncIterator[dict[str, Reader]]:
     """The readers of some names, opened once for all buckets, so that `in_flight` bounds them together."""
     async with AsyncExitStack() as stack:
-        readers = {
-            name: await stack.enter_async_context(config.readers[name].open()) for name in sorted(set(names))
-        }
+        readers = {name: await stack.enter_async_context(_open(config, name)) for name in sorted(set(names))}
         # Only what is not kept already is paid for.
         yield {
             name: remembering(config, name, Metered(reader, prices(config, name), account))
             for name, reader in readers.items()
         }
+
+
+def _open(config: RunConfig, name: str) -> AbstractAsyncContextManager[Reader]:
+    described = config.readers[name]
+    if isinstance(described, OpenAIReader):
+        return described.open(noting(config, name, described))
+    return described.open()
 
 
 def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:

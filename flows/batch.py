@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
-from flows import aside, terminal
+from flows import aside, findings, terminal
 from flows import config as configs
 from flows.asking import remembering
 from flows.plan import STAGES, Explaining, Plan, Scoring
@@ -23,6 +23,7 @@ from flows.typed import again
 from storage.errors import RunFailed, WrongRequest
 from tasks.llm.batch import Files, Name, Reading, Writing, results
 from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.parameters import Parameters
 from tasks.llm.replies import name, spelled
 from tasks.llm.request import Reader
 
@@ -38,7 +39,10 @@ def write(options: argparse.Namespace) -> int:
     endpoints = _endpoints(plan)
     with Files(Path(options.file)) as files:
         _ready(plan, options, endpoints.keys())
-        readers = {called: Writing(files, *endpoint) for called, endpoint in endpoints.items()}
+        readers = {
+            called: Writing(files, *endpoint, _parameters(plan, called))
+            for called, endpoint in endpoints.items()
+        }
         asyncio.run(_go(plan, (options.stage,), readers))
     count = sum(len(reader.written) for reader in readers.values())
     if not count:
@@ -84,6 +88,12 @@ def read(options: argparse.Namespace) -> int:
         console.print(said, soft_wrap=True)
     console.print(f"Next: {_next(plan, options)}", soft_wrap=True)
     return 1 if refused else 0
+
+
+def _parameters(plan: Plan, called: str) -> Parameters:
+    """Settings that a reader's servers take: a batch finds out nothing, so that what runs found out counts."""
+    described = plan.config.readers[called]
+    return findings.parameters(plan.lake, described) if isinstance(described, OpenAIReader) else Parameters()
 
 
 def _left(plan: Plan, called: str, reader: Reading) -> AbstractSet[str]:

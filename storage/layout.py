@@ -3,6 +3,7 @@
 <table>/<address>/<first>-<end>.parquet     parts
 manifests/<stage>/<fingerprint>.json        commit records, written last
 runs/<run>.json                             a run's config and its steps
+readers/<reader>.json                       what runs have found out of a reader's servers
 """
 
 import json

@@ -15,7 +15,8 @@ from tasks.llm.answers import Declined
 from tasks.llm.carrier import Carried, Carrier
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.findings import Note, unheard
-from tasks.llm.probe import Forms, Untold, obeys
+from tasks.llm.forms import obeys
+from tasks.llm.probe import Forms, Untold
 from tasks.llm.request import LONGEST_LIST, Outcome, Reply, Request, Structured
 from tasks.llm.secret import secret_from
 from tasks.llm.sender import Sender

@@ -7,7 +7,6 @@ that all scorers of a run are answered in one way. Where nobody tells, requests 
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -15,8 +14,7 @@ from tasks.llm.answers import Declined
 from tasks.llm.carrier import Carried, Carrier
 from tasks.llm.endpoints import EndpointsDown, OpenAIReader
 from tasks.llm.findings import Finding, Note
-from tasks.llm.reasoning import answer
-from tasks.llm.request import Form, Message, Reply, Request, Structured, Unreadable
+from tasks.llm.request import Form, Message, Reply, Request, Structured
 from tasks.llm.sender import Sender
 from tasks.llm.wire import held
 
@@ -146,7 +144,7 @@ class Forms:
         found = all(await self._told(probable))
         self._gives_logprobs = found
         line = (
-            "gives log-probabilities of replies that it holds to a form"
+            "gives log-probabilities with a form, so that questions with logprobs: true are held to theirs too"
             if found
             else "gives no log-probabilities of both digits where it holds replies to a form, so that questions with"
             " logprobs: true are asked without one, and fail where they can't be read"
@@ -240,25 +238,6 @@ class Forms:
         except EndpointsDown:
             return None
         return carried if carried.replies is not None or carried.final else None
-
-
-def obeys(request: Request, reply: Reply) -> bool:
-    """Whether a reply, after its thoughts, has the form that its request asks for, as far as it came."""
-    if reply.finish_reason == "length":
-        return True
-    try:
-        text = answer(reply, request.key).strip()
-    except Unreadable:
-        return False
-    if request.choices:
-        return text in request.choices
-    if request.pattern is not None:
-        return re.fullmatch(request.pattern, text) is not None
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _obeyed(request: Request, reply: Reply | Declined) -> bool:

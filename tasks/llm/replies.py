@@ -11,12 +11,13 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Protocol, cast
 
 import numpy as np
 
+from tasks.llm.forms import obeys
 from tasks.llm.gather import repeated
 from tasks.llm.request import Outcome, Reader, Reply, Request, Structured, TokenLogprob, Usage
 
@@ -190,13 +191,25 @@ class Remembering:
         return next((one for one in self._open if one.first <= feature < one.end), None)
 
     def _known(self, opened: _Open, called: str, request: Request) -> Outcome | None:
-        row = opened.known.get(called)
+        row = opened.known.get(called) or self._unheld(opened, request)
         if row is None:
             return None
         outcome = _outcome(row, request)
         # Paid by this very request, before a kill: it is still to be counted. By any other: it was counted there.
         own = row["run"] == self._run and row["asked_by"] == _asked_by(opened, request)
         return outcome if own else repeated(request, outcome)
+
+    def _unheld(self, opened: _Open, request: Request) -> Row | None:
+        """What was answered with log-probabilities before such questions had a form, where the reply has it already.
+
+        The form changes neither such a reply nor what its labels' probabilities are to each other.
+        """
+        if request.top_logprobs is None or not request.held:
+            return None
+        free = replace(request, schema=None, choices=(), pattern=None)
+        row = opened.known.get(name(self._identity, free))
+        reply = _outcome(row, request).reply if row else None
+        return row if reply and reply.finish_reason == "stop" and obeys(request, reply) else None
 
     async def _kept(self, opened: _Open, called: str, outcome: Outcome) -> Outcome:
         await self._keep(opened, called, outcome)

@@ -6,9 +6,9 @@ them. Few-shot turns are rendered by the same code as live ones.
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tasks.contexts.context import Context
 from tasks.contexts.written import context as written_context
@@ -31,18 +31,8 @@ class Asking(Options, frozen=True):
     """When to stop asking about a feature; null asks all questions."""
     held: bool | None = None
     """Whether replies are held to their form where the server can do that; set false for a reader that thinks aloud
-    first. Null holds them unless `prompt` names another one, which may ask for thoughts, or log-probabilities are asked
-    for, which would be those among what the form allows."""
-
-    @model_validator(mode="after")
-    def _probable_or_held(self) -> Self:
-        if self.held and self.probable:
-            msg = (
-                "held: true would make the log-probabilities that logprobs: true asks for those among what the form "
-                "allows; leave one of the two out"
-            )
-            raise ValueError(msg)
-        return self
+    first. Null holds them unless `prompt` names another one, which may ask for thoughts. Log-probabilities are then
+    shares among what the form allows, in which those of the labels are to each other as they are without it."""
 
     @property
     def probable(self) -> bool:
@@ -52,7 +42,7 @@ class Asking(Options, frozen=True):
     @property
     def holds(self) -> bool:
         """Whether replies are to be held to their form."""
-        return self.prompt is None and not self.probable if self.held is None else self.held
+        return self.prompt is None if self.held is None else self.held
 
     def draw(self, *about: object) -> random.Random:
         """Random numbers that are the same for the same seed and the same matter."""

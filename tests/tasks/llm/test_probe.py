@@ -9,7 +9,7 @@ import pytest
 
 from tasks.llm.client import connect
 from tasks.llm.findings import Finding
-from tasks.llm.probe import obeys
+from tasks.llm.forms import obeys
 from tasks.llm.request import Reply, Request
 from tests.tasks.llm.faulty_server import (
     TRANSIENT,

@@ -71,6 +71,28 @@ def question(key: str, **changes: Any) -> Request:
     return replace(Request(key, messages=(Message("user", f"Is it so? {key}"),)), **changes)
 
 
+@pytest.mark.parametrize(("text", "asked"), [("0", []), ("It is 0.", ["3/0"])])
+def test_what_was_answered_without_a_form_is_asked_again_where_it_has_none(
+    tmp_path: Path, text: str, asked: list[str]
+) -> None:
+    """Questions with log-probabilities had no form once: a reply that has the form already still answers them."""
+
+    class Saying(Counting):
+        async def ask(self, request: Request) -> Outcome:
+            outcome = await super().ask(request)
+            return replace(outcome, reply=Reply(text, completion=(TokenLogprob(text, -0.1, {}),)))
+
+    free = question("3/0", top_logprobs=5)
+    ask(remembering(tmp_path, Saying()), free)
+    later = Saying()
+    (outcome,) = ask(remembering(tmp_path, later), replace(free, choices=("0", "1")))
+    assert asked == later.asked
+    assert outcome.reply is not None
+    plain = Saying()
+    ask(remembering(tmp_path, plain), replace(question("3/0"), choices=("0", "1")))
+    assert ["3/0"] == plain.asked
+
+
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     """A later process finds it, word for word, and what it cost if it paid for it itself."""
     first, second = Counting(), Counting()

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from tasks.llm.client import OpenAIReader
 from tasks.llm.gather import ask_all
@@ -128,16 +127,17 @@ def test_a_list_is_as_long_as_it_must_be(
 
 
 @LOGPROBS
-def test_log_probabilities_are_of_what_the_reader_would_say_freely(kind: type[Held]) -> None:
-    """Where they are asked for nothing is held, and asking for both is refused."""
-    options = {"kind": kind.__name__.lower(), "reader": "r", "logprobs": True}
-    for held in (None, False):
-        found = kind.model_validate(options | {"held": held}).requests("7/0/none", "x", HARBOUR)
-        assert {(False, 5)} == {(request.held, request.top_logprobs) for request in found}
-    with pytest.raises(
-        ValidationError, match=r"held: true would make the log-probabilities .*; leave one of"
-    ):
-        kind.model_validate(options | {"held": True})
+def test_questions_with_log_probabilities_are_held_too(kind: type[Held]) -> None:
+    """To the same form as without, unless the option says otherwise."""
+    options = {"kind": kind.__name__.lower(), "reader": "r"}
+    plain = kind.model_validate(options).requests("7/0/none", "x", HARBOUR)
+    for held in (None, True):
+        asked = kind.model_validate(options | {"logprobs": True, "held": held})
+        found = asked.requests("7/0/none", "x", HARBOUR)
+        assert {(True, 5)} == {(request.held, request.top_logprobs) for request in found}
+        assert [(one.choices, one.pattern) for one in plain] == [(one.choices, one.pattern) for one in found]
+    free = kind.model_validate(options | {"logprobs": True, "held": False})
+    assert not any(request.held for request in free.requests("7/0/none", "x", HARBOUR))
 
 
 @EACH

@@ -1,0 +1,76 @@
+"""What is found out of a reader's servers while they are asked: said once in a run, and remembered in the lake.
+
+A reader's servers are tried anew by every run, since they may have changed; what was found before is remembered, so
+that a run which goes on in another way than it began says so. `readers/<hash>.json` holds it, one file for each
+`identity` of a reader, as its kept replies have one folder.
+"""
+
+from hashlib import sha256
+
+from flows.config import RunConfig
+from flows.progress import say
+from storage.lake import Lake
+from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.findings import Finding, Note
+from tasks.llm.parameters import Parameters
+from tasks.llm.replies import spelled
+
+_SAID: set[tuple[str, str, str]] = set()
+"""Lakes, runs, and what was said of them: explaining and scoring open their readers each for itself."""
+_REMEMBERED = frozenset({"form", "logprobs", "parameters"})
+_WAYS = {"plain": "without a form", "held": "held to a form"}
+
+
+def noting(config: RunConfig, name: str, reader: OpenAIReader) -> Note:
+    """Says and remembers what is found out of a reader's servers."""
+    lake, file = Lake(config.lake), path(reader)
+
+    def note(finding: Finding) -> None:
+        _say_once(config, f"readers.{name} {finding.line}")
+        if finding.about not in _REMEMBERED:
+            return
+        known = {"reader": reader.identity(), **_known(lake, file)}
+        before = known.get(finding.about)
+        if before not in (None, finding.value) and finding.about != "parameters":
+            _say_once(config, _changed(name, finding, str(before)))
+        if before != finding.value:
+            lake.write_json(file, {**known, finding.about: finding.value})
+
+    return note
+
+
+def parameters(lake: Lake, reader: OpenAIReader) -> Parameters:
+    """Settings that a reader's servers take, by its config and by what a run has found out."""
+    known = _known(lake, path(reader)).get("parameters")
+    found = Parameters.read(str(known)) if known else Parameters()
+    key = reader.max_tokens_key or found.max_tokens_key
+    return Parameters(key, reader.parameters.omit | found.omit)
+
+
+def path(reader: OpenAIReader) -> str:
+    """Where what was found out of a reader is remembered."""
+    return f"readers/{sha256(spelled(reader.identity()).encode()).hexdigest()[:16]}.json"
+
+
+def _known(lake: Lake, file: str) -> dict[str, object]:
+    """What is remembered; nothing where the file cannot be read as what it should be."""
+    try:
+        known = lake.read_json(file)
+    except ValueError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _say_once(config: RunConfig, line: str) -> None:
+    if (config.lake, config.run, line) not in _SAID:
+        _SAID.add((config.lake, config.run, line))
+        say(line)
+
+
+def _changed(name: str, finding: Finding, before: str) -> str:
+    what = "its replies" if finding.about == "form" else "its replies with log-probabilities"
+    was, now = (_WAYS.get(way, f"held to a form by {way}") for way in (before, finding.value))
+    return (
+        f"readers.{name} has changed: {what} came {was} before in this lake, and now come {now};"
+        " column structured of requests tells them apart"
+    )
