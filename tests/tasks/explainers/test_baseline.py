@@ -15,6 +15,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.contexts.questions import Named
 from tasks.explainers.base import explanation
 from tasks.explainers.exemplars import Exemplars
+from tasks.explainers.tagged import tagged
 from tasks.llm.baseline import Baseline
 from tasks.llm.embedded.describe import Description, understand, write
 from tasks.llm.embedded.words import FORMS
@@ -46,7 +47,11 @@ PIECES = st.lists(st.one_of(PIECE, st.text('";,.-a', min_size=1, max_size=4)), m
 )
 def test_a_description_is_understood_as_it_was_meant(description: Description) -> None:
     """Whatever the words are, quotes and full stops among them, and even when there are none."""
-    assert description == understand(write(description))
+    text = write(description)
+    assert description == understand(text)
+    found = tagged(f"EXPLANATION: {text}")
+    assert found is not None
+    assert text == found.text
 
 
 def test_somebody_else_s_explanation_is_taken_by_its_words() -> None:

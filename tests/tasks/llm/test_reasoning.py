@@ -1,9 +1,13 @@
 """What of a reply counts as its answer: never what stands among its thoughts."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tasks
 from tasks.llm.reasoning import answer, tokens
 from tasks.llm.request import Reply, TokenLogprob, Unreadable
 
@@ -113,6 +117,13 @@ def test_a_reply_that_is_thoughts_alone_has_no_answer() -> None:
     with pytest.raises(Unreadable, match="cut off at max_tokens before its answer began"):
         answer(Reply("", "length"), "7/0")
     assert not answer(Reply(""), "7/0")
+
+
+@pytest.mark.parametrize("folder", ["explainers", "scorers"])
+def test_whoever_reads_a_reply_reads_its_answer(folder: str) -> None:
+    """No explainer and no scorer looks at the text of a reply in another way."""
+    for file in Path(tasks.__file__).parent.joinpath(folder).glob("*.py"):
+        assert not re.search(r"\breply\.text\b", file.read_text(encoding="utf-8")), file.name
 
 
 def test_tokens_of_thoughts_are_left_out() -> None:

@@ -242,6 +242,19 @@ def test_a_chat_that_says_no_number_is_unreadable_whatever_its_alternatives() ->
         CHAT.read(request, Reply("", parts=(words,) * 5))
 
 
+def test_a_number_in_thoughts_is_no_activation() -> None:
+    """Neither the one that is said nor the alternatives beside it; the one after them is."""
+    thoughts: list[tuple[str, dict[str, float]]] = [("<think>", {}), ("\n", {}), ("8", top(_8=1.0))]
+    after: list[tuple[str, dict[str, float]]] = [("</think>", {}), ("2", top(_2=1.0))]
+    for scorer in (CHAT, SAID):
+        request = asked(scorer)[0]
+        cut = replace(generated(*thoughts), finish_reason="length")
+        with pytest.raises(Unreadable, match="cut off inside its thoughts, at max_tokens"):
+            scorer.read(request, Reply("", parts=(cut,) * 5))
+        (row,) = scorer.read(request, Reply("", parts=(generated(*thoughts, *after),) * 5))
+        assert (2.0,) * 5 == row.simulated
+
+
 def test_all_at_once_cannot_do_without_alternatives() -> None:
     """The config is refused."""
     with pytest.raises(ValidationError, match="alternatives is null, and all_at_once reads nothing else"):
