@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storage.errors import RunFailed
+from storage.errors import RunFailed, WrongRequest
 from tasks.activations.hooks import capturing
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
@@ -77,6 +77,11 @@ def firings(
     has nothing to do with its text. Where a tokenizer has none, the first position takes that role.
     Activations are rounded to 11 significant bits, those of a half-precision number without its narrow range.
     """
+    try:
+        subject.refuse_unknown(tokens)
+    except WrongRequest as error:
+        # Looked for before anything was written, unless the corpus has changed since.
+        raise RunFailed(str(error)) from error
     pieces: dict[str, list[_Fired]] = {name: [] for name in coders}
     finite: list[tuple[Site, Tensor, Tensor]] = []
     for found in vectors(subject, [at.site for at in coders.values()], tokens, batch, keep_bos=keep_bos):

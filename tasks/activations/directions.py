@@ -47,10 +47,10 @@ class Direction(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How decoder rows become logits. Make it once and keep it: it may convert the whole unembedding."""
+    """How decoder rows become logits. Make it once and keep it: it decodes the whole vocabulary."""
 
     unembedding: Tensor
-    """[vocab, d_model] float32, on the model's device."""
+    """[vocab, d_model] in the model's dtype, on its device; blocks of it are computed with in float32 and float64."""
     gain: Tensor | None
     """[d_model]: what the final norm multiplies each coordinate by; null where it is left out."""
     strings: list[str]

@@ -15,7 +15,7 @@ from tasks.activations.collect import Hooked, vectors
 from tasks.activations.corpus import Corpus
 from tasks.activations.directions import Reading, reading
 from tasks.activations.model import LoadedSubject
-from tasks.activations.pack import pack
+from tasks.activations.pack import pack, shards
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
 from tasks.coders.base import Place
@@ -23,6 +23,9 @@ from tasks.coders.coordinates import Coordinates
 
 TRIED = 16
 """Sequences on which coders are tried out before anything is written."""
+
+LOOKED_THROUGH = 1024
+"""Sequences at once in which tokens are looked for that the model does not know."""
 
 _held: list[Hashable] = []
 
@@ -117,6 +120,7 @@ def try_out(subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]) -> dict
     _refuse_length(loaded(subject), corpus.sequence)
     packed = pack(corpus.documents(), tokenizer, corpus.sequence, rows, corpus.packing)
     tokens = np.array([row["tokens"] for row in packed])
+    _refuse_tokens(loaded(subject), corpus, tokens)
     found = {coder.name: hooked(subject, coder) for coder in coders}
     with DEVICE:
         return gate.check(loaded(subject), found, tokens)
@@ -145,6 +149,21 @@ def _centred(coder: Coder) -> bool:
     """
     declared = coder.source.declared()
     return declared is not None and declared.centred
+
+
+def _refuse_tokens(model: LoadedSubject, corpus: Corpus, first: np.ndarray) -> None:
+    """Refuse a corpus with a token that the model has no embedding for, wherever it occurs; `first` are its beginning.
+
+    The whole corpus is tokenised for it, but only where the tokenizer knows such tokens.
+    """
+    model.refuse_unknown(first.flatten())
+    if max(model.tokenizer.get_vocab().values(), default=0) < model.embeddings:
+        return
+    documents = corpus.documents()
+    for table in shards(
+        documents, model.tokenizer, corpus.sequence, corpus.rows, LOOKED_THROUGH, corpus.packing
+    ):
+        model.refuse_unknown(table["tokens"].combine_chunks().flatten().to_numpy())
 
 
 def _refuse_length(model: LoadedSubject, sequence: int) -> None:

@@ -6,13 +6,14 @@ Loads no torch before a text has to be turned: a fingerprint must not cost a mod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from storage.errors import WrongRequest
-from tasks.coders import sentence_files
+from tasks.coders import files, sentence_files
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -75,9 +76,13 @@ def _load(model: str, revision: str | None) -> "SentenceTransformer":
     logging.disable_progress_bar()
     try:
         return SentenceTransformer(
-            model, revision=revision, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            model,
+            revision=revision,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+            local_files_only=not Path(model).exists() and not files.reachable(),
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # the files are anybody's: transformers lets through whatever they break
         said = str(error).strip().split("\n")[0]
         msg = f"the embedding model {model} cannot be loaded ({said}): check its name and its files"
         raise WrongRequest(msg) from error

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tasks.activations.model import LoadedSubject
 
 CONFIG = "config.json"
+GGUF = ".gguf"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -31,7 +32,8 @@ class Subject(BaseModel, frozen=True):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str
-    """Local folder in the Hugging Face layout, or a name on the Hub; weights in safetensors only."""
+    """Local folder in the Hugging Face layout, or a name on the Hub; weights in safetensors only. GGUF has to be
+    converted first ([docs/subjects.md](subjects.md))."""
     revision: str | None = None
     """Branch, tag or commit on the Hub; null takes the main branch."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -98,8 +100,19 @@ class Subject(BaseModel, frozen=True):
             if not Path(self.model).exists():
                 msg = f"there is no folder {self.model}: correct subject.model"
                 raise WrongRequest(msg)
+            self._refuse_gguf()
             holds = files.shortened(self._there()) or "nothing"
             msg = f"{self.model} is not {what}: looked for {any_of[0]} in it, and it holds {holds}"
+            raise WrongRequest(msg)
+
+    def _refuse_gguf(self) -> None:
+        """Say how to convert a GGUF file, in place of what a folder without other files lacks."""
+        files_ = [name for name in (self.model, *self._there()) if name.lower().endswith(GGUF)]
+        if files_:
+            msg = (
+                f"{self.model} holds the model as GGUF ({Path(files_[0]).name}), and gloss reads folders of "
+                "safetensors in the Hugging Face layout: convert it once, as docs/subjects.md says"
+            )
             raise WrongRequest(msg)
 
     def _refuse_pickles(self) -> None:

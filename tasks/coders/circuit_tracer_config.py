@@ -105,8 +105,8 @@ def _content(path: str, name: str, revision: str | None) -> dict[str, object] | 
 
 def _yaml(file: Path, shown: str) -> dict[str, object]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         msg = f"{shown} is not YAML ({reason}): fetch the checkpoint again"
         raise WrongRequest(msg) from error

@@ -12,10 +12,10 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 def read(file: Path, shown: str) -> dict[str, object]:
-    """The JSON object in a file; `shown` is the file as the user knows it."""
+    """The JSON object in a file; `shown` is the file as the user knows it. Editors on Windows begin it with a mark."""
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        config = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         msg = f"{shown} is not JSON ({error}): fetch the checkpoint again"
         raise WrongRequest(msg) from error
     if not isinstance(config, dict):

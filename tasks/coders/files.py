@@ -5,14 +5,20 @@ Knows names and bytes, nothing of tensors. Loads no torch: a fingerprint must no
 
 import hashlib
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import BinaryIO, NamedTuple, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import fsspec
 import huggingface_hub
+from huggingface_hub import constants
 from huggingface_hub import errors as hub_errors
 
 from storage.errors import WrongRequest
@@ -23,6 +29,9 @@ tensors and refuses all else in it."""
 
 WHOLE_BYTES = 64 * 2**20
 """Files up to this size are hashed whole; of larger ones, evenly spaced samples."""
+
+_ASKED_AGAIN = 60
+"""Seconds after which it is found out anew whether the Hub can be reached."""
 
 SAMPLES = 64
 SAMPLE_BYTES = 2**18
@@ -46,6 +55,7 @@ class Hub(NamedTuple):
                 self.repo,
                 f"{self.folder}/{name}" if self.folder else name,
                 revision=self.revision,
+                local_files_only=not reachable(),
             )
         except hub_errors.LocalEntryNotFoundError as error:
             # A kind of EntryNotFoundError, but it says that nobody could be asked.
@@ -86,10 +96,35 @@ class Hub(NamedTuple):
         return "/".join(part for part in (self.repo, self.folder) if part)
 
 
+def reachable() -> bool:
+    """Whether it is worth asking the Hub for a file, and not only its cache.
+
+    Without a network every look-up would be tried again for half a minute. Behind a proxy nothing is tried out here:
+    the Hub's name is the proxy's to resolve.
+    """
+    host = urlsplit(constants.ENDPOINT).hostname or ""
+    return bool({"https", "http", "all"} & getproxies().keys()) or _resolves(
+        host, int(monotonic() / _ASKED_AGAIN)
+    )
+
+
+@lru_cache(maxsize=2)
+def _resolves(host: str, period: int) -> bool:  # noqa: ARG001  (what was found out is forgotten with the period)
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
+
+
 def hub(path: str, revision: str | None) -> Hub | None:
-    """The Hub folder that `path` names, or null when it is a local folder or a URL."""
+    """The Hub folder that `path` names, or null when it is a local folder or a URL.
+
+    A path that goes on from a local folder is local, whether or not there is anything at its end.
+    """
     name = _HUB_NAME.fullmatch(path)
-    if "://" not in path and name is not None and not Path(path).exists():
+    inside = bool(name and name["folder"] and Path(name["repo"]).exists())
+    if "://" not in path and name is not None and not inside and not Path(path).exists():
         return Hub(name["repo"], name["folder"] or "", revision)
     if revision is not None:
         msg = f"{path} has no revisions: leave revision {revision} out, or name a Hub repository"

@@ -1,15 +1,17 @@
 """What a process keeps in memory, and which site a coder gets."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from storage.errors import WrongRequest
+from storage.errors import RunFailed, WrongRequest
 from tasks.activations import resident
 from tasks.activations.coder import Coder
-from tasks.activations.collect import Hooked
+from tasks.activations.collect import Hooked, firings
 from tasks.activations.corpus import Corpus
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
@@ -73,6 +75,45 @@ def test_a_coder_that_nobody_places_is_refused() -> None:
     """Neurons without a site are refused with what to give."""
     with pytest.raises(WrongRequest, match="nothing names the site of the coder n: give it one"):
         resident.hooked(SUBJECT, Coder(source=Neurons(), name="n"))
+
+
+def wider(tmp_path: Path) -> Subject:
+    """A model whose tokenizer knows one token more than it has embeddings for, and which does not name it first."""
+    made, tokenizer = model("llama"), words()
+    tokenizer.add_tokens(["MR"])
+    made.resize_token_embeddings(len(tokenizer) - 1)
+    made.save_pretrained(tmp_path / "subject")
+    tokenizer.save_pretrained(tmp_path / "subject")
+    return Subject(model=str(tmp_path / "subject"), device="cpu")
+
+
+def corpus(tmp_path: Path, *texts: str) -> Corpus:
+    """A corpus of these documents."""
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return Corpus(path=str(tmp_path / "c.jsonl"), tokens=10**6, sequence=16)
+
+
+@pytest.mark.parametrize("at", [0, 2 * resident.LOOKED_THROUGH])
+def test_a_token_without_an_embedding_is_refused(tmp_path: Path, at: int) -> None:
+    """Wherever in the corpus it occurs, the sentence names it, before anything is written."""
+    subject, filler = wider(tmp_path), ["and so on. " * 10] * at
+    coders = (Coder(site="layers.1", source=Neurons(k=4), name="n"),)
+    said = r"subject gives token \d+ \('MR'\), and the model has embeddings for \d+ tokens only: resize"
+
+    assert resident.try_out(subject, corpus(tmp_path, "Bennet met Mrs Hill. " * 9, *filler), coders)
+    resident.forget()
+    with pytest.raises(WrongRequest, match=said):
+        resident.try_out(
+            subject, corpus(tmp_path, "Bennet met Mrs Hill. " * 9, *filler, "MR Bennet " * 9), coders
+        )
+
+
+def test_a_shard_with_such_a_token_fails_in_a_sentence(tmp_path: Path) -> None:
+    """Where the corpus has changed after it was looked through, the run ends with the same words."""
+    found = wider(tmp_path).load()
+
+    with pytest.raises(RunFailed, match="gives token 5000"):
+        firings(found, {}, np.full((1, 16), 5000), 0)
 
 
 CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}

@@ -3,8 +3,10 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
 import huggingface_hub.constants
 import pytest
 import torch
@@ -15,7 +17,8 @@ from storage.errors import WrongRequest
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
-from tests.tasks.activations.models import D, words
+from tasks.coders import files
+from tests.tasks.activations.models import D, model, words
 
 
 def test_loads_for_running_forward(folder: Path) -> None:
@@ -99,8 +102,26 @@ def test_anything_else_writes_no_rows(llama: LoadedSubject, name: str) -> None:
 
 def test_unembedding_leaves_out_padding(subject: LoadedSubject) -> None:
     """The unembedding has a row for every token of the tokenizer and none for the model's padding."""
-    assert (len(subject.tokenizer), D) == subject.unembedding().shape
+    rows = subject.unembedding()
+    assert (len(subject.tokenizer), D) == rows.shape
     assert len(subject.tokenizer) < subject.model.config.vocab_size
+
+
+def test_neither_unembedding_nor_gain_copies_it() -> None:
+    """A head of half precision is read where it lies: a copy in float32 would be the largest tensor of all."""
+    head = torch.nn.Linear(D, 320, bias=False, dtype=torch.bfloat16)
+    made = model("llama")
+    torch.nn.Module.to(made, torch.bfloat16)
+    made.set_output_embeddings(head)
+    subject = LoadedSubject(made, words(), torch.device("cpu"))
+
+    assert head.weight.data_ptr() == subject.unembedding().data_ptr()
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as seen:
+        gain = subject.final_norm_gain()
+    assert gain is not None
+    assert max(event.cpu_memory_usage for event in seen.events() or []) < head.weight.nbytes
 
 
 def test_final_norm_gain_is_its_weight(subject: LoadedSubject) -> None:
@@ -169,6 +190,10 @@ def _broken_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def _deep_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"a":' * 3000 + "1" + "}" * 3000)
+
+
 def _unknown_architecture(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "unheard_of"}))
 
@@ -209,6 +234,7 @@ def _broken_tokenizer(folder: Path) -> None:
         (_corrupt, "cannot be loaded"),
         (_garbage, "cannot be loaded"),
         (_broken_config, "cannot be loaded"),
+        (_deep_config, "cannot be loaded"),
         (_unknown_architecture, "cannot be loaded"),
         (_remote_code, "cannot be loaded"),
         (_lacking, r"lacks 1 weights, model\.layers\.1\.mlp\.up_proj\.weight"),
@@ -223,6 +249,68 @@ def test_a_spoilt_folder_is_refused(folder: Path, spoil: Callable[[Path], None],
 
     with pytest.raises(WrongRequest, match=said):
         Subject(model=str(folder), device="cpu").load()
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "library"),
+    [
+        ("bitsandbytes", {"load_in_4bit": True}, "accelerate and bitsandbytes"),
+        ("gptq", {"bits": 4, "group_size": 32}, "optimum and gptqmodel"),
+        ("awq", {"bits": 4, "group_size": 32, "version": "gemm", "zero_point": True}, "gptqmodel"),
+        ("torchao", {"quant_type": "int8_weight_only"}, "torchao"),
+        ("compressed-tensors", {}, "compressed-tensors"),
+    ],
+)
+def test_a_quantised_model_without_its_library_is_refused(
+    folder: Path, method: str, more: dict[str, object], library: str
+) -> None:
+    """A checkpoint stored quantised that cannot be loaded here is refused with its method and what to install."""
+    if find_spec({"gptq": "optimum", "awq": "gptqmodel"}.get(method, method.replace("-", "_"))):
+        pytest.skip("its library is installed")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": method, **more}
+    (folder / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(WrongRequest) as refused:
+        Subject(model=str(folder), device="cpu").load()
+
+    assert f"the model {folder} cannot be loaded (" in str(refused.value)
+    assert f"): it is stored quantised ({method}), so install {library}, " in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_quantised_model_of_an_unknown_method_is_refused(folder: Path) -> None:
+    """transformers would go on with the stored numbers as if they were weights."""
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "unheard_of"}
+    (folder / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(
+        WrongRequest, match=r"stored quantised \(unheard_of\), which transformers does not know"
+    ):
+        Subject(model=str(folder), device="cpu").load()
+
+
+def test_gguf_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """A folder with a GGUF file and none of a model's files, or the file itself, is to be converted."""
+    (tmp_path / "m.Q4_1.gguf").write_bytes(b"GGUF")
+
+    for path in (tmp_path, tmp_path / "m.Q4_1.gguf"):
+        for ask in (Subject.digest, Subject.tokenizer_digest, Subject.tokenizer, Subject.load):
+            with pytest.raises(
+                WrongRequest, match=r"as GGUF \(m\.Q4_1\.gguf\).*convert it once, as docs/subjects"
+            ):
+                ask(Subject(model=str(path)))
+
+
+def test_without_a_network_only_the_cache_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the Hub's name cannot be resolved no file of it is asked for again and again."""
+    monkeypatch.setattr(files, "reachable", lambda: False)
+    monkeypatch.setattr(httpx.Client, "send", lambda *_, **__: pytest.fail("the Hub was asked"))
+
+    for ask in (Subject.tokenizer, Subject.load):
+        with pytest.raises(WrongRequest, match="there is no folder none/none, and the Hub gives no model"):
+            ask(Subject(model="none/none"))
 
 
 def test_an_absent_folder_is_refused(tmp_path: Path) -> None:

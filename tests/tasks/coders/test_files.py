@@ -1,5 +1,6 @@
 """Files are found, fetched and hashed alike in a folder, behind a URL and in the Hub's cache."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,41 @@ def test_what_is_not_there_is_refused(path: str, revision: str | None, said: str
     """A path that leads nowhere is refused with what was looked for and where."""
     with pytest.raises(WrongRequest, match=said), files.bring(path, ["cfg.json"], revision):
         pass
+
+
+def test_a_path_that_goes_on_from_a_local_folder_is_local(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked for `coders/layer/none` if `coders/layer` is a folder, whatever repositories there are."""
+    (folder / "coders/layer").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("the Hub was asked"))
+
+    assert files.hub("owner/name/none", None) is not None
+    with pytest.raises(WrongRequest, match="coders/layer/none is not there"):
+        files.digest("coders/layer/none", ["cfg.json"])
+
+
+@pytest.mark.parametrize(("proxy", "asked"), [(None, False), ("http://localhost:1", True)])
+def test_without_a_network_only_the_cache_is_asked(
+    monkeypatch: pytest.MonkeyPatch, proxy: str | None, *, asked: bool
+) -> None:
+    """Where the Hub's name cannot be resolved it is not tried for half a minute, unless a proxy is to resolve it."""
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name.lower(), raising=False)
+        monkeypatch.delenv(name, raising=False)
+    if proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    def unresolved(*_: object) -> None:
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", unresolved)
+    files._resolves.cache_clear()
+    try:
+        assert asked == files.reachable()
+    finally:
+        files._resolves.cache_clear()
 
 
 def test_a_hub_repository_without_the_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
