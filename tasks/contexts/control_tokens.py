@@ -66,6 +66,10 @@ def _broken(found: re.Match[str]) -> str:
 
 @lru_cache(maxsize=16)
 def _any_of(tokens: frozenset[str]) -> re.Pattern[str]:
-    """Finds any of some tokens, of several at one place the longest; those of one sign have no inside."""
-    longest = sorted((token for token in tokens if len(token) > 1), key=lambda token: (-len(token), token))
+    """Finds any of some tokens, of several at one place the longest; those of one sign have no inside.
+
+    Those that are broken up by their form need not be looked for: a vocabulary may have thousands.
+    """
+    others = (token for token in tokens if len(token) > 1 and _KNOWN.sub(_broken, token) == token)
+    longest = sorted(others, key=lambda token: (-len(token), token))
     return re.compile("|".join(map(re.escape, longest)) or r"(?!)")

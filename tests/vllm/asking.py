@@ -49,6 +49,16 @@ def count(server: Server, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
 
+def tokenised(server: Server, **asked: object) -> list[int]:
+    """The tokens that the server makes of a prompt or of messages."""
+    body = json.dumps({"model": NAME, **asked}).encode()
+    address = server.url.removesuffix("/v1") + "/tokenize"
+    with urlopen(
+        Post(address, data=body, headers={"Content-Type": "application/json"}), timeout=120
+    ) as answer:
+        return json.load(answer)["tokens"]
+
+
 def post(server: Server, path: str, timeout: float = 120, **fields: object) -> tuple[int, dict[str, Any]]:
     """What the server says to a body: its status and its answer."""
     body = json.dumps({"model": NAME, "temperature": 0, **fields}).encode()

@@ -18,6 +18,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tests.flows.command import DEMO, ROOT
+from tests.tasks.hostile import CONTROL
 
 NAME = "tiny"
 """What the server calls the model."""
@@ -28,10 +29,13 @@ BLOCK = 32
 PATIENCE = 300
 """Seconds that a server has to start in, on however busy a machine."""
 
-CHAT = (
-    "{{ bos_token }}{% for message in messages %}{{ message['role'] }}:\n{{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant:\n{% endif %}"
+CHATML = (
+    "{{ bos_token }}{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+OWN = "@@turn"
+"""A control token of no known family."""
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -44,17 +48,22 @@ SCRIPTS = ROOT / "deployments" / "vllm"
 
 
 def make_model(folder: Path) -> Path:
-    """A Llama of 1.4 million random weights in float32, with the demo's tokenizer and a chat template.
+    """A Llama of 1.4 million random weights in float32, with the demo's tokenizer and the chat template ChatML.
 
-    It finds numbers likelier than other tokens, so that some are always among the likeliest.
+    Its tokenizer has control tokens of many families. It finds numbers likelier than other tokens, so that some are
+    always among the likeliest.
     """
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(DEMO / "subject" / "tokenizer.json"),
         bos_token="<bos>",
         eos_token="<eos>",
         pad_token="<pad>",
+        additional_special_tokens=[
+            *(token for token in CONTROL if token not in ("<bos>", "<eos>", "<pad>")),
+            OWN,
+        ],
     )
-    tokenizer.chat_template = CHAT
+    tokenizer.chat_template = CHATML
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -1,11 +1,14 @@
 """Simulation and surprisal against a real server that is started for them equal what transformers computes."""
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from tasks.scorers.simulation import Simulation
 from tasks.scorers.surprisal import Surprisal
+from tests.tasks.hostile import EXPLANATION as HOSTILE
+from tests.tasks.hostile import hostile
 from tests.tasks.llm.model_server import Model, Served
 from tests.tasks.scorers.test_direct import EXPLANATION, FEATURE, FEW, judged, logprob, simulated
 from tests.vllm.server import Server
@@ -48,6 +51,16 @@ def test_simulation(scorer: Served, model: Model) -> None:
         expected = simulated(model, request)
         assert expected == pytest.approx(list(rows[shown.context].simulated or ()), abs=ALIKE)
         assert max(expected) - min(expected) > 100 * ALIKE
+
+
+def test_control_tokens_in_contexts(scorer: Served) -> None:
+    """The tokens that come back spell the prompt that was sent: each context has its numbers, and none is confused."""
+    feature = replace(hostile(), contexts=hostile().contexts[::6])
+    for asked in (Surprisal(kind="surprisal", reader="r"), Simulation(kind="simulation", reader="r")):
+        rows = judged(scorer, asked, feature, HOSTILE)
+        for shown in feature.contexts:
+            row = rows[shown.context]
+            assert (row.value is not None) or len(shown.strings) == len(row.simulated or ())
 
 
 def test_simulation_token_by_token(scorer: Served) -> None:

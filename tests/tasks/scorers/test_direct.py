@@ -48,12 +48,14 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-def judged(server: Served, scorer: Scorer, feature: Feature = FEATURE) -> dict[int, Judgement]:
+def judged(
+    server: Served, scorer: Scorer, feature: Feature = FEATURE, explanation: str = EXPLANATION
+) -> dict[int, Judgement]:
     """Judgements by context, all of which there must be."""
 
     async def run() -> list[Judgement]:
         async with OpenAIReader(urls=[server.url], model=NAME, attempts=1).open() as client:
-            outcomes = await ask_all(client, scorer.requests("7/0/none", EXPLANATION, feature))
+            outcomes = await ask_all(client, scorer.requests("7/0/none", explanation, feature))
             return [row for outcome in outcomes for row in judgements(scorer, outcome)]
 
     rows = {row.context: row for row in asyncio.run(run())}
