@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from flows import leases
 from flows.plan import Plan
 from flows.redone import redone
 from storage.runs import path
@@ -12,7 +13,10 @@ def write(plan: Plan) -> None:
 
     Not before it has its workers, as a request that is refused leaves nothing. A record that says the same already is
     left alone; for one that is replaced, a line says which of its steps are made anew, and why.
+
+    Raises `WrongRequest` or `RunFailed` when another command with another config makes the run (`flows/leases.py`).
     """
+    leases.take(plan)
     steps = [
         {
             "stage": step.stage,

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows import record
+from flows import leases, record
 from flows.cache import cache
 from flows.config import RunConfig
 from flows.explain import explain
@@ -25,12 +25,14 @@ async def run(config: RunConfig) -> None:
     for line in left_out:
         say(line)
     plan = Plan(config)
+    leases.check(plan)
     await preflight(plan, STAGES)
-    for stage in STAGES:
-        if plan.unfinished(stage):
-            await begin(stage, config)
-    record.write(plan)
-    publish(report(plan.lake, config.run, config.seed))
+    with leases.scope():
+        for stage in STAGES:
+            if plan.unfinished(stage):
+                await begin(stage, config)
+        record.write(plan)
+        publish(report(plan.lake, config.run, config.seed))
 
 
 async def begin(stage: str, config: RunConfig) -> None:

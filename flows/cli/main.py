@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flows import config as configs
-from flows import record, terminal
+from flows import leases, record, terminal
 from flows.again import forget_failures
 from flows.asked import ask_sql, show_status, show_tables
 from flows.optional import without_absent
@@ -165,14 +165,16 @@ def _run(options: argparse.Namespace) -> int:
     plan = Plan(config)
     if options.dry_run:
         return _show_plan(plan, console, options.stages)
-    if getattr(options, "retry_failed", False):
-        plan = _retrying(plan, options, console)
-    if plan.unfinished(*options.stages):
-        _work(plan, options.stages)
-    else:
-        console.print("Nothing left to do: every table of this run is committed.")
-        record.write(plan)
-    return _conclude(plan, console, options) if options.stages == STAGES else 0
+    leases.check(plan)
+    with leases.scope():
+        if getattr(options, "retry_failed", False):
+            plan = _retrying(plan, options, console)
+        if plan.unfinished(*options.stages):
+            _work(plan, options.stages)
+        else:
+            console.print("Nothing left to do: every table of this run is committed.")
+            record.write(plan)
+        return _conclude(plan, console, options) if options.stages == STAGES else 0
 
 
 def _retrying(plan: Plan, options: argparse.Namespace, console: Console) -> Plan:
