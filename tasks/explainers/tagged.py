@@ -60,12 +60,20 @@ def tagged(text: str) -> Tagged | None:
         return None
     invented = _INVENTED.search(text, tags[0].end())
     end = invented.start() if invented else len(text)
-    last = next(tag for tag in reversed(tags) if tag.start() < end)
-    lines, rest = _paragraph(text[last.end() : end].split("\n"))
+    found = [_after(text[tag.end() : end], followed=end < len(text)) for tag in tags if tag.start() < end]
+    *_, before, last = (None, *found)
+    # Readers that repeat themselves are cut off in the middle of the next time.
+    repeats = before and not (last and last.whole) and before.text.startswith(last.text if last else "")
+    return before if repeats else last
+
+
+def _after(text: str, *, followed: bool) -> Tagged | None:
+    """The explanation that a text begins with; null where there is none."""
+    lines, rest = _paragraph(text.split("\n"))
     found = _plain(_joined(lines))
     if not found.strip(".\u2026 "):
         return None
-    return Tagged(found, invented is not None or bool(re.search(r"\w", rest)) or _ends(found))
+    return Tagged(found, followed or bool(re.search(r"\w", rest)) or _ends(found))
 
 
 def _paragraph(lines: list[str]) -> tuple[list[str], str]:

@@ -136,6 +136,15 @@ def test_the_last_of_several_drafts_counts() -> None:
     assert text(f"EXPLANATION: Boats?\nThe third speaks of the moon.\nEXPLANATION: {TIDES}") == TIDES
 
 
+@pytest.mark.parametrize("cut", ["", " Words", " Words about tid"])
+def test_a_reader_that_repeats_itself_is_read_once(cut: str) -> None:
+    """Though it was cut off in the middle of the next time; another draft that was cut off is none."""
+    loop = f"EXPLANATION: {TIDES}\nEXPLANATION: {TIDES}\nEXPLANATION:{cut}"
+    assert EXPLAINER.read(REQUEST, Reply(loop, "length")) == TIDES
+    with pytest.raises(Unreadable, match="in the middle of its explanation"):
+        EXPLAINER.read(REQUEST, Reply(f"EXPLANATION: {TIDES}\nEXPLANATION: Boats that", "length"))
+
+
 @pytest.mark.parametrize("end", ["", "?", "!", '."', ".)", "。"])
 def test_a_whole_sentence_counts_though_the_reply_was_cut_off(end: str) -> None:
     """It ends as sentences do; without such an end it may have gone on."""
