@@ -4,17 +4,27 @@ Knows no torch and no Prefect. No `from __future__ import annotations` here: it 
 are pydantic models when they are served.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from flows import yaml_file
-from flows.examples import each
+from flows.examples import asked, each
 from flows.faults import fault
+from flows.given import misread, worded
 from flows.kinds import kinds
 from storage.errors import WrongRequest
+from storage.summary import labels
 from tasks.activations.coder import Coder
 from tasks.activations.corpus import Corpus
 from tasks.activations.describing import Describing
@@ -23,6 +33,7 @@ from tasks.contexts.negatives import Similar
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
+from tasks.fields import NAME, Name, Seed
 from tasks.llm.readers import ReaderConfig
 from tasks.scorers import Scorer
 
@@ -34,8 +45,10 @@ SEEDED = {
 }
 """Kinds of explainers and scorers that have a seed."""
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""Names become folder names and column values."""
+LINE = 80
+"""Characters of a setting that a refusal repeats."""
+MOST_TRIED = 50
+"""Contexts per decile that are tried out to tell how many a scorer needs."""
 
 
 class Model(BaseModel):
@@ -54,8 +67,18 @@ class ListedFeatures(Model):
     """Features by index, of every coder."""
 
     choose: Literal["list"]
-    features: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
-    """Their indices."""
+    features: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        min_length=1, json_schema_extra={"uniqueItems": True}
+    )
+    """Their indices, each once."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "ListedFeatures":
+        twice = [feature for feature, count in Counter(self.features).items() if count > 1]
+        if twice:
+            msg = f"features names {twice[0]} twice; name each once"
+            raise ValueError(msg)
+        return self
 
 
 class RangeOfFeatures(Model):
@@ -159,9 +182,9 @@ class Dask(Amounts):
 class RunConfig(Model):
     """A run: what is explained, from which text, by whom, and how it is judged."""
 
-    run: str = Field(pattern=NAME)
+    run: Name
     """Its name in `gloss status` and in the tables."""
-    lake: str = "./gloss-lake"
+    lake: str = Field(default="./gloss-lake", min_length=1)
     """Folder or `s3://bucket/prefix` that holds all tables."""
     subject: Subject
     """The language model."""
@@ -187,8 +210,17 @@ class RunConfig(Model):
     """What may be spent on readers; null sets no bound."""
     runner: Annotated[Threads | Dask, Field(discriminator="kind")] = Threads()
     """Where tasks run and how much at a time; changes nothing in the tables."""
-    seed: int = 22
+    seed: Seed = 22
     """Seeds every random choice of the run."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_given(cls, data: Any, handler: ModelWrapValidatorHandler["RunConfig"]) -> "RunConfig":
+        """No value becomes another one without a word."""
+        config = handler(worded(data))
+        for sentence in misread(data, config):
+            raise ValueError(sentence)
+        return config
 
     @model_validator(mode="before")
     @classmethod
@@ -272,9 +304,32 @@ class RunConfig(Model):
     def _scorers_have_their_contexts(self) -> "RunConfig":
         given = {kind.kind for kind in self.sample.negatives}
         for i, scorer in enumerate(self.scorers):
-            lacking = scorer.lacks(given)
+            lacking = scorer.lacks(given) or self._unasked(scorer)
             if lacking:
                 msg = f"scorers.{i}: {lacking}"
+                raise ValueError(msg)
+        return self
+
+    def _unasked(self, scorer: Scorer) -> str | None:
+        """What is wrong where a scorer has no question even about a feature with all the contexts that are drawn."""
+        plain = scorer.model_copy(update={"prompt": None})
+        if asked(plain, self.sample):
+            return None
+        there = f"{scorer.kind} asks no question about contexts such as sample draws"
+        for more in range(self.sample.per_decile + 1, MOST_TRIED):
+            if asked(plain, self.sample.model_copy(update={"per_decile": more})):
+                return f"{there}, with per_decile {self.sample.per_decile}; set sample.per_decile to {more} or more"
+        return f"{there}; draw more in sample.negatives, or ask this scorer for fewer at once"
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "RunConfig":
+        """Each scorer's columns of `summary` bear its name."""
+        for i, (name, label) in enumerate(labels([part.name for part in self.scorers]).items()):
+            if label != name:
+                msg = (
+                    f"scorers.{i}.name is {name!r}, and summary has a column that is called as one of this scorer's "
+                    "would be; give it another name"
+                )
                 raise ValueError(msg)
         return self
 
@@ -316,7 +371,7 @@ def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = No
     """
     file = Path(path)
     try:
-        data = yaml_file.parse(file.read_text(encoding="utf-8"))
+        data = yaml_file.read(file)
     except FileNotFoundError:
         msg = f"config {path} does not exist; give the path of a YAML file"
         raise WrongRequest(msg) from None
@@ -325,24 +380,28 @@ def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = No
         msg = f"config {path} cannot be read as YAML ({said})"
         raise WrongRequest(msg) from None
     if not isinstance(data, dict):
-        msg = f"config {path} must be a mapping of keys, and holds a {type(data).__name__}"
+        there = {list: "a list", type(None): "nothing", str: "text"}.get(type(data), "a single value")
+        msg = f"config {path} must be a mapping of keys, and holds {there}"
         raise WrongRequest(msg)
     for setting in settings:
         _set(data, setting)
     if lake is not None:
         data["lake"] = lake
     try:
-        return RunConfig.model_validate(data)
+        config = RunConfig.model_validate(data)
     except ValidationError as error:
         msg = f"{path}: {fault(error, RunConfig)}"
         raise WrongRequest(msg) from None
+    for _ in each(config.explainers, config.scorers, own_prompts=True):
+        pass  # a prompt file that is empty, or lacks its slot, is refused before anybody is asked
+    return config
 
 
 def _set(data: dict, setting: str) -> None:
     """Apply one `a.b=c`; the value is read as YAML, list items are named by their index."""
     dotted, equals, value = setting.partition("=")
     if not equals or not dotted:
-        msg = f"--set {setting} must have the form a.b=value"
+        msg = f"--set {_shortened(setting)} must have the form a.b=value"
         raise WrongRequest(msg)
     *parents, last = dotted.split(".")
     here: Any = data
@@ -360,9 +419,14 @@ def _set(data: dict, setting: str) -> None:
 def _value(setting: str, value: str) -> Any:
     try:
         return yaml_file.parse(value)
-    except yaml.YAMLError:
-        msg = f"--set {setting}: {value!r} is not YAML; quote it as YAML wants it"
+    except yaml.YAMLError as error:
+        said = getattr(error, "problem", None) or str(error)
+        msg = f"--set {_shortened(setting)} cannot be read as YAML ({said}); quote it as YAML wants it"
         raise WrongRequest(msg) from None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LINE else f"{text[:LINE]}…"
 
 
 def _step(here: Any, key: str, path: str, dotted: str) -> Any:
@@ -375,7 +439,7 @@ def _step(here: Any, key: str, path: str, dotted: str) -> Any:
 
 
 def _index(here: list, key: str, dotted: str) -> int:
-    if key.isdecimal() and int(key) < len(here):
+    if key.isdecimal() and len(key) < 10 and int(key) < len(here):
         return int(key)
     there = f"a list of {len(here)}, 0 to {len(here) - 1}" if here else "an empty list"
     msg = (

@@ -3,21 +3,24 @@
 Of a server only what relies on more than text: servers ignore fields that they do not know, with status 200.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from tasks import replicates
 from tasks.contexts.context import Context, Described, Feature
+from tasks.contexts.sampling import DECILES, Sampling
 from tasks.contexts.written import context
 from tasks.explainers import Explainer
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
 
-_DECILES = 10
 _PER_DECILE = 4
 _KINDS = ("random", "silent", "same_token", "cooccurring", "similar", "similar_text")
-_OF_EACH = 10
+_OF_EACH: Mapping[str, int] = dict.fromkeys(_KINDS, 10)
+_NEAR = {"cooccurring", "similar"}
+_LARGE = 200
+"""Contexts of a kind, or of a decile, from which on more make no difference."""
 _EXPLANATION = "Words for moving through water."
 _KEY = "0/example"
 
@@ -31,24 +34,29 @@ class Put(NamedTuple):
     request: Request
 
 
-def each(explainers: Sequence[Explainer], scorers: Sequence[Scorer]) -> Iterator[Put]:
-    """One question of each kind for each reader that components name, without a file that a `prompt` may name."""
+def each(
+    explainers: Sequence[Explainer], scorers: Sequence[Scorer], *, own_prompts: bool = False
+) -> Iterator[Put]:
+    """One question of each kind for each reader that components name, with `own_prompts` from the files they name.
+
+    Raises `WrongRequest` where such a file cannot be used.
+    """
     for number, explainer in enumerate(explainers):
         for path, reader in explainer.readers.items():
-            for request in _explaining(explainer, path)[:1]:
+            for request in _explaining(explainer, path, own_prompts=own_prompts)[:1]:
                 yield Put(f"explainers.{number}.{path}", reader, request)
     for number, scorer in enumerate(scorers):
-        plain = scorer.model_copy(update={"prompt": None})
+        plain = scorer if own_prompts else scorer.model_copy(update={"prompt": None})
         for request in plain.requests(_KEY, _EXPLANATION, _feature())[:1]:
             yield Put(f"scorers.{number}.reader", scorer.reader, request)
 
 
-def _explaining(explainer: Explainer, path: str) -> list[Request]:
+def _explaining(explainer: Explainer, path: str, *, own_prompts: bool) -> list[Request]:
     """What the reader that a key names is asked: to explain, or to choose among explanations."""
     asking = explainer.asking
     if asking is None:
         return []
-    plain = asking.model_copy(update={"prompt": None})
+    plain = asking if own_prompts else asking.model_copy(update={"prompt": None})
     chooser = replicates.detection(plain) if path.endswith("best_of.reader") else None
     return chooser.requests(_KEY, _EXPLANATION, _feature()) if chooser else plain.requests(_KEY, _feature())
 
@@ -74,16 +82,24 @@ def _single(requests: Iterable[Request]) -> Iterator[Request]:
         yield from request.parts or (request,)
 
 
-def _feature() -> Feature:
+def asked(scorer: Scorer, sample: Sampling) -> bool:
+    """Whether a scorer asks anything about a feature with as many contexts as are drawn at most."""
+    kinds = {kind.kind: min(kind.n, _LARGE) for kind in sample.negatives}
+    feature = _feature(min(sample.per_decile, _LARGE), kinds)
+    return bool(scorer.requests(_KEY, _EXPLANATION, feature))
+
+
+def _feature(per_decile: int = _PER_DECILE, kinds: Mapping[str, int] = _OF_EACH) -> Feature:
     described = Described(
         single_token=False, top_tokens=("swam",), top_logits=(" ashore",), bottom_logits=(" said",)
     )
-    return Feature(0, 9.0, tuple(_contexts()), described)
+    return Feature(0, 9.0, tuple(_contexts(per_decile, kinds)), described)
 
 
-def _contexts() -> Iterator[Context]:
-    for number in range(_DECILES * _PER_DECILE):
-        yield replace(context(f"The| boat {number}| swam:9| away:2", number), decile=number // _PER_DECILE)
-    first = _DECILES * _PER_DECILE
-    for number, kind in enumerate(kind for kind in _KINDS for _ in range(_OF_EACH)):
-        yield replace(context(f"A| stone| lay {number}| there", first + number), kind=kind, near=1)
+def _contexts(per_decile: int, kinds: Mapping[str, int]) -> Iterator[Context]:
+    for number in range(DECILES * per_decile):
+        yield replace(context(f"The| boat {number}| swam:9| away:2", number), decile=number // per_decile)
+    first = DECILES * per_decile
+    for number, kind in enumerate(kind for kind, count in kinds.items() for _ in range(count)):
+        near = 1 if kind in _NEAR else None
+        yield replace(context(f"A| stone| lay {number}| there", first + number), kind=kind, near=near)

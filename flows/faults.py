@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from tasks.fields import Flag
+
 WANTED = {
     **dict.fromkeys(("list_type", "tuple_type"), "a list is wanted"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys is wanted"),
@@ -89,6 +91,8 @@ def _sentence(fault: Any, holder: dict[str, Any]) -> str:
 
 def _wanted(fault: Any) -> str:
     kind, about = fault["type"], fault.get("ctx", {})
+    if kind in {"int_parsing", "float_parsing"} and isinstance(fault["input"], Flag):
+        return "; a number is wanted"
     if kind == "int_parsing" and (written := _written(fault["input"])):
         return f", which YAML takes for text; write {written}"
     if kind == "too_short":

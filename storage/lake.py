@@ -56,6 +56,9 @@ class Lake:
 
     def __init__(self, uri: str) -> None:
         """Remember the root; reaches nothing. Raises `WrongRequest` for one that no backend can hold."""
+        if not uri.split("://", 1)[-1].strip("/ ") and uri.strip() != "/":
+            msg = f"lake {uri!r} names no place; give a folder or s3://bucket/prefix"
+            raise WrongRequest(msg)
         scheme = uri.split("://", 1)[0] if "://" in uri else "file"
         if scheme not in BACKENDS:
             allowed = "a folder or " + ", ".join(f"{name}://" for name in BACKENDS if name != "file")

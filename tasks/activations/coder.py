@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from storage.errors import WrongRequest
 from tasks.activations.sites import Site
 from tasks.coders import Source
+from tasks.fields import LONGEST_NAME
 
 
 class Coder(BaseModel, frozen=True):
@@ -21,7 +22,7 @@ class Coder(BaseModel, frozen=True):
     `:normalised` behind a norm is what it gives before its gain. Null takes the site that the checkpoint names."""
     source: Source
     """Where its weights are and in which format."""
-    name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")
+    name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=LONGEST_NAME)
     """What the tables call it; made from site and format when none is given."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What its encoder's products are computed in; half precision is faster on a GPU, and features whose

@@ -27,7 +27,7 @@ class Corpus(BaseModel, frozen=True):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    path: str
+    path: str = Field(min_length=1)
     """Parquet, Arrow, JSON lines (`.jsonl`, `.ndjson`, `.json`) or text (`.txt`), the last two also `.gz` or `.zst`:
     a file, a folder or a pattern such as data/*.jsonl.zst, read in the order of their names; local or a URL such as
     s3://bucket/corpus.parquet. Names that begin with `.` or `_` are no data in a folder or a pattern, unless the

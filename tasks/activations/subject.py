@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from storage.errors import WrongRequest
 from tasks.coders import files, tokenizer_files
@@ -31,7 +31,7 @@ class Subject(BaseModel, frozen=True):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    model: str
+    model: str = Field(min_length=1)
     """Local folder in the Hugging Face layout, or a name on the Hub; weights in safetensors only. GGUF has to be
     converted first ([docs/subjects.md](subjects.md))."""
     revision: str | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from tasks.coders.base import Format, Place
+from tasks.fields import Seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ class RandomWeights(Format):
     """Number of features; the paper has 131,072."""
     k: int = Field(default=50, gt=0)
     """How many fire on a token; the paper has 50."""
-    seed: int = Field(default=22, ge=0)
+    seed: Seed = 22
     """Draws the weights: the same seed gives the same ones on every machine."""
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from tasks.contexts.written import context as written_context
 from tasks.explainers import copies
 from tasks.explainers.base import Component, Given
 from tasks.explainers.tagged import TAG, tagged
+from tasks.fields import LARGEST_SEED, ComponentName, Seed
 from tasks.llm import prompt
 from tasks.llm.reasoning import answer
 from tasks.llm.request import SAID, Message, Reply, Request, Unreadable, said
@@ -48,14 +49,14 @@ class Asking(Component, frozen=True):
     """The file of its few-shot turns."""
 
     kind: str
-    name: str
+    name: ComponentName
     reader: str
     """Which of `readers` is asked."""
     temperature: float = Field(default=0.0, ge=0)
     """Sampling temperature; the paper's is 0.7."""
     max_tokens: int = Field(default=500, ge=1)
     """Longest reply, in tokens."""
-    seed: int = 22
+    seed: Seed = 22
     """Sampling seed that is sent to the server, plus the number of the replicate; the run's where none is given."""
     prompt: str | None = None
     """A file with another system prompt."""
@@ -78,6 +79,9 @@ class Asking(Component, frozen=True):
                 f"replicates {self.replicates} would all be alike at temperature 0; "
                 "set a temperature such as 0.7, or replicates to 1"
             )
+            raise ValueError(msg)
+        if self.seed + self.replicates - 1 > LARGEST_SEED:
+            msg = f"seed {self.seed} plus {self.replicates} replicates goes beyond {LARGEST_SEED}; lower it"
             raise ValueError(msg)
         if self.replicates == 1 and self.best_of is not None:
             msg = "best_of chooses among replicates, and there is 1; set replicates to 2 or more, or leave it out"

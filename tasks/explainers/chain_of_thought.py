@@ -11,6 +11,7 @@ from pydantic import Field
 from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking
 from tasks.explainers.exemplars import exemplars
+from tasks.fields import ComponentName
 
 
 class ChainOfThought(Asking, frozen=True):
@@ -19,7 +20,7 @@ class ChainOfThought(Asking, frozen=True):
     shots_file: ClassVar[str] = "chain_of_thought.shots.yaml"
 
     kind: Literal["chain_of_thought"]
-    name: str = "chain_of_thought"
+    name: ComponentName = "chain_of_thought"
     """What the tables call it; two explainers of one kind need two names."""
     max_tokens: int = Field(default=1000, ge=1)
     """Longest reply, in tokens, with all its steps."""

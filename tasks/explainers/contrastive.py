@@ -16,6 +16,7 @@ from tasks.explainers.asking import Asking, activating, silent
 from tasks.explainers.base import Explanation, Given
 from tasks.explainers.exemplars import exemplars
 from tasks.explainers.held_out import spread
+from tasks.fields import ComponentName
 
 
 class Contrastive(Asking, frozen=True):
@@ -25,7 +26,7 @@ class Contrastive(Asking, frozen=True):
     needs_contrast: ClassVar[bool] = True
 
     kind: Literal["contrastive"]
-    name: str = "contrastive"
+    name: ComponentName = "contrastive"
     """What the tables call it; two explainers of one kind need two names."""
     counterexamples: int = Field(default=10, ge=1)
     """Non-activating contexts that are shown at most, evenly of all kinds that were drawn."""

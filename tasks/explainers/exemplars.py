@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking, activating
+from tasks.fields import ComponentName
 
 
 class Exemplars(Asking, frozen=True):
@@ -13,7 +14,7 @@ class Exemplars(Asking, frozen=True):
     shots_file: ClassVar[str] = "exemplars.shots.yaml"
 
     kind: Literal["exemplars"]
-    name: str = "exemplars"
+    name: ComponentName = "exemplars"
     """What the tables call it; two explainers of one kind need two names."""
 
     def question(self, feature: Feature) -> str:

@@ -6,9 +6,9 @@ From Parquet, JSON lines, Neuronpedia or delphi; the formats are in `tasks/expla
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from storage.errors import WrongRequest
 from tasks.coders.files import filesystem, shortened
@@ -16,13 +16,14 @@ from tasks.contexts.context import Feature
 from tasks.explainers.base import NOBODY, Component, Explanation, Given
 from tasks.explainers.imported import FORMATS
 from tasks.explainers.imported.base import Columns, Record, find
+from tasks.fields import ComponentName, flagged
 
 
 class Import(Component, frozen=True):
     """Take explanations from files."""
 
     kind: Literal["import"]
-    name: str = "import"
+    name: ComponentName = "import"
     """What the tables call it; two explainers of one kind need two names."""
     path: str
     """A file, or a folder whose files are all read; local or a URL such as s3://bucket/explanations.parquet."""
@@ -32,7 +33,7 @@ class Import(Component, frozen=True):
     columns: Columns | None = None
     """What columns or keys are called; if null, as the format calls them: `feature` and `text`, in `neuronpedia`
     `index`, `description`, `layer` and `explanationModelName`."""
-    where: dict[str, str | int | bool] = Field(default={})
+    where: dict[str, Annotated[str | int | bool, BeforeValidator(flagged)]] = Field(default={})
     """Only rows that have these values in these columns, such as {typeName: oai_token-act-pair}."""
     coders: dict[str, str] = Field(default={})
     """What the files call each coder of the run: a value of the column `coder`, in `neuronpedia` a source such as

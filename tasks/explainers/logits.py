@@ -15,6 +15,7 @@ from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking
 from tasks.explainers.base import Explanation, Given
 from tasks.explainers.exemplars import exemplars
+from tasks.fields import ComponentName
 
 
 class Logits(Asking, frozen=True):
@@ -24,7 +25,7 @@ class Logits(Asking, frozen=True):
     needs_features: ClassVar[bool] = True
 
     kind: Literal["logits"]
-    name: str = "logits"
+    name: ComponentName = "logits"
     """What the tables call it; two explainers of one kind need two names."""
     tokens: int = Field(default=10, ge=1)
     """Raised tokens that are shown, and lowered ones; at most as many as `describe.logits` keeps."""

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking, activating
+from tasks.fields import ComponentName
 
 
 class NoActivations(Asking, frozen=True):
@@ -16,7 +17,7 @@ class NoActivations(Asking, frozen=True):
     shots_file: ClassVar[str] = "exemplars.shots.yaml"
 
     kind: Literal["no_activations"]
-    name: str = "no_activations"
+    name: ComponentName = "no_activations"
     """What the tables call it; two explainers of one kind need two names."""
 
     def question(self, feature: Feature) -> str:

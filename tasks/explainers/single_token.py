@@ -20,6 +20,7 @@ from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.logits import Logits
 from tasks.explainers.no_activations import NoActivations
 from tasks.explainers.structured import Structured
+from tasks.fields import ComponentName
 
 Otherwise = Annotated[
     Exemplars | ChainOfThought | NoActivations | Logits | Contrastive | Structured,
@@ -34,7 +35,7 @@ class SingleToken(Component, frozen=True):
     needs_features: ClassVar[bool] = True
 
     kind: Literal["single_token"]
-    name: str = "single_token"
+    name: ComponentName = "single_token"
     """What the tables call it; two explainers of one kind need two names."""
     otherwise: Otherwise | None = None
     """The explainer of the other features, with its options; its name is not used. If null, they stay unexplained."""

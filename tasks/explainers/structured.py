@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from tasks.contexts.context import Feature
 from tasks.explainers.asking import Asking
 from tasks.explainers.exemplars import exemplars
+from tasks.fields import ComponentName
 from tasks.llm.reasoning import answer
 from tasks.llm.request import Reply, Request, Unreadable, said
 
@@ -83,7 +84,7 @@ class Structured(Asking, frozen=True):
     shots_file: ClassVar[str] = "structured.shots.yaml"
 
     kind: Literal["structured"]
-    name: str = "structured"
+    name: ComponentName = "structured"
     """What the tables call it; two explainers of one kind need two names."""
     held: bool = True
     """Whether the reply is held to the JSON's schema where the server can do that."""

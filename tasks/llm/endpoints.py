@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -69,6 +70,11 @@ def _distinct(urls: list[str]) -> list[str]:
     return urls
 
 
+def _word(value: object) -> object:
+    """`off` where a YAML parser has made false of it."""
+    return "off" if value in (False, "false") else value
+
+
 _Url = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#]+$"})]
 _Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 _Pause = Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
@@ -107,7 +113,7 @@ class OpenAIReader(BaseModel):
     this one."""
     omit: list[Omittable] = []
     """Settings that are never sent; those that a server refuses by name are left out without being listed here."""
-    replies: Literal["keep", "keep_failures", "off"] = "keep"
+    replies: Annotated[Literal["keep", "keep_failures", "off"], BeforeValidator(_word)] = "keep"
     """Replies are kept in the lake and the same request is never asked twice: `keep`; `keep_failures` keeps the reasons
     of requests that failed as well, which are then not tried again; `off` asks every time."""
     prompt_price: _Pause | None = None

@@ -26,10 +26,14 @@ def read(package: str, name: str, override: str | None = None) -> str:
     """The text of a prompt file, or of the file that the config names instead."""
     if override is not None:
         try:
-            return Path(override).read_text(encoding="utf-8-sig").strip()
+            text = Path(override).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             msg = f"prompt {override} cannot be read ({error}); name a text file"
             raise WrongRequest(msg) from error
+        if not text:
+            msg = f"prompt {override} is empty; write the prompt into it, or leave the key out"
+            raise WrongRequest(msg)
+        return text
     return files(package).joinpath(name).read_text(encoding="utf-8").strip()
 
 

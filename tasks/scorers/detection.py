@@ -10,6 +10,7 @@ from typing import Literal
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
+from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request
 from tasks.scorers.classification import Classification, few_shot_turns
 
@@ -18,7 +19,7 @@ class Detection(Classification, frozen=True):
     """Which contexts fit the explanation?"""
 
     kind: Literal["detection"]
-    name: str = "detection"
+    name: ComponentName = "detection"
     """What the tables call it; two scorers of one kind need two names."""
 
     def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:

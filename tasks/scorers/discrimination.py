@@ -19,6 +19,7 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.questions import Named
+from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request
 from tasks.scorers.choice import Choice, few_shot_turns
 from tasks.scorers.options import listed
@@ -33,7 +34,7 @@ class Discrimination(Choice, frozen=True):
     named: ClassVar[Named] = "described"
 
     kind: Literal["discrimination"]
-    name: str = "discrimination"
+    name: ComponentName = "discrimination"
     """What the tables call it; two scorers of one kind need two names."""
     others: int = Field(default=4, ge=1, le=8)
     """Neighbours' contexts per question; a feature that has fewer is not asked about."""

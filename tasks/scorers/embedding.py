@@ -10,6 +10,7 @@ from typing import Literal
 
 from tasks.contexts.context import Feature
 from tasks.contexts.special_tokens import raw
+from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
 from tasks.scorers.base import Judgement
@@ -21,7 +22,7 @@ class Embedding(Numeric, frozen=True):
     """How near is a context to the explanation?"""
 
     kind: Literal["embedding"]
-    name: str = "embedding"
+    name: ComponentName = "embedding"
     """What the tables call it; two scorers of one kind need two names."""
 
     def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:

@@ -15,6 +15,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed
 from tasks.contexts.special_tokens import raw
+from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
 from tasks.scorers.base import Judgement
@@ -28,7 +29,7 @@ class ExampleEmbedding(Numeric, frozen=True):
     needs_explanation: ClassVar[bool] = False
 
     kind: Literal["example_embedding"]
-    name: str = "example_embedding"
+    name: ComponentName = "example_embedding"
     """What the tables call it; two scorers of one kind need two names."""
     examples: int | None = Field(default=None, ge=1)
     """Contexts that the others are compared with, each decile in proportion; null takes half of the activating ones."""

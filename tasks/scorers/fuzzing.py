@@ -16,6 +16,7 @@ from pydantic import model_validator
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed, displaced, shared_out
+from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request
 from tasks.scorers.classification import Classification, few_shot_turns
 
@@ -30,7 +31,7 @@ class Fuzzing(Classification, frozen=True):
     """Are the marked tokens what the explanation describes?"""
 
     kind: Literal["fuzzing"]
-    name: str = "fuzzing"
+    name: ComponentName = "fuzzing"
     """What the tables call it; two scorers of one kind need two names."""
     marks: Literal["silent", "active", "mismarked"] = "silent"
     """What the negatives are. `silent`: the non-activating contexts (the paper's). `active`: half of the activating

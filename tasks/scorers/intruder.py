@@ -17,6 +17,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed
 from tasks.contexts.questions import Named
+from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request
 from tasks.scorers.choice import Choice, few_shot_turns
 
@@ -31,7 +32,7 @@ class Intruder(Choice, frozen=True):
     named: ClassVar[Named] = "intruder"
 
     kind: Literal["intruder"]
-    name: str = "intruder"
+    name: ComponentName = "intruder"
     """What the tables call it; two scorers of one kind need two names."""
     per_decile: int = Field(default=2, ge=1)
     """Questions per decile, as far as there are intruders: each is shown once. Activating contexts are shown again only

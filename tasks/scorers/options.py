@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contexts.context import Context
+from tasks.fields import ComponentName, Seed
 
 
 class Options(BaseModel, frozen=True):
@@ -17,12 +18,12 @@ class Options(BaseModel, frozen=True):
     """Whether it judges an explanation, or the feature alone."""
 
     kind: str
-    name: str
+    name: ComponentName
     reader: str
     """Which of `readers` is asked."""
     kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Kinds of non-activating contexts that are shown, all if null."""
-    seed: int = 22
+    seed: Seed = 22
     """Seeds whatever is drawn: which contexts are shown, in which order, with which marks; servers that take a seed get
     it too. The run's where none is given."""
     prompt: str | None = None

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tasks.contexts import questions, render
 from tasks.contexts.context import Context, Feature
+from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable, said
 from tasks.scorers.asking import Asking
@@ -45,7 +46,7 @@ class SAEBench(Asking, frozen=True):
     """Its score: what SAEBench publishes, though the verdicts are on windows of both classes."""
 
     kind: Literal["saebench"]
-    name: str = "saebench"
+    name: ComponentName = "saebench"
     """What the tables call it; two scorers of one kind need two names."""
     kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("random",)
     """Kinds of non-activating contexts that are shown, all if null."""

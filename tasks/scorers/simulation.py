@@ -25,6 +25,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.contexts.control_tokens import broken_up
 from tasks.contexts.special_tokens import NOTE, SIGN
 from tasks.contexts.written import context as written_context
+from tasks.fields import ComponentName
 from tasks.llm import prompt, reasoning
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
 from tasks.scorers.base import Judgement
@@ -45,7 +46,7 @@ class Simulation(Numeric, frozen=True):
     """How strong is the feature on each token?"""
 
     kind: Literal["simulation"]
-    name: str = "simulation"
+    name: ComponentName = "simulation"
     """What the tables call it; two scorers of one kind need two names."""
     mode: Literal["all_at_once", "token_by_token"] = "all_at_once"
     """One question per context, for servers that give log-probabilities of prompts; or one per token, for others."""

@@ -18,6 +18,7 @@ from typing import Literal
 from tasks.contexts.context import Feature
 from tasks.contexts.control_tokens import broken_up
 from tasks.contexts.special_tokens import raw
+from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable
 from tasks.scorers.base import Judgement
@@ -31,7 +32,7 @@ class Surprisal(Numeric, frozen=True):
     """By how many nats does the explanation make a context likelier?"""
 
     kind: Literal["surprisal"]
-    name: str = "surprisal"
+    name: ComponentName = "surprisal"
     """What the tables call it; two scorers of one kind need two names."""
     pseudo: str = "Pieces of text that have nothing in common."
     """The explanation that explains nothing."""

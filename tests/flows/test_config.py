@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -276,6 +276,7 @@ def test_a_config_survives_json() -> None:
     assert config == RunConfig.model_validate(config.model_dump(mode="json"))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8), max_size=3))
 def test_no_mapping_at_all_crashes_the_reader(changes: dict[str, object]) -> None:
     """Whatever keys a config has, it is accepted or refused with a sentence, and nothing else happens."""
