@@ -27,14 +27,27 @@ _Read = Callable[[str], bytes | None]
 def control_tokens(model: str, revision: str | None = None, *, fetch: bool = False) -> frozenset[str] | None:
     """Texts of a model's control tokens; null where none of its tokenizer's files says any.
 
-    `model` is a folder, a URL or a name on the Hub. Of the Hub its cache is read; what is not there is asked for only
-    if `fetch` says so.
+    `model` is a folder, a URL or a name on the Hub. Of the Hub its cache is read; only where that has nothing, and
+    `fetch` says so, the Hub is asked.
     """
-    found = frozenset(_found(_reading(model, revision, fetch=fetch)))
+    read = _reading(model, revision)
+    found = frozenset(_found(read))
+    if not found and fetch and _fetched(model, revision):
+        found = frozenset(_found(read))
     return found or None
 
 
-def _reading(model: str, revision: str | None, *, fetch: bool) -> _Read:
+def _fetched(model: str, revision: str | None) -> bool:
+    """Fetch what names special tokens into the Hub's cache; whether there is any."""
+    try:
+        remote = files.hub(model, revision)
+        fetched = [remote.file(name) for name in (TOKENIZER, CONFIG)] if remote else []
+    except WrongRequest:  # one that nobody can be asked for, so that no other need be
+        return False
+    return any(fetched)
+
+
+def _reading(model: str, revision: str | None) -> _Read:
     """What reads one of the model's files, null where there is none that can be read."""
     if "://" in model or Path(model).expanduser().exists():
         system, root = files.filesystem(str(Path(model).expanduser()) if "://" not in model else model)
@@ -50,10 +63,8 @@ def _reading(model: str, revision: str | None, *, fetch: bool) -> _Read:
     def cached(name: str) -> bytes | None:
         try:
             found = huggingface_hub.try_to_load_from_cache(model, name, revision=revision)
-            if not isinstance(found, str) and fetch:
-                found = files.Hub(model, "", revision).file(name)
-            return Path(found).read_bytes() if isinstance(found, str | Path) else None
-        except (WrongRequest, OSError, ValueError):  # no name of the Hub, or one that it does not give
+            return Path(found).read_bytes() if isinstance(found, str) else None
+        except (OSError, ValueError):  # no name of the Hub
             return None
 
     return cached

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.errors import WrongRequest
 from tasks.coders import tokenizer_files
 from tasks.coders.tokenizer_files import control_tokens
 from tests.flows.command import DEMO
@@ -80,4 +81,21 @@ def test_of_the_hub_s_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return str(tmp_path / name) if (tmp_path / name).exists() else None
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
-    assert frozenset({"<q>"}) == control_tokens("owner/name")
+    monkeypatch.setattr(tokenizer_files.files.Hub, "file", lambda *_: pytest.fail("nobody is to be asked"))
+    assert frozenset({"<q>"}) == control_tokens("owner/name", fetch=True)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only if so wanted: each try may wait for the network."""
+    tried: list[str] = []
+
+    def unreachable(_: object, name: str) -> None:
+        tried.append(name)
+        raise WrongRequest(name)
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(tokenizer_files.files.Hub, "file", unreachable)
+    assert control_tokens("owner/name") is None
+    assert [] == tried
+    assert control_tokens("owner/name", fetch=True) is None
+    assert ["tokenizer.json"] == tried
