@@ -14,6 +14,7 @@ from tasks.contexts.written import context
 from tasks.explainers import Explainer
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
+from tasks.scorers.base import Tries
 
 _PER_DECILE = 4
 _KINDS = ("random", "silent", "same_token", "cooccurring", "similar", "similar_text")
@@ -62,10 +63,11 @@ def _explaining(explainer: Explainer, path: str, *, own_prompts: bool) -> list[R
 
 
 def examples(scorer: Scorer) -> list[Request]:
-    """One request for each thing that a scorer relies on; none where text is all."""
+    """One request for each thing that a scorer relies on, and its own trials; none where text is all."""
     asked = scorer.requests(_KEY, _EXPLANATION, _feature())
     found = {_relied(request): request for request in reversed(list(_single(asked))) if any(_relied(request))}
-    return [replace(request, contexts=(), truths=(), max_tokens=1) for request in found.values()]
+    relied = [replace(request, contexts=(), truths=(), max_tokens=1) for request in found.values()]
+    return relied + (scorer.trials(_KEY) if isinstance(scorer, Tries) else [])
 
 
 def _relied(request: Request) -> tuple[bool, ...]:

@@ -19,7 +19,9 @@ from tasks.llm.endpoints import EndpointRefused, OpenAIReader
 from tasks.llm.preflight import EndpointsAway
 from tasks.llm.preflight import preflight as look_at
 from tasks.llm.readers import ReaderConfig
-from tasks.llm.request import Request
+from tasks.llm.request import Reply, Request
+from tasks.scorers import Scorer
+from tasks.scorers.base import Tries
 
 if TYPE_CHECKING:
     from tasks.activations.gate import Fit
@@ -135,7 +137,7 @@ async def _look(plan: Plan, stage: str) -> list[str]:
         scorers = [asking.one.scorer for asking in every if isinstance(asking.one, Scoring)]
         relied = {request.digest: request for scorer in scorers for request in examples(scorer)}
         try:
-            away = await _away(plan.config.readers[name], tuple(relied.values()))
+            away = await _away(plan.config.readers[name], tuple(relied.values()), scorers)
         except EndpointsAway as error:
             lines.append(await _without(plan, name, every, error))
         except EndpointRefused as error:
@@ -166,10 +168,16 @@ def _has_gaps(plan: Plan, asking: _Asking) -> bool:
     return not lake.complete(contexts) or bool(lake.missing(step, lake.ranges(contexts)))
 
 
-async def _away(reader: ReaderConfig, relied: Sequence[Request]) -> list[str]:
+async def _away(reader: ReaderConfig, relied: Sequence[Request], scorers: Sequence[Scorer]) -> list[str]:
     """Look for a reader; returns what is wrong with those of its urls that are not there. Raises as they do."""
+
+    def unfit(example: Request, reply: Reply) -> str | None:
+        trying = [scorer for scorer in scorers if isinstance(scorer, Tries)]
+        asking = [one for one in trying if example.digest in {request.digest for request in examples(one)}]
+        return next((why for one in asking if (why := one.unfit(example, reply))), None)
+
     if isinstance(reader, OpenAIReader):
-        return await look_at(reader, relied)
+        return await look_at(reader, relied, unfit)
     await reader.check()
     return []
 

@@ -462,9 +462,15 @@ JUDGEMENTS = Table(
             ),
             column(
                 "simulated",
-                items(pa.float32()),
-                "Predicted activation on each token of the context.",
+                pa.list_(pa.field("element", pa.float32())),
+                "Predicted activation on each token of the context; null where the reply has no number for a token.",
                 null="the scorer is not a simulation, or it failed",
+            ),
+            column(
+                "missing",
+                pa.int32(),
+                "Tokens of the context without a predicted activation, which no correlation counts.",
+                null="the scorer is not a simulation, it failed, or gloss was older",
             ),
             STATUS,
             REASON,

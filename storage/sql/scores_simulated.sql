@@ -1,7 +1,8 @@
 -- Temporary table: one row per explanation and control with simulated activations: their correlation with the real ones
--- over all tokens of all contexts. Interval: Fisher's transform, with the jackknife over contexts for its variance.
+-- over all tokens of all contexts, but for those that have no simulated one. Interval: Fisher's transform, with the
+-- jackknife over contexts for its variance.
 create or replace temp table simulations as
-with tokens as (
+with paired as (
     select
         feature,
         replicate,
@@ -11,6 +12,11 @@ with tokens as (
         unnest(activations)::double as fact
     from judged
     where simulated is not null and len(simulated) = len(activations)
+),
+
+tokens as (
+    select * from paired
+    where guess is not null
 ),
 
 -- Around the mean of all tokens: sums of squares of what is far from 0 lose digits.

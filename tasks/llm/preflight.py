@@ -6,7 +6,7 @@ costs a few tokens.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from tasks.llm.answers import FieldIgnored, ServerFault, decode, own_words
 from tasks.llm.endpoints import EndpointRefused, OpenAIReader
 from tasks.llm.parameters import refused_parameter
-from tasks.llm.request import Request
+from tasks.llm.request import Reply, Request
 from tasks.llm.secret import Secret, secret_from
 from tasks.llm.transport import Answer, Broken, Late, Oversized, Transport, Unconnected, transport
 from tasks.llm.wire import encode
@@ -57,7 +57,15 @@ class _Models(BaseModel):
     data: list[_Model]
 
 
-async def preflight(reader: OpenAIReader, examples: Sequence[Request] = ()) -> list[str]:
+Unfit = Callable[[Request, Reply], str | None]
+"""Why an endpoint that replies so to an example cannot be used, and what to do; null where it can."""
+
+
+def _fit(_example: Request, _reply: Reply) -> None:
+    """Every reply will do."""
+
+
+async def preflight(reader: OpenAIReader, examples: Sequence[Request] = (), unfit: Unfit = _fit) -> list[str]:
     """Ask every endpoint, all at once; whoever passes is asked the examples too. Returns what is said of those away.
 
     Raises EndpointRefused for the first, in the config's order, that is there and cannot be used by the run, and
@@ -72,7 +80,9 @@ async def preflight(reader: OpenAIReader, examples: Sequence[Request] = ()) -> l
         wrong = [fault for fault in found.values() if fault and not fault.away]
         if not wrong:
             there = [url for url, fault in found.items() if fault is None]
-            tried = [_tried(reader, url, http, secret, example) for url in there for example in examples]
+            tried = [
+                _tried(reader, url, http, secret, example, unfit) for url in there for example in examples
+            ]
             wrong = [fault for fault in await asyncio.gather(*tried) if fault]
     if wrong:
         raise EndpointRefused(_told(wrong))
@@ -150,7 +160,7 @@ async def _put(reader: OpenAIReader, url: str, http: Transport, example: Request
 
 
 async def _tried(
-    reader: OpenAIReader, url: str, http: Transport, secret: Secret, example: Request
+    reader: OpenAIReader, url: str, http: Transport, secret: Secret, example: Request, unfit: Unfit
 ) -> _Fault | None:
     """Return the fault that an endpoint does not give what an example asks for; null if that cannot be told."""
     try:
@@ -164,10 +174,11 @@ async def _tried(
         what = f"{url}{path} refuses what a scorer asks ({said})"
         return _Fault(what, "change the scorer, or the server's options")
     try:
-        decode((example,), answer.body)
+        (reply,) = decode((example,), answer.body)
     except FieldIgnored as fault:
         remedy = "take a server that gives them, or a scorer that does without"
         return _Fault(f"{url}{path}: {fault}", remedy)
     except ServerFault:
         return None
-    return None
+    why = unfit(example, reply) if isinstance(reply, Reply) else None
+    return _Fault(f"{url}{path}", why) if why else None

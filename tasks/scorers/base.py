@@ -23,8 +23,10 @@ class Judgement:
     """Of a positive verdict, where the scorer asks for it."""
     value: float | None = None
     """What ranks contexts where there is no probability: the larger, the likelier that the feature fires."""
-    simulated: tuple[float, ...] | None = None
-    """Predicted activation on each token, where the scorer is a simulation."""
+    simulated: tuple[float | None, ...] | None = None
+    """Predicted activation on each token, where the scorer is a simulation; null where it gave no number."""
+    missing: int | None = None
+    """Tokens without one, where the scorer is a simulation."""
     reason: str | None = None
     named: int | None = None
     """Number, from 1, of the example that the reader named, where one is to be chosen."""
@@ -61,6 +63,19 @@ class Divides(Protocol):
 
         Their keys are those that `tasks/llm/halves.py` makes of its key.
         """
+        ...
+
+
+@runtime_checkable
+class Tries(Protocol):
+    """A scorer that not every reader can answer as it must be answered, which its tokens tell before the run."""
+
+    def trials(self, key: str) -> list[Request]:
+        """What a reader is asked, beside one question, before the first."""
+        ...
+
+    def unfit(self, request: Request, reply: Reply) -> str | None:
+        """Why a reader that replies so to a question or a trial cannot be asked, and what to do; null where it can."""
         ...
 
 
@@ -161,6 +176,7 @@ def _row(
         "probability": judgement.probability,
         "value": judgement.value,
         "simulated": judgement.simulated,
+        "missing": judgement.missing,
         "status": "ok" if judgement.reason is None else "failed",
         "reason": judgement.reason,
         "model": outcome.model,

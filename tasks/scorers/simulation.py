@@ -2,9 +2,10 @@
 
 Simulated activation of a token: the mean of the numbers 0 to 10 under the probabilities that a reader gives them,
 E = sum of k p(k) / sum of p(k). Log-probabilities come for the likeliest tokens only; numbers that are not among them
-count as impossible, and the probabilities of the others are scaled up to 1. Score: Pearson's correlation of simulated
-and true activations, pooled over all tokens of all contexts, silent ones too. Measures whether the explanation says
-where and how strongly the feature fires. Chance level: 0.
+count as impossible, and the probabilities of the others are scaled up to 1. A token for which there is no number at all
+is left out and counted (`missing`); where that is more than half of a context's tokens, the context fails. Score:
+Pearson's correlation of simulated and true activations, pooled over all tokens of all contexts, silent ones too.
+Measures whether the explanation says where and how strongly the feature fires. Chance level: 0.
 
 `all_at_once` asks once per context: a model reads a table whose numbers are unknown, and the log-probabilities of the
 prompt behind each tab are read (vLLM's completions). `token_by_token` asks once per token, with the text so far, and
@@ -13,7 +14,7 @@ needs no log-probabilities of prompts; on the completions route it reads the sam
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -38,6 +39,9 @@ UNKNOWN = "?"
 
 _VISIBLE = str.maketrans({"\n": render.NEWLINE, "\r": "␍", TAB: "⇥"})
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_LEAST = 0.5
+"""Share of a context's tokens that must have a number: a correlation of fewer would be of something else."""
+TEN = 10
 _SAID = 5
 """Longest reply of a chat, in tokens: a number, and what some models put before it."""
 
@@ -56,7 +60,8 @@ class Simulation(Numeric, frozen=True):
     """Likeliest tokens whose log-probabilities are asked for; servers have a limit (vLLM: 20). Null, in
     `token_by_token` only, asks for none and takes the number that is said."""
     highest: int = Field(default=10, ge=1, le=10)
-    """The strongest activation; 9 for tokenizers that take 10 apart, which would be read as 1."""
+    """The strongest activation. Readers whose tokenizer takes 10 apart are refused at 10, which would be read as 1: set
+    9 for those (SmolLM2, Qwen and Gemma among others)."""
 
     @model_validator(mode="after")
     def _readable(self) -> "Simulation":
@@ -73,14 +78,41 @@ class Simulation(Numeric, frozen=True):
         ]
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
-        """The simulated activations. Raises `Unreadable` when the number of any token cannot be read."""
+        """The simulated activations, null for tokens without a number.
+
+        Raises `Unreadable` when more than half of them have none, and when the reader cannot say 10 in one token.
+        """
         if request.parts:
-            simulated = [self._said(part, said) for part, said in answers(request, reply)]
+            found = [self._said(part, said) for part, said in answers(request, reply)]
         else:
+            if self.highest == TEN and takes_ten_apart(reply.prompt, TAB):
+                raise Unreadable(_apart(request.key))
             tops = _behind_tabs(request, reply, len(self._head()))
-            simulated = [expected(top, self.highest, request.key) for top in tops]
+            found = [expected(top, self.highest, request.key) for top in tops]
+        simulated = tuple(one if isinstance(one, float) else None for one in found)
+        reasons = [one for one in found if isinstance(one, str)]
+        if len(reasons) > (1 - _LEAST) * len(found):
+            msg = f"{len(reasons)} of {len(found)} tokens have no number; the first: {reasons[0]}"
+            raise Unreadable(msg)
         ((context, truth),) = zip(request.contexts, request.truths, strict=True)
-        return [Judgement(context, truth, simulated=tuple(simulated))]
+        return [Judgement(context, truth, simulated=simulated, missing=len(reasons))]
+
+    def trials(self, key: str) -> list[Request]:
+        """What a reader is asked before the first question, to see in its tokens whether it can say 10 in one."""
+        if self.mode == "all_at_once" or self.highest < TEN or self.alternatives is None:
+            return []  # the tables of a prompt show it, and without log-probabilities nothing depends on it
+        if self.route == "completion":
+            table = f"{TAB}{TEN}\n".join(f"{letter}" for letter in "abcdefghij") + TAB
+            return [Request(key, prompt=table, max_tokens=2, top_logprobs=self.alternatives)]
+        turn = Message("user", f"Answer with the number {TEN} and nothing else.")
+        return [Request(key, messages=(turn,), max_tokens=_SAID, top_logprobs=self.alternatives)]
+
+    def unfit(self, request: Request, reply: Reply) -> str | None:
+        """Why a reader that answers an example or a trial so cannot be asked; null where nothing speaks against it."""
+        if self.highest < TEN or self.alternatives is None:
+            return None
+        apart = takes_ten_apart(reply.prompt, TAB) or takes_ten_apart(reply.completion)
+        return _apart(request.key) if apart else None
 
     def _question(self, key: str, explanation: str, context: Context) -> Request:
         about = {"contexts": (context.context,), "truths": (context.activating,)}
@@ -104,25 +136,29 @@ class Simulation(Numeric, frozen=True):
         turns = (Message("system", self._introduction()), *_turns(self.highest), turn)
         return Request(key, messages=turns, max_tokens=_SAID, top_logprobs=self.alternatives)
 
-    def _said(self, part: Request, reply: Reply) -> float:
-        """The number in the answer about one token."""
-        if self.alternatives is None:
-            return self._number(reasoning.answer(reply, part.key), part.key)
-        if self.route == "completion":
+    def _said(self, part: Request, reply: Reply) -> float | str:
+        """The number in the answer about one token, or why there is none."""
+        if self.highest == TEN and self.alternatives is not None and takes_ten_apart(reply.completion):
+            raise Unreadable(_apart(part.key))
+        if self.route == "completion" and self.alternatives is not None:
             return expected(reply.completion[0].top if reply.completion else {}, self.highest, part.key)
-        reasoning.answer(reply, part.key)
+        try:
+            said = reasoning.answer(reply, part.key)
+        except Unreadable as error:
+            return str(error)
+        if self.alternatives is None:
+            return self._number(said, part.key)
         after = reasoning.tokens(reply)
         numbers = (token for token in after if _integer(token.token, self.highest) is not None)
         first = next(numbers, TokenLogprob("", None, {}))
         return expected(first.top, self.highest, part.key)
 
-    def _number(self, text: str, key: str) -> float:
+    def _number(self, text: str, key: str) -> float | str:
         said = _NUMBER.search(text)
         if said is None or float(said[0]) > self.highest:
-            msg = (
+            return (
                 f"no number from 0 to {self.highest} in the reply to {key} ({' '.join(text.split())[:80]!r})"
             )
-            raise Unreadable(msg)
         return float(said[0])
 
     def _introduction(self) -> str:
@@ -133,20 +169,38 @@ class Simulation(Numeric, frozen=True):
         return broken_up(f"{self._introduction()}\n\n{_tables(self.highest)}")
 
 
-def expected(top: Mapping[str, float], highest: int, key: str) -> float:
+def expected(top: Mapping[str, float], highest: int, key: str) -> float | str:
     """The mean of the numbers 0 to `highest` among alternatives with these log-probabilities, scaled up to 1.
 
-    Raises `Unreadable` when there is none.
+    Where there is none, a sentence that says so.
     """
     numbers = [(_integer(token, highest), logprob) for token, logprob in top.items()]
     found = [(number, logprob) for number, logprob in numbers if number is not None]
     if not found:
-        msg = f"no number from 0 to {highest} among the likeliest tokens in the reply to {key}"
-        raise Unreadable(msg)
+        return f"no number from 0 to {highest} among the likeliest tokens in the reply to {key}"
     # Against the likeliest, since all of them together can be too unlikely for a float.
     likeliest = max(logprob for _, logprob in found)
     weights = [(number, math.exp(logprob - likeliest)) for number, logprob in found]
     return sum(number * weight for number, weight in weights) / sum(weight for _, weight in weights)
+
+
+def takes_ten_apart(tokens: Sequence[TokenLogprob], before: str = "") -> bool:
+    """Whether a 10 among these tokens is two of them: then the probability of 1 is that of 10 as well.
+
+    Only where the token before it ends with `before`, and with no digit.
+    """
+    texts = [token.token for token in tokens]
+    return any(
+        (one.strip(), zero.strip()) == ("1", "0") and last.endswith(before) and not last[-1:].isdigit()
+        for last, one, zero in zip(["", *texts], texts, texts[1:], strict=False)
+    )
+
+
+def _apart(key: str) -> str:
+    return (
+        f"the model's tokenizer takes {TEN} apart, so that it would be read as 1 (seen in the reply to {key}); set"
+        " highest: 9 for this scorer"
+    )
 
 
 def _integer(token: str, highest: int) -> int | None:

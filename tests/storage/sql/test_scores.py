@@ -33,7 +33,7 @@ class Judged(NamedTuple):
     failed: bool | None = None
     """Whether it failed; null: when there is no verdict."""
     value: float | None = None
-    simulated: tuple[float, ...] | None = None
+    simulated: tuple[float | None, ...] | None = None
     activations: tuple[float, ...] = (0.0, 0.0)
     kind: str = "random"
     """Of a context in which the feature is silent."""

@@ -146,6 +146,24 @@ def test_simulations_are_correlated_over_all_tokens(
         assert pytest.approx(tuple(ends), abs=1e-4) == (row["pearson_low"], row["pearson_high"])
 
 
+def test_tokens_without_a_simulated_activation_count_for_nothing() -> None:
+    """Neither in the correlation nor in its interval: as if the contexts were without them."""
+    whole = [
+        Judged(True, None, failed=False, simulated=(0.0, k, 2.0), activations=(1.0, 2.0 * k + 1, 4.0 + k))
+        for k in (1.0, 2.0, 5.0)
+    ]
+    gaps = [
+        one._replace(
+            simulated=(None, *(one.simulated or ()), None), activations=(9.0, *one.activations, -3.0)
+        )
+        for one in whole
+    ]
+    (expected,), (found,) = scores(whole), scores(gaps)
+    for name in ("n", "pearson", "pearson_low", "pearson_high", "score"):
+        assert expected[name] is not None
+        assert found[name] == pytest.approx(expected[name])
+
+
 def test_a_simulation_that_does_not_vary_has_no_correlation() -> None:
     """A constant says nothing, and neither does one that varies in a single context say how sure it is."""
     flat = [Judged(True, None, failed=False, simulated=(1.0, 1.0), activations=(0.0, 2.0))] * 3

@@ -1,17 +1,21 @@
 """Simulation and surprisal through the client and a server equal what transformers computes on the same model."""
 
 import asyncio
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from flows.examples import examples
 from tasks.contexts.context import Feature
 from tasks.contexts.written import context
-from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.endpoints import EndpointRefused, OpenAIReader
 from tasks.llm.gather import ask_all
+from tasks.llm.preflight import preflight
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
 from tasks.scorers.base import Judgement, judgements
@@ -149,3 +153,34 @@ def test_simulation_token_by_token_reads_the_same_numbers(numbers: Served) -> No
     assert {number: pytest.approx(values, abs=1e-3) for number, values in expected.items()} == {
         number: row.simulated for number, row in found.items()
     }
+
+
+def test_a_reader_whose_tokenizer_takes_10_apart_is_refused_before_it_is_asked(tmp_path: Path) -> None:
+    """It is seen in the tokens of one small request, however simulation asks; on a scale up to 9 it is asked."""
+    file = numerate(tmp_path) / "tokenizer.json"
+    settings = json.loads(file.read_text())
+    digits = {"type": "Digits", "individual_digits": True}
+    settings["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, settings["pre_tokenizer"]]}
+    file.write_text(json.dumps(settings))
+
+    def check(scorer: Simulation) -> None:
+        reader = OpenAIReader(urls=[server.url], model=NAME)
+        asyncio.run(preflight(reader, examples(scorer), scorer.unfit))
+
+    once = Simulation(kind="simulation", reader="r")
+    with model_server(tmp_path) as server:
+        with pytest.raises(EndpointRefused, match=r"takes 10 apart.*; set highest: 9 for this scorer"):
+            check(once)
+        nine = once.model_copy(update={"highest": 9})
+        check(nine)
+        rows = judged(server, nine, FEW)
+        assert {0} == {row.missing for row in rows.values()}
+        check(once.model_copy(update={"mode": "token_by_token", "route": "completion", "highest": 9}))
+
+
+def test_a_reader_that_says_10_in_one_token_is_taken(numbers: Served) -> None:
+    """However simulation asks."""
+    for changes in ({}, {"mode": "token_by_token", "route": "completion"}, {"mode": "token_by_token"}):
+        scorer = Simulation.model_validate({"kind": "simulation", "reader": "r", **changes})
+        reader = OpenAIReader(urls=[numbers.url], model=NAME)
+        assert [] == asyncio.run(preflight(reader, examples(scorer), scorer.unfit))

@@ -98,6 +98,7 @@ def test_the_activation_is_the_mean_of_the_numbers_that_are_there(
 def test_no_mean_leaves_the_scale(numbers: dict[int, float]) -> None:
     """It lies between the least and the greatest number that is there."""
     found = expected({str(number): logprob for number, logprob in numbers.items()}, 10, "a")
+    assert isinstance(found, float)
     assert min(numbers) - 1e-9 <= found <= max(numbers) + 1e-9
 
 
@@ -192,10 +193,78 @@ class Cut(Server):
     ],
 )
 def test_a_table_that_cannot_be_read_is_no_simulation(server: Server, reason: str) -> None:
-    """One missing number spoils the context, since a correlation of the rest would be of something else."""
+    """The context fails with the reason."""
     request = asked(ONCE)[0]
     with pytest.raises(Unreadable, match=reason):
         ONCE.read(request, server.reply(request))
+
+
+class Halting(Server):
+    """It finds no number likely at some tabs of the live table, counted from its end."""
+
+    def __init__(self, *places: int) -> None:
+        self.places = places
+
+    def tokens(self, prompt: str) -> list[TokenLogprob]:
+        seen = super().tokens(prompt)
+        tabs = [place for place, one in enumerate(seen) if one.token == TAB]
+        for place in self.places:
+            seen[tabs[-place] + 1] = seen[tabs[-place] + 1]._replace(top={"the": -1.0})
+        return seen
+
+
+def test_a_token_without_a_number_is_left_out_and_counted() -> None:
+    """The others are what they are without it."""
+    request = asked(ONCE)[0]
+    (whole,) = ONCE.read(request, Server().reply(request))
+    (row,) = ONCE.read(request, Halting(2, 4).reply(request))
+    assert (0, 2) == (whole.missing, row.missing)
+    assert [place in (1, 3) for place in range(5)] == [one is None for one in row.simulated or ()]
+    assert [one for n, one in enumerate(whole.simulated or ()) if n not in (1, 3)] == [
+        one for one in row.simulated or () if one is not None
+    ]
+
+
+def test_most_tokens_must_have_a_number() -> None:
+    """A correlation of fewer would be of something else; how many have none is in the reason."""
+    request = asked(ONCE)[0]
+    with pytest.raises(Unreadable, match="3 of 5 tokens have no number; the first: no number from 0 to 10"):
+        ONCE.read(request, Halting(1, 3, 5).reply(request))
+
+
+def test_missing_tokens_arrive_in_the_table_and_in_no_correlation(tmp_path: Path) -> None:
+    """Judgements that have some are no failures."""
+    judged, scores, _ = judge(Lake(tmp_path.as_posix()), FEATURES, ONCE, Halting(3))
+    assert {("ok", 1)} == {(row["status"], row["missing"]) for row in judged}
+    assert all(row["simulated"][0] is None and row["simulated"][1] is not None for row in judged)
+    assert [(11, 0, pytest.approx(1.0))] == [(row["n"], row["n_failed"], row["pearson"]) for row in scores]
+
+
+class Splitting(Server):
+    """Its tokenizer takes 10 apart."""
+
+    def tokens(self, prompt: str) -> list[TokenLogprob]:
+        seen = super().tokens(prompt)
+        apart: list[TokenLogprob] = []
+        for one in seen:
+            pieces = ["1", "0", one.token[2:]] if one.token[:2] == "10" else [one.token]
+            apart += [one._replace(token=piece) for piece in pieces if piece]
+        return apart
+
+
+def test_a_reader_that_cannot_say_10_in_one_token_is_not_taken_at_its_word() -> None:
+    """Its 1 may be a 10: it is refused by what it replies to an example, and every context fails all the same."""
+    request = asked(ONCE)[0]
+    assert ONCE.unfit(request, Server().reply(request)) is None
+    reply = Splitting().reply(request)
+    assert "takes 10 apart" in (ONCE.unfit(request, reply) or "")
+    with pytest.raises(Unreadable, match="set highest: 9"):
+        ONCE.read(request, reply)
+    nine = ONCE.model_copy(update={"highest": 9})
+    (request,) = asked(nine)[:1]
+    assert nine.unfit(request, Splitting().reply(request)) is None
+    (row,) = nine.read(request, Splitting().reply(request))
+    assert 0 == row.missing
 
 
 def generated(*tokens: tuple[str, dict[str, float]]) -> Reply:
@@ -227,14 +296,16 @@ def test_a_chat_without_log_probabilities_is_taken_at_its_word() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "none", "11", "100 percent"])
-def test_a_reply_without_a_number_of_the_scale_is_unreadable(text: str) -> None:
-    """It spoils the context."""
+def test_a_reply_without_a_number_of_the_scale_is_none(text: str) -> None:
+    """One is left out; more than half of them spoil the context."""
     request = asked(SAID)[0]
-    with pytest.raises(Unreadable, match="no number from 0 to 10 in the reply to 7/0/none/0/4"):
-        SAID.read(request, Reply("", parts=(*[Reply("1")] * 4, Reply(text))))
+    (row,) = SAID.read(request, Reply("", parts=(*[Reply("1")] * 4, Reply(text))))
+    assert ((1.0, 1.0, 1.0, 1.0, None), 1) == (row.simulated, row.missing)
+    with pytest.raises(Unreadable, match=r"3 of 5 tokens have no number; .* in the reply to 7/0/none/0/2"):
+        SAID.read(request, Reply("", parts=(*[Reply("1")] * 2, *[Reply(text)] * 3)))
 
 
-def test_a_chat_that_says_no_number_is_unreadable_whatever_its_alternatives() -> None:
+def test_a_chat_that_says_no_number_has_none_whatever_its_alternatives() -> None:
     """They would be those of another question."""
     request = asked(CHAT)[0]
     words = generated(("I", top(_7=0.1)), (" think", top(_7=0.1)))
@@ -253,6 +324,28 @@ def test_a_number_in_thoughts_is_no_activation() -> None:
             scorer.read(request, Reply("", parts=(cut,) * 5))
         (row,) = scorer.read(request, Reply("", parts=(generated(*thoughts, *after),) * 5))
         assert (2.0,) * 5 == row.simulated
+
+
+@pytest.mark.parametrize("scorer", [CHAT, PROMPT], ids=["chat", "completion"])
+def test_a_trial_shows_whether_10_is_one_token(scorer: Simulation) -> None:
+    """One request that a 10 answers; where the reader says something else, nothing is known."""
+    (trial,) = scorer.trials("0/example")
+    split, whole, other = generated(("1", {}), ("0", {})), generated(("10", {})), generated(("1", {}))
+    assert "set highest: 9" in (scorer.unfit(trial, split) or "")
+    assert (None, None) == (scorer.unfit(trial, whole), scorer.unfit(trial, other))
+    assert [] == scorer.model_copy(update={"highest": 9}).trials("0/example")
+    assert [] == SAID.trials("0/example")
+    assert [] == ONCE.trials("0/example")
+
+
+def test_a_chat_that_says_10_in_two_tokens_fails() -> None:
+    """The first of them is not 1; where nobody looks at tokens nothing is amiss."""
+    request = asked(CHAT)[0]
+    parts = (generated(("1", top(_1=0.9)), ("0", top(_0=0.9))), *[generated(("2", top(_2=0.9)))] * 4)
+    with pytest.raises(Unreadable, match="takes 10 apart"):
+        CHAT.read(request, Reply("", parts=parts))
+    (row,) = SAID.read(asked(SAID)[0], Reply("", parts=parts))
+    assert (10.0, 2.0, 2.0, 2.0, 2.0) == row.simulated
 
 
 def test_all_at_once_cannot_do_without_alternatives() -> None:
