@@ -1,18 +1,23 @@
 """Scorers' replies from a real server are held to their form: a model of random weights is always readable."""
 
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from tasks.llm.request import Message, Outcome, Request
+from tasks.llm.wire import encode
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 from tasks.scorers.intruder import Intruder
 from tasks.scorers.saebench import SAEBench
 from tests.tasks.toys import HARBOUR
-from tests.vllm.asking import ask
-from tests.vllm.server import Server
+from tests.vllm.asking import ask, post
+from tests.vllm.server import NAME, Server
 
 Held = Detection | Intruder | SAEBench
 
@@ -57,3 +62,50 @@ def test_a_form_that_is_refused_is_not_held_on_to(server: Server, form: dict[str
     (outcome,) = ask(server, [replace(request, **form)])
     assert ("plain", 2) == (outcome.structured, outcome.attempts)
     assert outcome.reply is not None, outcome.reason
+
+
+def free_shares(server: Server, request: Request) -> Iterator[float]:
+    """P(1) / (P(0) + P(1)) of a server without a form, at each place of the reply that it gives with one.
+
+    Of the tokens that the form allows there, after the tokens that the held reply has before it.
+    """
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(server.model)
+    body: dict[str, Any] = json.loads(encode((request,), NAME, "structured_outputs").body)
+    ids = {"return_token_ids": True, "return_tokens_as_token_ids": True}
+    status, answer = post(server, "/chat/completions", **body | ids)
+    assert status == 200, answer
+    before = answer["prompt_token_ids"]
+    for token in answer["choices"][0]["logprobs"]["content"]:
+        number = int(token["token"].removeprefix("token_id:"))
+        tops = [one for one in token["top_logprobs"] if one["logprob"] > -1000]
+        texts = {int(one["token"].removeprefix("token_id:")): "" for one in tops}
+        texts = {one: tokenizer.decode([one]).strip() for one in texts}
+        digits = {one: text for one, text in texts.items() if text in ("0", "1")}
+        if tokenizer.decode([number]).strip() in ("0", "1"):
+            wanted = {"max_tokens": 1, "logprobs": 1, "logprob_token_ids": [*digits]}
+            status, free = post(server, "/completions", prompt=before, **wanted, **ids)
+            assert status == 200, free
+            (top,) = free["choices"][0]["logprobs"]["top_logprobs"]
+            shares = dict.fromkeys("01", 0.0)
+            for one, text in digits.items():
+                shares[text] += math.exp(top[f"token_id:{one}"])
+            # Without the form other tokens have most of the probability.
+            assert sum(shares.values()) < 0.99
+            yield shares["1"] / sum(shares.values())
+        before = [*before, number]
+
+
+@pytest.mark.parametrize("shown", [1, 5])
+def test_a_form_leaves_the_probabilities_of_verdicts_as_they_are(server: Server, shown: int) -> None:
+    """Every verdict can be read, and its probability is the one that the model gives freely, at every place."""
+    scorer = Detection(kind="detection", reader="r", shown=shown, logprobs=True)
+    outcomes = asked(server, scorer)
+    assert {"structured_outputs"} == {outcome.structured for outcome in outcomes}
+    found = []
+    for outcome in outcomes:
+        shares = list(free_shares(server, outcome.request))
+        rows = judgements(scorer, outcome)
+        assert shares == pytest.approx([row.probability for row in rows], abs=1e-4)
+        assert [share > 0.5 for share in shares] == [row.verdict for row in rows]
+        found += shares
+    assert 0.001 < max(found) - min(found)
