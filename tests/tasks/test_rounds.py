@@ -43,21 +43,25 @@ def judged(
 def test_all_contexts_are_judged_although_a_question_does_not_fit(
     tmp_path: Path, kind: str, shown: int, logprobs: bool
 ) -> None:
-    """Each once, as in a question that fits; its row names the question that was answered, the ledger has both."""
+    """Each once, as in a question that fits; its row names the question that was answered, and its place there."""
     model = {"detection": Detection, "fuzzing": Fuzzing}[kind]
     scorer = model(kind=kind, reader="r", shown=shown, logprobs=logprobs)  # type: ignore[arg-type]
     whole, scores, asked, _ = judged(tmp_path, scorer, WIDE)
     rows, same_scores, requests, reader = judged(tmp_path, scorer, 60)
     assert reader.refused
 
-    def without(found: list[dict], column: str) -> list[dict]:
-        return [{name: value for name, value in row.items() if name != column} for row in found]
+    def alike(found: list[dict]) -> list[dict]:
+        apart = ("request", "place")
+        return [{name: value for name, value in row.items() if name not in apart} for row in found]
 
-    assert without(whole, "request") == without(rows, "request")
+    assert alike(whole) == alike(rows)
     assert scores == same_scores
     answered = {row["request"] for row in requests if row["status"] == "ok"}
     assert {row["request"] for row in rows} == answered
     assert {row["request"] for row in asked} <= {row["request"] for row in requests}
+    for key in answered:
+        places = sorted(row["place"] for row in rows if row["request"] == key)
+        assert [*range(1, len(places) + 1)] == places
     assert {one.key for one in reader.refused} == {
         row["request"] for row in requests if (row["status"], row["reason"]) == ("halved", REASON)
     }
