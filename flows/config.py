@@ -23,6 +23,7 @@ from flows.examples import asked, each
 from flows.faults import fault
 from flows.given import misread, worded
 from flows.kinds import kinds
+from flows.settings import apply
 from storage.errors import WrongRequest
 from storage.summary import labels
 from tasks.activations.coder import Coder
@@ -33,7 +34,7 @@ from tasks.contexts.negatives import Similar
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
-from tasks.fields import NAME, Name, Seed
+from tasks.fields import LARGEST_SEED, NAME, Name, Seed
 from tasks.llm.readers import ReaderConfig
 from tasks.scorers import Scorer
 
@@ -45,8 +46,6 @@ SEEDED = {
 }
 """Kinds of explainers and scorers that have a seed."""
 
-LINE = 80
-"""Characters of a setting that a refusal repeats."""
 MOST_TRIED = 50
 """Contexts per decile that are tried out to tell how many a scorer needs."""
 
@@ -229,6 +228,8 @@ class RunConfig(Model):
         if not isinstance(data, dict):
             return data
         seed = data.get("seed", 22)
+        if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+            return data  # the fault is the run's
 
         def seeded(part: Any) -> Any:
             if not isinstance(part, dict):
@@ -384,7 +385,7 @@ def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = No
         msg = f"config {path} must be a mapping of keys, and holds {there}"
         raise WrongRequest(msg)
     for setting in settings:
-        _set(data, setting)
+        apply(data, setting)
     if lake is not None:
         data["lake"] = lake
     try:
@@ -395,55 +396,3 @@ def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = No
     for _ in each(config.explainers, config.scorers, own_prompts=True):
         pass  # a prompt file that is empty, or lacks its slot, is refused before anybody is asked
     return config
-
-
-def _set(data: dict, setting: str) -> None:
-    """Apply one `a.b=c`; the value is read as YAML, list items are named by their index."""
-    dotted, equals, value = setting.partition("=")
-    if not equals or not dotted:
-        msg = f"--set {_shortened(setting)} must have the form a.b=value"
-        raise WrongRequest(msg)
-    *parents, last = dotted.split(".")
-    here: Any = data
-    for depth, key in enumerate(parents):
-        here = _step(here, key, ".".join(parents[: depth + 1]), dotted)
-    if isinstance(here, list):
-        here[_index(here, last, dotted)] = _value(setting, value)
-    elif isinstance(here, dict):
-        here[last] = _value(setting, value)
-    else:
-        msg = f"--set {dotted}: {'.'.join(parents)} is {here!r}, which has no keys"
-        raise WrongRequest(msg)
-
-
-def _value(setting: str, value: str) -> Any:
-    try:
-        return yaml_file.parse(value)
-    except yaml.YAMLError as error:
-        said = getattr(error, "problem", None) or str(error)
-        msg = f"--set {_shortened(setting)} cannot be read as YAML ({said}); quote it as YAML wants it"
-        raise WrongRequest(msg) from None
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= LINE else f"{text[:LINE]}…"
-
-
-def _step(here: Any, key: str, path: str, dotted: str) -> Any:
-    if isinstance(here, list):
-        return here[_index(here, key, dotted)]
-    if isinstance(here, dict):
-        return here.setdefault(key, {})
-    msg = f"--set {dotted}: {path} does not exist, and what is above it has no keys"
-    raise WrongRequest(msg)
-
-
-def _index(here: list, key: str, dotted: str) -> int:
-    if key.isdecimal() and len(key) < 10 and int(key) < len(here):
-        return int(key)
-    there = f"a list of {len(here)}, 0 to {len(here) - 1}" if here else "an empty list"
-    msg = (
-        f"--set {dotted}: {key!r} is not an index of {there}; --set changes what is there and appends nothing: "
-        "write it into the file, or set the whole list"
-    )
-    raise WrongRequest(msg)

@@ -22,8 +22,8 @@ def _coder(**changes: object) -> list[object]:
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {
-    "a seed beyond 64 bits": ({"seed": BEYOND}, "seed is 9223372036854775808; input should be less than"),
-    "a seed below 0": ({"seed": -1}, "seed is -1; input should be greater than or equal to 0"),
+    "a seed beyond 64 bits": ({"seed": BEYOND}, ".yaml: seed is 9223372036854775808; input should be less than"),
+    "a seed below 0": ({"seed": -1}, ".yaml: seed is -1; input should be greater than or equal to 0"),
     "a seed of an explainer": ({"explainers": [{**EXEMPLARS, "seed": -1}]}, "explainers.0.seed is -1"),
     "a scorer's": ({"scorers": [{**DETECTION, "seed": BEYOND}]}, "scorers.0.seed is 9223372036854775808"),
     "a random coder's": ({"coders": _coder(source={"kind": "random", "seed": BEYOND})}, "coders.0.source.seed is"),
@@ -53,7 +53,7 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
         {"features": {"choose": "list", "features": [3, True]}},
         "features.features.1 is true; a number is wanted",
     ),
-    "true for a seed": ({"seed": True}, "seed is true; a number is wanted"),
+    "true for a seed": ({"seed": True}, ".yaml: seed is true; a number is wanted"),
     "false for a fraction": (
         {"explainers": [{**EXEMPLARS, "temperature": False}]}, "explainers.0.temperature is false; a number",
     ),
