@@ -202,7 +202,9 @@ def load(
     method = _quantisation(name, revision)
     if method is not None and getattr(model, "hf_quantizer", None) is None:
         # transformers would take the stored numbers for weights.
-        msg = f"the model {name} is stored quantised ({method}), which transformers does not know: take another"
+        msg = (
+            f"the model {name} is stored quantised ({method}), which transformers does not know: take another"
+        )
         raise WrongRequest(msg)
     missing = sorted(report["missing_keys"])
     if missing:

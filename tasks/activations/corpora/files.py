@@ -170,6 +170,8 @@ def _opened(system: fsspec.AbstractFileSystem, path: str, *, by_line: bool) -> I
     codec = next((codec for ending, codec in CODECS.items() if path.lower().endswith(ending)), None)
     with ExitStack() as stack:
         opened = stack.enter_context(cast("BinaryIO", system.open(path, "rb")))
+        if by_line and not _gives_parts(system, opened):
+            opened = io.BytesIO(cast("bytes", system.cat_file(path)))
         if codec:
             unpacked = stack.enter_context(pa.CompressedInputStream(opened, codec))
             opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", unpacked), AHEAD))
@@ -177,6 +179,24 @@ def _opened(system: fsspec.AbstractFileSystem, path: str, *, by_line: bool) -> I
             # Those of URLs read no line up to a length, and may give less than is asked for.
             opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", opened), AHEAD))
         yield cast("BinaryIO", opened)
+
+
+def _gives_parts(system: fsspec.AbstractFileSystem, opened: BinaryIO) -> bool:
+    """Whether a file can be read on behind its first block, which some web servers do not let one do.
+
+    Those that do not are no longer than `files.WHOLE_BYTES`, or the digest would have refused them.
+    """
+    web = "http" in ([system.protocol] if isinstance(system.protocol, str) else system.protocol)
+    if not web or not isinstance(opened, AbstractBufferedFile) or (opened.size or 0) <= int(opened.blocksize):
+        return True
+    opened.seek(opened.size - 1)
+    try:
+        opened.read(1)
+    except ValueError:
+        return False
+    finally:
+        opened.seek(0)
+    return True
 
 
 @contextmanager
@@ -190,7 +210,9 @@ def _named(path: str) -> Iterator[None]:
         msg = f"the connection to the corpus file {path} broke off ({_reason(error)}): run the same command again"
         raise RunFailed(msg) from error
     except (pa.ArrowException, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        msg = f"the corpus file {path} cannot be read ({_reason(error)}): make it again"
+        # As fsspec says it of web servers.
+        advice = "download it" if "support range requests" in str(error) else "make it again"
+        msg = f"the corpus file {path} cannot be read ({_reason(error)}): {advice}"
         raise WrongRequest(msg) from error
 
 

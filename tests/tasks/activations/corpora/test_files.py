@@ -221,6 +221,30 @@ def test_lines_come_over_http(web: tuple[Path, str]) -> None:
     assert corpus(folder / "c.jsonl.zst").digest() == corpus(f"{url}/c.jsonl.zst").digest()
 
 
+def test_lines_need_no_ranges(web: tuple[Path, str]) -> None:
+    """Plain ones of any length, from a server that cannot give a part of a file."""
+    folder, url = web
+    texts = [secrets.token_hex(2**20) for _ in range(6)]
+    lines(folder, "c.jsonl", *texts)
+    (folder / "c.txt").write_text("\n\n".join(texts))
+
+    assert list(enumerate(texts)) == read(f"{url}/c.jsonl")
+    assert list(enumerate(texts)) == read(f"{url}/c.txt", document="paragraph")
+    assert [(0, "\n\n".join(texts))] == read(f"{url}/c.txt")
+    assert corpus(folder / "c.txt").digest() == corpus(f"{url}/c.txt").digest()
+
+
+def test_what_is_hashed_by_samples_needs_ranges(
+    web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer file has to be downloaded first, and the sentence says so."""
+    monkeypatch.setattr(files.files, "WHOLE_BYTES", 2**20)
+    lines(web[0], "c.jsonl", *(secrets.token_hex(2**20) for _ in range(6)))
+
+    with pytest.raises(WrongRequest, match=r"c\.jsonl cannot be read \(.*range requests.*\): download it"):
+        corpus(f"{web[1]}/c.jsonl").digest()
+
+
 def test_parquet_over_http_needs_ranges(web: tuple[Path, str]) -> None:
     """A server that cannot give a file's end is not enough for Parquet."""
     # Longer than what is asked for at once, which any server can give.

@@ -14,6 +14,7 @@ from s3fs import S3FileSystem
 from benchmarks.rclone import http_server, s3_server
 from storage.errors import WrongRequest
 from tasks.activations.corpora.lines import COMPRESSED
+from tasks.explainers.imports import Import
 from tests.s3 import point_at
 from tests.tasks.activations.corpora.made import corpus, packed, read
 
@@ -84,6 +85,24 @@ def test_hidden_files_are_no_data_behind_a_url_either(both: Both) -> None:
     for path in (str(both.folder), s3, f"{http}/", f"{both.folder}/**", f"{s3}/**", f"{s3}/*"):
         assert [(0, "a")] == read(path), path
     assert [(0, "a")] == read(f"{http}/_data.jsonl")
+
+
+def test_imported_explanations_are_read_alike(both: Both) -> None:
+    """Lines as well, plain and compressed, of a file and of a folder without its hidden ones."""
+    rows = "".join(json.dumps({"feature": n, "text": text}) + "\n" for n, text in enumerate([*TEXTS, LONG]))
+    for name in ("e.jsonl", "e.jsonl.gz", "folder/e.jsonl", "folder/._e.jsonl", "folder/_old/e.jsonl"):
+        (both.folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (both.folder / name).write_bytes(packed(b"\xef\xbb\xbf" + rows.encode(), name))
+
+    def known(path: str) -> list[str | None]:
+        found = Import(kind="import", path=path, format="jsonl")
+        return [one.text for of in found.explanations.values() for _, one in sorted(of.items())]
+
+    expected = known(str(both.folder / "folder"))
+    assert len(TEXTS) + 1 == len(expected)
+    for name in ("e.jsonl", "e.jsonl.gz"):
+        assert [expected] * 2 == [known(f"{url}/{name}") for url in both.urls]
+    assert expected == known(f"{both.urls[0]}/folder")
 
 
 def test_a_zip_is_read_as_its_files_are(tmp_path: Path) -> None:
