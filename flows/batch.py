@@ -17,6 +17,7 @@ from pathlib import Path
 from flows import aside, findings, terminal
 from flows import config as configs
 from flows.asking import remembering
+from flows.interrupts import last_act
 from flows.plan import STAGES, Explaining, Plan, Scoring
 from flows.terminal import one_line
 from flows.typed import again
@@ -37,7 +38,7 @@ def write(options: argparse.Namespace) -> int:
     """`gloss batch write`: what a stage has still to ask."""
     plan, console = _plan(options), terminal.console()
     endpoints = _endpoints(plan)
-    with Files(Path(options.file)) as files:
+    with Files(Path(options.file)) as files, last_act(files.abandon):
         _ready(plan, options, endpoints.keys())
         readers = {
             called: Writing(files, *endpoint, _parameters(plan, called))

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv
 
+from flows.interrupts import last_act
 from storage.summary import quoted
 
 BATCH = 10_000
@@ -75,7 +76,8 @@ def whole(file: Path) -> Iterator[Path]:
     with NamedTemporaryFile(dir=final.parent, prefix=".", suffix=".part", delete=False) as made:
         draft = Path(made.name)
     try:
-        yield draft
+        with last_act(lambda: draft.unlink(missing_ok=True)):
+            yield draft
         draft.chmod(0o666 & ~_mask())
         draft.replace(final)
     except BaseException:

@@ -72,6 +72,11 @@ class Files:
             else:
                 batch.draft.unlink()
 
+    def abandon(self) -> None:
+        """Remove what is begun, where the process ends without leaving the context."""
+        for batch in self._begun:
+            batch.draft.unlink(missing_ok=True)
+
     def write(self, model: str, route: str, line: str) -> None:
         """Write the line of a request to a model; into a new file where its own may have no more."""
         data = line.encode()

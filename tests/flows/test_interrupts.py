@@ -116,3 +116,27 @@ def test_a_server_of_the_users_own_hears_of_it(tmp_path: Path, prefect: dict[str
     assert {("tiny", "CRASHED"), ("tiny cache", "CRASHED")} == {
         (run["name"], run["state_type"]) for run in runs
     }
+
+
+def test_an_answer_that_was_begun_leaves_no_file(tmp_path: Path) -> None:
+    """What `gloss sql -o` was writing is removed, and what was there before stays."""
+    file = tmp_path / "rows.csv"
+    file.write_text("before", encoding="utf-8")
+    code = f"""
+import os, signal, time
+from pathlib import Path
+from flows import interrupts
+from flows.asked.files import whole
+
+interrupts.handle()
+with whole(Path({str(file)!r})) as draft:
+    draft.write_text("half an ans")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(19)
+"""
+
+    ended = _python(code)
+
+    assert 1 == ended.returncode
+    assert ["rows.csv"] == [path.name for path in tmp_path.iterdir()]
+    assert "before" == file.read_text(encoding="utf-8")
