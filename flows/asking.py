@@ -26,7 +26,7 @@ def account_of(plan: Plan) -> Account:
     cut off, but nothing of readers that keep none: neither is more than what was paid.
     """
     lake, budget = plan.lake, plan.config.budget
-    steps = [step for step in plan.steps if "requests" in step.tables]
+    steps = [step for step in plan.recorded if "requests" in step.tables]
     parts = sorted({lake.path(file) for step in steps for file in lake.files(step.folder("requests"))})
     spent = 0.0
     if parts:

@@ -205,6 +205,10 @@ class RunConfig(Model):
     """Floors."""
     readers: dict[Annotated[str, Field(pattern=NAME)], ReaderConfig] = Field(min_length=1)
     """Endpoints and embedded readers, by the names that explainers and scorers use."""
+    reader_check: bool = True
+    """Whether each reader behind an endpoint is tried out with some twenty questions of known answers before it is
+    asked for the first time; what it cannot do is said, and the run goes on. Changes nothing in other tables than
+    `requests`."""
     budget: Budget | None = None
     """What may be spent on readers; null sets no bound."""
     runner: Annotated[Threads | Dask, Field(discriminator="kind")] = Threads()

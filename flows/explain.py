@@ -10,6 +10,7 @@ from flows.config import RunConfig
 from flows.optional import without_absent
 from flows.plan import Explaining, Plan
 from flows.preflight import check_explainers, check_readers
+from flows.reader_check import check_readers_skill
 from flows.work import explain_work
 from storage.layout import Range
 from tasks.explain import explain_bucket
@@ -24,6 +25,7 @@ async def explain(config: RunConfig) -> None:
     plan = Plan(config)
     check_explainers(plan)
     await check_readers(plan, "explain")
+    await check_readers_skill(plan, ("explain",))
     record.write(plan)
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]

@@ -29,8 +29,10 @@ class _Silent:
         return Outcome(request, None, "nobody was asked", "", "", attempts=0, latency=0.0)
 
 
-async def unanswered(plan: Plan, reader: str, askers: Sequence[Explaining | Scoring]) -> int | None:
-    """Requests of some explainers and scorers to a reader that no kept reply answers; a bit over `MANY` for more.
+async def unanswered(
+    plan: Plan, reader: str, askers: Sequence[Explaining | Scoring], many: int = MANY
+) -> int | None:
+    """Requests of some explainers and scorers to a reader that no kept reply answers; a bit over `many` for more.
 
     Null where nobody can tell: what they ask about is not there yet, or hangs on another reader's answers, or the lake
     keeps none of this one.
@@ -50,7 +52,7 @@ async def unanswered(plan: Plan, reader: str, askers: Sequence[Explaining | Scor
         for one in askers:
             if not _begun(plan, one):
                 return None
-            await aside.ask(plan, one, readers, lambda: len(silent[reader].asked) > MANY)
+            await aside.ask(plan, one, readers, lambda: len(silent[reader].asked) > many)
     hanging = any(silent[writer].asked for writer in _writers(askers) & silent.keys() - {reader})
     return None if hanging and not silent[reader].asked else len(silent[reader].asked)
 

@@ -21,6 +21,9 @@ from tasks.contexts.negatives import SimilarText
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.llm import prompt
+from tasks.llm.endpoints import OpenAIReader
+from tasks.reader_check import questions
+from tasks.reader_check.questions import Component
 from tasks.scorers import Scorer
 
 FEATURES_VERSION = 4
@@ -28,6 +31,9 @@ FEATURES_VERSION = 4
 
 EMBEDDINGS_VERSION = 1
 """Raise it when the same model and tokens give other rows of `embeddings`."""
+
+CHECK_VERSION = 1
+"""Raise it when the same answers to a reader's check give other rows of `requests`."""
 
 SCORES_VERSION = 5
 """Raise it when the same statements give other rows, or judgements are read in another way; a changed statement needs
@@ -68,6 +74,15 @@ class Scoring:
     def explainer(self) -> str:
         """What the tables call the explainer."""
         return self.explaining.explainer.name if self.explaining else NO_EXPLAINER
+
+
+@dataclass(frozen=True)
+class Checking:
+    """Questions with known answers to one reader, before it is asked anything else."""
+
+    reader: str
+    components: tuple[Component, ...]
+    step: Step
 
 
 @dataclass(frozen=True)
@@ -225,6 +240,17 @@ class Plan:
             "prompts": prompt.digest(package, component.kind, component.prompt),
         }
 
+    @cached_property
+    def checks(self) -> tuple[Checking, ...]:
+        """Every reader that can be checked: those behind an endpoint, of whom nobody knows what they can do."""
+        found = []
+        for name, reader in self.config.readers.items():
+            asked = questions.components(name, self.config.explainers, self.config.scorers)
+            if isinstance(reader, OpenAIReader) and asked:
+                config = {"reader": reader.identity(), "questions": questions.digest(asked)}
+                found.append(Checking(name, asked, Step("check", name, ("requests",), config, CHECK_VERSION)))
+        return tuple(found)
+
     def stage(self, name: str) -> tuple[Step, ...]:
         """The steps of one stage: cache, sample, explain or score."""
         return {
@@ -240,8 +266,14 @@ class Plan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """All steps."""
+        """All steps of the stages."""
         return tuple(step for stage in STAGES for step in self.stage(stage))
+
+    @property
+    def recorded(self) -> tuple[Step, ...]:
+        """All steps, and the checks of readers that the lake has: a run is complete without them."""
+        checked = (check.step for check in self.checks if self.lake.complete(check.step))
+        return (*checked, *self.steps)
 
     def unfinished(self, *stages: str) -> tuple[Step, ...]:
         """Steps of some stages that the lake doesn't have complete."""

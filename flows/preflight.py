@@ -150,6 +150,15 @@ async def _look(plan: Plan, stage: str) -> list[str]:
     return lines
 
 
+def unfinished_askers(plan: Plan, stages: Sequence[str]) -> dict[str, list[Explaining | Scoring]]:
+    """Explainers and scorers of some stages that have something left to do, by the reader that they ask."""
+    found: dict[str, list[Explaining | Scoring]] = {}
+    for asking in (asking for stage in stages for asking in _asking(plan, stage)):
+        if _has_gaps(plan, asking):
+            found.setdefault(asking.reader, []).append(asking.one)
+    return found
+
+
 def _asking(plan: Plan, stage: str) -> Iterator[_Asking]:
     if stage == "explain":
         for one in plan.explanations:

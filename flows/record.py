@@ -26,7 +26,7 @@ def write(plan: Plan) -> None:
             "folders": {table: step.folder(table) for table in step.tables},
             "manifest": step.manifest,
         }
-        for step in plan.steps
+        for step in plan.recorded
     ]
     content = {"run": plan.config.run, "config": plan.config.model_dump(mode="json"), "steps": steps}
     old = plan.lake.read_json(path(plan.config.run)) or {}

@@ -10,6 +10,7 @@ from flows.optional import without_absent
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
 from flows.progress import say
+from flows.reader_check import check_readers_skill
 from flows.report import publish, report
 from flows.sample import sample
 from flows.score import score
@@ -28,6 +29,7 @@ async def run(config: RunConfig) -> None:
     leases.check(plan)
     await preflight(plan, STAGES)
     with leases.scope():
+        await check_readers_skill(plan, STAGES)
         for stage in STAGES:
             if plan.unfinished(stage):
                 await begin(stage, config)

@@ -9,6 +9,7 @@ from flows.optional import without_absent
 from flows.parts import make_parts
 from flows.plan import Plan, Scoring
 from flows.preflight import check_readers
+from flows.reader_check import check_readers_skill
 from flows.work import score_work
 from flows.workers import Workers, at_work
 from storage.layout import Range
@@ -23,6 +24,7 @@ async def score(config: RunConfig) -> None:
     config, _ = await without_absent(config)
     plan = Plan(config)
     await check_readers(plan, "score")
+    await check_readers_skill(plan, ("score",))
     record.write(plan)
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]

@@ -70,7 +70,7 @@ class Shelf:
     def __init__(self, lake: Lake, reader: str, part: Range) -> None:
         """Reach nothing yet; `reader` is what decides the replies, as text."""
         self._lake, self._part = lake, part
-        self._folder = f"replies/{sha256(reader.encode()).hexdigest()[:16]}"
+        self._folder = folder(reader)
         self._own: list[str] = []
 
     def read(self) -> list[dict[str, object]]:
@@ -129,6 +129,11 @@ class Shelf:
     def _inside(self, file: str) -> bool:
         first, end = _range(file)
         return self._part.first <= first and end <= self._part.end
+
+
+def folder(reader: str) -> str:
+    """Where the replies of a reader lie; `reader` is what decides them, as text."""
+    return f"replies/{sha256(reader.encode()).hexdigest()[:16]}"
 
 
 def paid(lake: Lake, run: str) -> float:

@@ -9,6 +9,8 @@ from storage.table import Table, column, items
 
 CODER = column("coder", pa.string(), "Name of the sparse coder in the run's config.")
 FEATURE = column("feature", pa.int32(), "Index of the feature in its coder.")
+NO_CODER = "-"
+"""The coder of requests that check a reader, which are about features written by hand."""
 NO_EXPLAINER = "-"
 """The explainer of a score that needs no explanation."""
 
@@ -583,10 +585,24 @@ REQUESTS = Table(
     "one row per LLM request",
     pa.schema(
         [
-            CODER,
-            FEATURE,
-            column("stage", pa.string(), "`explain` or `score`."),
-            column("component", pa.string(), "Who asked: `explainer`, or `explainer/scorer`."),
+            column(
+                "coder",
+                pa.string(),
+                f"Name of the sparse coder in the run's config; `{NO_CODER}` in a reader's check.",
+            ),
+            column(
+                "feature", pa.int32(), "Index of the feature in its coder; in a check that of a made-up one."
+            ),
+            column(
+                "stage",
+                pa.string(),
+                "`explain`, `score`, or `check`: questions with known answers to a reader.",
+            ),
+            column(
+                "component",
+                pa.string(),
+                "Who asked: `explainer`, or `explainer/scorer`; in a check `explainer` or `scorer`.",
+            ),
             column(
                 "request",
                 pa.string(),

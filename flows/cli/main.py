@@ -7,7 +7,7 @@ import argparse
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,6 +26,7 @@ from flows.typed import DEFAULT_LAKE, about, again, gloss
 from storage import runs
 from storage.errors import RunFailed, WrongRequest
 from storage.lake import Lake
+from storage.layout import Step
 from tasks.explainers import Explainer
 
 QUIET = {
@@ -84,6 +85,10 @@ def parser() -> argparse.ArgumentParser:
     }
     for stage in STAGES:
         _run_command(command(stage, f"one stage: {helps[stage]}"), (stage,))
+    checking = command("check", "what the readers can do: some twenty questions of known answers to each")
+    _config_arguments(checking)
+    checking.add_argument("--format", choices=("table", "json"), default="table")
+    checking.set_defaults(act=_check)
     estimate = command("estimate", "what a run takes: tokens, cost, hours; asks nobody")
     _config_arguments(estimate)
     estimate.add_argument("--format", choices=("table", "json"), default="table")
@@ -128,6 +133,8 @@ def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> No
     if "explain" in stages or "score" in stages:
         said = "ask again what failed, in this lake's parts of the run and in all that hangs on them"
         parser.add_argument("--retry-failed", action="store_true", help=said)
+        said = "begin without trying the readers out, as reader_check: false does"
+        parser.add_argument("--no-check", action="store_true", help=said)
     parser.set_defaults(act=_run, stages=stages)
 
 
@@ -156,6 +163,8 @@ def _asking_command(
 
 
 def _run(options: argparse.Namespace) -> int:
+    if getattr(options, "no_check", False):
+        options.set = [*options.set, "reader_check=false"]
     config = configs.load(options.config, tuple(options.set), options.lake)
     Lake(config.lake).check_reachable()
     console = terminal.console()
@@ -197,6 +206,12 @@ def _batch(options: argparse.Namespace) -> int:
     return batch.write(options) if options.verb == "write" else batch.read(options)
 
 
+def _check(options: argparse.Namespace) -> int:
+    from flows.cli.check import check  # noqa: PLC0415  (tasks are Prefect's, as below)
+
+    return check(options)
+
+
 def _estimate(options: argparse.Namespace) -> int:
     from flows.estimated import show_estimate  # noqa: PLC0415  (tasks are Prefect's, as below)
 
@@ -219,6 +234,11 @@ def _work(plan: Plan, stages: tuple[str, ...]) -> None:
 
 def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
     unfinished = plan.unfinished(*stages)
+    for state, check in _checks(plan, stages):
+        console.print(
+            f"{state}  check    {check.stage:<13} {check.fingerprint}  {check.name}",
+            soft_wrap=True,
+        )
     for stage in stages:
         for step in plan.stage(stage):
             state = "to do" if step in unfinished else "done "
@@ -228,6 +248,20 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
             )
     console.print(f"lake: {plan.lake.uri}")
     return 0
+
+
+def _checks(plan: Plan, stages: tuple[str, ...]) -> Iterator[tuple[str, Step]]:
+    """Checks of readers that are done, or will be where kept replies do not answer all."""
+    if not plan.checks:
+        return
+    from flows.preflight import unfinished_askers  # noqa: PLC0415  (as above)
+
+    asked = unfinished_askers(plan, stages)
+    for check in plan.checks:
+        if plan.lake.complete(check.step):
+            yield "done ", check.step
+        elif plan.config.reader_check and check.reader in asked:
+            yield "to do", check.step
 
 
 def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:

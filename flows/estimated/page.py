@@ -21,10 +21,12 @@ from flows.estimated.pilot import pilot
 from flows.estimated.questions import Line, Questions
 from flows.estimated.seen import kept
 from flows.estimated.tokenizers import Counted, counted
-from flows.plan import Plan
+from flows.plan import Checking, Plan
+from flows.preflight import unfinished_askers
 from flows.progress import waiting
 from flows.terminal import one_line
 from flows.typed import again
+from storage.tables import NO_CODER
 from tasks.contexts.sampling import DECILES
 from tasks.llm.counting import Bill
 from tasks.llm.request import Usage
@@ -171,7 +173,16 @@ async def estimate(plan: Plan, left_out: Sequence[str], command: str) -> Estimat
         name = coder.coder.name
         on[name] = grounds(plan, coder, cached.coders[name].width)
         lines += await asking.about(coder, on[name])
+    for check in plan.checks:
+        if is_asked(plan, check):
+            lines.append(await asking.check(check))
     return Estimate(plan, cached, on, lines, by, left_out, command)
+
+
+def is_asked(plan: Plan, check: Checking) -> bool:
+    """Whether a run checks a reader, or has: not one that it has nothing left to ask."""
+    wanted = plan.config.reader_check and check.reader in unfinished_askers(plan, ("explain", "score"))
+    return wanted or plan.lake.complete(check.step)
 
 
 def _readers(config: RunConfig) -> list[str]:
@@ -206,7 +217,7 @@ def _question_grid(found: Estimate) -> Grid:
         grid.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     several = len(found.grounds) > 1
     for line in found.lines:
-        about = f"{line.coder}/{line.component}" if several else line.component
+        about = f"{line.coder}/{line.component}" if several and line.coder != NO_CODER else line.component
         cost = found.cost(line)
         grid.add_row(
             one_line(about + _remark(line)), one_line(line.reader), *_numbers(line.bill, cost.likely)
@@ -282,7 +293,11 @@ def _optional(readers: Sequence[str]) -> str:
 
 def _lengths(found: Estimate) -> list[str]:
     """How long replies are taken to be, and which scorers may stop early."""
-    lines = [line for line in found.lines if found.counted[line.reader].tokenizer is not None]
+    lines = [
+        line
+        for line in found.lines
+        if found.counted[line.reader].tokenizer is not None and line.coder != NO_CODER
+    ]
     lengths = {
         "replies: as long as the lake's were": [line for line in lines if line.measured],
         "replies: as long as answers in their form, or max_tokens where no few-shots show it": [

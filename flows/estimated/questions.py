@@ -10,8 +10,9 @@ from flows.estimated.grounds import Grounds
 from flows.estimated.optional import Optional
 from flows.estimated.seen import Component, Kept, Pace, explainer_parts, seen
 from flows.estimated.tokenizers import Counted
-from flows.plan import CoderSteps, Explaining, Plan, Scoring
+from flows.plan import Checking, CoderSteps, Explaining, Plan, Scoring
 from storage import query
+from storage.tables import NO_CODER
 from tasks import replicates
 from tasks.explainers.asking import Asking
 from tasks.explainers.base import Explanation
@@ -104,6 +105,25 @@ class Questions:
             if scoring.coder is coder and scoring.explaining is None:
                 lines.append(await self._scoring(scoring, found, Explanations([], [])))
         return lines
+
+    async def check(self, check: Checking) -> Line:
+        """What a reader is asked in its check."""
+        rehearsal = self._rehearsal(check.reader)
+        await ask_all(rehearsal, [request for one in check.components for request in one.requests])
+        bill = sum(rehearsal.bills.values(), Bill())
+        described = self.plan.config.readers[check.reader]
+        return Line(
+            coder=NO_CODER,
+            stage="check",
+            component="check",
+            reader=check.reader,
+            bill=bill,
+            done=self.plan.lake.complete(check.step),
+            optional=getattr(described, "optional", False),
+            asker=Component("check", "check", described),
+            each=bill.requests,
+            most=bill,
+        )
 
     async def _explaining(self, explaining: Explaining, found: Grounds) -> tuple[list[Line], Explanations]:
         """What an explainer will ask, and explanations such as it may get."""

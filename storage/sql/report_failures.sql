@@ -5,7 +5,7 @@ with failures as (
         component,
         reason
     from requests
-    where status = 'failed'
+    where status = 'failed' and stage != 'check'
     union all
     select
         'explanation' as what,

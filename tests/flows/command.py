@@ -32,6 +32,7 @@ TINY = {
     "scorers": [{"kind": "detection", "reader": "baseline"}, {"kind": "fuzzing", "reader": "baseline"}],
     "readers": {"baseline": {"kind": "baseline"}},
     "runner": {"kind": "threads", "shard": 32, "bucket": 6, "buckets_in_flight": 1},
+    "reader_check": False,  # tests count what readers are asked; those of the check turn it on
 }
 """A run of half a minute: 5 shards, 8 buckets."""
 

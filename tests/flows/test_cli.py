@@ -11,8 +11,8 @@ from flows.cli.main import main
 from tests.flows.command import write_config
 
 COMMANDS = (
-    *((name,) for name in ("run", "cache", "sample", "explain", "score", "estimate", "status", "tables")),
-    *((name,) for name in ("prompts", "batch", "sql")),
+    *((name,) for name in ("run", "cache", "sample", "explain", "score", "check", "estimate")),
+    *((name,) for name in ("status", "tables", "prompts", "batch", "sql")),
     ("batch", "write"),
     ("batch", "read"),
 )

@@ -33,6 +33,7 @@ SAME = {
     "lake": "s3://another/lake",
     "subject.device": "cpu",
     "budget": {"cost": 3.0},
+    "reader_check": True,
     "runner.workers": 7,
     "runner.shard": 64,
     "runner.batch": 3,

@@ -1,0 +1,256 @@
+"""What a reader's answers to questions with known answers say of it: how many are right, what is wrong with them."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import NamedTuple
+
+from tasks.explainers.asking import TAG, Asking
+from tasks.explainers.base import explanation
+from tasks.llm.request import Outcome
+from tasks.metrics import Estimate
+from tasks.reader_check.questions import Component, theme_of, themes
+from tasks.scorers import Scorer
+from tasks.scorers.base import Judgement, judgements
+from tasks.scorers.choice import Choice
+
+_Z = 1.959963985
+"""Of 95 % intervals."""
+_WORDS = re.compile(r"\w+")
+MEASURES = {
+    "explanations": "explanations that name the feature",
+    "verdicts": "balanced accuracy",
+    "choices": "accuracy",
+    "values": "AUROC",
+}
+"""What the share of right answers is, by the kind of answers."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a reader answered the questions of one explainer or scorer."""
+
+    component: str
+    measure: str
+    questions: int
+    right: Estimate | None
+    """Share of right answers with a 95 % interval; null where too few could be read to say."""
+    chance: float
+    """What one gets who knows nothing."""
+    failed: int
+    """Questions that got no reply."""
+    unreadable: int
+    """Questions whose reply does not say what was asked."""
+    reason: str | None
+    """The first reason of the commonest kind, where some failed or are unreadable."""
+    constant: str | None
+    """What all answers are, where they are all the same though other answers are right."""
+    copies: int
+    """Explanations that repeat a few-shot example's."""
+    forms: Mapping[str, int] = field(default_factory=dict)
+    """How replies that were to be held to a form were held, and how many."""
+
+    @property
+    def answered(self) -> int:
+        """Questions with an answer that could be read."""
+        return self.questions - self.failed - self.unreadable
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the answers are no better than those of one who knows nothing, or there are too few to tell."""
+        return self.right is None or self.right.low <= self.chance
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, a clause each; empty where the reader can do what is asked."""
+        lost = self.failed + self.unreadable
+        found = []
+        if lost and 2 * lost >= self.questions:
+            what = "have no reply" if self.failed > self.unreadable else "cannot be read"
+            found.append(f"{lost} of {self.questions} answers {what} ({self.reason})")
+        if self.copies:
+            found.append(
+                f"{self.copies} of {self.questions} explanations are copies of the prompt's examples"
+            )
+        if self.constant:
+            found.append(f"it always says {self.constant}")
+        if self.right is not None and self.at_chance:
+            low, high = self.right.low, self.right.high
+            found.append(
+                f"{self.measure} {self.right.value:.2f} [{low:.2f}, {high:.2f}] is no better than chance, "
+                f"{self.chance:.2f}"
+                if self.chance
+                else f"none of {self.right.n} explanations names what the feature is"
+            )
+        return found
+
+
+def finding(component: Component, outcomes: Sequence[Outcome]) -> Finding:
+    """What the outcomes of a component's questions say, in the order of these questions."""
+    read = _explained if isinstance(component.asker, Asking) else _judged
+    answers = read(component, outcomes)
+    reasons = Counter(_kind_of(reason) for reason in answers.reasons)
+    commonest = reasons.most_common(1)[0][0] if reasons else None
+    return Finding(
+        component=component.name,
+        measure=MEASURES[component.kind],
+        questions=len(outcomes),
+        right=answers.right,
+        chance=answers.chance,
+        failed=sum(outcome.reply is None for outcome in outcomes),
+        unreadable=len(answers.reasons) - sum(outcome.reply is None for outcome in outcomes),
+        reason=next((one for one in answers.reasons if _kind_of(one) == commonest), None),
+        constant=answers.constant,
+        copies=answers.copies,
+        forms=Counter(
+            outcome.structured or "plain" for outcome in outcomes if outcome.request.held and outcome.reply
+        ),
+    )
+
+
+class _Answers(NamedTuple):
+    """A component's answers."""
+
+    right: Estimate | None
+    chance: float
+    constant: str | None
+    reasons: Sequence[str]
+    """Why questions have no answer, one each."""
+    copies: int = 0
+
+
+def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
+    asker = component.asker
+    assert isinstance(asker, Asking)
+    found = [explanation(asker, outcome) for outcome in outcomes]
+    texts = [
+        (theme_of(one.request), told.text) for one, told in zip(outcomes, found, strict=True) if told.text
+    ]
+    named = sum(_names(text, themes()[theme].named) for theme, text in texts)
+    alike = {_plain(text) for _, text in texts}
+    same = "the same of different features" if len(texts) > 2 and len(alike) == 1 else None
+    return _Answers(
+        right=wilson(named / len(texts), len(texts)) if texts else None,
+        chance=0.0,
+        constant=same,
+        reasons=[told.reason or "" for told in found if told.text is None],
+        copies=sum(map(_is_copy, outcomes)),
+    )
+
+
+def _names(text: str, beginnings: Sequence[str]) -> bool:
+    return any(word.startswith(tuple(beginnings)) for word in _WORDS.findall(text.lower()))
+
+
+def _plain(text: str) -> str:
+    """A text by its words alone."""
+    return " ".join(_WORDS.findall(text.lower()))
+
+
+def _is_copy(outcome: Outcome) -> bool:
+    """Whether a reply says what a few-shot answer of its own prompt says, word for word."""
+    if outcome.reply is None:
+        return False
+    reply = f" {_plain(outcome.reply.text)} "
+    shots = [turn.text for turn in outcome.request.messages if turn.role == "assistant"]
+    return any(f" {_plain(shot.rpartition(TAG)[2])} " in reply for shot in shots)
+
+
+def _judged(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
+    asker = component.asker
+    assert not isinstance(asker, Asking)
+    every = [(outcome, judgements(asker, outcome)) for outcome in outcomes]
+    reasons = [judged[0].reason for _, judged in every if judged and judged[0].reason]
+    answered = [(outcome, judged) for outcome, judged in every if not (judged and judged[0].reason)]
+    if component.kind == "values":
+        return _valued(answered, reasons)
+    if component.kind == "choices":
+        return _chosen(asker, answered, reasons)
+    flat = [judgement for _, judged in answered for judgement in judged]
+    return _Answers(_balanced(flat), 0.5, _one_answer(answered), reasons)
+
+
+_Answered = Sequence[tuple[Outcome, Sequence[Judgement]]]
+
+
+def _chosen(asker: Scorer, answered: _Answered, reasons: Sequence[str]) -> _Answers:
+    assert isinstance(asker, Choice)
+    right = [judgement.verdict for _, judged in answered for judgement in judged]
+    named = {judgement.named for _, judged in answered for judgement in judged}
+    always = len(right) > 2 and len(named) == 1 and not all(right)
+    return _Answers(
+        right=wilson(right.count(True) / len(right), len(right)) if right else None,
+        chance=1 / asker.examples,
+        constant=f"example {named.pop()}" if always else None,
+        reasons=reasons,
+    )
+
+
+def _one_answer(answered: _Answered) -> str | None:
+    """The verdict, or the verdicts on a list, that are the same in all answers though others are right."""
+    flat = [judgement for _, judged in answered for judgement in judged]
+    verdicts = {judgement.verdict for judgement in flat}
+    if len(answered) < 3 or all(one.verdict == one.truth for one in flat):
+        return None
+    if len(verdicts) == 1:
+        return str(int(bool(verdicts.pop())))
+    lists = {tuple(int(bool(one.verdict)) for one in judged) for _, judged in answered}
+    return str(list(lists.pop())) if len(lists) == 1 else None
+
+
+def _balanced(judged: Sequence[Judgement]) -> Estimate | None:
+    """Balanced accuracy by Wilson's intervals of both classes, combined by MOVER as in `scores`."""
+    classes = []
+    for truth in (True, False):
+        verdicts = [one.verdict for one in judged if one.truth == truth]
+        if not verdicts:
+            return None
+        classes.append(wilson(verdicts.count(truth) / len(verdicts), len(verdicts)))
+    value = sum(one.value for one in classes) / 2
+    below = sqrt(sum((one.value - one.low) ** 2 for one in classes)) / 2
+    above = sqrt(sum((one.high - one.value) ** 2 for one in classes)) / 2
+    return Estimate(value, value - below, value + above, sum(one.n for one in classes))
+
+
+def _valued(answered: _Answered, reasons: Sequence[str]) -> _Answers:
+    """Of numbers: how often that of a feature's activating context is above that of a silent one, ties by half."""
+    values: dict[int, dict[bool, list[float]]] = {}
+    for outcome, judged in answered:
+        own = values.setdefault(theme_of(outcome.request), {True: [], False: []})
+        for one in judged:
+            own[one.truth].append(_number(one))
+    pairs = [
+        (one > other) + (one == other) / 2
+        for own in values.values()
+        for one in own[True]
+        for other in own[False]
+    ]
+    n = sum(min(len(own[True]), len(own[False])) for own in values.values())
+    every = {value for own in values.values() for some in own.values() for value in some}
+    return _Answers(
+        right=wilson(sum(pairs) / len(pairs), n) if pairs else None,
+        chance=0.5,
+        constant="the same number" if n > 1 and len(every) == 1 else None,
+        reasons=reasons,
+    )
+
+
+def _number(judgement: Judgement) -> float:
+    """A judgement's value; the largest of a simulation."""
+    if judgement.value is not None:
+        return judgement.value
+    return max(judgement.simulated or (0.0,))
+
+
+def wilson(share: float, n: int) -> Estimate:
+    """A share of n with Wilson's 95 % interval (1927), as `storage/sql/wilson.sql` has it."""
+    middle, square = share + _Z**2 / (2 * n), share * (1 - share) / n + _Z**2 / (4 * n * n)
+    low, high = ((middle + sign * _Z * sqrt(square)) / (1 + _Z**2 / n) for sign in (-1, 1))
+    return Estimate(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without what differs from question to question."""
+    return re.sub(r"\(.*\)|[\d/]+|'[^']*'", "", reason.split(" in the reply to ", maxsplit=1)[0])

@@ -1,0 +1,203 @@
+"""Questions with known answers, put by the explainers and scorers of a run to the reader that each of them names.
+
+The features are written by hand (`features.yaml`); all else is as in a run: prompts, few-shot turns, options, forms.
+A scorer needs nothing for it but its `requests`: what its questions hold says what a right answer is.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from itertools import zip_longest
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import yaml
+
+from tasks import replicates
+from tasks.contexts.context import Context, Described, Feature
+from tasks.contexts.written import context as written_context
+from tasks.explainers import Explainer
+from tasks.explainers.asking import Asking
+from tasks.llm.request import Request
+from tasks.scorers import Scorer
+
+Kind = Literal["explanations", "verdicts", "choices", "values"]
+"""What a component's answers are: texts, 0 or 1 for each example, the number of one example, numbers per context."""
+
+WANTED = {"verdicts": 20, "choices": 6, "values": 16}
+"""Answers that are asked for with right explanations, by what they are: as few as tell a good reader from a coin."""
+IN_PARTS = 8
+"""Answers instead, where each takes many requests."""
+WRONG = 5
+"""Verdicts that are asked for with a wrong explanation besides, which fits none of the examples."""
+LEAST = 3
+"""Questions of each component: fewer could not tell a reader that always says the same."""
+
+_Item = TypeVar("_Item")
+_STRONG, _WEAK = 0, 9
+"""Deciles of a feature's contexts."""
+_SILENT = 12
+"""Silent contexts of each feature."""
+
+
+class Theme(NamedTuple):
+    """A feature written by hand, and what is known of it."""
+
+    explanation: str
+    named: tuple[str, ...]
+    """Beginnings of words of which a right explanation has one."""
+    active: tuple[Context, ...]
+    described: Described
+
+
+@dataclass(frozen=True)
+class Component:
+    """What one explainer or scorer asks a reader to try it out."""
+
+    name: str
+    """As the table `requests` has it."""
+    asker: Asking | Scorer
+    kind: Kind
+    requests: tuple[Request, ...]
+
+
+def components(
+    reader: str, explainers: Sequence[Explainer], scorers: Sequence[Scorer]
+) -> tuple[Component, ...]:
+    """Everyone who asks a reader, with their questions; those who have none about such features are left out."""
+    found = []
+    for explainer in explainers:
+        asking = explainer.asking
+        if asking is None:
+            continue
+        if asking.reader == reader:
+            found.append(_explaining(explainer.name, asking))
+        chooser = replicates.detection(asking)
+        if chooser is not None and chooser.reader == reader:
+            found.append(_scoring(f"{explainer.name}/best_of", chooser))
+    found += [_scoring(scorer.name, scorer) for scorer in scorers if scorer.reader == reader]
+    return tuple(one for one in found if one.requests)
+
+
+def digest(asked: Iterable[Component]) -> str:
+    """Hash of all questions and their right answers; 16 hexadecimal digits."""
+    content = [
+        (one.name, request.key, request.fingerprint, request.truths, request.right)
+        for one in asked
+        for request in one.requests
+    ]
+    return sha256(repr(content).encode()).hexdigest()[:16]
+
+
+def theme_of(request: Request) -> int:
+    """The theme that a question is about."""
+    return int(request.key.split("/", 1)[0])
+
+
+@cache
+def themes() -> tuple[Theme, ...]:
+    """All features, in the order of their file."""
+    return tuple(
+        Theme(
+            written["explanation"],
+            tuple(written["named"]),
+            tuple(
+                replace(written_context(line), decile=decile)
+                for decile, lines in ((_STRONG, written["strong"]), (_WEAK, written["weak"]))
+                for line in lines
+            ),
+            Described(
+                single_token=False,
+                top_tokens=tuple(written["top_tokens"]),
+                top_logits=tuple(written["raised"]),
+                bottom_logits=tuple(written["lowered"]),
+            ),
+        )
+        for written in _written()["features"]
+    )
+
+
+def wrong() -> str:
+    """An explanation that fits no context of any feature."""
+    return _written()["wrong"]
+
+
+@cache
+def _written() -> dict[str, Any]:
+    return yaml.safe_load(files("tasks.reader_check").joinpath("features.yaml").read_text(encoding="utf-8"))
+
+
+def _feature(number: int, kind: str) -> Feature:
+    """A theme as a feature: its contexts, then silent ones of one kind, each of which is another theme's context."""
+    own = themes()[number].active
+    others = [
+        [replace(one, near=other) for one in theme.active]
+        for other, theme in enumerate(themes())
+        if other != number
+    ]
+    silent = [
+        replace(one, kind=kind, decile=None, activations=(0.0,) * len(one.strings))
+        for one in list(_in_turn(others))[:_SILENT]
+    ]
+    contexts = [replace(one, context=place) for place, one in enumerate([*own, *silent])]
+    return Feature(number, max(one.peak for one in own), tuple(contexts), themes()[number].described)
+
+
+def _explaining(name: str, asking: Asking) -> Component:
+    """Each feature to be explained."""
+    requests = [
+        request
+        for number in range(len(themes()))
+        for request in asking.requests(f"{number}/{name}", _feature(number, "random"))
+    ]
+    return Component(name, asking, "explanations", tuple(requests))
+
+
+def _scoring(name: str, scorer: Scorer) -> Component:
+    """A scorer's questions with right explanations, feature by feature in turn; and some with a wrong one."""
+    silent = (scorer.kinds or ("similar",))[0]
+
+    def asked(number: int, which: str, explanation: str) -> list[Request]:
+        return scorer.requests(f"{number}/{name}/{which}", explanation, _feature(number, silent))
+
+    every = [_by_turns(asked(number, "right", theme.explanation)) for number, theme in enumerate(themes())]
+    rightly = list(_in_turn(every))
+    if not rightly:
+        return Component(name, scorer, "verdicts", ())
+    kind = _kind(rightly[0])
+    requests = _enough(rightly, WANTED[kind] if len(rightly[0].parts) <= 2 else IN_PARTS)
+    if kind == "verdicts" and scorer.needs_explanation:
+        some = _enough(list(_in_turn([asked(number, "wrong", wrong()) for number in range(2)])), WRONG, 1)
+        requests += [replace(one, truths=(False,) * len(one.truths)) for one in some]
+    return Component(name, scorer, kind, tuple(requests))
+
+
+def _kind(request: Request) -> Kind:
+    """What the answer to a scorer's question is."""
+    if request.right is not None:
+        return "choices"
+    return "verdicts" if request.messages else "values"
+
+
+def _by_turns(requests: Sequence[Request]) -> list[Request]:
+    """Questions about one context each, an activating and a silent one in turn; others as they are."""
+    if any(len(one.contexts) != 1 or one.right is not None for one in requests):
+        return list(requests)
+    return list(_in_turn([[one for one in requests if one.truths[0] is truth] for truth in (True, False)]))
+
+
+def _in_turn(lists: Sequence[Sequence[_Item]]) -> Iterator[_Item]:
+    """The first of each list, then the second of each, and so on."""
+    for row in zip_longest(*lists):
+        yield from (one for one in row if one is not None)
+
+
+def _enough(requests: Sequence[Request], answers: int, least: int = LEAST) -> list[Request]:
+    """The first of some questions, until they have so many answers; `least` questions at least."""
+    taken: list[Request] = []
+    for request in requests:
+        if len(taken) >= least and sum(len(one.contexts) for one in taken) >= answers:
+            break
+        taken.append(request)
+    return taken
