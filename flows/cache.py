@@ -1,10 +1,11 @@
 """corpus + subject model + coders -> tokens, activations, features. One task per shard, then one per bucket."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from prefect import flow
 
-from flows import record
+from flows import record, site_statistics
 from flows.config import RunConfig
 from flows.parts import drain, make_parts, unwritten
 from flows.plan import Plan
@@ -46,6 +47,7 @@ def cache(config: RunConfig) -> None:
     try:
         with at_work(config.runner) as workers:
             record.write(plan)
+            work = replace(work, statistics=site_statistics.record(plan, resident.known()))
             if plan.tokens in unfinished:
                 _tokens(work, config)
             if config.runner.kind == "dask":

@@ -12,6 +12,7 @@ from flows.examples import examples
 from flows.kept import MANY, unanswered
 from flows.plan import Explaining, Plan, Scoring
 from flows.progress import say
+from flows.site_statistics import recorded
 from storage.errors import WrongRequest
 from storage.layout import Step, addresses
 from tasks.activations.sentences import SentenceModel
@@ -64,6 +65,7 @@ def check_cache(plan: Plan) -> list[str]:
 
     config = plan.config
     resident.hold(addresses(coder.activations for coder in plan.coders))
+    resident.know(recorded(plan))
     fits = resident.try_out(config.subject, config.corpus, config.coders)
     lines = []
     for coder in config.coders:
@@ -75,11 +77,12 @@ def check_cache(plan: Plan) -> list[str]:
 
 def _fit(fit: "Fit") -> str:
     declared = f" (declared {fit.declared_l0:g})" if fit.declared_l0 else ""
+    firing = f", {fit.firing:,} of {fit.width:,} features fire on the first {fit.tokens:,} tokens"
     if fit.fvu is None:
-        return f"L0 {fit.l0:.1f}{declared}; it reconstructs nothing that could be compared"
+        return f"L0 {fit.l0:.1f}{declared}{firing}; it reconstructs nothing that could be compared"
     doubtful = fit.fvu > DOUBTFUL_FVU and not fit.baseline
     doubt = "; that is much: is it the right site?" if doubtful else ""
-    return f"FVU {fit.fvu:.3f}, L0 {fit.l0:.1f}{declared}{doubt}"
+    return f"FVU {fit.fvu:.3f}, L0 {fit.l0:.1f}{declared}{firing}{doubt}"
 
 
 def check_choice(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 <table>/<address>/<first>-<end>.parquet     parts
 manifests/<stage>/<fingerprint>.json        commit records, written last
 runs/<run>.json                             a run's config and its steps
+sites/<address>.json                        what a site is like that a coder is made to the measure of
 readers/<reader>.json                       what runs have found out of a reader's servers
 """
 

@@ -1,7 +1,7 @@
 """Shards of the corpus -> tokens and activations, blocks of features -> features. Pure code does the work."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from tasks.activations.directions import directions
 from tasks.activations.memory import give_back
 from tasks.activations.pack import shards
 from tasks.activations.subject import Subject
+from tasks.coders.base import SiteStatistics
 from tasks.retries import unless_refused
 
 
@@ -40,6 +41,8 @@ class CacheWork:
     """Sequences that pass through the model at once; null finds out what fits."""
     coders: tuple[tuple[Coder, Step, Step], ...]
     """Each coder with its steps: activations, features."""
+    statistics: Mapping[Coder, SiteStatistics] = field(default_factory=dict)
+    """Of the sites of coders that are made to their measure: the same for each shard, in any process."""
 
     @property
     def mark(self) -> tuple[str, ...]:
@@ -93,6 +96,7 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
     # By its module: Dask ships a task with the objects that it names, and a lock cannot be shipped.
     with resident.DEVICE:
         resident.hold(work.mark)
+        resident.know(work.statistics)
         found = collect.firings(
             resident.loaded(work.subject),
             {coder.name: resident.hooked(work.subject, coder) for coder in lacking},
@@ -131,6 +135,7 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
         raise RunFailed(msg)
     with resident.DEVICE:
         resident.hold(work.mark)
+        resident.know(work.statistics)
         bos = resident.loaded(work.subject).bos
         read = resident.reading_of(work.subject, fold_norm=work.describing.fold_norm)
         found = directions(

@@ -38,6 +38,12 @@ class Fit(NamedTuple):
     """What the coder promises; null where its format says nothing."""
     baseline: bool = False
     """Whether it was never meant to fit."""
+    firing: int = 0
+    """Features that fire on any of the tokens."""
+    width: int = 0
+    """All its features."""
+    tokens: int = 0
+    """Tokens that it was measured on."""
 
 
 def check(subject: LoadedSubject, coders: Mapping[str, Hooked], tokens: np.ndarray) -> dict[str, Fit]:
@@ -68,12 +74,14 @@ def measure(coder: SparseCoder, x: Tensor, target: Tensor | None) -> Fit:
     """The coder's fit on vectors [tokens, d_in]; `target` [tokens, d_out] is what it should reconstruct."""
     fired = coder.encode(x)
     l0 = len(fired.token) / max(1, len(x))
+    firing = int(fired.feature.unique().numel())
+    fit = Fit(None, l0, coder.declared_l0, coder.baseline, firing, coder.width, len(x))
     if target is None or coder.decoder is None or coder.d_out != target.shape[1]:
-        return Fit(None, l0, coder.declared_l0, coder.baseline)
+        return fit
     target = target.float()
     left = (target - coder.reconstruct(x, fired)).square().sum()
     variance = (target - target.mean(0)).square().sum()
-    return Fit((left / variance).item(), l0, coder.declared_l0, coder.baseline)
+    return fit._replace(fvu=(left / variance).item())
 
 
 def _refuse_misfit(name: str, site: Site, fit: Fit) -> None:

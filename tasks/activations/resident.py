@@ -1,6 +1,6 @@
 """The model and the coders that this process has in memory: loaded once, kept from shard to shard, tried out first."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache, lru_cache
 from threading import RLock
 
@@ -9,7 +9,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from storage.errors import WrongRequest
-from tasks.activations import batch, gate, names
+from tasks.activations import batch, gate, names, site_statistics
 from tasks.activations.coder import Coder
 from tasks.activations.collect import Hooked, vectors
 from tasks.activations.corpus import Corpus
@@ -18,7 +18,7 @@ from tasks.activations.model import LoadedSubject
 from tasks.activations.pack import pack, shards
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
-from tasks.coders.base import Place
+from tasks.coders.base import Place, SiteStatistics
 from tasks.coders.coordinates import Coordinates
 
 TRIED = 16
@@ -28,6 +28,9 @@ LOOKED_THROUGH = 1024
 """Sequences at once in which tokens are looked for that the model does not know."""
 
 _held: list[Hashable] = []
+
+_statistics: dict[Coder, SiteStatistics] = {}
+"""Of the sites of coders that are made to their measure."""
 
 DEVICE = RLock()
 """Held by who computes on the process' device: shards take turns there, while others are being written."""
@@ -42,6 +45,20 @@ def hold(mark: Hashable) -> None:
         if _held != [mark]:
             forget()
             _held[:] = [mark]
+
+
+def know(statistics: Mapping[Coder, SiteStatistics]) -> None:
+    """Take a work's statistics of sites as they were measured once, instead of measuring them here."""
+    with DEVICE:
+        if any(_statistics.get(coder, found) != found for coder, found in statistics.items()):
+            hooked.cache_clear()
+        _statistics.update(statistics)
+
+
+def known() -> dict[Coder, SiteStatistics]:
+    """The statistics of the coders that were tried out and need them, as measured or as they were known before."""
+    with DEVICE:
+        return dict(_statistics)
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +76,8 @@ def hooked(subject: Subject, coder: Coder) -> Hooked:
         model = loaded(subject)
         site = _site(model, coder)
         d = next(vectors(model, [site], np.zeros((1, 4)), 1, keep_bos=True)).vectors[site].shape[1]
-        found = coder.source.load(coder.site, Place(str(site), d, model.writes(site)))
+        place = Place(str(site), d, model.writes(site), _statistics.get(coder))
+        found = coder.source.load(coder.site, place)
         target = names.site(found.target, model, centred=_centred(coder)) if found.target else site
         try:
             moved = found.to(model.device, getattr(torch, coder.dtype))
@@ -121,6 +139,7 @@ def try_out(subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]) -> dict
     packed = pack(corpus.documents(), tokenizer, corpus.sequence, rows, corpus.packing)
     tokens = np.array([row["tokens"] for row in packed])
     _refuse_tokens(loaded(subject), corpus, tokens)
+    _measure(loaded(subject), coders, tokens)
     found = {coder.name: hooked(subject, coder) for coder in coders}
     with DEVICE:
         return gate.check(loaded(subject), found, tokens)
@@ -128,8 +147,22 @@ def try_out(subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]) -> dict
 
 def forget() -> None:
     """Free them."""
+    _statistics.clear()
     for kept in (try_out, _fitting_batch, reading_of, hooked, loaded):
         kept.cache_clear()
+
+
+def _measure(model: LoadedSubject, coders: tuple[Coder, ...], tokens: np.ndarray) -> None:
+    """Measure the sites of coders that are made to their measure, where nobody has yet.
+
+    Always on the same tokens, at once: neither shards nor batches of a run change what a coder is.
+    """
+    with DEVICE:
+        unknown = [coder for coder in coders if coder.source.needs_statistics and coder not in _statistics]
+        sites = {coder: _site(model, coder) for coder in unknown}
+        if sites:
+            found = site_statistics.measure(model, list(dict.fromkeys(sites.values())), tokens)
+            _statistics.update({coder: found[site] for coder, site in sites.items()})
 
 
 def _site(model: LoadedSubject, coder: Coder) -> Site:

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from tasks.coders.dictionary import SparseCoder
 
 
+class SiteStatistics(NamedTuple):
+    """What the vectors of a site are like, coordinate by coordinate. Numbers of Python: they go into JSON and back."""
+
+    mean: tuple[float, ...]
+    """[d]."""
+    deviation: tuple[float, ...]
+    """[d], above zero."""
+
+
 class Place(NamedTuple):
     """Where a coder is hooked, as the subject model has it."""
 
@@ -20,6 +29,8 @@ class Place(NamedTuple):
     """Width of its vectors."""
     writes: "Tensor | None" = None
     """[d, d_out]: what each of its coordinates writes, where one linear map reads the site; else null."""
+    statistics: SiteStatistics | None = None
+    """Measured only for sources that need them."""
 
 
 class Declared(NamedTuple):
@@ -35,6 +46,9 @@ class Format(BaseModel, ABC):
     """A sparse coder's checkpoint, or what stands for one. One file per format, one line in `Source`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    needs_statistics: ClassVar[bool] = False
+    """Whether the coder is made to the measure of its site (`Place.statistics`)."""
 
     looked_for: ClassVar[str]
     """What `kind: auto` looks for, in words: `cfg.json with d_sae beside sae_weights.safetensors`."""

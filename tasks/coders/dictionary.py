@@ -33,9 +33,9 @@ class Scaled(NamedTuple):
     x: Tensor
     """[tokens, d_in]."""
     shift: Tensor
-    """[tokens, 1]."""
+    """[tokens, 1], or [1, d_in]."""
     scale: Tensor
-    """[tokens, 1]."""
+    """[tokens, 1], or [1, d_in]."""
 
 
 @dataclass(frozen=True)

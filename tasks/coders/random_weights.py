@@ -1,11 +1,15 @@
 """A coder that learned nothing: random directions, of which the k best aligned with a vector fire.
 
 The paper's baseline for its interventions: unit vectors drawn uniformly from the sphere encode, and their
-transpose decodes. What scores no better than this says nothing about what was trained. Loads torch only
-in `load`.
+transpose decodes. What scores no better than this says nothing about what was trained.
+
+Vectors are standardised first, each coordinate by its mean and its deviation at the site. A residual stream has a few
+coordinates that are hundreds of times as large as the others and hardly change: as they are, the same few directions
+would be the best aligned with every vector. Logits and neighbours in `features` are those of the unit vectors
+themselves. Loads torch only in `load`.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,7 +26,9 @@ BLOCK = 1024
 
 
 class RandomWeights(Format):
-    """A random top-k coder, as wide as one likes."""
+    """A random top-k coder, as wide as one likes, of vectors whose coordinates are standardised."""
+
+    needs_statistics: ClassVar[bool] = True
 
     kind: Literal["random"] = "random"
     """No checkpoint: random weights."""
@@ -42,18 +48,21 @@ class RandomWeights(Format):
 
     def digest(self, site: str | None) -> str:  # noqa: ARG002  (the site is no part of the weights)
         """What they are drawn from: there is no checkpoint to hash."""
-        return f"random width={self.width} k={self.k} seed={self.seed}"
+        return f"random width={self.width} k={self.k} seed={self.seed} standardised"
 
     def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
         """Random rows as wide as the site; they are held once, for encoder and decoder."""
         import torch  # noqa: PLC0415  (torch, which the config must not cost)
 
-        from tasks.coders.dictionary import SparseCoder  # noqa: PLC0415
         from tasks.coders.firing import TopK  # noqa: PLC0415
+        from tasks.coders.standardised import Standardised  # noqa: PLC0415
 
+        if place.statistics is None:
+            msg = f"the site {place.site} has not been measured for a random coder"
+            raise ValueError(msg)
         rows = directions(self.width, place.d, self.seed)
         zero = torch.zeros(place.d)
-        return SparseCoder(
+        return Standardised(
             encoder=rows,
             encoder_bias=torch.zeros(self.width),
             centre=zero,
@@ -61,6 +70,8 @@ class RandomWeights(Format):
             decoder_bias=zero,
             activation=TopK(self.k),
             baseline=True,
+            mean=torch.tensor(place.statistics.mean),
+            deviation=torch.tensor(place.statistics.deviation),
         )
 
 

@@ -11,14 +11,17 @@ from safetensors.torch import load_file, save_file
 from storage.errors import RunFailed, WrongRequest
 from tasks.activations import resident
 from tasks.activations.coder import Coder
-from tasks.activations.collect import Hooked, firings
+from tasks.activations.collect import Hooked, firings, vectors
 from tasks.activations.corpus import Corpus
+from tasks.activations.pack import pack
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
+from tasks.coders.base import SiteStatistics
 from tasks.coders.neurons import Neurons
 from tasks.coders.random_weights import RandomWeights
 from tasks.coders.saelens import SAELens
 from tasks.coders.sparsify import Sparsify
+from tasks.coders.standardised import Standardised
 from tests.tasks.activations.models import D as NARROW
 from tests.tasks.activations.models import model, words
 from tests.tasks.coders.checkpoints import store
@@ -33,6 +36,7 @@ def nothing_is_left():
     """Models are freed after each test."""
     yield
     resident.hold("nothing")
+    resident.forget()
 
 
 def test_another_work_loads_anew(tmp_path: Path) -> None:
@@ -62,6 +66,9 @@ def _weights() -> dict[str, torch.Tensor]:
 def test_head_space_is_not_the_stream() -> None:
     """A coder at the heads' outputs, as wide as the stream, has no logits of its own; one on the stream has."""
     source = RandomWeights(width=64, k=4)
+    places = ("layers.2", "layers.2.self_attn.o_proj.input")
+    known = SiteStatistics((0.0,) * D, (1.0,) * D)
+    resident.know({Coder(site=site, source=source, name="r"): known for site in places})
 
     def writes(site: str, kind: RandomWeights | Neurons = source) -> bool:
         return resident.writes_to_the_stream(SUBJECT, Coder(site=site, source=kind, name="r"))
@@ -75,6 +82,54 @@ def test_a_coder_that_nobody_places_is_refused() -> None:
     """Neurons without a site are refused with what to give."""
     with pytest.raises(WrongRequest, match="nothing names the site of the coder n: give it one"):
         resident.hooked(SUBJECT, Coder(source=Neurons(), name="n"))
+
+
+RANDOM = Coder(site="layers.2", source=RandomWeights(width=64, k=4), name="r")
+TEXT = Corpus(path=str(DEMO / "corpus.parquet"), tokens=64 * 32, sequence=32)
+
+
+def test_a_random_coder_is_made_to_the_measure_of_its_site() -> None:
+    """Mean and deviation are of the corpus' first sequences without their first token, and nearly all features fire."""
+    fit = resident.try_out(SUBJECT, TEXT, (RANDOM,))["r"]
+    subject, measured = resident.loaded(SUBJECT), resident.known()[RANDOM]
+    rows = pack(TEXT.documents(), subject.tokenizer, 32, resident.TRIED)
+    tokens = np.array([row["tokens"] for row in rows])
+    x = next(vectors(subject, [Site("layers.2")], tokens, len(tokens), keep_bos=False)).vectors[
+        Site("layers.2")
+    ]
+
+    np.testing.assert_allclose(x.double().mean(0), measured.mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(x.double().std(0, correction=0), measured.deviation, rtol=1e-5)
+    assert (4, 64, len(x), True) == (fit.l0, fit.width, fit.tokens, fit.baseline)
+    assert fit.firing > 60
+
+
+@pytest.mark.parametrize("tokens", [TEXT.tokens, 4 * TEXT.tokens])
+def test_the_measure_depends_on_the_first_sequences_alone(tokens: int) -> None:
+    """Neither more of the corpus, nor other coders, nor a process that begins anew change the coder."""
+    other = RANDOM.model_copy(update={"site": "layers.1", "name": "o"})
+    resident.try_out(SUBJECT, TEXT, (RANDOM,))
+    first = resident.known()[RANDOM]
+    resident.forget()
+
+    resident.try_out(SUBJECT, TEXT.model_copy(update={"tokens": tokens}), (other, RANDOM))
+
+    assert first == resident.known()[RANDOM]
+
+
+def test_what_was_measured_before_is_taken() -> None:
+    """A process that is told what the site is like, as another had measured it, makes that one's coder."""
+    resident.try_out(SUBJECT, TEXT, (RANDOM,))
+    own = resident.hooked(SUBJECT, RANDOM).coder
+    told = SiteStatistics((0.5,) * D, (2.0,) * D)
+
+    resident.know({RANDOM: told})
+    taken = resident.hooked(SUBJECT, RANDOM).coder
+
+    assert isinstance(own, Standardised)
+    assert isinstance(taken, Standardised)
+    assert not torch.equal(own.mean, taken.mean)
+    assert torch.equal(torch.full((D,), 2.0), taken.deviation)
 
 
 def wider(tmp_path: Path) -> Subject:

@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.coders import random_weights
-from tasks.coders.base import Place
+from tasks.coders.base import Place, SiteStatistics
 from tasks.coders.random_weights import RandomWeights, directions
 
 D = 24
+STATISTICS = SiteStatistics(
+    tuple(directions(1, D, 5)[0].tolist()), tuple((1 + directions(1, D, 6)[0]).tolist())
+)
+PLACE = Place("layers.2", D, statistics=STATISTICS)
 
 
 @settings(deadline=None, max_examples=20)
@@ -61,27 +65,73 @@ def test_directions_are_uniform() -> None:
 
 
 def test_it_is_a_topk_coder_with_its_transpose() -> None:
-    """The k rows that a vector is most aligned with fire, and the same rows decode."""
-    coder = RandomWeights(width=100, k=7, seed=1).load("layers.2", Place("layers.2", D))
+    """The k rows that a standardised vector is most aligned with fire, and the same rows decode."""
+    coder = RandomWeights(width=100, k=7, seed=1).load("layers.2", PLACE)
     x, rows = torch.randn(11, D), directions(100, D, 1)
+    mean, deviation = torch.tensor(STATISTICS.mean), torch.tensor(STATISTICS.deviation)
 
     firings = coder.encode(x)
-    best = (x @ rows.T).topk(7)
+    best = ((x - mean) / deviation @ rows.T).topk(7)
     expected = torch.zeros(11, 100).scatter(1, best.indices, best.values)
     found = torch.zeros(11, 100)
     found[firings.token, firings.feature] = firings.activation
 
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(coder.reconstruct(x, firings), expected @ rows)
+    torch.testing.assert_close(coder.reconstruct(x, firings), expected @ rows * deviation + mean)
     assert (100, D, D, 7, True) == (coder.width, coder.d_in, coder.d_out, coder.declared_l0, coder.baseline)
 
 
 def test_the_weights_are_held_once() -> None:
     """Encoder and decoder are one tensor."""
-    coder = RandomWeights(width=100, k=7).load(None, Place("layers.2", D))
+    coder = RandomWeights(width=100, k=7).load(None, PLACE)
 
     assert coder.decoder is not None
     assert coder.encoder.data_ptr() == coder.decoder.data_ptr()
+
+
+def test_a_site_that_nobody_measured_is_no_place() -> None:
+    """There is no random coder of vectors as they are: it would see a few coordinates of theirs and no others."""
+    with pytest.raises(ValueError, match="has not been measured"):
+        RandomWeights(width=100, k=7).load(None, PLACE._replace(statistics=None))
+
+
+def test_devices_and_precision_keep_its_measure() -> None:
+    """Moved and in half precision it standardises by the same numbers."""
+    coder = RandomWeights(width=100, k=7).load(None, PLACE)
+    moved = coder.to(torch.device("cpu"), torch.bfloat16)
+    x = torch.randn(11, D)
+
+    assert torch.bfloat16 == moved.encoder.dtype
+    assert torch.equal(coder.reconstruct(x, coder.encode(x)), moved.reconstruct(x, coder.encode(x)))
+
+
+def stream(tokens: int, d: int) -> torch.Tensor:
+    """Vectors like those of a residual stream: three coordinates hundreds of times as large, most with a mean."""
+    make = torch.Generator().manual_seed(4)
+    mixed = torch.randn(tokens, d // 4, generator=make) @ torch.randn(d // 4, d, generator=make)
+    x = mixed + torch.randn(tokens, d, generator=make) + 3 * torch.randn(d, generator=make)
+    x[:, :3] = 40 * x[:, :3] + torch.tensor([3000.0, -1500.0, 800.0])
+    return x
+
+
+def test_nearly_all_of_it_fires_on_a_stream_with_outliers() -> None:
+    """Of a stream with a huge mean in a few coordinates nearly every feature fires, and none on most tokens."""
+    x, k, width = stream(4096, 128), 16, 1024
+    statistics = SiteStatistics(tuple(x.mean(0).tolist()), tuple(x.std(0).tolist()))
+    as_they_are = SiteStatistics((0.0,) * 128, (1.0,) * 128)
+
+    def fired(measure: SiteStatistics) -> torch.Tensor:
+        coder = RandomWeights(width=width, k=k).load(None, Place("layers.2", 128, statistics=measure))
+        found = coder.encode(x)
+        assert k * len(x) == len(found.token)
+        return torch.bincount(found.feature, minlength=width) / len(x)
+
+    density = fired(statistics)
+
+    assert (density > 0).float().mean() > 0.99
+    assert density.max() < 0.2
+    assert (fired(as_they_are) > 0).float().mean() < 0.1  # what it is good for
+    assert fired(as_they_are).max() > 0.9
 
 
 def test_what_is_asked_for_decides_the_digest() -> None:
