@@ -13,6 +13,9 @@ TAG = "EXPLANATION:"
 LINE_WIDTH = 60
 """Characters from which on a line that ends in mid-sentence is taken for one that was wrapped."""
 
+NESTED = 8
+"""Signs around each other that are taken off an explanation."""
+
 _SIGNS = r"(?:[^\w\n]|_)*"
 _TAG = re.compile(
     rf"^{_SIGNS}(?:\d{{1,2}}[.)]{_SIGNS})?(?:final[ \t]+)?explanation(?:[*_`\"']*[ \t]*:[*_`]*|[*_]*[ \t]*$)",
@@ -118,7 +121,7 @@ def _ends(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """A text without quotes, bold, fences, markers and control tokens around it or left over at one of its ends."""
-    while True:
+    for _ in range(NESTED):
         less = re.sub(rf"(?<=\S)(?:{_CONTROL})+\s*\Z", "", text.strip())
         if less.startswith('"'):
             less = re.sub(r"(?<=\")\s*[,}\]]+\Z", "", less)
@@ -127,8 +130,9 @@ def _plain(text: str) -> str:
         for opening, closing in _ONLY_AROUND:
             less = _inside(less, opening, closing)
         if less == text:
-            return text
+            break
         text = less
+    return text
 
 
 def _inside(text: str, opening: str, closing: str) -> str:

@@ -7,7 +7,7 @@ to think by a prompt, leave them in. All that reads a reply reads its `answer`:
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 
 from tasks.llm.request import SAID, Reply, TokenLogprob, Unreadable, said
@@ -83,15 +83,16 @@ def _start(text: str) -> int | None:
 
 
 def _opened(text: str) -> list[int]:
-    """Where thoughts begin: at the start of a line, or, after a closing tag, right behind it."""
-    bare = _BARE.match(text)
-    found = [tag.start() for tag in _OPENING.finditer(text) if _begins_line(text[: tag.start()])]
-    return [0, *found] if bare else found
+    """Where thoughts begin: at the start of a line, or right after a closing tag."""
+    closed = {tag.end() for tag in _CLOSING.finditer(text)}
+    found = [tag.start() for tag in _OPENING.finditer(text) if _begins_line(text, tag.start(), closed)]
+    return [0, *found] if _BARE.match(text) else found
 
 
-def _begins_line(before: str) -> bool:
-    line = before.rpartition("\n")[2].rstrip()
-    return not line or any(tag.end() == len(line) for tag in _CLOSING.finditer(line))
+def _begins_line(text: str, place: int, closed: Collection[int]) -> bool:
+    while place and text[place - 1] in " \t":
+        place -= 1
+    return not place or text[place - 1] == "\n" or place in closed
 
 
 def _ends_thoughts(text: str, tag: re.Match[str]) -> bool:

@@ -26,14 +26,14 @@ from tasks.llm.request import Reply, Unreadable, said
 _DECORATION = r"[^\w\n]*"
 _BOXED = r"(?:\\\w+\{)*"
 _LABEL = (
-    r"(?:(?:so|thus|therefore|hence)\W+)?(?:(?:the|my|final|correct|right|best)\s+)*"
+    r"(?:(?:so|thus|therefore|hence)\W+)?(?:(?:the|my|final|correct|right|best)\s+){0,4}"
     r"(?:answers?|verdicts?|labels?|choice|intruder|outlier|odd\s+one(?:\s+out)?|results?|output|list)\b"
 )
 _IS = r"(?:\W+(?:is|are|would\s+be|should\s+be)\b)?\W*"
 _CORRECTION = re.compile(r"\b(?:wait|no|actually|correct(?:ed|ion)|instead|sorry|rather)\b", re.IGNORECASE)
 _REASON = re.compile(r"\s*(?:[.,;:(\u2013\u2014-]|because\b|since\b|as\b)[^\d\n?]*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|either|maybe|perhaps|not)\b", re.IGNORECASE)
-_NEXT_QUESTION = re.compile(r"^\W*Description:", re.MULTILINE)
+_NEXT_QUESTION = re.compile(r"^[^\w\n]*Description:", re.MULTILINE)
 """How a question begins that a reader invents behind its answer."""
 
 
@@ -95,10 +95,9 @@ def stated(reply: Reply, key: str, wanted: Wanted, fits: Callable[[str], bool] =
 
 def _own(text: str, wanted: Wanted) -> str:
     """A reply without the questions that the reader invents and answers after the one that it was asked."""
-    for begin in _NEXT_QUESTION.finditer(text):
-        if next(_candidates(text[: begin.start()], wanted), None):
-            return text[: begin.start()]
-    return text
+    first = next(_candidates(text, wanted), None)
+    begin = _NEXT_QUESTION.search(text, first.end) if first else None
+    return text[: begin.start()] if begin else text
 
 
 def _chosen(text: str, found: list[_Found], *, cut: bool) -> _Found | None:

@@ -1,11 +1,14 @@
 """Where replies state their answers."""
 
+from contextlib import suppress
+from time import process_time
 from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.explainers.exemplars import Exemplars
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
 from tasks.scorers import logprobs
 from tasks.scorers.detection import Detection
@@ -167,6 +170,32 @@ def test_windows_that_were_cut_off_are_no_answer() -> None:
     """A list without brackets may have been longer."""
     with pytest.raises(Unreadable, match="cut off at max_tokens"):
         verdicts(WINDOWS, "2, 3", "length")
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "\n",
+        " \n",
+        "the ",
+        "answer: ",
+        "<think>",
+        "</think> ",
+        "<<",
+        "[1, 0, 1, 0, 1] ",
+        "EXPLANATION: a\n",
+        "Description: a\n",
+    ],
+)
+@pytest.mark.parametrize("begin", ["", "EXPLANATION: "])
+def test_readers_that_repeat_themselves_for_ever_are_read_at_once(begin: str, again: str) -> None:
+    """The time goes with the length of a reply and not with its square, which would take ten times as long."""
+    reply = Reply(begin + again * (20_000 // len(again)))
+    started = process_time()
+    for scorer in (LIST, CHOICE, WINDOWS, Exemplars(kind="exemplars", reader="r")):
+        with suppress(Unreadable):
+            scorer.read(asked(5, 3), reply)
+    assert process_time() - started < 2
 
 
 LABELS = st.lists(st.sampled_from([0, 1]), min_size=5, max_size=5)
