@@ -3,7 +3,7 @@
 import html
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -64,6 +64,7 @@ def test_a_hostile_text_is_one_paragraph_of_words(text: str) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.text(alphabet="[]()!<>`|\\*_~&#;:/.@-+=1a \n", max_size=30))
 @example("|")
 def test_any_text_fits_in_a_cell_and_is_shown_as_it_is(text: str) -> None:

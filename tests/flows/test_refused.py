@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.cli import main
+from flows.cli.main import main
 from flows.config import RunConfig, load
 from tasks.fields import LARGEST_SEED
 from tests.flows.command import TINY

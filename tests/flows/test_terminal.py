@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from flows import terminal
 from flows.cli.main import main
+from flows.report import Report, show
 
 TITLE = "\x1b]0;owned\x07"
 CLEAR = "\x1b[2J"
@@ -71,6 +72,7 @@ def test_a_console_escapes_in_whatever_a_text_stands(text: str) -> None:
     assert not FORBIDDEN.search(_drawn(text, Text(text), Padding(Text(text), 1), grid))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_reaches_a_console_raw(text: str) -> None:
     """Any text at all, as a string and as a styled text."""
@@ -119,3 +121,27 @@ def test_what_libraries_log_and_warn_of_is_inert(caplog: pytest.LogCaptureFixtur
     assert ["it said \\x1b[2J"] == caplog.messages
     assert not FORBIDDEN.search(warned)
     assert logging.getLogRecordFactory() is logging.LogRecord
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_the_end_of_a_run_shows_what_readers_said_and_obeys_none_of_it(text: str) -> None:
+    """Explanations, reasons and examples of failures, names in counts: each on its line."""
+    said = f"{text}\n[bold]gloss: done"
+    count = {"coder": said, "chosen": 2, "width": 2, "explained": 1, "skipped": 1, "failed": 0}
+    skip = {"features": 1, "coder": said, "reason": said}
+    best = {"coder": "c", "explainer": "e", "feature": 3, "firings": 4, "explanation": said}
+    failure = {"failures": 1, "what": "verdict", "component": said, "example": said}
+    found = Report(
+        run="r",
+        lake="lake",
+        counts=[count],
+        skipped=[skip],
+        lines=[],
+        best=[{**best, "scorers": [], "scores": []}],
+        failures=[failure],
+    )
+    file = io.StringIO()
+    show(found, terminal.console(file, width=400), {})
+    shown = file.getvalue()
+    assert not FORBIDDEN.search(shown)
+    assert 5 == shown.count("⏎[bold]gloss: done")
