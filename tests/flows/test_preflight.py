@@ -15,7 +15,7 @@ from storage.layout import Range, Step
 from storage.replies import REPLIES
 from storage.tables import TABLES
 from tests.flows.command import TINY
-from tests.tasks.llm.faulty_server import FaultyServer, faulty_server
+from tests.tasks.llm.faulty_server import Body, FaultyServer, answered, faulty_server
 
 PARTS = [Range(0, 10), Range(10, 20)]
 SURPRISAL = {"kind": "surprisal", "reader": "judge"}
@@ -109,6 +109,33 @@ def test_only_what_unfinished_scorers_rely_on_is_tried(tmp_path: Path) -> None:
                 plan.lake.remove(scoring.judgements.part("judgements", PARTS[0]))
         look(plan)
         assert ["/v1/chat/completions"] == server.paths
+
+
+@pytest.mark.parametrize("highest", [10, 9])
+def test_a_reader_whose_tokenizer_takes_10_apart_is_refused_for_simulation(
+    tmp_path: Path, highest: int
+) -> None:
+    """It is seen before the first question, in the tokens of an example; on a scale up to 9 it does not matter."""
+
+    def behave(_number: int, body: Body) -> Body:
+        whole = answered(body, lambda _body: "so")
+        apart: list[Body | None] = []
+        for place in whole["choices"][0]["prompt_logprobs"]:
+            text = next(iter(place.values()))["decoded_token"] if place else ""
+            pieces = ["\t", "1", "0"] if text.strip() == "10" else [text]
+            apart += [{"7": {"logprob": -1.0, "rank": 1, "decoded_token": one}} for one in pieces]
+        return whole | {"choices": [whole["choices"][0] | {"prompt_logprobs": apart}]}
+
+    simulation = {"kind": "simulation", "reader": "judge", "highest": highest}
+    with faulty_server(behave) as server:
+        plan = planned(tmp_path, server.url, scorers=[simulation])
+        make(plan, *(coder.contexts for coder in plan.coders), *(one.step for one in plan.explanations))
+        if highest == 9:
+            look(plan)
+        else:
+            with pytest.raises(WrongRequest, match=r"readers\.judge: .* takes 10 apart.*; set highest: 9"):
+                look(plan)
+        assert 1 == len(server.requests)
 
 
 @pytest.fixture
