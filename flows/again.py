@@ -6,6 +6,7 @@ A reply that could not be read is no failure of this kind: it would be the same 
 
 from collections.abc import Collection, Iterable
 
+from flows.mend import mend
 from flows.plan import Plan
 from storage import query
 from storage.errors import WrongRequest
@@ -19,6 +20,9 @@ def forget_failures(plan: Plan) -> int:
     Raises `WrongRequest` where replies are not kept, since all of them would be paid again.
     """
     lake = plan.lake
+    lake.check_writable()
+    mend(plan, "explain")
+    mend(plan, "score")
     explaining = {one.step: _failed(lake, one.step) for one in plan.explanations}
     judging = {one.judgements: _failed(lake, one.judgements) for one in plan.scores}
     for one in plan.explanations:
@@ -42,7 +46,7 @@ def forget_failures(plan: Plan) -> int:
 
 def _failed(lake: Lake, step: Step) -> dict[Range, int]:
     """Failed requests of a step by part."""
-    parts = [lake.path(file) for file in lake.files(step.folder("requests"))]
+    parts = lake.written_parts(step, "requests")
     if not parts:
         return {}
     with lake.connect() as connection:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from flows.config import RunConfig
 from flows.findings import noting
 from flows.plan import Plan
-from flows.progress import Bar, progress
+from flows.progress import Bar, progress, say
 from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
@@ -27,13 +27,13 @@ def account_of(plan: Plan) -> Account:
     """
     lake, budget = plan.lake, plan.config.budget
     steps = [step for step in plan.recorded if "requests" in step.tables]
-    parts = sorted({lake.path(file) for step in steps for file in lake.files(step.folder("requests"))})
+    parts = sorted({part for step in steps for part in lake.written_parts(step, "requests")})
     spent = 0.0
     if parts:
         with lake.connect() as connection:
             spent = float(str(query.records(connection, "spent", requests=parts)[0]["spent"]))
     if any(prices(plan.config, name).known for name in plan.config.readers):
-        spent = max(spent, paid(lake, plan.config.run))
+        spent = max(spent, paid(lake, plan.config.run, say))
     return Account(budget.cost if budget else None, spent)
 
 
@@ -67,7 +67,7 @@ def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
     lake = Lake(config.lake)
 
     def shelf(identity: str, first: int, end: int) -> Shelf:
-        return Shelf(lake, identity, Range(first, end))
+        return Shelf(lake, identity, Range(first, end), say)
 
     cost, failures = prices(config, name).cost, keeping == "keep_failures"
     return Remembering(

@@ -7,6 +7,7 @@ from prefect import flow
 
 from flows import record, site_statistics
 from flows.config import RunConfig
+from flows.mend import mend
 from flows.parts import drain, make_parts, unwritten
 from flows.plan import Plan
 from flows.preflight import check_cache
@@ -48,6 +49,7 @@ def cache(config: RunConfig) -> None:
         with at_work(config.runner) as workers:
             record.write(plan)
             work = replace(work, statistics=site_statistics.record(plan, resident.known()))
+            mend(plan, "cache")
             if plan.tokens in unfinished:
                 _tokens(work, config)
             if config.runner.kind == "dask":

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 from prefect import flow_engine
 from prefect.client import orchestration
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -19,6 +21,7 @@ from flows.preflight import preflight
 from flows.progress import say
 from flows.run import begin, run
 from storage.errors import RunFailed, WrongRequest
+from storage.runs import MEND
 
 
 def check(plan: Plan, wanted: tuple[str, ...]) -> None:
@@ -46,6 +49,8 @@ def work(plan: Plan, wanted: tuple[str, ...]) -> None:
                     continue
                 logging.getLogger(__name__).debug("a flow failed", exc_info=True)
                 said = " ".join(str(error).split()) or type(error).__name__
+                if isinstance(error, duckdb.Error | pa.ArrowException):
+                    said += f"; if a part is damaged, {MEND}"
                 msg = f"{said}; what is done is kept in {plan.lake.uri}, and the same command continues"
                 raise RunFailed(msg) from error
 

@@ -7,6 +7,7 @@ from prefect import flow
 from flows import record
 from flows.asking import about, account_of, each_bucket, opened
 from flows.config import RunConfig
+from flows.mend import mend
 from flows.optional import without_absent
 from flows.plan import Explaining, Plan
 from flows.preflight import check_explainers, check_readers
@@ -27,6 +28,7 @@ async def explain(config: RunConfig) -> None:
     await check_readers(plan, "explain")
     await check_readers_skill(plan, ("explain",))
     record.write(plan)
+    mend(plan, "explain")
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]
     names = [name for explaining in todo for name in explaining.explainer.readers.values()]

@@ -181,7 +181,7 @@ def _renewed(lake: Lake, file: str, seen: dict) -> bool:
     deadline = time.monotonic() + DEAD_SECONDS
     while time.monotonic() < deadline:
         time.sleep(1.0)
-        with suppress(ValueError):
+        with suppress(ValueError, RunFailed):
             now = lake.read_json(file)
             if now is None:
                 return False

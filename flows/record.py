@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from flows import leases
 from flows.plan import Plan
 from flows.redone import redone
+from storage.errors import Damaged
 from storage.runs import path
 
 
@@ -29,7 +30,10 @@ def write(plan: Plan) -> None:
         for step in plan.recorded
     ]
     content = {"run": plan.config.run, "config": plan.config.model_dump(mode="json"), "steps": steps}
-    old = plan.lake.read_json(path(plan.config.run)) or {}
+    try:
+        old = plan.lake.read_json(path(plan.config.run)) or {}
+    except Damaged:  # it is replaced
+        old = {}
     if content != {key: value for key, value in old.items() if key != "written"}:
         if line := redone(plan, old):
             from flows.progress import say  # noqa: PLC0415  (Prefect, which a finished run doesn't need)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flows.plan import STAGES, Plan
+from storage.errors import Damaged
 from storage.layout import Step
 
 VERSIONS: Mapping[tuple[str, int], str] = {
@@ -49,7 +50,10 @@ def _changes(plan: Plan, record: Mapping[str, object]) -> Iterator[_Change]:
         before = recorded.get((step.stage, step.name))
         if before is None or before["fingerprint"] == step.fingerprint:
             continue
-        manifest = plan.lake.read_json(before["manifest"])
+        try:
+            manifest = plan.lake.read_json(before["manifest"])
+        except Damaged:
+            continue
         # Parts of a step that only grew lie where they did, and are used again.
         if manifest is not None and not (step.extends and manifest.get("address") == step.address):
             yield _Change(step, _reason(step, manifest))

@@ -12,6 +12,7 @@ from prefect.futures import PrefectFuture
 from flows import record
 from flows.choose import buckets, chosen
 from flows.config import RunConfig
+from flows.mend import mend
 from flows.parts import make_parts, make_spans
 from flows.plan import CoderSteps, Plan
 from flows.preflight import check_choice, check_text_models
@@ -35,6 +36,7 @@ def sample(config: RunConfig) -> None:
     check_text_models(plan)
     with at_work(config.runner) as workers:
         record.write(plan)
+        mend(plan, "sample")
         for kind, step in plan.embeddings.items():
             if step in unfinished:
                 _embed(plan, kind, workers)

@@ -5,6 +5,7 @@ from prefect import flow
 from flows import record
 from flows.asking import about, account_of, each_bucket, opened
 from flows.config import RunConfig
+from flows.mend import mend
 from flows.optional import without_absent
 from flows.parts import make_parts
 from flows.plan import Plan, Scoring
@@ -26,6 +27,7 @@ async def score(config: RunConfig) -> None:
     await check_readers(plan, "score")
     await check_readers_skill(plan, ("score",))
     record.write(plan)
+    mend(plan, "score")
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]
     asking = [scoring for scoring in todo if scoring.judgements in unfinished]

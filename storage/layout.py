@@ -8,11 +8,14 @@ readers/<reader>.json                       what runs have found out of a reader
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
+
+_PART = re.compile(r"([0-9]{10,})-([0-9]{10,})\.parquet")
 
 
 class Range(NamedTuple):
@@ -28,9 +31,17 @@ class Range(NamedTuple):
 
     @classmethod
     def of(cls, path: str) -> "Range":
-        """The range that a part's path names."""
-        first, end = path.rsplit("/", 1)[-1].removesuffix(".parquet").split("-")
-        return cls(int(first), int(end))
+        """The range that a part's path names. Raises `ValueError` for a path that is no part's."""
+        found = _PART.fullmatch(path.rsplit("/", 1)[-1])
+        if found is None:
+            msg = f"{path} is not named as a part is"
+            raise ValueError(msg)
+        return cls(int(found[1]), int(found[2]))
+
+    @classmethod
+    def named(cls, path: str) -> "Range | None":
+        """The range that a path names, or null where it is no part's."""
+        return cls.of(path) if _PART.fullmatch(path.rsplit("/", 1)[-1]) else None
 
 
 def ranges(total: int, size: int) -> list[Range]:

@@ -8,6 +8,8 @@ at the end of a bucket. Any number of processes may write: two files may hold a 
 first that came stands.
 """
 
+import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -18,7 +20,8 @@ import duckdb
 import pyarrow as pa
 
 from storage import query
-from storage.errors import RunFailed
+from storage.errors import Damaged, RunFailed
+from storage.integrity import check
 from storage.lake import Lake
 from storage.layout import Range
 from storage.table import Table, column
@@ -56,6 +59,11 @@ REPLIES = Table(
 )
 """No table of a run: nothing reads it but those who are about to ask."""
 
+LOG = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[0-9]{10,}-[0-9]{10,}-[0-9a-f]{24,}\.parquet")
+"""How files of replies are named; others that lie there are left alone."""
+
 _FEW = 8
 """Files of a range that may stay as they are."""
 _LOOKS = 5
@@ -67,19 +75,24 @@ _Found = TypeVar("_Found")
 class Shelf:
     """Replies to requests about the features of one range."""
 
-    def __init__(self, lake: Lake, reader: str, part: Range) -> None:
-        """Reach nothing yet; `reader` is what decides the replies, as text."""
-        self._lake, self._part = lake, part
+    def __init__(
+        self, lake: Lake, reader: str, part: Range, tell: Callable[[str], None] = LOG.warning
+    ) -> None:
+        """Reach nothing yet; `reader` is what decides the replies, as text. `tell` takes a line on a damaged file."""
+        self._lake, self._part, self._tell = lake, part, tell
         self._folder = folder(reader)
         self._own: list[str] = []
 
     def read(self) -> list[dict[str, object]]:
-        """All rows about the range's features, one per request. Raises `RunFailed` when they cannot be read."""
+        """All rows about the range's features, one per request. Files that are damaged are renamed, and left out.
+
+        Raises `RunFailed` when the others cannot be read.
+        """
 
         def files() -> list[str]:
-            return [file for file in self._lake.files(self._folder) if self._overlaps(file)]
+            return [file for file in _files(self._lake, self._folder) if self._overlaps(file)]
 
-        return _looked(self._lake, self._folder, files, self._rows).to_pylist()
+        return _looked(self._lake, self._folder, files, self._rows, self._tell).to_pylist()
 
     def add(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write rows; they are safe when this returns."""
@@ -87,7 +100,7 @@ class Shelf:
 
     def merge(self) -> None:
         """Make one file of those that this shelf wrote, or of all in its range where they have become many."""
-        inside = [file for file in self._lake.files(self._folder) if self._inside(file)]
+        inside = [file for file in _files(self._lake, self._folder) if self._inside(file)]
         own = [file for file in inside if file in set(self._own)]
         files = inside if len(inside) - len(own) > _FEW else own
         if len(files) < 2:
@@ -136,8 +149,11 @@ def folder(reader: str) -> str:
     return f"replies/{sha256(reader.encode()).hexdigest()[:16]}"
 
 
-def paid(lake: Lake, run: str) -> float:
-    """What all replies that a run paid for have cost. Raises `RunFailed` when they cannot be read."""
+def paid(lake: Lake, run: str, tell: Callable[[str], None] = LOG.warning) -> float:
+    """What all replies that a run paid for have cost; `tell` takes a line on each damaged file, which is left out.
+
+    Raises `RunFailed` when the others cannot be read.
+    """
 
     def cost(files: Sequence[str]) -> float:
         if not files:
@@ -146,13 +162,31 @@ def paid(lake: Lake, run: str) -> float:
             replies = [lake.path(file) for file in files]
             return float(str(query.records(connection, "replies_paid", replies=replies, run=run)[0]["paid"]))
 
-    return _looked(lake, REPLIES.name, lambda: list(lake.files(REPLIES.name)), cost)
+    return _looked(lake, REPLIES.name, lambda: _files(lake, REPLIES.name), cost, tell)
+
+
+def files(lake: Lake) -> dict[str, int]:
+    """All files of replies with their sizes in bytes."""
+    sizes = lake.files(REPLIES.name)
+    return {file: size for file, size in sizes.items() if _is_reply(file)}
+
+
+def _files(lake: Lake, folder: str) -> list[str]:
+    return [file for file in lake.files(folder) if _is_reply(file)]
+
+
+def _is_reply(file: str) -> bool:
+    return _NAME.fullmatch(file.rsplit("/", 1)[-1]) is not None
 
 
 def _looked(
-    lake: Lake, folder: str, files: Callable[[], list[str]], read: Callable[[list[str]], _Found]
+    lake: Lake,
+    folder: str,
+    files: Callable[[], list[str]],
+    read: Callable[[list[str]], _Found],
+    tell: Callable[[str], None],
 ) -> _Found:
-    """What is read of files, listed again where another process has just merged some of them."""
+    """What is read of files, listed again where another process has just merged some, or some were damaged."""
     said = ""
     for _ in range(_LOOKS):
         found = files()
@@ -160,10 +194,24 @@ def _looked(
             return read(found)
         except duckdb.Error as error:
             said = " ".join(str(error).split())
-            if all(lake.exists(file) for file in found):
+            if all(lake.exists(file) for file in found) and not _quarantine(lake, found, tell):
                 break
     msg = f"kept replies in {lake.uri}/{folder} cannot be read ({said}); remove the file and run again"
     raise RunFailed(msg)
+
+
+def _quarantine(lake: Lake, files: Sequence[str], tell: Callable[[str], None]) -> int:
+    """Rename damaged files, so that nobody reads them any more; returns how many."""
+    count = 0
+    sizes = lake.files(REPLIES.name)
+    for file in files:
+        try:
+            if file in sizes:
+                check(lake, file, sizes[file])
+        except Damaged as damaged:
+            tell(f"{damaged}; it is now {lake.quarantine(file)}, and what it answered is asked again")
+            count += 1
+    return count
 
 
 def _range(file: str) -> tuple[int, int]:

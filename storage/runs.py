@@ -3,15 +3,20 @@
 The views show committed parts only. Each has a column `run`; a part that several runs share shows once for each.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
+from storage import manifest as manifests
 from storage import query, summary
-from storage.errors import WrongRequest
+from storage.errors import Damaged, WrongRequest
 from storage.lake import Lake
+from storage.manifest import Manifest
+from storage.state import lacking
 from storage.table import Table
 from storage.tables import TABLES
 
@@ -29,6 +34,12 @@ class StepState:
     rows: int | None
     """Rows of its last table, once committed."""
     bytes: int
+    damage: tuple[Damaged, ...] = ()
+    """Files of it that are damaged or gone: it is not committed while there are any."""
+
+
+MEND = "gloss verify names all that is damaged; then run the run again, which makes it anew"
+"""What to do about a part that cannot be read."""
 
 
 def path(run: str) -> str:
@@ -37,8 +48,19 @@ def path(run: str) -> str:
 
 
 def names(lake: Lake) -> list[str]:
-    """All runs of a lake."""
-    return [file.removeprefix("runs/").removesuffix(".json") for file in lake.files("runs")]
+    """All runs of a lake, by the names of their records."""
+    return [
+        file.removeprefix("runs/").removesuffix(".json") for file in lake.files("runs") if _is_record(file)
+    ]
+
+
+def stray(lake: Lake) -> list[Damaged]:
+    """Files among the records that are none by their names."""
+    return [Damaged(file, "it is no run's record") for file in lake.files("runs") if not _is_record(file)]
+
+
+def _is_record(file: str) -> bool:
+    return file.endswith(".json") and file.count("/") == 1
 
 
 def existing(lake: Lake) -> list[str]:
@@ -50,35 +72,103 @@ def existing(lake: Lake) -> list[str]:
     return there
 
 
+class _Named(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    name: str
+
+
+class _Coder(_Named):
+    site: str
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    coders: list[_Coder]
+    scorers: list[_Named]
+
+
+class _Step(_Named):
+    stage: str
+    fingerprint: str
+    tables: list[str]
+    folders: dict[str, str]
+    manifest: str
+
+
+class _Record(BaseModel):
+    """What a record's file holds, as far as it is read."""
+
+    model_config = ConfigDict(strict=True)
+
+    run: str
+    config: _Config
+    steps: list[_Step]
+
+
 def record(lake: Lake, run: str) -> dict:
-    """A run's record. Raises `WrongRequest` when the lake has no such run."""
-    found = lake.read_json(path(run))
-    if found is None:
+    """A run's record. Raises `WrongRequest` when the lake has no such run, `Damaged` when its file holds no record."""
+    file = path(run)
+    data = lake.read_bytes(file)
+    if data is None:
         there = ", ".join(names(lake)) or "none"
         msg = f"run {run} is not in {lake.uri}; its runs are: {there}"
         raise WrongRequest(msg)
-    return found
+    checked = manifests.checked(file, data, _Record)
+    if any(not step.tables or not set(step.tables) <= step.folders.keys() for step in checked.steps):
+        raise Damaged(file, "a step of it says not where its tables are")
+    return lake.read_json(file) or {}
 
 
-def states(lake: Lake, run: str) -> list[StepState]:
-    """How far each step of a run is."""
-    return [_state(lake, step) for step in record(lake, run)["steps"]]
+def records(lake: Lake) -> tuple[dict[str, dict], list[Damaged]]:
+    """The records of all runs by name, and what else lies among them. Raises `WrongRequest` when there is no run."""
+    found: dict[str, dict] = {}
+    damage = stray(lake)
+    for name in existing(lake):
+        try:
+            found[name] = record(lake, name)
+        except Damaged as damaged:
+            damage.append(damaged)
+    return found, damage
+
+
+def states(lake: Lake, record: Mapping) -> list[StepState]:
+    """How far each step of a run is, by the run's record."""
+    return [_state(lake, step) for step in record["steps"]]
 
 
 def _state(lake: Lake, step: dict) -> StepState:
     table = step["tables"][-1]
-    manifest = lake.read_json(step["manifest"])
     files = {name: lake.files(folder) for name, folder in step["folders"].items()}
-    parts = manifest["parts"][table] if manifest else list(files[table])
+    sizes = {path: size for found in files.values() for path, size in found.items()}
+    damage: list[Damaged] = []
+    manifest = _manifest(lake, step, damage)
+    if manifest is not None:
+        damage += [
+            *lacking(manifest, sizes),
+            *(Damaged(path, how) for path, how in manifest.withdrawn.items()),
+        ]
+    whole = manifest is not None and not damage
     return StepState(
         stage=step["stage"],
         name=step["name"],
         fingerprint=step["fingerprint"],
-        committed=manifest is not None,
-        parts=len(parts),
-        rows=manifest["rows"][table] if manifest else None,
-        bytes=sum(sum(found.values()) for found in files.values()),
+        committed=whole,
+        parts=len(manifest.parts[table]) if manifest is not None and whole else len(files[table]),
+        rows=manifest.rows[table] if manifest is not None and whole else None,
+        bytes=sum(sizes.values()),
+        damage=tuple(damage),
     )
+
+
+def _manifest(lake: Lake, step: dict, damage: list[Damaged]) -> Manifest | None:
+    """A step's manifest; what is wrong with it goes to `damage`."""
+    try:
+        return lake.manifest_at(step["manifest"], step["tables"])
+    except Damaged as damaged:
+        damage.append(damaged)
+        return None
 
 
 class Uncommitted(NamedTuple):
@@ -99,6 +189,8 @@ class Attached:
     parts: dict[str, list[str]]
     """Paths of the parts behind each table, each part once."""
     uncommitted: tuple[Uncommitted, ...]
+    damage: tuple[Damaged, ...]
+    """Records and manifests that cannot be read, and parts that were withdrawn."""
 
 
 class _Part(NamedTuple):
@@ -119,27 +211,26 @@ class Size(NamedTuple):
 def attach(lake: Lake, connection: duckdb.DuckDBPyConnection, run: str | None = None) -> Attached:
     """Make a view of every table, and of `summary`, over all runs of a lake or over one.
 
-    Raises `WrongRequest` when the lake has no run, or not this one.
+    Raises `WrongRequest` when the lake has no run, or not this one, `Damaged` when this one's record is.
     """
-    chosen = [run] if run else existing(lake)
-    records = {name: record(lake, name) for name in chosen}
-    parts, uncommitted = _parts(lake, records)
+    chosen, damage = ({run: record(lake, run)}, []) if run else records(lake)
+    parts, uncommitted = _parts(lake, chosen, damage)
     owners = [(part.table, part.run, lake.path(part.path)) for part in parts]
     _register(connection, "run_parts", ("table", "run", "filename"), owners)
     coders = [
         (name, coder["name"], coder["site"])
-        for name, content in records.items()
+        for name, content in chosen.items()
         for coder in content["config"]["coders"]
     ]
     _register(connection, "run_coders", ("run", "coder", "site"), coders)
     for table in TABLES.values():
         _view(lake, connection, table, [part for part in parts if part.table == table.name])
     scorers = dict.fromkeys(
-        scorer["name"] for content in records.values() for scorer in content["config"]["scorers"]
+        scorer["name"] for content in chosen.values() for scorer in content["config"]["scorers"]
     )
     _summarise(connection, tuple(scorers))
     paths = {table: sorted({part.path for part in parts if part.table == table}) for table in TABLES}
-    return Attached(tuple(chosen), tuple(scorers), paths, tuple(uncommitted))
+    return Attached(tuple(chosen), tuple(scorers), paths, tuple(uncommitted), tuple(damage))
 
 
 def sizes(lake: Lake, connection: duckdb.DuckDBPyConnection, attached: Attached) -> dict[str, Size]:
@@ -170,10 +261,7 @@ def _view(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, parts
             )
         except duckdb.Error as error:
             said = " ".join(str(error).split())
-            msg = (
-                f"a part of {table.name} in {lake.uri} cannot be read ({said}); "
-                "run the run again, which makes it anew"
-            )
+            msg = f"a part of {table.name} in {lake.uri} cannot be read ({said}); {MEND}"
             raise WrongRequest(msg) from error
         _whole(read, connection.from_arrow(_empty(table))).create_view(f"{table.name}_parts")
     else:
@@ -216,17 +304,35 @@ def _summarise(connection: duckdb.DuckDBPyConnection, scorers: tuple[str, ...]) 
     query.run(connection, "view_summary")
 
 
-def _parts(lake: Lake, records: dict[str, dict]) -> tuple[list[_Part], list[Uncommitted]]:
+def _parts(
+    lake: Lake, records: dict[str, dict], damage: list[Damaged]
+) -> tuple[list[_Part], list[Uncommitted]]:
     parts, uncommitted = [], []
+    sizes: dict[str, dict[str, int]] = {}
     for run, content in records.items():
         for step in content["steps"]:
-            manifest = lake.read_json(step["manifest"])
-            if manifest is None:
+            manifest = _manifest(lake, step, damage)
+            gone = [] if manifest is None else _gone(lake, manifest, sizes)
+            damage += gone
+            if manifest is None or gone:
                 uncommitted.append(Uncommitted(run, step["stage"], step["name"]))
                 continue
             parts += [
-                _Part(table, run, path, manifest["version"])
-                for table, paths in manifest["parts"].items()
+                _Part(table, run, path, manifest.version)
+                for table, paths in manifest.parts.items()
                 for path in paths
             ]
     return parts, uncommitted
+
+
+def _gone(lake: Lake, manifest: Manifest, sizes: dict[str, dict[str, int]]) -> list[Damaged]:
+    """Parts of a committed step that are gone, short or withdrawn; `sizes` remembers what the tables' folders hold."""
+    for table in manifest.parts.keys() - sizes.keys():
+        sizes[table] = lake.files(table)
+    there = {
+        path: sizes[table][path]
+        for table in manifest.parts
+        for path in manifest.parts[table]
+        if path in sizes[table]
+    }
+    return [*lacking(manifest, there), *(Damaged(path, how) for path, how in manifest.withdrawn.items())]

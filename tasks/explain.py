@@ -62,11 +62,12 @@ async def explain_bucket(work: ExplainWork, part: Range, readers: Mapping[str, R
         requests = request_rows(work.asked, asked) + (
             request_rows(work.judged, judged) if work.judged else []
         )
-    if work.lake.exists(work.step.part("explanations", part)):
-        return 0  # another process was faster, and what it wrote may be judged already
     requests.sort(key=lambda row: (row["feature"], row["request"]))
     rows.sort(key=lambda row: (row["feature"], row["replicate"]))
-    work.lake.write(REQUESTS, work.step.part("requests", part), REQUESTS.rows(requests))
+    if not work.lake.written(work.step, part):
+        work.lake.write(REQUESTS, work.step.part("requests", part), REQUESTS.rows(requests))
+    if work.lake.exists(work.step.part("explanations", part)):
+        return 0  # another process was faster, or only requests were lost: it may be judged already
     work.lake.write(EXPLANATIONS, work.step.part("explanations", part), EXPLANATIONS.rows(rows))
     return len(rows)
 

@@ -59,8 +59,6 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
     )
     outcomes, owners = await rounds.ask(work.scorer, posed, reader)
     check_answered(outcomes, step.name)
-    if lake.exists(step.part("judgements", part)):
-        return 0  # another process was faster
     about = {
         "coder": work.coder,
         "explainer": work.explainer,
@@ -68,7 +66,10 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
         "reader": work.scorer.reader,
     }
     rows = judgement_rows(work.scorer, outcomes, owners, about)
-    lake.write(REQUESTS, step.part("requests", part), REQUESTS.rows(request_rows(work.asked, outcomes)))
+    if not lake.written(step, part):
+        lake.write(REQUESTS, step.part("requests", part), REQUESTS.rows(request_rows(work.asked, outcomes)))
+    if lake.exists(step.part("judgements", part)):
+        return 0  # another process was faster, or only requests were lost
     lake.write(JUDGEMENTS, step.part("judgements", part), JUDGEMENTS.rows(rows))
     return len(rows)
 

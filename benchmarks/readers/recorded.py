@@ -77,10 +77,10 @@ def recorded(lake: Lake, run: str, most: int) -> Recorded:
 
 def _parts(lake: Lake, step: Mapping[str, str]) -> dict[str, Parts]:
     """The parts of a step's tables; none where it is not committed."""
-    manifest = lake.read_json(step["manifest"]) or {"parts": {}}
+    manifest = lake.manifest_at(step["manifest"])
     return {
         table: {Range.of(path): lake.path(path) for path in paths}
-        for table, paths in manifest["parts"].items()
+        for table, paths in (manifest.parts if manifest else {}).items()
     }
 
 

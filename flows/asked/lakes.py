@@ -1,8 +1,10 @@
 """The lake that a question is about, and what of its runs is not there to answer with."""
 
+from collections.abc import Iterable
 from itertools import groupby
 
 from flows.terminal import say_error
+from storage.errors import Damaged
 from storage.lake import Lake
 from storage.runs import Uncommitted
 
@@ -27,6 +29,13 @@ def say_uncommitted(steps: tuple[Uncommitted, ...]) -> None:
     ]
     sentence = f"not committed yet, and so without rows here: {_some(runs)}; see gloss status"
     say_error("gloss:", sentence, "yellow")
+
+
+def say_damage(damage: Iterable[Damaged]) -> None:
+    """A line on stderr about each file of a lake that is damaged: what was asked is answered without it."""
+    lines = dict.fromkeys(str(damaged) for damaged in damage)
+    for line in lines:
+        say_error("gloss:", f"{line}, and left out; gloss verify looks at the whole lake", "yellow")
 
 
 def _some(words: list[str]) -> str:

@@ -12,7 +12,7 @@ import duckdb
 
 from flows import terminal
 from flows.asked import files, grid
-from flows.asked.lakes import reached, say_uncommitted
+from flows.asked.lakes import reached, say_damage, say_uncommitted
 from flows.asked.near import near_names
 from storage import runs
 from storage.errors import WrongRequest
@@ -46,6 +46,7 @@ def ask_sql(options: argparse.Namespace) -> int:
         except OSError as error:
             msg = f"{options.output} cannot be written ({error.strerror or error}); name another file with -o"
             raise WrongRequest(msg) from error
+    say_damage(attached.damage)
     say_uncommitted(attached.uncommitted)
     return 0
 

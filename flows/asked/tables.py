@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from flows import terminal
-from flows.asked.lakes import reached, say_uncommitted
+from flows.asked.lakes import reached, say_damage, say_uncommitted
 from flows.terminal import one_line
 from storage import runs, summary, tables_doc
 from storage.errors import WrongRequest
@@ -44,6 +44,7 @@ def show_tables(options: argparse.Namespace) -> int:
         size = sizes.get(name)
         said = f"{size.rows:,} rows, {_bytes(size.bytes)}" if size else f"{whole:,} rows of a view"
         console.print(f"{said} in {lake.uri}", soft_wrap=True)
+    say_damage(attached.damage)
     say_uncommitted(attached.uncommitted)
     return 0
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import duckdb
 from rich.console import Console
 from rich.text import Text
 
@@ -18,13 +19,15 @@ from flows import config as configs
 from flows import leases, record, terminal
 from flows.again import forget_failures
 from flows.asked import ask_sql, show_status, show_tables
+from flows.cli.verify import show_damage
+from flows.mend import damage_lines, remove_drafts
 from flows.optional import without_absent
 from flows.plan import STAGES, Plan
 from flows.prompts import show_prompts
 from flows.proxies import spare_loopback
 from flows.typed import DEFAULT_LAKE, about, again, gloss
 from storage import runs
-from storage.errors import RunFailed, WrongRequest
+from storage.errors import Damaged, RunFailed, WrongRequest
 from storage.lake import Lake
 from storage.layout import Step
 from tasks.explainers import Explainer
@@ -57,8 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WrongRequest as error:
         terminal.say_error("gloss:", str(error))
         return 2
+    except Damaged as error:
+        terminal.say_error("gloss:", f"{error}; to run its run again writes it anew")
+        return 1
     except RunFailed as error:
         terminal.say_error("gloss: the run failed:", str(error))
+        return 1
+    except duckdb.Error as error:
+        terminal.say_error("gloss:", f"{' '.join(str(error).split())}; {runs.MEND}")
         return 1
     except KeyboardInterrupt:
         terminal.say_error("gloss:", "interrupted; what is done is kept, and the same command continues")
@@ -97,6 +106,8 @@ def parser() -> argparse.ArgumentParser:
     _asking_command(
         command("tables", "the tables and their columns"), show_tables, "table", "the columns of this one"
     )
+    verify = command("verify", "read the whole lake, name what is damaged, and let the next run make it anew")
+    _asking_command(verify, show_damage, "run", "only this run's tables")
     prompts = command("prompts", "every prompt, on a feature written by hand")
     prompts.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="only what this run sends")
     prompts.add_argument("--set", action="append", default=[], metavar="a.b=c", help=SETTING)
@@ -176,6 +187,7 @@ def _run(options: argparse.Namespace) -> int:
         return _show_plan(plan, console, options.stages)
     leases.check(plan)
     with leases.scope():
+        remove_drafts(plan.lake)
         if getattr(options, "retry_failed", False):
             plan = _retrying(plan, options, console)
         if plan.unfinished(*options.stages):
@@ -183,6 +195,7 @@ def _run(options: argparse.Namespace) -> int:
         else:
             console.print("Nothing left to do: every table of this run is committed.")
             record.write(plan)
+        remove_drafts(plan.lake)
         return _conclude(plan, console, options) if options.stages == STAGES else 0
 
 
@@ -247,6 +260,8 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
                 soft_wrap=True,
             )
     console.print(f"lake: {plan.lake.uri}")
+    for line in damage_lines(plan.lake, unfinished):
+        console.print(line, soft_wrap=True)
     return 0
 
 

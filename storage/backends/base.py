@@ -33,6 +33,18 @@ class Backend(Protocol):
         """The path as DuckDB reads it."""
         ...
 
+    @property
+    def advice(self) -> str:
+        """What to do when the place refuses something, as the end of a sentence."""
+        ...
+
+    def remove_drafts(self, age: float) -> int:
+        """Remove what killed writers left, where it is at least `age` seconds old; returns how many.
+
+        Raises `OSError` where the place refuses it.
+        """
+        ...
+
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a DuckDB connection read this place."""
         ...

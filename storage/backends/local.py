@@ -1,12 +1,18 @@
 """A lake in a local folder."""
 
 import os
+import re
+import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import duckdb
 import fsspec
 from fsspec import AbstractFileSystem
+
+_DRAFT = re.compile(r"\.[a-z0-9_]{8}\.part|\.writable-[0-9a-f]{32}")
+"""Names of files that are being written, and of those by which it is tried whether any can be."""
 
 
 class LocalBackend:
@@ -43,6 +49,22 @@ class LocalBackend:
     def uri(self, path: str) -> str:
         """The absolute path of a file."""
         return f"{self._root}/{path}"
+
+    @property
+    def advice(self) -> str:
+        """What to do when the folder refuses something."""
+        return "check its path and its rights"
+
+    def remove_drafts(self, age: float) -> int:
+        """Remove drafts that nobody has written to for `age` seconds; returns how many."""
+        oldest, removed = time.time() - age, 0
+        for folder, _, names in os.walk(self._root):
+            for draft in (Path(folder, name) for name in names if _DRAFT.fullmatch(name)):
+                with suppress(FileNotFoundError):  # its writer, or another run, was faster
+                    if draft.stat().st_mtime <= oldest:
+                        draft.unlink()
+                        removed += 1
+        return removed
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Nothing to do: DuckDB reads local files."""

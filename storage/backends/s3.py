@@ -8,9 +8,10 @@ in memory only.
 import importlib.util
 import logging
 import os
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import duckdb
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
 LOG = logging.getLogger(__name__)
+
+_RETRIES = {"http_retries": 8, "http_retry_wait_ms": 200, "http_retry_backoff": 2}
+"""How DuckDB tries requests again: an outage of 25 seconds is borne, where by itself it gives up after half a second.
+s3fs tries five times by itself, or as AWS_MAX_ATTEMPTS says."""
 
 
 class S3Backend:
@@ -38,13 +43,19 @@ class S3Backend:
     def filesystem(self) -> AbstractFileSystem:
         """An s3fs filesystem that keeps no listings, since other machines write here too.
 
-        Some servers send the whole object's checksum with a part of it, which no reader could confirm.
+        Some servers send the whole object's checksum with a part of it, which no reader could confirm. Without any
+        credentials requests are not signed, as public buckets allow.
         """
+        anonymous = _resolved(_environment()).credentials is None
+        config: dict[str, object] = {"response_checksum_validation": "when_required"}
+        if anonymous:
+            config["retries"] = {"total_max_attempts": 2}  # most likely the credentials were forgotten
         return fsspec.filesystem(
             "s3",
+            anon=anonymous,
             use_listings_cache=False,
             default_fill_cache=False,
-            config_kwargs={"response_checksum_validation": "when_required"},
+            config_kwargs=config,
         )
 
     def put(self, path: str, data: bytes) -> None:
@@ -54,6 +65,37 @@ class S3Backend:
     def uri(self, path: str) -> str:
         """The object's URI."""
         return f"s3://{self._root}/{path}"
+
+    @property
+    def advice(self) -> str:
+        """What to do when the bucket refuses something."""
+        if _resolved(_environment()).credentials is None:
+            return (
+                "no AWS credentials were found: unless the bucket is public, set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            )
+        return "check its path, its rights, the AWS_* variables"
+
+    def remove_drafts(self, age: float) -> int:
+        """Remove uploads in several requests that a kill cut off, which are stored and shown to nobody, and probes."""
+        bucket, _, prefix = self._root.partition("/")
+        begin = f"{prefix}/" if prefix else ""
+        filesystem: Any = self.filesystem()  # s3fs's, whose type knows its calls
+        oldest = datetime.now(UTC) - timedelta(seconds=age)
+        try:
+            uploads = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=begin)
+        except OSError:  # some servers have no such list
+            uploads = {}
+        old = [upload for upload in uploads.get("Uploads", []) if upload["Initiated"] <= oldest]
+        for upload in old:
+            filesystem.call_s3(
+                "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+            )
+        found = filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{begin}.writable-")
+        probes = [probe for probe in found.get("Contents", []) if probe["LastModified"] <= oldest]
+        for probe in probes:
+            filesystem.call_s3("delete_object", Bucket=bucket, Key=probe["Key"])
+        return len(old) + len(probes)
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Load DuckDB's httpfs extension from its PyPI package, or register s3fs where that isn't installed."""
@@ -69,6 +111,8 @@ class S3Backend:
         connection.load_extension(extension.as_posix())
         for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
             connection.execute(f"set {setting} = ''")  # taken from the environment, and shown to any query
+        for setting, value in _RETRIES.items():
+            connection.execute(f"set {setting} = {value}")
         connection.execute(*_secret())
 
 
@@ -84,9 +128,7 @@ def _extension() -> Path | None:
 
 def _secret() -> tuple[str, list[str | bool]]:
     """A DuckDB secret with what botocore finds: the one resolver that every AWS tool agrees with."""
-    found = _resolved(
-        frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
-    )
+    found = _resolved(_environment())
     endpoint = urlsplit(found.endpoint)
     options: dict[str, str | bool] = {"region": found.region}
     if not endpoint.netloc.endswith("amazonaws.com"):
@@ -103,6 +145,10 @@ def _secret() -> tuple[str, list[str | bool]]:
             options["session_token"] = frozen.token
     settings = ", ".join(f"{name} ?" for name in options)
     return f"create or replace secret lake (type s3, {settings})", list(options.values())
+
+
+def _environment() -> frozenset[tuple[str, str]]:
+    return frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
 
 
 class _Resolved(NamedTuple):

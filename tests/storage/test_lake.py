@@ -119,13 +119,19 @@ def test_only_what_is_not_written_is_missing(lake: Lake) -> None:
 
 
 def test_a_committed_step_can_be_read(lake: Lake) -> None:
-    """Parts, ranges and rows are those of the commit, and other parts in the folder are ignored."""
+    """Parts, sizes, ranges and rows are those of the commit, and other parts in the folder are ignored."""
     fill(lake)
+    sizes = lake.files("activations")
     lake.write(ACTIVATIONS, step().part("activations", Range(15, 20)), firings(9))
     manifest = lake.commit(step(), WANTED)
     parts = [step().part("activations", part) for part in WANTED]
-    expected = Manifest("activations", step().fingerprint, {"activations": parts}, {"activations": 3})
+    expected = Manifest(
+        "activations", step().fingerprint, {"activations": parts}, {"activations": 3}, manifest.files, {}, 1
+    )
     assert expected == manifest == lake.manifest(step())
+    assert {path: sizes[path] for path in parts} == {
+        path: file.bytes for path, file in manifest.files.items()
+    }
     assert [lake.path(part) for part in parts] == lake.parts(step(), "activations")
     assert list(WANTED) == lake.ranges(step())
     assert 3 == lake.rows(step(), "activations")

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 
 from storage import replies
-from storage.errors import RunFailed
 from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import Shelf
@@ -160,14 +159,35 @@ def test_a_file_that_another_process_merges_meanwhile_is_no_fault(
     assert names(Shelf(lake, READER, Range(0, 8))) == ["a", "b"]
 
 
-def test_a_broken_file_is_named(tmp_path: Path) -> None:
-    """Asking everything again without a word would cost."""
-    lake = Lake(str(tmp_path))
+@pytest.mark.parametrize("how", ["overwritten", "cut"])
+def test_a_broken_file_is_named_and_left_out(lake: Lake, how: str) -> None:
+    """It is renamed and not removed, since it was paid for; what else is kept is found, and a run goes on."""
     shelf = Shelf(lake, READER, Range(0, 8))
     shelf.add([row("a", 1)])
-    (tmp_path / files(lake)[0]).write_bytes(b"PAR1 nonsense")
-    with pytest.raises(RunFailed, match=r"kept replies in .* cannot be read"):
-        shelf.read()
+    (broken,) = files(lake)
+    shelf.add([row("b", 2)])
+    data = lake.read_bytes(broken) or b""
+    lake._backend.put(broken, b"PAR1 nonsense" if how == "overwritten" else data[:-20])
+    lines: list[str] = []
+
+    assert ["b"] == names(Shelf(lake, READER, Range(0, 8), lines.append))
+    assert 0.25 == replies.paid(lake, "tiny", lines.append)
+
+    assert 1 == len(lines)
+    assert lines[0].startswith(f"{broken} is damaged: ")
+    assert "is asked again" in lines[0]
+    assert broken not in files(lake)
+    assert lake.exists(broken.replace("/0", "/.0") + ".damaged")
+
+
+def test_a_file_that_is_no_reply_disturbs_nobody(lake: Lake) -> None:
+    """It is left where it is."""
+    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf.add([row("a", 1)])
+    (file,) = files(lake)
+    lake.write_json(file.rsplit("/", 1)[0] + "/notes.txt", {})
+    assert ["a"] == names(shelf)
+    assert 0.25 == replies.paid(lake, "tiny")
 
 
 def test_no_run_has_replies_among_its_tables() -> None:

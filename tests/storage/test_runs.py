@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage import runs
-from storage.errors import WrongRequest
+from storage.errors import Damaged, WrongRequest
 from storage.lake import Lake
 from storage.runs import Uncommitted
 from storage.tables import TABLES
@@ -99,7 +99,7 @@ def test_parts_of_another_version_are_read_beside_todays(lake: Lake) -> None:
     file = Path(lake.uri, part)
     rows = pq.read_table(file).drop_columns(["neighbours"])
     pq.write_table(rows.append_column("once", pa.array(["x"] * rows.num_rows)), file)
-    lake.write_json(old["manifest"], {**manifest, "version": manifest["version"] - 1})
+    lake.write_json(old["manifest"], {**manifest, "version": manifest["version"] - 1, "files": {}})
 
     with lake.connect() as connection:
         runs.attach(lake, connection)
@@ -120,6 +120,7 @@ def _outdate(lake: Lake, stage: str, lacks: Sequence[str]) -> None:
                 file = Path(lake.uri, part)
                 rows = pq.read_table(file)
                 pq.write_table(rows.drop_columns([name for name in lacks if name in rows.column_names]), file)
+            del manifest["files"]
             lake.write_json(step["manifest"], {**manifest, "version": manifest["version"] - 1})
 
 
@@ -158,13 +159,60 @@ def test_a_lake_that_is_older_than_a_column_can_be_asked(lake: Lake, stages: lis
 def test_a_part_that_cannot_be_read_is_named(lake: Lake) -> None:
     """With what to do about it."""
     for file in Path(lake.uri).glob("scores/*/*.parquet"):
-        file.write_bytes(b"PAR1 no more")
+        file.write_bytes(b"PAR1".ljust(file.stat().st_size))
 
     with (
         lake.connect() as connection,
         pytest.raises(WrongRequest, match=r"a part of scores .* run the run again"),
     ):
         runs.attach(lake, connection)
+
+
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_step_with_a_short_or_missing_part_shows_no_rows_and_is_named(lake: Lake, how: str) -> None:
+    """The other steps are shown; nothing is opened to see it."""
+    file = min(Path(lake.uri).glob("judgements/*/*.parquet"))
+    whole = _counts(lake, "judgements")[RUN]
+    rows = pq.read_metadata(file).num_rows
+    if how == "cut":
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        file.unlink()
+
+    with lake.connect() as connection:
+        attached = runs.attach(lake, connection)
+
+    assert [file.relative_to(lake.uri).as_posix()] == [damaged.path for damaged in attached.damage]
+    assert ["judgements"] == [step.stage for step in attached.uncommitted]
+    assert {RUN: whole - rows} == _counts(lake, "judgements")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("broken.json", '{"run": "bro'),
+        ("list.json", "[1]"),
+        ("types.json", '{"run": 3, "config": {}, "steps": []}'),
+        ("deep.json", "[" * 3000),
+        ("bytes.json", "\udcff"),
+        ("notes.txt", "mine"),
+    ],
+)
+def test_what_is_no_record_among_the_records_is_named_and_disturbs_nobody(
+    lake: Lake, name: str, text: str
+) -> None:
+    """The runs that have one are shown; a run that is asked for by name says what is wrong with its record."""
+    Path(lake.uri, "runs", name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    (Path(lake.uri) / "runs" / "folder.json").mkdir()
+
+    with lake.connect() as connection:
+        attached = runs.attach(lake, connection)
+
+    assert (RUN,) == attached.runs
+    assert [f"runs/{name}"] == [damaged.path for damaged in attached.damage]
+    if name.endswith(".json"):
+        with pytest.raises(Damaged, match=f"runs/{name} is damaged"):
+            runs.record(lake, name.removesuffix(".json"))
 
 
 def test_an_empty_lake_says_how_to_fill_it(tmp_path: Path) -> None:
