@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from flows.config import RunConfig
 from flows.progress import say
+from storage.errors import Damaged
 from storage.lake import Lake
 from tasks.llm.endpoints import OpenAIReader
 from tasks.llm.findings import Finding, Note
@@ -56,9 +57,9 @@ def _known(lake: Lake, file: str) -> dict[str, object]:
     """What is remembered; nothing where the file cannot be read as what it should be."""
     try:
         known = lake.read_json(file)
-    except ValueError:
+    except Damaged:
         return {}
-    return known if isinstance(known, dict) else {}
+    return known or {}
 
 
 def _say_once(config: RunConfig, line: str) -> None:

@@ -12,7 +12,7 @@ from tests.flows.command import write_config
 
 COMMANDS = (
     *((name,) for name in ("run", "cache", "sample", "explain", "score", "check", "estimate")),
-    *((name,) for name in ("status", "tables", "prompts", "batch", "sql")),
+    *((name,) for name in ("status", "tables", "verify", "prompts", "batch", "sql")),
     ("batch", "write"),
     ("batch", "read"),
 )
