@@ -1,6 +1,7 @@
 """Processes by what they were started with: those of one test are told from all others by a variable of its own."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def server_of(home: str, seconds: float = 60) -> int:
         time.sleep(0.02)
     msg = f"no embedded server with PREFECT_HOME={home} was started within {seconds} s"
     raise TimeoutError(msg)
+
+
+def until_caught(process: int, number: signal.Signals, seconds: float = 60) -> None:
+    """Wait until a process handles a signal itself: in the first moment of all the interpreter isn't there yet."""
+    status = Path(f"/proc/{process}/status")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.01)

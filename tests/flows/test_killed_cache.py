@@ -1,7 +1,6 @@
 """A cache that is killed again and again ends as if nothing had happened."""
 
 import os
-import random
 import signal
 import time
 from pathlib import Path
@@ -9,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows.command import DEMO, gloss, start, write_config
+from tests.flows.killing import KILLS, moments
 from tests.flows.test_cache_shared import _parts
 
-KILLS = 20
 CHANGES = {
     "corpus": {"path": str(DEMO / "corpus.parquet"), "tokens": 204_800},
     "runner": {"kind": "threads", "shard": 4},
@@ -20,12 +19,14 @@ CHANGES = {
 
 
 @pytest.mark.faults
-def test_killed_twenty_times_it_equals_the_undisturbed(tmp_path: Path, prefect: dict[str, str]) -> None:
-    """SIGKILL at a random moment of writing, 20 times in a row: every part of the finished cache has the same bytes."""
+def test_killed_at_random_moments_it_equals_the_undisturbed(
+    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGKILL at random moments of writing, again and again: every part of the finished cache has the same bytes."""
     clear, lake = tmp_path / "clear", tmp_path / "lake"
     assert 0 == gloss(["cache", str(write_config(tmp_path, str(clear), **CHANGES))], prefect).returncode
     config = write_config(tmp_path, str(lake), **CHANGES)
-    moment = random.Random(22)
+    moment = moments("cache", capsys)
     kept: dict[str, str] = {}
     for kill in range(KILLS):
         process = start(["cache", str(config)], prefect)

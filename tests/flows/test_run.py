@@ -9,6 +9,7 @@ import pytest
 
 from storage.lake import Lake
 from tests.flows.command import gloss, start, tables, write_config
+from tests.flows.processes import left_of
 from tests.s3 import Place
 
 KILLED_IN = ("tokens", "activations", "contexts", "explanations", "judgements", "scores")
@@ -85,18 +86,7 @@ def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     assert 1 == process.returncode, said
     assert "interrupted; what is done is kept" in said.splitlines()[-1]
     assert not _parts(lake, "scores")
-    deadline = time.monotonic() + 20
-    while _group_lives(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not _group_lives(process.pid)
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    assert {} == left_of("PREFECT_HOME", str(tmp_path / "prefect"))
 
 
 def test_a_bucket_on_s3_holds_the_same_rows(
