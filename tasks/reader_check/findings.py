@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import NamedTuple
 
-from tasks.explainers.asking import TAG, Asking
+from tasks.explainers import copies
+from tasks.explainers.asking import Asking
 from tasks.explainers.base import explanation
-from tasks.llm.request import Outcome
+from tasks.llm.request import Outcome, Unreadable
 from tasks.metrics import Estimate
 from tasks.reader_check.questions import Component, theme_of, themes
 from tasks.scorers import Scorer
@@ -48,14 +49,14 @@ class Finding:
     constant: str | None
     """What all answers are, where they are all the same though other answers are right."""
     copies: int
-    """Explanations that repeat a few-shot example's."""
+    """Explanations that repeat a few-shot example of the prompt; they are no answers."""
     forms: Mapping[str, int] = field(default_factory=dict)
     """How replies that were to be held to a form were held, and how many."""
 
     @property
     def answered(self) -> int:
-        """Questions with an answer that could be read."""
-        return self.questions - self.failed - self.unreadable
+        """Questions with an answer of the reader's own that could be read."""
+        return self.questions - self.failed - self.unreadable - self.copies
 
     @property
     def at_chance(self) -> bool:
@@ -125,6 +126,7 @@ def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
     asker = component.asker
     assert isinstance(asker, Asking)
     found = [explanation(asker, outcome) for outcome in outcomes]
+    copied = [_is_copy(asker, outcome) for outcome in outcomes]
     texts = [
         (theme_of(one.request), told.text) for one, told in zip(outcomes, found, strict=True) if told.text
     ]
@@ -135,8 +137,10 @@ def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
         right=wilson(named / len(texts), len(texts)) if texts else None,
         chance=0.0,
         constant=same,
-        reasons=[told.reason or "" for told in found if told.text is None],
-        copies=sum(map(_is_copy, outcomes)),
+        reasons=[
+            told.reason or "" for told, copy in zip(found, copied, strict=True) if not (told.text or copy)
+        ],
+        copies=sum(copied),
     )
 
 
@@ -149,13 +153,15 @@ def _plain(text: str) -> str:
     return " ".join(_WORDS.findall(text.lower()))
 
 
-def _is_copy(outcome: Outcome) -> bool:
-    """Whether a reply says what a few-shot answer of its own prompt says, word for word."""
-    if outcome.reply is None:
+def _is_copy(asker: Asking, outcome: Outcome) -> bool:
+    """Whether an explanation repeats a few-shot example of its own prompt, which is why it is none."""
+    if outcome.reply is None or asker.shots != "all":
         return False
-    reply = f" {_plain(outcome.reply.text)} "
-    shots = [turn.text for turn in outcome.request.messages if turn.role == "assistant"]
-    return any(f" {_plain(shot.rpartition(TAG)[2])} " in reply for shot in shots)
+    try:
+        text = asker.written(outcome.request, outcome.reply)
+    except Unreadable:
+        return False
+    return copies.repeated(text, asker.example_phrases) is not None
 
 
 def _judged(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
@@ -241,7 +247,7 @@ def _number(judgement: Judgement) -> float:
     """A judgement's value; the largest of a simulation."""
     if judgement.value is not None:
         return judgement.value
-    return max(judgement.simulated or (0.0,))
+    return max((one for one in judgement.simulated or () if one is not None), default=0.0)
 
 
 def wilson(share: float, n: int) -> Estimate:

@@ -160,7 +160,7 @@ def test_a_copier_of_few_shots_is_named_one() -> None:
     """By the number of its copies; none of them names a feature."""
     for one in explaining():
         found = findings(Copier(), [one])[one.name]
-        assert len(themes()) == found.copies
+        assert (len(themes()), 0, 0) == (found.copies, found.unreadable, found.answered)
         assert found.at_chance
         assert any("are copies of the prompt's examples" in fault for fault in found.faults)
 
