@@ -167,5 +167,11 @@ def _resolved(_environment: frozenset[tuple[str, str]]) -> _Resolved:
     session = get_session()
     # botocore itself looks at AWS_DEFAULT_REGION only; the other SDKs at AWS_REGION.
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
-    client = session.create_client("s3", region_name=region)
+    # With keys made up: of the client only its endpoint is asked, and it would look for credentials once more.
+    client = session.create_client(
+        "s3",
+        region_name=region,
+        aws_access_key_id="-",
+        aws_secret_access_key="-",  # noqa: S106
+    )
     return _Resolved(client.meta.endpoint_url, client.meta.region_name, session.get_credentials())
