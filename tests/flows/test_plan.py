@@ -74,6 +74,8 @@ OTHER = {
     "explainers.0.temperature": 0.5,
     "explainers.0.max_tokens": 400,
     "explainers.0.prompt": str(DEMO / "demo.yaml"),
+    "explainers.0.shots": "none",
+    "explainers.0.stop": ["Example"],
     "scorers.0.shown": 4,
     "scorers.0.logprobs": True,
     "scorers.0.kinds": ["random"],
