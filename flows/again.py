@@ -21,8 +21,7 @@ def forget_failures(plan: Plan) -> int:
     """
     lake = plan.lake
     lake.check_writable()
-    mend(plan, "explain")
-    mend(plan, "score")
+    mend(plan)
     explaining = {one.step: _failed(lake, one.step) for one in plan.explanations}
     judging = {one.judgements: _failed(lake, one.judgements) for one in plan.scores}
     for one in plan.explanations:

@@ -49,7 +49,7 @@ def cache(config: RunConfig) -> None:
         with at_work(config.runner) as workers:
             record.write(plan)
             work = replace(work, statistics=site_statistics.record(plan, resident.known()))
-            mend(plan, "cache")
+            mend(plan)
             if plan.tokens in unfinished:
                 _tokens(work, config)
             if config.runner.kind == "dask":

@@ -28,7 +28,7 @@ async def explain(config: RunConfig) -> None:
     await check_readers(plan, "explain")
     await check_readers_skill(plan, ("explain",))
     record.write(plan)
-    mend(plan, "explain")
+    mend(plan)
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]
     names = [name for explaining in todo for name in explaining.explainer.readers.values()]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
 
-from flows.plan import Plan
+from flows.plan import STAGES, Plan
 from flows.terminal import errors, one_line
 from storage.errors import WrongRequest
 from storage.lake import TEMPORARY, Lake
@@ -27,14 +27,17 @@ DAY = 86_400.0
 _FOLDER = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{32}")
 
 
-def mend(plan: Plan, stage: str) -> None:
-    """Prepare a lake for a stage that is to be run. Raises `WrongRequest` in a read-only lake."""
+def mend(plan: Plan) -> None:
+    """Prepare a lake for a stage of a run. Raises `WrongRequest` in a read-only lake.
+
+    Damaged parts of all stages are withdrawn: what a run has paid is read from later ones as well.
+    """
     lake = plan.lake
     remove_drafts(lake)
-    for step in plan.unfinished(stage):
+    for step in plan.unfinished(*STAGES):
         state = lake.state(step)
         if state.damage:
-            errors().print(one_line(f"{state.told()}; made anew now"))
+            errors().print(one_line(f"{state.told()}; it is made anew"))
         if state.damaged_parts:
             lake.withdraw(step.manifest, state.damaged_parts)
 

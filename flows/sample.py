@@ -36,7 +36,7 @@ def sample(config: RunConfig) -> None:
     check_text_models(plan)
     with at_work(config.runner) as workers:
         record.write(plan)
-        mend(plan, "sample")
+        mend(plan)
         for kind, step in plan.embeddings.items():
             if step in unfinished:
                 _embed(plan, kind, workers)

@@ -27,7 +27,7 @@ async def score(config: RunConfig) -> None:
     await check_readers(plan, "score")
     await check_readers_skill(plan, ("score",))
     record.write(plan)
-    mend(plan, "score")
+    mend(plan)
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]
     asking = [scoring for scoring in todo if scoring.judgements in unfinished]

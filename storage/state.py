@@ -10,6 +10,9 @@ from storage.errors import Damaged
 from storage.layout import Range, Step
 from storage.manifest import Manifest
 
+_NAMED = 3
+"""Parts that a line about a step names."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -34,12 +37,12 @@ class State:
         return {damaged.path: damaged.how for damaged in self.damage if damaged.path != self.step.manifest}
 
     def told(self) -> str:
-        """One line on what is damaged, with the first part by name; empty where nothing is."""
+        """One line on what is damaged, with the first parts by name; empty where nothing is."""
         if not self.damage:
             return ""
-        first, more = self.damage[0], len(self.damage) - 1
-        others = f", and {more:,} more of its parts" if more else ""
-        return f"{self.step.stage} of {self.step.name}: {first}{others}"
+        named, more = [str(damaged) for damaged in self.damage[:_NAMED]], len(self.damage) - _NAMED
+        others = [f"{more:,} more of its parts"] if more > 0 else []
+        return f"{self.step.stage} of {self.step.name}: {', and '.join([*named, *others])}"
 
 
 def state(step: Step, manifest: Manifest | Damaged | None, sizes: Mapping[str, int]) -> State:
