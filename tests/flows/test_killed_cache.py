@@ -12,10 +12,10 @@ from tests.flows.killing import KILLS, moments
 from tests.flows.test_cache_shared import _parts
 
 CHANGES = {
-    "corpus": {"path": str(DEMO / "corpus.parquet"), "tokens": 204_800},
+    "corpus": {"path": str(DEMO / "corpus.parquet"), "tokens": 20_480 + KILLS * 9_216},
     "runner": {"kind": "threads", "shard": 4},
 }
-"""200 shards, so that there is something left to do after every kill."""
+"""Shards of 1,024 tokens, nine for each kill and twenty more, so that there is something left to do after every one."""
 
 
 @pytest.mark.faults
