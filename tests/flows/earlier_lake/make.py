@@ -13,10 +13,15 @@ from tests.tasks.llm.faulty_server import Body, faulty_server
 HERE = Path(__file__).parent
 
 
+UNSHOWN = re.compile(r"\W|bos|eos")
+"""What a question shows in another way since: the subject's special tokens, and signs around and within others."""
+
+
 def answer(_number: int, body: Body) -> str:
-    """A reply that only depends on the question: a readable explanation, or verdicts."""
+    """A reply that only depends on the question's text: a readable explanation, or verdicts."""
     question = body["messages"][-1]["content"]
-    mark = sha256(question.encode()).hexdigest()
+    text = UNSHOWN.sub("", question[max(question.find("Example 1:"), 0) :])
+    mark = sha256(text.encode()).hexdigest()
     if "Description:" not in question:
         return f"EXPLANATION: Words of kind {mark[:12]}."
     shown = len(re.findall(r"^Example \d+:", question, re.MULTILINE))
