@@ -64,8 +64,7 @@ def check_cache(plan: Plan) -> list[str]:
     from tasks.activations import resident  # noqa: PLC0415
 
     config = plan.config
-    resident.hold(addresses(coder.activations for coder in plan.coders))
-    resident.know(recorded(plan))
+    resident.hold(addresses(coder.activations for coder in plan.coders), recorded(plan))
     fits = resident.try_out(config.subject, config.corpus, config.coders)
     lines = []
     for coder in config.coders:

@@ -1,6 +1,7 @@
 """The statistics columns of `features` from a cache's parts, in bounded memory however large the cache is."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import duckdb
@@ -8,7 +9,8 @@ import pyarrow as pa
 
 from storage import query
 from storage.errors import RunFailed
-from storage.layout import Range
+from storage.lake import Lake
+from storage.layout import Range, Step
 from storage.tables import DENSE, FIRST_POSITIONS, SINGLE_TOKEN, TOP_TOKENS
 
 FIRINGS_AT_ONCE = 2**23
@@ -67,6 +69,19 @@ def feature_statistics(
         )
     connection.unregister("vocabulary")
     return pa.concat_tables(found)
+
+
+@lru_cache(maxsize=1)
+def tokens_that_can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: bool) -> int:
+    """Tokens of a cache on which a feature may fire: all but those left out. Counted once for all of its features.
+
+    `uri` is the lake's, `bos` the id of the beginning-of-sequence token, which is left out unless `keep_bos`.
+    """
+    lake = Lake(uri)
+    with lake.connect(threads=1) as connection:
+        parts = lake.parts(tokens, "tokens")
+        rows = query.records(connection, "tokens_that_fire", tokens=parts, bos=bos, keep_bos=keep_bos)
+    return int(str(rows[0]["tokens"]))
 
 
 def _groups(

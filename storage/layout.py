@@ -3,8 +3,10 @@
 <table>/<address>/<first>-<end>.parquet     parts
 manifests/<stage>/<fingerprint>.json        commit records, written last
 runs/<run>.json                             a run's config and its steps
-sites/<address>.json                        what a site is like that a coder is made to the measure of
+leases/<run>.<id>.json                      commands that are working on a run
+replies/<reader>/<first>-<end>-<when>.parquet    kept replies (storage/replies.py)
 readers/<reader>.json                       what runs have found out of a reader's servers
+sites/<address>.json                        mean and deviation of the site that a coder is made for
 """
 
 import json

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage import query
 from storage.errors import RunFailed
-from storage.feature_statistics import feature_statistics
+from storage.feature_statistics import feature_statistics, tokens_that_can_fire
 from storage.lake import Lake
 from storage.layout import Range, Step, addresses
 from storage.tables import ACTIVATIONS, FEATURES, TOKENS
@@ -95,8 +93,7 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
     tokens = rows["tokens"].combine_chunks().flatten().to_numpy().reshape(len(rows), work.corpus.sequence)
     # By its module: Dask ships a task with the objects that it names, and a lock cannot be shipped.
     with resident.DEVICE:
-        resident.hold(work.mark)
-        resident.know(work.statistics)
+        resident.hold(work.mark, work.statistics)
         found = collect.firings(
             resident.loaded(work.subject),
             {coder.name: resident.hooked(work.subject, coder) for coder in lacking},
@@ -134,8 +131,7 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
         )
         raise RunFailed(msg)
     with resident.DEVICE:
-        resident.hold(work.mark)
-        resident.know(work.statistics)
+        resident.hold(work.mark, work.statistics)
         bos = resident.loaded(work.subject).bos
         read = resident.reading_of(work.subject, fold_norm=work.describing.fold_norm)
         found = directions(
@@ -146,7 +142,7 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
             neighbours=work.describing.neighbours,
             encoder_neighbours=work.describing.encoder_neighbours,
         )
-    can_fire = _can_fire(lake.uri, work.tokens, bos, keep_bos=work.corpus.keep_bos)
+    can_fire = tokens_that_can_fire(lake.uri, work.tokens, bos, keep_bos=work.corpus.keep_bos)
     with lake.connect(threads=1) as connection:
         counted = feature_statistics(
             connection, name, part, list(zip(fired, packed, strict=True)), read.strings, can_fire
@@ -156,13 +152,3 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
         counted = counted.append_column(column, pa.array(values, FEATURES.schema.field(column).type))
     lake.write(FEATURES, features.part("features", part), counted)
     return counted.num_rows
-
-
-@lru_cache(maxsize=1)
-def _can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: bool) -> int:
-    """Tokens of the cache on which a feature may fire: all but the left-out ones. Counted once for all features."""
-    lake = Lake(uri)
-    with lake.connect(threads=1) as connection:
-        parts = lake.parts(tokens, "tokens")
-        rows = query.records(connection, "tokens_that_fire", tokens=parts, bos=bos, keep_bos=keep_bos)
-    return int(str(rows[0]["tokens"]))

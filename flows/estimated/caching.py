@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from flows.plan import Plan
+from flows.site_statistics import recorded
 from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.layout import addresses
@@ -67,7 +68,7 @@ def _measured(plan: Plan) -> Caches:
     from tasks.activations.pack import pack  # noqa: PLC0415
 
     config = plan.config
-    resident.hold(addresses(coder.activations for coder in plan.coders))
+    resident.hold(addresses(coder.activations for coder in plan.coders), recorded(plan))
     resident.try_out(config.subject, config.corpus, config.coders)
     hooked = {coder.name: resident.hooked(config.subject, coder) for coder in config.coders}
     corpus, rows = config.corpus, min(config.corpus.rows, resident.TRIED)

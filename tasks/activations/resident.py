@@ -36,23 +36,17 @@ DEVICE = RLock()
 """Held by who computes on the process' device: shards take turns there, while others are being written."""
 
 
-def hold(mark: Hashable) -> None:
+def hold(mark: Hashable, statistics: Mapping[Coder, SiteStatistics] | None = None) -> None:
     """Free what another work has left here: its files may have changed since, under the same names.
 
-    `mark` says by content what the work consists of.
+    `mark` says by content what the work consists of. `statistics` of its coders' sites, as they were measured once, are
+    taken instead of measuring them here.
     """
     with DEVICE:
         if _held != [mark]:
             forget()
             _held[:] = [mark]
-
-
-def know(statistics: Mapping[Coder, SiteStatistics]) -> None:
-    """Take a work's statistics of sites as they were measured once, instead of measuring them here."""
-    with DEVICE:
-        if any(_statistics.get(coder, found) != found for coder, found in statistics.items()):
-            hooked.cache_clear()
-        _statistics.update(statistics)
+        _know(statistics or {})
 
 
 def known() -> dict[Coder, SiteStatistics]:
@@ -143,6 +137,12 @@ def try_out(subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]) -> dict
     found = {coder.name: hooked(subject, coder) for coder in coders}
     with DEVICE:
         return gate.check(loaded(subject), found, tokens)
+
+
+def _know(statistics: Mapping[Coder, SiteStatistics]) -> None:
+    if any(_statistics.get(coder, found) != found for coder, found in statistics.items()):
+        hooked.cache_clear()
+    _statistics.update(statistics)
 
 
 def forget() -> None:

@@ -68,7 +68,7 @@ def test_head_space_is_not_the_stream() -> None:
     source = RandomWeights(width=64, k=4)
     places = ("layers.2", "layers.2.self_attn.o_proj.input")
     known = SiteStatistics((0.0,) * D, (1.0,) * D)
-    resident.know({Coder(site=site, source=source, name="r"): known for site in places})
+    resident.hold("places", {Coder(site=site, source=source, name="r"): known for site in places})
 
     def writes(site: str, kind: RandomWeights | Neurons = source) -> bool:
         return resident.writes_to_the_stream(SUBJECT, Coder(site=site, source=kind, name="r"))
@@ -119,11 +119,12 @@ def test_the_measure_depends_on_the_first_sequences_alone(tokens: int) -> None:
 
 def test_what_was_measured_before_is_taken() -> None:
     """A process that is told what the site is like, as another had measured it, makes that one's coder."""
+    resident.hold("work")
     resident.try_out(SUBJECT, TEXT, (RANDOM,))
     own = resident.hooked(SUBJECT, RANDOM).coder
     told = SiteStatistics((0.5,) * D, (2.0,) * D)
 
-    resident.know({RANDOM: told})
+    resident.hold("work", {RANDOM: told})
     taken = resident.hooked(SUBJECT, RANDOM).coder
 
     assert isinstance(own, Standardised)
