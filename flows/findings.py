@@ -8,7 +8,7 @@ that a run which goes on in another way than it began says so. `readers/<hash>.j
 from hashlib import sha256
 
 from flows.config import RunConfig
-from flows.progress import say
+from flows.progress import say_once
 from storage.errors import Damaged
 from storage.lake import Lake
 from tasks.llm.endpoints import OpenAIReader
@@ -16,8 +16,6 @@ from tasks.llm.findings import Finding, Note
 from tasks.llm.parameters import Parameters
 from tasks.llm.replies import spelled
 
-_SAID: set[tuple[str, str, str]] = set()
-"""Lakes, runs, and what was said of them: explaining and scoring open their readers each for itself."""
 _REMEMBERED = frozenset({"form", "logprobs", "parameters"})
 _WAYS = {"plain": "without a form", "held": "held to a form"}
 
@@ -27,13 +25,13 @@ def noting(config: RunConfig, name: str, reader: OpenAIReader) -> Note:
     lake, file = Lake(config.lake), path(reader)
 
     def note(finding: Finding) -> None:
-        _say_once(config, f"readers.{name} {finding.line}")
+        say_once(config.lake, config.run, f"readers.{name} {finding.line}")
         if finding.about not in _REMEMBERED:
             return
         known = {"reader": reader.identity(), **_known(lake, file)}
         before = known.get(finding.about)
         if before not in (None, finding.value) and finding.about != "parameters":
-            _say_once(config, _changed(name, finding, str(before)))
+            say_once(config.lake, config.run, _changed(name, finding, str(before)))
         if before != finding.value:
             lake.write_json(file, {**known, finding.about: finding.value})
 
@@ -60,12 +58,6 @@ def _known(lake: Lake, file: str) -> dict[str, object]:
     except Damaged:
         return {}
     return known or {}
-
-
-def _say_once(config: RunConfig, line: str) -> None:
-    if (config.lake, config.run, line) not in _SAID:
-        _SAID.add((config.lake, config.run, line))
-        say(line)
 
 
 def _changed(name: str, finding: Finding, before: str) -> str:

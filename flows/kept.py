@@ -15,8 +15,8 @@ MANY = 1000
 """Requests without a kept reply after which nobody looks for more: with a large run that would take long."""
 
 
-class _Silent:
-    """Answers nothing, and remembers what it is asked."""
+class Silent:
+    """Answers nothing, and remembers what it is asked: what no kept reply answered."""
 
     def __init__(self, called: Callable[[Request], str]) -> None:
         """Nothing is asked yet; `called` is what a reply is kept by."""
@@ -39,13 +39,13 @@ async def unanswered(
     """
     if not plan.lake.files("replies") or getattr(plan.config.readers[reader], "replies", "off") == "off":
         return None
-    silent: dict[str, _Silent] = {}
+    silent: dict[str, Silent] = {}
     async with AsyncExitStack() as stack:
         readers: dict[str, Reader] = {}
         for called in sorted({called for one in askers for called in aside.asking(one)}):
             described = plan.config.readers[called]
             if isinstance(described, OpenAIReader):
-                silent[called] = _Silent(partial(name, spelled(described.identity())))
+                silent[called] = Silent(partial(name, spelled(described.identity())))
                 readers[called] = remembering(plan.config, called, silent[called])
             else:
                 readers[called] = await stack.enter_async_context(described.open())

@@ -11,7 +11,7 @@ from flows.choose import check
 from flows.examples import examples
 from flows.kept import MANY, unanswered
 from flows.plan import Explaining, Plan, Scoring
-from flows.progress import say
+from flows.progress import say_once
 from flows.site_statistics import recorded
 from storage.errors import WrongRequest
 from storage.layout import Step, addresses
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 DOUBTFUL_FVU = 0.5
 """Above it a coder is not refused, as some are that bad, but its user is told."""
-_SAID: set[tuple[str, str]] = set()
-"""Runs, and what was said of them: every stage looks for its readers when it begins."""
 _ANSWERED: set[tuple[str, ...]] = set()
 """Lakes, readers and steps: what the kept replies answered once, they answer again."""
 
@@ -113,9 +111,7 @@ async def check_readers(plan: Plan, stage: str) -> None:
     there is something left: scores are derived without anyone.
     """
     for line in await _look(plan, stage):
-        if (plan.config.run, line) not in _SAID:
-            _SAID.add((plan.config.run, line))
-            say(line)
+        say_once(plan.config.lake, plan.config.run, line)
 
 
 class _Asking(NamedTuple):

@@ -6,6 +6,7 @@ something that no kept reply answers.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from prefect.context import FlowRunContext
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from flows import terminal
 from flows.asking import about, account_of, asked, opened, remembering
-from flows.kept import unanswered
+from flows.kept import Silent, unanswered
 from flows.plan import STAGES, Checking, Explaining, Plan, Scoring
 from flows.preflight import unfinished_askers
 from flows.progress import say
@@ -24,9 +25,9 @@ from storage.tables import NO_CODER, REQUESTS
 from tasks.llm.gather import ask_all
 from tasks.llm.ledger import request_rows
 from tasks.llm.replies import spelled
-from tasks.llm.request import Outcome, Reader, Request
-from tasks.reader_check.findings import Finding, finding
+from tasks.llm.request import Outcome, Reader
 from tasks.reader_check.questions import themes
+from tasks.reader_check.results import CheckResult, check_result
 
 ADVICE = (
     "what it says at chance is worth nothing: look at what it is sent (gloss prompts) and at all that was found "
@@ -40,23 +41,12 @@ class Checked(NamedTuple):
     """What the check of one reader found."""
 
     reader: str
-    findings: Sequence[Finding]
+    results: Sequence[CheckResult]
 
     @property
-    def bad(self) -> list[Finding]:
+    def bad(self) -> list[CheckResult]:
         """What the reader cannot do better than chance."""
-        return [one for one in self.findings if one.at_chance]
-
-
-class _Nobody:
-    """Answers nothing, and counts what only a reader could answer."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def ask(self, request: Request) -> Outcome:
-        self.asked += 1
-        return Outcome(request, None, "nobody was asked", "", "", attempts=0, latency=0.0)
+        return [one for one in self.results if one.at_chance]
 
 
 async def check_readers_skill(plan: Plan, stages: Sequence[str]) -> None:
@@ -114,9 +104,9 @@ async def ask(plan: Plan, check: Checking) -> Checked:
 
 async def kept(plan: Plan, check: Checking) -> Checked | None:
     """What the kept replies alone say of a reader; null where they do not answer all of its questions."""
-    nobody = _Nobody()
-    outcomes = await _outcomes(check, remembering(plan.config, check.reader, nobody))
-    if nobody.asked:
+    silent = Silent(attrgetter("key"))
+    outcomes = await _outcomes(check, remembering(plan.config, check.reader, silent))
+    if silent.asked:
         return None
     commit(plan, check, outcomes)
     return _found(check, outcomes)
@@ -150,7 +140,7 @@ def _part() -> Range:
 
 
 def _found(check: Checking, outcomes: Mapping[str, Sequence[Outcome]]) -> Checked:
-    return Checked(check.reader, [finding(one, outcomes[one.name]) for one in check.components])
+    return Checked(check.reader, [check_result(one, outcomes[one.name]) for one in check.components])
 
 
 def _count(check: Checking) -> int:
@@ -159,10 +149,10 @@ def _count(check: Checking) -> int:
 
 def summary(checked: Checked) -> str:
     """One line: `readers.judge: exemplars 4 of 4 named, detection 0.92 (chance 0.50)`."""
-    return f"readers.{checked.reader} is right in its check: " + ", ".join(map(_brief, checked.findings))
+    return f"readers.{checked.reader} is right in its check: " + ", ".join(map(_brief, checked.results))
 
 
-def _brief(found: Finding) -> str:
+def _brief(found: CheckResult) -> str:
     if found.right is None:
         return f"{found.component} nothing to go by"
     if not found.chance:
@@ -174,7 +164,7 @@ def warnings(checked: Checked) -> list[str]:
     """What is wrong with a reader, a sentence for each component; what to do comes with the last."""
     lines = [
         f"WARNING: readers.{checked.reader}, asked by {one.component}: {'; '.join(one.faults)}"
-        for one in checked.findings
+        for one in checked.results
         if one.faults
     ]
     return [*lines, f"readers.{checked.reader}: {ADVICE}"] if checked.bad else lines

@@ -2,7 +2,7 @@
 
 from flows.asking import asked
 from flows.plan import Explaining, Plan, Scoring
-from flows.progress import say
+from flows.progress import say_once
 from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import ExplainWork
 from tasks.llm.ledger import Asked
@@ -49,18 +49,15 @@ def score_work(plan: Plan, scoring: Scoring) -> ScoreWork:
     )
 
 
-_SAID: set[str] = set()
-"""Models of which it was said that their special tokens are not known."""
-
-
 def special_tokens(plan: Plan) -> SpecialTokens:
     """The special tokens of the subject's tokenizer, from its files; by their form where these name none."""
     subject = plan.config.subject
     names = subject.special_tokens()
-    if names is None and subject.model not in _SAID:
-        _SAID.add(subject.model)
-        say(
+    if names is None:
+        say_once(
+            plan.config.lake,
+            plan.config.run,
             f"subject: no file of {subject.model}'s tokenizer that names special tokens is at hand; in contexts they "
-            "are known by their form, such as <|im_end|>"
+            "are known by their form, such as <|im_end|>",
         )
     return SpecialTokens(names)

@@ -1,5 +1,6 @@
-"""Pure numbers over scores that SQL is not the place for: medians, paired margins, correlations, all with intervals."""
+"""Pure numbers over scores that SQL is not the place for: medians, margins, correlations and shares, with intervals."""
 
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ MANY = 2000
 """Features from which on a correlation's interval is calculated and not drawn, which would take minutes."""
 FEWEST = 4
 """Features without which a correlation says nothing."""
+_Z = 1.959963985
+"""Standard deviations to each side that a 95 % interval takes."""
 
 
 class Estimate(NamedTuple):
@@ -37,6 +40,13 @@ def margin(values: ArrayLike, floors: ArrayLike, seed: int = 0) -> Estimate:
     return _bootstrap(np.asarray(values, dtype=float) - np.asarray(floors, dtype=float), np.mean, seed)
 
 
+def wilson(share: float, n: int) -> Estimate:
+    """A share of n with Wilson's 95 % interval (1927), as `storage/sql/wilson.sql` has it."""
+    middle, square = share + _Z**2 / (2 * n), share * (1 - share) / n + _Z**2 / (4 * n * n)
+    low, high = ((middle + sign * _Z * sqrt(square)) / (1 + _Z**2 / n) for sign in (-1, 1))
+    return Estimate(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
+
+
 def spearman(one: ArrayLike, other: ArrayLike, seed: int = 0) -> Estimate:
     """Rank correlation of two numbers over the same features, ties with their midranks.
 
@@ -54,7 +64,7 @@ def spearman(one: ArrayLike, other: ArrayLike, seed: int = 0) -> Estimate:
     if np.isnan(value):
         return Estimate(value, value, value, x.size)
     if x.size >= MANY:
-        half = 1.959964 * np.sqrt((1 + value**2 / 2) / (x.size - 3))
+        half = _Z * np.sqrt((1 + value**2 / 2) / (x.size - 3))
         z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
         return Estimate(value, float(np.tanh(z - half)), float(np.tanh(z + half)), x.size)
     drawn = np.random.default_rng(seed).integers(0, x.size, (RESAMPLES // 2, x.size))

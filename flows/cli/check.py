@@ -22,7 +22,7 @@ from storage.lake import Lake
 from tasks.llm.endpoints import EndpointRefused, OpenAIReader
 from tasks.llm.preflight import EndpointsAway
 from tasks.metrics import Estimate
-from tasks.reader_check.findings import Finding
+from tasks.reader_check.results import CheckResult
 
 LEGEND = (
     "\nright: explanations that name the feature; balanced accuracy, accuracy, or AUROC\n"
@@ -89,7 +89,7 @@ def _unchecked(plan: Plan) -> list[str]:
 def _show(plan: Plan, found: Sequence[Checked], notes: Sequence[str], console: Console) -> None:
     for one in found:
         reader = plan.config.readers[one.reader]
-        questions = sum(part.questions for part in one.findings)
+        questions = sum(part.questions for part in one.results)
         model = terminal.one_line(str(getattr(reader, "model", reader.kind)))
         console.print()
         console.print(
@@ -116,7 +116,7 @@ def _grid(checked: Checked) -> Grid:
     for title in ("n", "right", "chance", "lost", "copies"):
         grid.add_column(title, justify="right", no_wrap=True)
     grid.add_column("always", overflow="fold")
-    for one in checked.findings:
+    for one in checked.results:
         explains = not one.chance
         grid.add_row(
             terminal.one_line(one.component),
@@ -131,7 +131,7 @@ def _grid(checked: Checked) -> Grid:
     return grid
 
 
-def _right(one: Finding) -> str:
+def _right(one: CheckResult) -> str:
     right: Estimate | None = one.right
     if right is None:
         return "?"
@@ -144,14 +144,14 @@ def _lost(checked: Checked) -> list[str]:
     """Why questions have no answer, a line for each component."""
     return [
         f"{one.component}: {one.failed} without a reply, {one.unreadable} unreadable; most often: {one.reason}"
-        for one in checked.findings
+        for one in checked.results
         if one.failed + one.unreadable
     ]
 
 
 def _forms(checked: Checked) -> list[str]:
     """How replies that were to be held to a form were held: one line where it is the same for all."""
-    forms = {one.component: ", ".join(sorted(one.forms)) for one in checked.findings if one.forms}
+    forms = {one.component: ", ".join(sorted(one.forms)) for one in checked.results if one.forms}
     held = {form: [name for name, own in forms.items() if own == form] for form in forms.values()}
     said = {"plain": "the server holds replies to no form"}
     lines = []
@@ -170,7 +170,7 @@ def _plain(plan: Plan, found: Sequence[Checked], notes: Sequence[str]) -> dict[s
                 "reader": one.reader,
                 "model": getattr(plan.config.readers[one.reader], "model", None),
                 "at_chance": bool(one.bad),
-                "asked_by": [_finding(part) for part in one.findings],
+                "asked_by": [_result(part) for part in one.results],
             }
             for one in found
         ],
@@ -178,7 +178,7 @@ def _plain(plan: Plan, found: Sequence[Checked], notes: Sequence[str]) -> dict[s
     }
 
 
-def _finding(one: Finding) -> dict[str, object]:
+def _result(one: CheckResult) -> dict[str, object]:
     right = None if one.right is None else one.right._asdict()
     return {
         **asdict(one),

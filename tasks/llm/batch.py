@@ -209,7 +209,7 @@ def _named(path: Path, number: int, line: bytes) -> str:
         content = json.loads(line)
         if "response" in content:
             return str(content["custom_id"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     msg = f"line {number} of {path} is no result of a batch: it needs a custom_id and a response"
     raise WrongRequest(msg)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import findings
+from flows import findings, progress
 from flows.config import RunConfig
 from storage.lake import Lake
 from tasks.llm.endpoints import OpenAIReader
@@ -24,7 +24,7 @@ def reader(**changes: object) -> OpenAIReader:
 
 def find(folder: Path, run: str, *found: Finding, **changes: object) -> None:
     """Let a run, as a process of its own, find something out."""
-    findings._SAID.clear()
+    progress._SAID.clear()
     config = RunConfig.model_validate({**TINY, "run": run, "lake": folder.as_posix()})
     for finding in found:
         findings.noting(config, "judge", reader(**changes))(finding)

@@ -176,7 +176,7 @@ def test_a_new_run_asks_its_reader_first_and_never_again(case: Case) -> None:
     (check,) = plan.checks
     found = asyncio.run(reader_check.ask(plan, check))
     assert (QUESTIONS, []) == (case.asked, found.bad)
-    assert all(one.faults == [] for one in found.findings)
+    assert all(one.faults == [] for one in found.results)
 
     rows = ledger(plan)
     assert {("check", "-", "judge", "ok", 1)} == {
@@ -303,7 +303,7 @@ def test_a_reader_that_answers_nothing_is_asked_again(tmp_path: Path) -> None:
         plan = case.plan()
         (check,) = plan.checks
         found = asyncio.run(reader_check.ask(plan, check))
-        assert all(one.failed == one.questions for one in found.findings)
+        assert all(one.failed == one.questions for one in found.results)
         assert ["judge"] == due(plan)
 
 

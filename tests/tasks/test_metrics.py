@@ -1,4 +1,4 @@
-"""Medians and margins with their intervals, against numpy."""
+"""Medians, margins, correlations and shares with their intervals, against numpy and scipy."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from tasks.metrics import MANY, margin, median, spearman
+from tasks.metrics import MANY, margin, median, spearman, wilson
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 BOUNDED = settings(max_examples=20, deadline=None)
@@ -91,3 +91,10 @@ def test_three_features_have_no_correlation() -> None:
     """An interval over so few would say nothing."""
     with pytest.raises(ValueError, match="3 and 3 values"):
         spearman([1, 2, 3], [1, 2, 3])
+
+
+def test_the_interval_is_wilsons() -> None:
+    """As in the tables: 8 of 10 by the score test (Agresti and Coull 1998); ends of none and of all are exact."""
+    found = wilson(0.8, 10)
+    assert (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4)) == (found.low, found.high)
+    assert (0.0, 1.0) == (wilson(0.0, 5).low, wilson(1.0, 5).high)

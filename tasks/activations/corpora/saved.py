@@ -65,7 +65,7 @@ def _read(system: fsspec.AbstractFileSystem, file: str, key: str) -> list[Any]:
 def _json(system: fsspec.AbstractFileSystem, file: str) -> dict[str, Any]:
     try:
         found = json.loads(system.cat_file(file))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{file} cannot be read ({error}): save the dataset to disk again"
         raise WrongRequest(msg) from error
     return found if isinstance(found, dict) else {}

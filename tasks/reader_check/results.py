@@ -11,15 +11,12 @@ from tasks.explainers import copies
 from tasks.explainers.asking import Asking
 from tasks.explainers.base import explanation
 from tasks.llm.request import Outcome, Unreadable
-from tasks.metrics import Estimate
+from tasks.metrics import Estimate, wilson
 from tasks.reader_check.questions import Component, theme_of, themes
 from tasks.scorers import Scorer
 from tasks.scorers.base import Judgement, judgements
 from tasks.scorers.choice import Choice
 
-_Z = 1.959963985
-"""Of 95 % intervals."""
-_WORDS = re.compile(r"\w+")
 MEASURES = {
     "explanations": "explanations that name the feature",
     "verdicts": "balanced accuracy",
@@ -30,7 +27,7 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """How a reader answered the questions of one explainer or scorer."""
 
     component: str
@@ -88,13 +85,13 @@ class Finding:
         return found
 
 
-def finding(component: Component, outcomes: Sequence[Outcome]) -> Finding:
+def check_result(component: Component, outcomes: Sequence[Outcome]) -> CheckResult:
     """What the outcomes of a component's questions say, in the order of these questions."""
     read = _explained if isinstance(component.asker, Asking) else _judged
     answers = read(component, outcomes)
     reasons = Counter(_kind_of(reason) for reason in answers.reasons)
     commonest = reasons.most_common(1)[0][0] if reasons else None
-    return Finding(
+    return CheckResult(
         component=component.name,
         measure=MEASURES[component.kind],
         questions=len(outcomes),
@@ -131,7 +128,7 @@ def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
         (theme_of(one.request), told.text) for one, told in zip(outcomes, found, strict=True) if told.text
     ]
     named = sum(_names(text, themes()[theme].named) for theme, text in texts)
-    alike = {_plain(text) for _, text in texts}
+    alike = {tuple(copies.words(text)) for _, text in texts}
     same = "the same of different features" if len(texts) > 2 and len(alike) == 1 else None
     return _Answers(
         right=wilson(named / len(texts), len(texts)) if texts else None,
@@ -145,12 +142,7 @@ def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
 
 
 def _names(text: str, beginnings: Sequence[str]) -> bool:
-    return any(word.startswith(tuple(beginnings)) for word in _WORDS.findall(text.lower()))
-
-
-def _plain(text: str) -> str:
-    """A text by its words alone."""
-    return " ".join(_WORDS.findall(text.lower()))
+    return any(word.startswith(tuple(beginnings)) for word in copies.words(text))
 
 
 def _is_copy(asker: Asking, outcome: Outcome) -> bool:
@@ -248,13 +240,6 @@ def _number(judgement: Judgement) -> float:
     if judgement.value is not None:
         return judgement.value
     return max((one for one in judgement.simulated or () if one is not None), default=0.0)
-
-
-def wilson(share: float, n: int) -> Estimate:
-    """A share of n with Wilson's 95 % interval (1927), as `storage/sql/wilson.sql` has it."""
-    middle, square = share + _Z**2 / (2 * n), share * (1 - share) / n + _Z**2 / (4 * n * n)
-    low, high = ((middle + sign * _Z * sqrt(square)) / (1 + _Z**2 / n) for sign in (-1, 1))
-    return Estimate(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
 
 
 def _kind_of(reason: str) -> str:

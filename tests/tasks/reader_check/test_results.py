@@ -1,4 +1,4 @@
-"""Readers of known skill get the findings that they deserve."""
+"""Readers of known skill get the results that they deserve."""
 
 import asyncio
 import json
@@ -10,8 +10,8 @@ import pytest
 
 from tasks.explainers.asking import Asking
 from tasks.llm.request import Outcome, Reader, Reply, Request
-from tasks.reader_check.findings import Finding, finding, wilson
 from tasks.reader_check.questions import Component, components, theme_of, themes
+from tasks.reader_check.results import CheckResult, check_result
 from tests.tasks.reader_check.test_questions import explainer, scorer
 from tests.tasks.toys import Known, coin, constant, erring, oracle
 
@@ -76,11 +76,11 @@ def right(theme: int) -> str:
     return themes()[theme].explanation
 
 
-def findings(reader: Reader, asked: Sequence[Component] | None = None) -> dict[str, Finding]:
+def results(reader: Reader, asked: Sequence[Component] | None = None) -> dict[str, CheckResult]:
     """What is found of a reader, by component."""
 
-    async def ask(one: Component) -> Finding:
-        return finding(one, [await reader.ask(request) for request in one.requests])
+    async def ask(one: Component) -> CheckResult:
+        return check_result(one, [await reader.ask(request) for request in one.requests])
 
     return {one.name: asyncio.run(ask(one)) for one in asked or every()}
 
@@ -95,7 +95,7 @@ def explaining() -> list[Component]:
 
 def test_an_oracle_is_fine() -> None:
     """It is right throughout, above chance by its interval everywhere, and nothing is said against it."""
-    found = findings(Skilled(oracle(), right))
+    found = results(Skilled(oracle(), right))
     assert len(every()) == len(found)
     for name, one in found.items():
         assert one.right is not None
@@ -109,7 +109,7 @@ def test_a_reader_that_errs_in_a_tenth_is_fine_on_the_whole() -> None:
     lost = [
         name
         for seed in range(20)
-        for name, one in findings(Skilled(erring(seed, 0.1), right), judging()).items()
+        for name, one in results(Skilled(erring(seed, 0.1), right), judging()).items()
         if one.at_chance
     ]
     assert len(lost) <= 0.05 * 20 * len(judging())
@@ -117,7 +117,7 @@ def test_a_reader_that_errs_in_a_tenth_is_fine_on_the_whole() -> None:
 
 def test_a_coin_is_at_chance() -> None:
     """In nineteen of twenty checks, whatever it is asked; it is called constant where all its draws are alike."""
-    every_one = [findings(Skilled(coin(seed), right), judging()) for seed in range(20)]
+    every_one = [results(Skilled(coin(seed), right), judging()) for seed in range(20)]
     called = [one.at_chance for found in every_one for one in found.values()]
     assert sum(called) >= 0.93 * len(called)
     assert 1 >= sum(one.constant is not None for found in every_one for one in found.values())
@@ -129,7 +129,7 @@ def test_a_coin_is_at_chance() -> None:
 def test_a_constant_is_named_with_what_it_says(verdict: bool, said: str) -> None:
     """The verdict, or the example; it is at chance as well."""
     for one in judging():
-        found = findings(Skilled(constant(verdict), right), [one])[one.name]
+        found = results(Skilled(constant(verdict), right), [one])[one.name]
         assert found.at_chance
         assert ("example 1" if one.kind == "choices" else said) == found.constant
         assert f"it always says {found.constant}" in found.faults
@@ -144,7 +144,7 @@ def test_one_list_for_every_question_is_constant() -> None:
             return Outcome(request, Reply(str(verdicts)), None, "here", "alternating", 1, 0.0)
 
     (detection,) = [one for one in every() if one.name == "detection"]
-    found = findings(Alternating(bool), [detection])["detection"]
+    found = results(Alternating(bool), [detection])["detection"]
     assert "[0, 1, 0, 1, 0]" == found.constant
 
 
@@ -159,7 +159,7 @@ class Copier:
 def test_a_copier_of_few_shots_is_named_one() -> None:
     """By the number of its copies; none of them names a feature."""
     for one in explaining():
-        found = findings(Copier(), [one])[one.name]
+        found = results(Copier(), [one])[one.name]
         assert (len(themes()), 0, 0) == (found.copies, found.unreadable, found.answered)
         assert found.at_chance
         assert any("are copies of the prompt's examples" in fault for fault in found.faults)
@@ -169,14 +169,14 @@ def test_the_same_words_for_every_feature_are_noticed() -> None:
     """However they are spelled."""
     said = ["Things that matter in the text.", "things that MATTER in the text"]
     for one in explaining():
-        found = findings(Skilled(oracle(), lambda theme: said[theme % 2]), [one])[one.name]
+        found = results(Skilled(oracle(), lambda theme: said[theme % 2]), [one])[one.name]
         assert "the same of different features" == found.constant
         assert found.at_chance
 
 
 def test_explanations_that_name_another_feature_are_wrong() -> None:
     """They are readable and differ, and none is right."""
-    found = findings(Skilled(oracle(), lambda theme: right((theme + 1) % len(themes()))), explaining())
+    found = results(Skilled(oracle(), lambda theme: right((theme + 1) % len(themes()))), explaining())
     for one in found.values():
         assert one.right is not None
         assert (0.0, None) == (one.right.value, one.constant)
@@ -192,7 +192,7 @@ class Garbage:
 
 def test_garbage_is_unreadable_throughout() -> None:
     """With the reason; nothing can be said of how much is right, and that is no better than chance."""
-    for found in findings(Garbage(), [*explaining(), *judging()]).values():
+    for found in results(Garbage(), [*explaining(), *judging()]).values():
         assert (found.questions, 0, None, True) == (
             found.unreadable,
             found.failed,
@@ -213,7 +213,7 @@ class Down:
 
 def test_what_got_no_reply_is_told_apart_from_what_cannot_be_read() -> None:
     """Both are lost."""
-    for found in findings(Down()).values():
+    for found in results(Down()).values():
         assert (found.questions, 0) == (found.failed, found.unreadable)
         assert any("have no reply (500: out of memory)" in fault for fault in found.faults)
         assert found.at_chance
@@ -222,10 +222,10 @@ def test_what_got_no_reply_is_told_apart_from_what_cannot_be_read() -> None:
 def test_numbers_that_say_nothing_are_at_chance() -> None:
     """One number for all contexts is named as a constant, too."""
     numeric = [one for one in every() if one.kind == "values"]
-    for found in findings(Skilled(oracle(), right, sense=0.0), numeric).values():
+    for found in results(Skilled(oracle(), right, sense=0.0), numeric).values():
         assert found.right is not None
         assert (0.5, True) == (found.right.value, found.at_chance)
-    simulation = findings(Skilled(oracle(), right, sense=0.0), numeric)["simulation"]
+    simulation = results(Skilled(oracle(), right, sense=0.0), numeric)["simulation"]
     assert "the same number" == simulation.constant
 
 
@@ -237,14 +237,7 @@ def test_how_replies_were_held_is_counted() -> None:
             return replace(await super().ask(request), structured="structured_outputs")
 
     detection = next(one for one in every() if one.name == "detection")
-    found = findings(Held(lambda truth: truth), [detection])["detection"]
+    found = results(Held(lambda truth: truth), [detection])["detection"]
     assert {"structured_outputs": len(detection.requests)} == found.forms
     exemplars = next(one for one in every() if isinstance(one.asker, Asking))
-    assert {} == findings(Skilled(oracle(), right), [exemplars])[exemplars.name].forms
-
-
-def test_the_interval_is_wilsons() -> None:
-    """As in the tables: 8 of 10 by the score test (Agresti and Coull 1998); ends of none and of all are exact."""
-    found = wilson(0.8, 10)
-    assert (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4)) == (found.low, found.high)
-    assert (0.0, 1.0) == (wilson(0.0, 5).low, wilson(1.0, 5).high)
+    assert {} == results(Skilled(oracle(), right), [exemplars])[exemplars.name].forms
