@@ -13,14 +13,13 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from math import inf
-from typing import Literal, NamedTuple
 
 from tasks.llm.answers import Declined, FieldIgnored, ServerFault, of_a_form, of_an_api, own_words, too_long
 from tasks.llm.balance import Balance, Endpoint
+from tasks.llm.call_state import CallState, Carried, Setback
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.pacing import backoff, retry_after
 from tasks.llm.parameters import refused_parameter
@@ -50,93 +49,6 @@ _QUOTED = 300
 
 Read = Callable[[bytes], Sequence[Reply | Declined]]
 """Reads a successful answer's body; raises ServerFault or FieldIgnored."""
-
-
-class Carried(NamedTuple):
-    """What became of a call."""
-
-    replies: Sequence[Reply | Declined] | None
-    reason: str | None
-    """Why there are no replies."""
-    final: bool = False
-    """Whether the call itself was refused, so that it would be again."""
-    too_long: bool = False
-    """Whether it was refused since it does not fit into the model's context."""
-    absent: bool = False
-    """Whether it was refused since the server has no such route, or no such model."""
-    form: bool = False
-    """Whether it was refused in words about the form that it is held to."""
-    parameter: str | None = None
-    """The setting that it was refused for, which the server does not take."""
-    endpoint: str = ""
-    """Where it was sent last; empty if it was not."""
-    tries: int = 0
-    latency: float = 0.0
-    """Seconds from the first try to the end of the last."""
-
-
-class _Setback(NamedTuple):
-    """Why there is no reply yet."""
-
-    kind: Literal["final", "failed", "refused", "resting"]
-    """Give up; count a failure; no connection, which patience bounds; nothing was sent."""
-    reason: str = ""
-    too_long: bool = False
-    absent: bool = False
-    form: bool = False
-    parameter: str | None = None
-    counts: int = 1
-    """Failures that it counts for."""
-    astray: bool = False
-    """Whether the endpoint is not what it should be, as far as one answer says."""
-
-
-@dataclass(slots=True)
-class _Course:
-    """How one call has fared so far."""
-
-    key: str
-    size: int
-    attempts: int
-    endpoint: Endpoint | None = None
-    """Where it was sent last."""
-    tries: int = 0
-    failures: int = 0
-    """Tries that failed; a timeout counts for more than one."""
-    spared: int = 0
-    """Those of them while nobody got a reply: an outage, which `patience` bounds."""
-    failed_at: float | None = None
-    """Time of the last failure; null before the first."""
-    quiet_since: float | None = None
-    """Start of the time in which it failed and nobody got a reply; null while somebody does."""
-    started: float = 0.0
-    ended: float = 0.0
-    refused_since: float | None = None
-    """Start of the time in which every endpoint has refused; null while one has not."""
-
-    def replied(self, replies: Sequence[Reply | Declined]) -> Carried:
-        """How it ended well."""
-        return self._carried(replies, None, _Setback("failed"))
-
-    def failed(self, reason: str, last: _Setback) -> Carried:
-        """How it ended otherwise."""
-        return self._carried(None, reason, last)
-
-    def _carried(
-        self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: _Setback
-    ) -> Carried:
-        return Carried(
-            replies=replies,
-            reason=reason,
-            final=last.kind == "final",
-            too_long=last.too_long,
-            absent=last.absent,
-            form=last.form,
-            parameter=last.parameter,
-            endpoint=self.endpoint.url if self.endpoint else "",
-            tries=self.tries,
-            latency=self.ended - self.started,
-        )
 
 
 class Carrier:
@@ -172,18 +84,18 @@ class Carrier:
 
         Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
         """
-        course = _Course(key, size, attempts or self._reader.attempts)
+        state = CallState(key, size, attempts or self._reader.attempts)
         while True:
-            answer = await self._attempt(course, call, read)
-            if not isinstance(answer, _Setback):
-                return course.replied(answer)
-            reason = self._given_up(course, answer)
+            answer = await self._attempt(state, call, read)
+            if not isinstance(answer, Setback):
+                return state.replied(answer)
+            reason = self._given_up(state, answer)
             if reason is not None:
                 if answer.astray:
                     await self._require_right()
-                return course.failed(reason, answer)
+                return state.failed(reason, answer)
             # Here and not inside the attempt: whoever pauses holds no place.
-            await self._sleep(self._pause(course, answer))
+            await self._sleep(self._pause(state, answer))
 
     async def watch(self) -> None:
         """Look, for as long as it is let, whether endpoints that owe answers still take connections."""
@@ -207,25 +119,25 @@ class Carrier:
                 until.reschedule(asyncio.get_running_loop().time())
 
     async def _attempt(
-        self, course: _Course, call: Call, read: Read
-    ) -> Sequence[Reply | Declined] | _Setback:
+        self, state: CallState, call: Call, read: Read
+    ) -> Sequence[Reply | Declined] | Setback:
         """Send a call once, when it is its turn and an endpoint does not rest."""
-        endpoint = await self._balance.turn(course.key, course.endpoint, course.size)
+        endpoint = await self._balance.turn(state.key, state.endpoint, state.size)
         if endpoint is None:
-            return _Setback("resting")
-        if course.tries == 0:
-            course.started = self._clock()
-        course.tries += 1
-        course.endpoint = endpoint
+            return Setback("resting")
+        if state.tries == 0:
+            state.started = self._clock()
+        state.tries += 1
+        state.endpoint = endpoint
         try:
-            return await self._exchange(endpoint, call, read, course.size)
+            return await self._exchange(endpoint, call, read, state.size)
         finally:
-            course.ended = self._clock()
-            self._balance.done(endpoint, course.size)
+            state.ended = self._clock()
+            self._balance.done(endpoint, state.size)
 
     async def _exchange(
         self, endpoint: Endpoint, call: Call, read: Read, size: int
-    ) -> Sequence[Reply | Declined] | _Setback:
+    ) -> Sequence[Reply | Declined] | Setback:
         """Post to an endpoint and note how it behaved."""
         sent = self._clock()
         try:
@@ -233,7 +145,7 @@ class Carrier:
         except Unconnected as error:
             why = self._quote(str(error))
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
-            return _Setback("refused", why)
+            return Setback("refused", why)
         except Late:
             late = f"no complete answer within {self._reader.read_timeout:g} s"
             return self._failed(endpoint, late, sent)._replace(counts=_LATE_COUNTS)
@@ -245,7 +157,7 @@ class Carrier:
         if self._astray(answer, size):
             why = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
-            return _Setback("failed", why, astray=True)
+            return Setback("failed", why, astray=True)
         setback = self._judge(endpoint, answer, sent, call)
         return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
 
@@ -267,7 +179,7 @@ class Carrier:
             return False  # lists are not on every server
         return answer.status not in _INVALID or not of_an_api(answer.body)
 
-    def _judge(self, endpoint: Endpoint, answer: Answer, sent: float, call: Call) -> _Setback | None:
+    def _judge(self, endpoint: Endpoint, answer: Answer, sent: float, call: Call) -> Setback | None:
         """What an answer's status and words say; null for a success."""
         passing = answer.passing
         wait = retry_after(answer.retry_after, datetime.now(UTC)) if passing and answer.retry_after else None
@@ -278,7 +190,7 @@ class Carrier:
         if passing:
             return self._failed(endpoint, said, sent if answer.status in _OVERLOADED else None)
         invalid = answer.status in _INVALID
-        return _Setback(
+        return Setback(
             "final",
             said,
             too_long=too_long(answer.body),
@@ -287,7 +199,7 @@ class Carrier:
             parameter=refused_parameter(answer.body, call.settings) if invalid else None,
         )
 
-    def _read(self, endpoint: Endpoint, body: bytes, read: Read) -> Sequence[Reply | Declined] | _Setback:
+    def _read(self, endpoint: Endpoint, body: bytes, read: Read) -> Sequence[Reply | Declined] | Setback:
         """Read a successful answer's body."""
         try:
             replies = read(body)
@@ -295,43 +207,43 @@ class Carrier:
             said = f"200 OK without a usable reply: {fault}; it says: {own_words(body)}"
             return self._failed(endpoint, self._quote(said))
         except FieldIgnored as fault:
-            return _Setback("final", str(fault))
+            return Setback("final", str(fault))
         endpoint.replied(self._reader.in_flight)
         self._replied_at = self._clock()
         return replies
 
-    def _failed(self, endpoint: Endpoint, why: str, overloaded: float | None = None) -> _Setback:
+    def _failed(self, endpoint: Endpoint, why: str, overloaded: float | None = None) -> Setback:
         endpoint.failed(self._clock(), self._reader.max_backoff, self._chance(), overloaded)
-        return _Setback("failed", why)
+        return Setback("failed", why)
 
-    def _given_up(self, course: _Course, setback: _Setback) -> str | None:
+    def _given_up(self, state: CallState, setback: Setback) -> str | None:
         """Return the reason for which a call ends without a reply; null to try again."""
         if setback.kind == "final":
             return setback.reason
         if setback.kind != "failed":
-            return self._out_of_patience(course)
-        course.refused_since = None
-        course.failures += setback.counts
-        quiet = self._quiet(course, setback)
+            return self._out_of_patience(state)
+        state.refused_since = None
+        state.failures += setback.counts
+        quiet = self._quiet(state, setback)
         if quiet is not None and quiet < self._reader.patience:
             return None
         # At the end of an outage that lasted too long all count.
-        counted = course.failures - (course.spared if quiet is None else 0)
-        if counted < course.attempts:
+        counted = state.failures - (state.spared if quiet is None else 0)
+        if counted < state.attempts:
             return None
-        return f"given up after {course.tries} tries, the last: {setback.reason}"
+        return f"given up after {state.tries} tries, the last: {setback.reason}"
 
-    def _quiet(self, course: _Course, setback: _Setback) -> float | None:
+    def _quiet(self, state: CallState, setback: Setback) -> float | None:
         """Return the seconds in which a call that has just failed again found nobody to get a reply; null else."""
-        before, course.failed_at = course.failed_at, self._clock()
+        before, state.failed_at = state.failed_at, self._clock()
         # Of a list nobody knows whether the server cannot take lists at all.
-        if before is None or self._replied_at > before or course.size > 1:
-            course.quiet_since = None
+        if before is None or self._replied_at > before or state.size > 1:
+            state.quiet_since = None
             return None
-        course.spared += setback.counts
-        if course.quiet_since is None:
-            course.quiet_since = before
-        return course.failed_at - course.quiet_since
+        state.spared += setback.counts
+        if state.quiet_since is None:
+            state.quiet_since = before
+        return state.failed_at - state.quiet_since
 
     async def _require_right(self) -> None:
         """Raise EndpointsDown where no endpoint is what it should be; a request that ends so may be to blame itself."""
@@ -352,18 +264,18 @@ class Carrier:
             return str(error)
         return None
 
-    def _out_of_patience(self, course: _Course) -> str | None:
+    def _out_of_patience(self, state: CallState) -> str | None:
         """Return why a call that finds no connection ends; null to try again.
 
         Raises EndpointsDown if nobody else found one in the meantime.
         """
         if not all(endpoint.refusals for endpoint in self._endpoints):
-            course.refused_since = None
+            state.refused_since = None
             return None
         now = self._clock()
-        if course.refused_since is None:
-            course.refused_since = now
-        since, patience = course.refused_since, self._reader.patience
+        if state.refused_since is None:
+            state.refused_since = now
+        since, patience = state.refused_since, self._reader.patience
         if now - since < patience:
             return None
         if any((one.answered_at or 0.0) > since for one in self._endpoints):
@@ -375,17 +287,17 @@ class Carrier:
         )
         raise EndpointsDown(msg)
 
-    def _pause(self, course: _Course, setback: _Setback) -> float:
+    def _pause(self, state: CallState, setback: Setback) -> float:
         """Return the seconds until a call's next try."""
         pause = 0.0
         if setback.kind == "failed":
-            pause = backoff(course.failures, self._reader.max_backoff, self._chance())
+            pause = backoff(state.failures, self._reader.max_backoff, self._chance())
         now = self._clock()
         rest = min(endpoint.rest_until for endpoint in self._endpoints) - now
         if rest > 0:
             pause = max(pause, rest + _STAGGER * self._chance())
-        if course.refused_since is not None:
-            pause = min(pause, course.refused_since + self._reader.patience - now)
+        if state.refused_since is not None:
+            pause = min(pause, state.refused_since + self._reader.patience - now)
         return max(pause, 0.0)
 
     def _quote(self, words: str) -> str:

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from tasks.llm.answers import Declined
-from tasks.llm.carrier import Carried, Carrier
+from tasks.llm.call_state import Carried
+from tasks.llm.carrier import Carrier
 from tasks.llm.endpoints import EndpointRefused, EndpointsDown, OpenAIReader
 from tasks.llm.findings import Note, unheard
 from tasks.llm.forms import obeys

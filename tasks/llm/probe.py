@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from tasks.llm.answers import Declined
-from tasks.llm.carrier import Carried, Carrier
+from tasks.llm.call_state import Carried
+from tasks.llm.carrier import Carrier
 from tasks.llm.endpoints import EndpointsDown, OpenAIReader
 from tasks.llm.findings import Finding, Note
 from tasks.llm.request import Form, Message, Reply, Request, Structured

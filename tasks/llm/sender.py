@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tasks.llm.answers import Declined, decode
-from tasks.llm.carrier import Carried, Carrier
+from tasks.llm.call_state import Carried
+from tasks.llm.carrier import Carrier
 from tasks.llm.endpoints import OpenAIReader
 from tasks.llm.findings import Finding, Note
 from tasks.llm.parameters import Parameters, explained
