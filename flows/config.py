@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from flows import yaml_file
+from flows.coercion import misread, worded
 from flows.examples import asked, each
 from flows.faults import fault
-from flows.given import misread, worded
 from flows.kinds import kinds
 from flows.settings import apply
 from storage.errors import WrongRequest

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _RETRIES = {"http_retries": 8, "http_retry_wait_ms": 200, "http_retry_backoff": 2}
-"""How DuckDB tries requests again: an outage of 25 seconds is borne, where by itself it gives up after half a second.
+"""How DuckDB retries requests: for 25 seconds, where by itself it gives up after half a second.
 s3fs tries five times by itself, or as AWS_MAX_ATTEMPTS says."""
 
 

@@ -34,7 +34,7 @@ _CORRECTION = re.compile(r"\b(?:wait|no|actually|correct(?:ed|ion)|instead|sorry
 _REASON = re.compile(r"\s*(?:[.,;:(\u2013\u2014-]|because\b|since\b|as\b)[^\d\n?]*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|either|maybe|perhaps|not)\b", re.IGNORECASE)
 _NEXT_QUESTION = re.compile(r"^[^\w\n]*Description:", re.MULTILINE)
-"""How a question begins that a reader invents behind its answer."""
+"""How a question begins that a reader invents after its answer."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _found(match: re.Match[str], how: Literal["label", "colon", "alone", "prose"
 
 
 def _ends_statement(text: str, match: re.Match[str]) -> bool:
-    """Whether what stands behind a labelled value leaves it as it is: nothing, or a reason, and no second one."""
+    """Whether what stands after a labelled value leaves it as it is: nothing, or a reason, and no second one."""
     line = text[match.end("value") :].partition("\n")[0]
     if _bare(line):
         return "?" not in line

@@ -182,7 +182,7 @@ def _opened(system: fsspec.AbstractFileSystem, path: str, *, by_line: bool) -> I
 
 
 def _gives_parts(system: fsspec.AbstractFileSystem, opened: BinaryIO) -> bool:
-    """Whether a file can be read on behind its first block, which some web servers do not let one do.
+    """Whether a file can be read on past its first block, which some web servers do not let one do.
 
     Those that do not are no longer than `files.WHOLE_BYTES`, or the digest would have refused them.
     """
