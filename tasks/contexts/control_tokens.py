@@ -36,11 +36,13 @@ _POINTED = (
 )
 """What stands between `>>` and `<<`: Falcon."""
 
-_KNOWN = re.compile(
+FORM = (
     # ChatML, Llama 3 and 4, Phi, GPT-2 and later of OpenAI, Gemma 4; DeepSeek's with its full-width bars.
     r"<\|[^\s<>|]{1,80}\|?>|<[a-z_]{1,80}\|>|<\uff5c[^\s<>\uff5c]{1,80}\uff5c>"
     rf"|</?(?:{'|'.join(_ANGLED)})>|\[/?(?:{'|'.join(_SQUARED)})\]|>>(?:{_POINTED})<<"
 )
+"""Regular expression of a control token of one of the common families, without groups."""
+_KNOWN = re.compile(FORM)
 
 
 def is_known(text: str) -> bool:

@@ -18,7 +18,7 @@ NESTED = 8
 
 _SIGNS = r"(?:[^\w\n]|_)*"
 _TAG = re.compile(
-    rf"^{_SIGNS}(?:\d{{1,2}}[.)]{_SIGNS})?(?:final[ \t]+)?explanation(?:[*_`\"']*[ \t]*:[*_`]*|[*_]*[ \t]*$)",
+    rf"^{_SIGNS}(?:\d{{1,2}}[.)]{_SIGNS})?(?:final[ \t]+)?explanation(?:[*_`\"'\]]*[ \t]*[:\uff1a][*_`]*|[*_]*[ \t]*$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _CONTROL = r"<\|\w+\|>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]"
@@ -42,6 +42,12 @@ _AROUND = (
     ('"', '"'),
     ("\u201c", "\u201d"),
 )
+_NOTHING = re.compile(
+    r"[*_ ]*(?:n/?a|none|null|unknown|unclear"
+    r"|[\[<{][^\]>}]*\b(?:description|explanation|pattern)\b[^\]>}]*[\]>}])[*_ .]*",
+    re.IGNORECASE,
+)
+"""What says that there is no explanation, or is where one should have been filled in; a quoted "None" is a word."""
 _ONLY_AROUND = (("'", "'"), ("*", "*"), ("_", "_"), ("(", ")"))
 """Signs that stand in a text by themselves too, and go only where they stand around all of it."""
 
@@ -73,8 +79,9 @@ def tagged(text: str) -> Tagged | None:
 def _after(text: str, *, followed: bool) -> Tagged | None:
     """The explanation that a text begins with; null where there is none."""
     lines, rest = _paragraph(text.split("\n"))
-    found = _plain(_joined(lines))
-    if not found.strip(".\u2026 "):
+    joined = _joined(lines)
+    found = _plain(joined)
+    if not found.strip(".\u2026 ") or _NOTHING.fullmatch(joined):
         return None
     return Tagged(found, followed or bool(re.search(r"\w", rest)) or _ends(found))
 

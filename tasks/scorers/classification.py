@@ -17,8 +17,13 @@ from tasks.scorers.base import Judgement, labelled
 from tasks.scorers.form import list_of, one_of
 from tasks.scorers.stated import Wanted, stated
 
-_LIST = Wanted("list of 0 and 1", brackets=r"\[\s*[01](?:\s*,\s*[01])*\s*\]")
-_ONE = Wanted("digit 0 or 1", plain="[01]")
+_LIST = Wanted(
+    "list of 0 and 1",
+    brackets=r"\[\s*[01](?:\s*,\s*[01])*\s*,?\s*\]",
+    plain=r"(?<!\[)(?<!\[\s)[01](?:[ \t]*,[ \t]*[01])+",
+)
+"""In brackets, or a line of digits."""
+_ONE = Wanted("digit 0 or 1", plain="[01]", before=r"(?:example[^\w\n]*1[^\w\n]+)?")
 _LABEL = re.compile("[01]")
 _LABELS = (0, 1)
 

@@ -18,8 +18,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Literal, NamedTuple
 
+from tasks.contexts.control_tokens import FORM
 from tasks.llm.reasoning import answer
 from tasks.llm.request import Reply, Unreadable, said
 
@@ -27,14 +29,25 @@ _DECORATION = r"[^\w\n]*"
 _BOXED = r"(?:\\\w+\{)*"
 _LABEL = (
     r"(?:(?:so|thus|therefore|hence)\W+)?(?:(?:the|my|final|correct|right|best)\s+){0,4}"
-    r"(?:answers?|verdicts?|labels?|choice|intruder|outlier|odd\s+one(?:\s+out)?|results?|output|list)\b"
+    r"(?:answers?|verdicts?|labels?|choice|digit|intruder|outlier|odd\s+one(?:\s+out)?|results?|output|list"
+    r"|(?:number\s+of\s+the\s+)?(?:examples?|one)\s+(?:that|which)\s+(?:best\s+)?(?:do(?:es)?(?:\s+not|n['\u2019]t)\s+)?"
+    r"(?:belong|fit)s?(?:\s+(?:best|most\s+exactly|the\s+description|the\s+pattern))*)\b"
 )
+_NAMED = (
+    r"[*_`]*\s+(?:is\s+the\s+(?:answer|intruder|outlier|odd\s+one|one\s+that)"
+    r"|does(?:\s+not|n['\u2019]t)\s+belong)\b"
+)
+"""What is said of the right example after its number."""
 _IS = r"(?:\W+(?:is|are|would\s+be|should\s+be)\b)?\W*"
 _CORRECTION = re.compile(r"\b(?:wait|no|actually|correct(?:ed|ion)|instead|sorry|rather)\b", re.IGNORECASE)
-_REASON = re.compile(r"\s*(?:[.,;:(\u2013\u2014-]|because\b|since\b|as\b)[^\d\n?]*", re.IGNORECASE)
-_DOUBT = re.compile(r"\b(?:or|either|maybe|perhaps|not)\b", re.IGNORECASE)
+_TAKEN_BACK = re.compile(r"\b(?:wait|sorry|actually|instead|corrected|correction)\b", re.IGNORECASE)
+"""What goes before a list in prose at the end of a reply that is said in the place of an earlier one."""
+_REASON = re.compile(r"[*_`]*\s*(?:[.,;:(\u2013\u2014-]|because\b|since\b|as\b)[^\d\n?]*", re.IGNORECASE)
+_DOUBT = re.compile(r"\b(?:or|either|maybe|perhaps|not\s+(?:sure|certain|really))\b", re.IGNORECASE)
 _NEXT_QUESTION = re.compile(r"^[^\w\n]*Description:", re.MULTILINE)
 """How a question begins that a reader invents after its answer."""
+_TURN_ENDS = re.compile(rf"(?<=\S)(?:{FORM})(?=\s*(?:\Z|(?:{FORM})))")
+"""A control token after which a reply ends, or another turn begins."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,9 @@ def stated(reply: Reply, key: str, wanted: Wanted, fits: Callable[[str], bool] =
 
 
 def _own(text: str, wanted: Wanted) -> str:
-    """A reply without the questions that the reader invents and answers after the one that it was asked."""
+    """A reply without the turns and questions that the reader invents and answers after the one that it was asked."""
+    turn = _TURN_ENDS.search(text)
+    text = text[: turn.start()] if turn else text
     first = next(_candidates(text, wanted), None)
     begin = _NEXT_QUESTION.search(text, first.end) if first else None
     return text[: begin.start()] if begin else text
@@ -125,9 +140,10 @@ def _last(text: str, found: list[_Found]) -> _Found | None:
 def _of_lists(text: str, lists: list[_Found], *, cut: bool) -> _Found | None:
     """The list that several agree on, or the last in prose."""
     lines = [one for one in lists if one.how == "colon" or (one.how == "alone" and not cut)]
-    if lines or cut:
-        return _agreed(lines)
-    return _agreed(lists) or next((one for one in lists if _bare(text[one.end :])), None)
+    last = None if cut else next((one for one in lists if _bare(text[one.end :])), None)
+    if lines and last and _TAKEN_BACK.search(text, lines[-1].end, last.start):
+        return last
+    return _agreed(lines) if lines or cut else _agreed(lists) or last
 
 
 def _first(text: str, found: list[_Found], labels: list[_Found]) -> _Found | None:
@@ -171,7 +187,7 @@ def _bare(text: str) -> bool:
 def _candidates(text: str, wanted: Wanted) -> Iterator[_Found]:
     """All that may be the answer, in its order; what stands in prose only where brackets mark it."""
     found: dict[int, _Found] = {}
-    labelled, closing, alone, prose = _patterns(wanted)
+    labelled, closing, named, alone, prose = _patterns(wanted)
     if wanted.brackets:
         for match in prose.finditer(text):
             line = text[: match.start("value")].rpartition("\n")[2]
@@ -180,10 +196,12 @@ def _candidates(text: str, wanted: Wanted) -> Iterator[_Found]:
     for match in alone.finditer(text):
         if found.get(match.start("value"), _found(match, "prose")).how != "colon":
             found[match.start("value")] = _found(match, "alone")
-    for pattern in (labelled, closing):
-        for match in pattern.finditer(text):
-            if _ends_statement(text, match):
-                found[match.start("value")] = _found(match, "label")
+    labels = (
+        match
+        for match in chain(labelled.finditer(text), closing.finditer(text))
+        if _ends_statement(text, match)
+    )
+    found |= {match.start("value"): _found(match, "label") for match in chain(labels, named.finditer(text))}
     yield from (found[start] for start in sorted(found))
 
 
@@ -210,6 +228,7 @@ def _patterns(wanted: Wanted) -> tuple[re.Pattern[str], ...]:
     return (
         re.compile(rf"^{_DECORATION}{_LABEL}{_IS}{value}(?!\w)", flags),
         re.compile(rf"\b{_LABEL}\s*(?:\bis\b|:)\W*{value}\W*\Z", flags),
+        re.compile(rf"^{_DECORATION}{value}{_NAMED}(?!.*\bor\b)[^\d\n?]*$", flags),
         re.compile(rf"^{_DECORATION}{value}{_DECORATION}$", flags),
         re.compile(f"(?P<value>{wanted.brackets or wanted.plain})", flags),
     )

@@ -34,6 +34,8 @@ def text(reply: str) -> str | None:
         "## Explanation\n\n",
         "**Explanation**\n",
         "Final explanation:",
+        "[EXPLANATION]:",
+        "EXPLANATION\uff1a",
         "```\nEXPLANATION:",
         "```text\nEXPLANATION:\n",
         "They have something in common.\nEXPLANATION:",
@@ -129,6 +131,16 @@ def test_signs_around_an_explanation_are_no_part_of_it(said: str, expected: str)
 def test_a_paragraph_is_one_explanation(said: str, expected: str) -> None:
     """Wrapped lines are joined, and a list that it announces belongs to it."""
     assert text(f"EXPLANATION: {said}") == expected
+
+
+@pytest.mark.parametrize(
+    "said", ["N/A", "None", "none.", "**None**", "Unclear.", "[description]", "<your explanation here>"]
+)
+def test_a_word_for_nothing_is_no_explanation(said: str) -> None:
+    """Nor is a place to fill in; a quoted word, and a sentence that begins so, are."""
+    assert text(f"EXPLANATION: {said}") is None
+    assert text('EXPLANATION: "None"') == "None"
+    assert text(f"EXPLANATION: {said} {TIDES}") is not None
 
 
 def test_the_last_of_several_drafts_counts() -> None:
