@@ -66,7 +66,9 @@ def test_a_config_costs_neither_torch_nor_prefect(module: str) -> None:
     assert set() == _loaded(module) & {"prefect", "torch", "transformers"}
 
 
-@pytest.mark.parametrize("module", ["flows.cli.main", "storage.lake", "tasks.sample", "benchmarks.sample.ours"])
+@pytest.mark.parametrize(
+    "module", ["flows.cli.main", "storage.lake", "tasks.sample", "benchmarks.sample.ours"]
+)
 def test_arrow_takes_the_systems_allocator(module: str) -> None:
     """Whichever module comes first, it is chosen before Arrow is loaded."""
     environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
