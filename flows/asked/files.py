@@ -1,17 +1,21 @@
 """A query's answer as CSV, JSON or Parquet, batch by batch: a million rows take no more memory than a thousand."""
 
+import json
 import os
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import duckdb
 import pyarrow as pa
 import pyarrow.csv
 
 from flows.interrupts import last_act
+from flows.terminal import harmless, inert
 from storage.summary import quoted
 
 BATCH = 10_000
@@ -37,7 +41,10 @@ def write_csv(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
 
 
 def write_json(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
-    """One array with an object per line. JSON has no infinity: that, and what is no number, is null."""
+    """One array with an object per line. JSON has no infinity: that, and what is no number, is null.
+
+    What would take over a terminal, or hide text, is written as JSON's escapes.
+    """
     members = ", ".join(
         f"{quoted(name)} := {_json(quoted(name), kind.id)}"
         for name, kind in zip(answer.columns, answer.types, strict=True)
@@ -46,7 +53,7 @@ def write_json(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
     with _batches(answer.project(f"to_json(struct_pack({members}))::varchar as object")) as rows:
         for batch in rows:
             for text in batch.column(0).to_pylist():
-                sink.write(begin + b"\n" + text.encode())
+                sink.write(begin + b"\n" + _escaped(text).encode())
                 begin = b","
     sink.write(b"\n]\n" if begin == b"," else b"[]\n")
 
@@ -61,6 +68,25 @@ WRITERS: Mapping[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {
     "json": write_json,
 }
 """Formats that can be printed."""
+
+
+class Shown(RawIOBase):
+    """A terminal to write to: what could take it over is shown by its code, as in every other output."""
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        super().__init__()
+        self._terminal = terminal
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, written: object) -> int:
+        """Bytes of UTF-8, wherever they were cut."""
+        data = bytes(cast("bytes", written))
+        self._terminal.write(inert(self._decoder.decode(data)).encode())
+        return len(data)
 
 
 @contextmanager
@@ -95,6 +121,13 @@ def _mask() -> int:
 def _batches(answer: duckdb.DuckDBPyRelation) -> Iterator[pa.RecordBatchReader]:
     with answer.to_arrow_reader(BATCH) as rows:
         yield rows
+
+
+def _escaped(text: str) -> str:
+    """JSON on one line, as it was for whoever reads it, with nothing in it that a terminal obeys."""
+    if text.isprintable():
+        return text
+    return "".join(one if harmless(one) else json.dumps(one)[1:-1] for one in text)
 
 
 def _csv(column: str, kind: str) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from flows.asked.spelled import spelled
 from flows.terminal import one_line
+from storage.summary import quoted
 
 CUT = re.compile(r"… \d+ more]")
 """The end of a list that is cut."""
@@ -42,13 +43,17 @@ NUMBERS = {
     "tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint",
     "uhugeint", "float", "double", "decimal",
 }  # fmt: skip
+TIMES = {
+    "date", "time", "time_tz", "time_ns", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns",
+    "timestamp with time zone", "time with time zone", "interval",
+}  # fmt: skip
 
 
 def show(answer: duckdb.DuckDBPyRelation, console: Console) -> None:
     """Print an answer."""
     names = [one_line(name) for name in answer.columns]
     bound = ROWS if console.is_terminal else UNSCROLLED
-    with answer.to_arrow_reader(1_000) as reader:
+    with _for_python(answer).to_arrow_reader(1_000) as reader:
         coming = (
             row for batch in reader for row in zip(*(c.to_pylist() for c in batch.columns), strict=True)
         )
@@ -65,6 +70,14 @@ def show(answer: duckdb.DuckDBPyRelation, console: Console) -> None:
             cells = _blocks(names, rows[:shown], console)
         rest = len(rows) - shown + sum(1 for _ in islice(coming, COUNTED))
     _conclude(shown, rest, console, cut=any(CUT.search(cell) for row in cells for cell in row))
+
+
+def _for_python(answer: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """An answer whose days and times are spelled by DuckDB: it has infinite ones and some beyond Python's years."""
+    columns = zip(map(quoted, answer.columns), answer.types, strict=True)
+    return answer.project(
+        ", ".join(f"{name}::varchar as {name}" if kind.id in TIMES else name for name, kind in columns)
+    )
 
 
 def _fits(names: list[str], cells: list[list[str]], width: int) -> bool:

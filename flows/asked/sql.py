@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO, cast
 
 import duckdb
 
@@ -40,6 +41,9 @@ def ask_sql(options: argparse.Namespace) -> int:
             refused = isinstance(error, duckdb.PermissionException)
             hint = "; --files lets a query read other files than the lake's, and URLs" if refused else ""
             msg = f"the query cannot be run: {said}{hint or near_names(connection, said)}"
+            raise WrongRequest(msg) from None
+        except OverflowError as error:  # an infinite day in a list
+            msg = f"the answer holds a value that a table cannot show ({error}); --format csv has it"
             raise WrongRequest(msg) from None
         except BrokenPipeError:  # `gloss sql ... | head` has what it wants
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -154,7 +158,8 @@ def _write(answer: duckdb.DuckDBPyRelation, form: str, draft: Path | None) -> No
         grid.show(answer, terminal.console())
     elif draft is None:
         sys.stdout.flush()
-        files.WRITERS[form](answer, sys.stdout.buffer)
+        sink = sys.stdout.buffer
+        files.WRITERS[form](answer, cast("BinaryIO", files.Shown(sink)) if sys.stdout.isatty() else sink)
         sys.stdout.flush()
     elif form == "parquet":
         files.write_parquet(answer, draft)

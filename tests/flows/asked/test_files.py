@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.asked import files
+from flows.terminal import inert
 
 EVERY = """
 select
@@ -52,6 +53,32 @@ def test_csv_holds_every_type() -> None:
     assert 'a "b", c\né' == row["text"]
     assert ([1, None, 3], {"a": "x", "b": [1.5]}) == (json.loads(row["list"]), json.loads(row["struct"]))
     assert ',"",' in text
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202eabc\x08 \U000e0041 déjà vu 👩\u200d🔬"
+
+
+def test_json_has_nothing_that_a_terminal_obeys() -> None:
+    """And every character for whoever reads it as JSON."""
+    with duckdb.connect() as connection:
+        sink = io.BytesIO()
+        answer = connection.sql("select $text as text", params={"text": HOSTILE})
+        files.write_json(answer, sink)
+
+    assert [{"text": HOSTILE}] == json.loads(sink.getvalue())
+    assert inert(sink.getvalue().decode()) == sink.getvalue().decode()
+    assert "déjà vu 👩\u200d🔬" in sink.getvalue().decode()
+
+
+@given(st.text(), st.integers(1, 5))
+def test_a_terminal_is_shown_codes(text: str, size: int) -> None:
+    """Wherever the bytes were cut."""
+    sink, written = io.BytesIO(), f"{HOSTILE}{text}".encode(errors="ignore")
+    shown = files.Shown(sink)
+    for begin in range(0, len(written), size):
+        shown.write(written[begin : begin + size])
+
+    assert inert(written.decode()) == sink.getvalue().decode()
 
 
 @pytest.mark.parametrize(("form", "text"), [("json", "[]\n"), ("csv", '"feature"\n')])

@@ -44,6 +44,13 @@ def test_columns_that_fit_are_a_grid() -> None:
     assert [" n  score  text", "─" * 15, " 1   0.25  a", "20   null  b"] == [line.rstrip() for line in lines]
 
 
+def test_days_beyond_pythons_are_shown() -> None:
+    """Infinite ones, and years of six digits, as DuckDB spells them."""
+    shown = _shown("select 'infinity'::timestamp as a, '290309-12-22'::date as b, interval '3 days' as c")
+
+    assert ["infinity", "290309-12-22", "3", "days"] == shown.splitlines()[2].split()
+
+
 def test_a_grid_is_shown_wherever_it_fits() -> None:
     """To the last character; one less, and it is blocks."""
     question = "select 1 as n, 0.25 as score, 'a' as text"

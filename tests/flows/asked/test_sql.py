@@ -18,6 +18,35 @@ from tests.s3 import Place
 from tests.storage.made import made
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_an_answer_never_takes_a_terminal_over(
+    lake: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """In any form, where standard output is one."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    assert 0 == main(
+        ["sql", "select chr(27) || ']0;title' || chr(7) as text", "--lake", str(lake), "--format", form]
+    )
+
+    out = capsys.readouterr().out
+    assert "]0;title" in out
+    assert not {"\x1b]", "\x07"} & {
+        *out,
+        out[out.index("]0;") - 1 :][:2],
+    }  # rich's own colours may stand elsewhere
+
+
+def test_what_no_table_can_show_is_refused(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CSV can."""
+    question = "select ['infinity'::date] as days"
+
+    assert 2 == main(["sql", question, "--lake", str(lake)])
+    assert "--format csv has it" in capsys.readouterr().err
+    assert 0 == main(["sql", question, "--lake", str(lake), "--format", "csv"])
+    assert "infinity" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("question", "said"),
     [
