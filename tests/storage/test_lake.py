@@ -126,7 +126,14 @@ def test_a_committed_step_can_be_read(lake: Lake) -> None:
     manifest = lake.commit(step(), WANTED)
     parts = [step().part("activations", part) for part in WANTED]
     expected = Manifest(
-        "activations", step().fingerprint, {"activations": parts}, {"activations": 3}, manifest.files, {}, 1
+        "activations",
+        step().fingerprint,
+        {"activations": parts},
+        {"activations": 3},
+        manifest.files,
+        {},
+        1,
+        "toy",
     )
     assert expected == manifest == lake.manifest(step())
     assert {path: sizes[path] for path in parts} == {

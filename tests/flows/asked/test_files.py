@@ -121,7 +121,7 @@ import resource, sys
 import duckdb
 from flows.asked import files
 with duckdb.connect() as connection, open("/dev/null", "wb") as sink:
-    connection.execute("set threads = 1")
+    connection.execute("set threads = 1; set enable_progress_bar = false")
     answer = connection.sql("select range as n, 'feature ' || range as text, [range, 1] as l from range({rows})")
     files.WRITERS["{form}"](answer, sink)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
