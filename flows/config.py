@@ -46,6 +46,9 @@ SEEDED = {
 }
 """Kinds of explainers and scorers that have a seed."""
 
+MOST_SHARDS = 1_000_000
+"""Shards of a corpus that a run may plan: each is named in memory, and is a file of each of its tables."""
+
 MOST_TRIED = 50
 """Contexts per decile that are tried out to tell how many a scorer needs."""
 
@@ -279,6 +282,17 @@ class RunConfig(Model):
                         "give one of them the other's number"
                     )
                     raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_planned(self) -> "RunConfig":
+        shards = -(-self.corpus.rows // self.runner.shard)
+        if shards > MOST_SHARDS:
+            msg = (
+                f"corpus.tokens {self.corpus.tokens} makes more than {MOST_SHARDS:,} shards of runner.shard "
+                f"{self.runner.shard} sequences: ask for fewer tokens, or for larger shards"
+            )
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

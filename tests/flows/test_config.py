@@ -36,6 +36,11 @@ FAULTS = {
         "sample.per_decile is 0",
         "greater than or equal to 1",
     ),
+    "more tokens than shards can be planned for": (
+        {"corpus": {"path": "x", "tokens": 10**30}},
+        "corpus.tokens 1" + "0" * 30,
+        "more than 1,000,000 shards",
+    ),
     "a wrong type": ({"seed": "many"}, "seed is 'many'", "integer"),
     "a window that is longer than the sequence": (
         {"sample": {"window": 257}},
