@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from storage.lake import Lake
 from storage.tables import TABLES
 from tests.flows.command import gloss, tables, write_config

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows import mend
-from flows.cli import main
+from flows.cli.main import main
 from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake

@@ -16,7 +16,7 @@ CHOICES = [
     {"choose": "all"},
     {"choose": "sample", "n": 48},
     {"choose": "range", "first": 7, "end": 90},
-    {"choose": "list", "features": [*range(900, 30, -3), 900]},
+    {"choose": "list", "features": [*range(900, 30, -3)]},
     {"choose": "density", "low": 0.001},
 ]
 
