@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from flows.config import RunConfig
-from flows.findings import noting
+from flows.findings import informed, noting
 from flows.plan import Plan
 from flows.progress import Bar, progress, say
 from storage import query
@@ -54,7 +54,7 @@ async def opened(
 def _open(config: RunConfig, name: str) -> AbstractAsyncContextManager[Reader]:
     described = config.readers[name]
     if isinstance(described, OpenAIReader):
-        return described.open(noting(config, name, described))
+        return informed(config, name, described).open(noting(config, name, described))
     return described.open()
 
 

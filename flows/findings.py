@@ -17,6 +17,8 @@ from tasks.llm.parameters import Parameters
 from tasks.llm.replies import spelled
 
 _REMEMBERED = frozenset({"form", "logprobs", "parameters"})
+_TAKEN: dict[tuple[str, str, str], Parameters] = {}
+"""Settings that servers were found to take, by lake, run and reader: each stage of a run opens its readers anew."""
 _WAYS = {"plain": "without a form", "held": "held to a form"}
 
 
@@ -26,6 +28,8 @@ def noting(config: RunConfig, name: str, reader: OpenAIReader) -> Note:
 
     def note(finding: Finding) -> None:
         say_once(config.lake, config.run, f"readers.{name} {finding.line}")
+        if finding.about == "parameters":
+            _TAKEN[config.lake, config.run, name] = Parameters.read(str(finding.value))
         if finding.about not in _REMEMBERED:
             return
         known = {"reader": reader.identity(), **_known(lake, file)}
@@ -36,6 +40,14 @@ def noting(config: RunConfig, name: str, reader: OpenAIReader) -> Note:
             lake.write_json(file, {**known, finding.about: finding.value})
 
     return note
+
+
+def informed(config: RunConfig, name: str, reader: OpenAIReader) -> OpenAIReader:
+    """The reader with the settings that this process has found its servers to take in the same run."""
+    taken = _TAKEN.get((config.lake, config.run, name))
+    if taken is None:
+        return reader
+    return reader.model_copy(update={"max_tokens_key": taken.max_tokens_key, "omit": sorted(taken.omit)})
 
 
 def parameters(lake: Lake, reader: OpenAIReader) -> Parameters:

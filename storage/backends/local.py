@@ -11,6 +11,8 @@ import duckdb
 import fsspec
 from fsspec import AbstractFileSystem
 
+from storage.errors import WrongRequest
+
 _DRAFT = re.compile(r"\.[a-z0-9_]{8}\.part|\.writable-[0-9a-f]{32}")
 """Names of files that are being written, and of those by which it is tried whether any can be."""
 
@@ -19,8 +21,16 @@ class LocalBackend:
     """A local folder, by path or `file://` URI."""
 
     def __init__(self, uri: str) -> None:
-        """Remember the folder; makes nothing."""
-        self._root = Path(uri.removeprefix("file://")).expanduser().absolute().as_posix()
+        """Remember the folder; makes nothing. Raises `WrongRequest` for what can be no folder's path."""
+        try:
+            folder = Path(uri.removeprefix("file://")).expanduser().absolute()
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                folder.stat()
+        except (OSError, RuntimeError, ValueError) as error:  # too long; nobody's home; a zero byte
+            reason = getattr(error, "strerror", None) or error
+            msg = f"lake {uri[:80]!r} can be no folder ({reason}); give another path"
+            raise WrongRequest(msg) from error
+        self._root = folder.as_posix()
 
     @property
     def root(self) -> str:

@@ -85,3 +85,16 @@ def test_a_record_that_cannot_be_read_is_made_anew(tmp_path: Path, content: str)
     file.write_text(content)
     find(tmp_path, "one", HELD)
     assert "structured_outputs" == json.loads(file.read_text())["form"]
+
+
+def test_a_later_stage_sends_what_servers_were_found_to_take(tmp_path: Path) -> None:
+    """Refusals are paid for once in a run, though each stage opens its readers anew; another run tries anew."""
+    find(tmp_path, "one", TAKES)
+    config = RunConfig.model_validate({**TINY, "run": "one", "lake": tmp_path.as_posix()})
+
+    later = findings.informed(config, "judge", reader())
+
+    assert Parameters("max_completion_tokens", frozenset({"seed"})) == later.parameters
+    assert reader().identity() == later.identity()
+    other = config.model_copy(update={"run": "two"})
+    assert reader() == findings.informed(other, "judge", reader())
