@@ -14,7 +14,8 @@ from tests.flows.command import DEMO
 
 def plan(model: str) -> Plan:
     """As much of a plan as is looked at."""
-    return cast("Plan", SimpleNamespace(config=SimpleNamespace(subject=Subject(model=model))))
+    config = SimpleNamespace(subject=Subject(model=model), run="run", lake="lake")
+    return cast("Plan", SimpleNamespace(config=config))
 
 
 def test_special_tokens_are_those_of_the_subject(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,9 +79,9 @@ def chosen(
     [
         (("wrong", "broad", "right"), [0.0, 0.5, 1.0], 2),
         (("broad", "right", "also right"), [0.5, 1.0, 1.0], 1),
-        (("unclear", "wrong", "wrong"), [None, 0.0, 0.0], 1),
-        ((None, "wrong", "unclear"), [None, 0.0, None], 1),
-        (("unclear", None, "mute"), [None, None, None], 0),
+        (("vague", "wrong", "wrong"), [None, 0.0, 0.0], 1),
+        ((None, "wrong", "vague"), [None, 0.0, None], 1),
+        (("vague", None, "mute"), [None, None, None], 0),
     ],
 )
 def test_the_best_is_chosen(
