@@ -45,10 +45,15 @@ def _fault(body: Body) -> Fault:
 
 
 def _behaviour() -> Behaviour:
-    """Beside the lasting faults, the first attempt at some questions meets one that the next attempt mends."""
+    """Beside the lasting faults, the first attempt at some questions meets one that the next attempt mends.
+
+    Trials of forms are answered: where nobody tells whether replies are held, no verdict is asked for.
+    """
     met: set[str] = set()
 
     def behave(_number: int, body: Body) -> Fault:
+        if trial(body):
+            return Fault.NONE
         first = _question(body) not in met
         met.add(_question(body))
         return Fault.RESET_MIDWAY if first and _share(body) % 5 == 0 else _fault(body)
