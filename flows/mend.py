@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
 
-from flows.plan import STAGES, Plan
+from flows.plan import Plan
 from flows.terminal import errors, one_line
 from storage.errors import WrongRequest
 from storage.lake import TEMPORARY, Lake
@@ -34,7 +34,7 @@ def mend(plan: Plan) -> None:
     """
     lake = plan.lake
     remove_drafts(lake)
-    for step in plan.unfinished(*STAGES):
+    for step in plan.steps:
         state = lake.state(step)
         if state.damage:
             errors().print(one_line(f"{state.told()}; it is made anew"))
