@@ -31,7 +31,7 @@ from tasks.reader_check.results import CheckResult, check_result
 
 ADVICE = (
     "what it says at chance is worth nothing: look at what it is sent (gloss prompts) and at all that was found "
-    "(gloss check), and take another model or other options; the run goes on, and reader_check: false (--no-check) "
+    "(gloss check), and take another model or other options; a run goes on, and reader_check: false (--no-check) "
     "leaves the check out"
 )
 """What to do about a reader that cannot do what it is asked."""
