@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from storage import query
-from storage.lake import ROW_GROUP, Lake
+from storage.lake import Lake
 from storage.layout import Range, Step
+from storage.part import ROW_GROUP
 from tasks.sample_work import MOST
 
 GROUPS = 2

@@ -5,7 +5,6 @@ manifest is written last. Running a step again writes only what is missing.
 """
 
 import json
-from base64 import b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -26,29 +25,16 @@ from storage.backends import BACKENDS, Backend
 from storage.errors import Damaged, RunFailed, WrongRequest
 from storage.layout import Range, Step
 from storage.manifest import File, Manifest
+from storage.part import encode
 from storage.state import State, state
 from storage.table import Table
 from storage.tables import TABLES
-
-ROW_GROUP = 65_536
-"""Rows per row group: small enough for a query of some features to skip most of a part, large enough to compress, and
-for the list of them at the end of a part, which every query reads, to stay small."""
-
-ENCODINGS = {
-    "feature": "DELTA_BINARY_PACKED",
-    "sequence": "DELTA_BINARY_PACKED",
-    "activation": "BYTE_STREAM_SPLIT",
-}
-"""Encodings of the columns of `activations`, by far the largest table."""
 
 TEMPORARY = "gloss-"
 """How folders for DuckDB's temporary files begin, in the system's folder for such."""
 
 _AT_ONCE = 64
 """Parts whose ends are read, and held in memory, at a time."""
-
-_SCHEMA = "ARROW:schema"
-"""Where Arrow looks for a part's schema."""
 
 
 class Lake:
@@ -179,38 +165,9 @@ class Lake:
 
         Raises `WrongRequest` in a read-only lake.
         """
-        data = self.encoded(table, rows)
+        data = encode(table, rows)
         self._put(path, data)
         return len(data)
-
-    @staticmethod
-    def encoded(table: Table, rows: pa.Table) -> bytes:
-        """Rows conformed to their table, as the bytes of a part, with the checksum that it carries."""
-        rows = table.conform(rows).unify_dictionaries()
-        encodings = {name: ENCODINGS[name] for name in rows.column_names if name in ENCODINGS}
-        plain = table.name == "activations"
-        buffer = pa.BufferOutputStream()
-        with pq.ParquetWriter(
-            buffer,
-            rows.schema,
-            store_schema=False,
-            compression="zstd",
-            write_page_checksum=True,
-            use_dictionary=["coder", "position"] if plain else True,  # pyright: ignore[reportArgumentType]  (the stub lacks lists)
-            column_encoding=encodings if plain else None,
-            # Of lists nothing is ever skipped by their items' bounds, which take a third of the time to find.
-            write_statistics=[  # pyright: ignore[reportArgumentType]  (the stub lacks lists)
-                field.name for field in table.schema if not pa.types.is_nested(field.type)
-            ],
-            sorting_columns=pq.SortingColumn.from_ordering(
-                table.schema, [(name, "ascending") for name in table.order]
-            ),
-        ) as part:
-            # The table's own schema, whether or not texts were coded when they were written.
-            schema = b64encode(table.schema.serialize()).decode()
-            part.add_key_value_metadata({_SCHEMA: schema, checksums.KEY: checksums.BLANK})
-            part.write_table(rows, ROW_GROUP)
-        return checksums.seal(buffer.getvalue())
 
     def state(self, step: Step) -> State:
         """How a step stands: by its manifest and one listing for each of its tables."""

@@ -10,8 +10,8 @@ import pyarrow as pa
 from flows.plan import Plan
 from flows.site_statistics import recorded
 from storage.errors import WrongRequest
-from storage.lake import Lake
 from storage.layout import addresses
+from storage.part import encode
 from storage.tables import ACTIVATIONS
 
 _TIMED = 3
@@ -87,7 +87,7 @@ def _measured(plan: Plan) -> Caches:
     for name, columns in found.items():
         firings = len(columns.feature)
         table = pa.table({"coder": pa.repeat(name, firings), **columns._asdict()})
-        size = len(Lake.encoded(ACTIVATIONS, table))
+        size = len(encode(ACTIVATIONS, table))
         coders[name] = Caching(hooked[name].coder.width, firings * times, size * times, said)
     resident.forget()
     return Caches(coders, min(took) * times)

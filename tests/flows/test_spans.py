@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from flows import spans as module
 from flows.spans import GROUPS, spans
-from storage.lake import ROW_GROUP
 from storage.layout import ranges
+from storage.part import ROW_GROUP
 
 
 @given(

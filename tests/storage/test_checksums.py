@@ -8,7 +8,7 @@ import pytest
 
 from storage import checksums
 from storage.checksums import BadPart
-from storage.lake import Lake
+from storage.part import encode
 from storage.table import Table
 from storage.tables import ACTIVATIONS, TABLES
 from tests.storage.toys import firings, some
@@ -25,15 +25,15 @@ def _sum(data: bytes) -> str:
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_a_part_of_every_table_carries_its_own_checksum(table: Table) -> None:
     """What its end says is what is found by reading all of it, with its rows; the same rows give the same bytes."""
-    data = Lake.encoded(table, some(table))
+    data = encode(table, some(table))
     end = checksums.footer(_reader(data), len(data))
     assert (2, _sum(data)) == end
-    assert data == Lake.encoded(table, some(table))
+    assert data == encode(table, some(table))
 
 
 def test_every_flipped_bit_is_seen() -> None:
     """Anywhere in a part, the checksum's own digits included: it is none any more, or has another checksum."""
-    whole = Lake.encoded(ACTIVATIONS, firings(*range(40)))
+    whole = encode(ACTIVATIONS, firings(*range(40)))
     _, written = checksums.footer(_reader(whole), len(whole))
     for place in range(len(whole)):
         data = bytearray(whole)
@@ -48,7 +48,7 @@ def test_every_flipped_bit_is_seen() -> None:
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 def test_blocks_of_any_size_give_the_same_checksum(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Also where one ends within the checksum's digits."""
-    data = Lake.encoded(ACTIVATIONS, firings(1, 2))
+    data = encode(ACTIVATIONS, firings(1, 2))
     whole = _sum(data)
     monkeypatch.setattr(checksums, "_BLOCK", block)
     assert whole == _sum(data)
@@ -56,7 +56,7 @@ def test_blocks_of_any_size_give_the_same_checksum(monkeypatch: pytest.MonkeyPat
 
 def test_long_metadata_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where what is read at the end of a part does not hold all of it."""
-    data = Lake.encoded(ACTIVATIONS, firings(1, 2))
+    data = encode(ACTIVATIONS, firings(1, 2))
     whole = checksums.footer(_reader(data), len(data))
     monkeypatch.setattr(checksums, "TAIL", 40)
     assert whole == checksums.footer(_reader(data), len(data))
@@ -75,7 +75,7 @@ def test_a_part_of_before_has_no_checksum_and_is_decoded() -> None:
 def test_pages_carry_checksums_of_their_own() -> None:
     """Any reader of Parquet may confirm them: a value that changed is seen where it would be read."""
     rows = ACTIVATIONS.conform(firings(*range(1000)))
-    data = bytearray(Lake.encoded(ACTIVATIONS, rows))
+    data = bytearray(encode(ACTIVATIONS, rows))
     column = pq.ParquetFile(pa.BufferReader(bytes(data))).metadata.row_group(0).column(4)
     data[column.data_page_offset + column.total_compressed_size - 5] ^= 16
     with pytest.raises(BadPart, match="cannot be decoded"):

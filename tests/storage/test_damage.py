@@ -16,6 +16,7 @@ from storage.integrity import check
 from storage.lake import Lake
 from storage.layout import Range
 from storage.manifest import File, Manifest, content
+from storage.part import encode
 from storage.tables import ACTIVATIONS, TABLES
 from tests.s3 import Place, point_at
 from tests.storage.flaky import RESET, Flaky, flaky
@@ -186,7 +187,7 @@ def test_what_is_not_as_it_was_committed_is_damaged(lake: Lake, how: str, said: 
     elif how == "cut":
         _overwrite(lake, path, data[:-1])
     elif how == "replaced":
-        other = Lake.encoded(ACTIVATIONS, firings(7))
+        other = encode(ACTIVATIONS, firings(7))
         _overwrite(lake, path, other)
         committed = File(len(other), committed.crc32)
     else:
@@ -215,7 +216,7 @@ def test_ten_thousand_parts_are_planned_in_two_seconds(lake: Lake, request: pyte
     ranges = [Range(first, first + 1) for first in range(MANY)]
     paths = [step().part("activations", part) for part in ranges]
     (root / step().folder("activations")).mkdir(parents=True)
-    data = Lake.encoded(ACTIVATIONS, firings(3))
+    data = encode(ACTIVATIONS, firings(3))
     for number, path in enumerate(paths):
         (root / path).write_bytes(data[: -1 if number == 77 else None])
     files = {path: File(len(data), None) for path in paths}
