@@ -75,9 +75,9 @@ lint: env ## check style, types, imports, SQL and the generated pages
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint storage/sql
-	$(BIN)/python -m storage.tables_doc --check
-	$(BIN)/python -m flows.config_doc --check
-	$(BIN)/python -m deployments.readme --check
+	$(BIN)/python -P docs/generate/tables.py --check
+	$(BIN)/python -P docs/generate/config.py --check
+	$(BIN)/python -P docs/generate/readme.py --check
 
 .PHONY: format
 format: env ## write the code as `make lint` wants it, where that can be done without thought
@@ -87,9 +87,9 @@ format: env ## write the code as `make lint` wants it, where that can be done wi
 
 .PHONY: docs
 docs: env ## write the generated pages again
-	$(BIN)/python -m storage.tables_doc
-	$(BIN)/python -m flows.config_doc
-	$(BIN)/python -m deployments.readme
+	$(BIN)/python -P docs/generate/tables.py
+	$(BIN)/python -P docs/generate/config.py
+	$(BIN)/python -P docs/generate/readme.py
 
 # Other people's systems, for benchmarks/: delphi needs an older transformers, and installs vLLM for what is not measured.
 PEERS := .venv-peers

@@ -20,6 +20,20 @@ def items(kind: pa.DataType) -> pa.ListType:
     return pa.list_(pa.field("element", kind, nullable=False))
 
 
+def field_metadata(field: pa.Field) -> dict[str, str]:
+    """What is declared of a column: `doc`, and `unit` and `null` where it has them."""
+    return {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+
+
+def type_name(kind: pa.DataType) -> str:
+    """A type as `gloss tables` and docs/tables.md spell it."""
+    if pa.types.is_list(kind):
+        return f"list<{type_name(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(f'{part.name}: {type_name(part.type)}' for part in kind.fields)}>"
+    return str(kind)
+
+
 _CODED = items(pa.dictionary(pa.int32(), pa.string()))
 
 

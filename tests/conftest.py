@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.prefect_server import prefect, undisturbed
 from tests.s3 import s3, s3_session
 
-__all__ = ["s3", "s3_session"]
+__all__ = ["prefect", "s3", "s3_session", "undisturbed"]
 
 
 @pytest.hookimpl(tryfirst=True)

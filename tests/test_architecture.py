@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 import tasks
-from storage import tables_doc
 from storage.table import Table
 from storage.tables import TABLES
 
@@ -168,11 +167,6 @@ def test_every_table_says_what_a_row_is(table: Table) -> None:
     assert table.grain.startswith("one row per ")
     assert {*table.keys, *table.order} <= set(table.schema.names)
     assert isinstance(table.schema, pa.Schema)
-
-
-def test_the_page_of_tables_is_current() -> None:
-    """docs/tables.md is what `make docs` writes."""
-    assert tables_doc.page() == tables_doc.FILE.read_text(encoding="utf-8")
 
 
 def _prints_raw(file: Path) -> list[str]:

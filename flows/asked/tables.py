@@ -12,9 +12,10 @@ from rich.text import Text
 from flows import terminal
 from flows.asked.lakes import reached, say_damage, say_uncommitted
 from flows.terminal import one_line
-from storage import runs, summary, tables_doc
+from storage import runs, summary
 from storage.errors import WrongRequest
 from storage.lake import Lake
+from storage.table import field_metadata, type_name
 from storage.tables import TABLES
 
 NAMES = (*TABLES, summary.NAME)
@@ -73,16 +74,17 @@ def _show_columns(name: str, scorers: tuple[str, ...], console: Console) -> None
     grid.add_column("column", overflow="fold")
     grid.add_column("type", overflow="fold", max_width=max(16, console.width // 5))
     grid.add_column("meaning", ratio=1)
-    for field in tables_doc.columns(name, scorers):
-        grid.add_row(one_line(field.name), tables_doc.type_name(field.type), _meaning(field))
+    schema = summary.schema(scorers) if name == summary.NAME else TABLES[name].schema
+    for field in schema:
+        grid.add_row(one_line(field.name), type_name(field.type), _meaning(field))
     console.print(grid)
 
 
 def _meaning(field: pa.Field) -> str:
-    said = tables_doc.said(field)
-    unit = f" Unit: {said['unit']}." if "unit" in said else ""
-    null = f" Null: {said['null']}." if "null" in said else ""
-    return f"{said['doc']}{unit}{null}"
+    metadata = field_metadata(field)
+    unit = f" Unit: {metadata['unit']}." if "unit" in metadata else ""
+    null = f" Null: {metadata['null']}." if "null" in metadata else ""
+    return f"{metadata['doc']}{unit}{null}"
 
 
 def _grain(name: str) -> str:

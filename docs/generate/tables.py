@@ -1,20 +1,20 @@
 """docs/tables.md: every table with its grain and its columns, generated from `storage/tables.py`.
 
-`python -m storage.tables_doc` writes it; `--check` only says whether it is current.
+`python docs/generate/tables.py` writes it; `--check` only says whether it is current.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from storage import summary
-from storage.table import Table
+from storage.table import Table, field_metadata, type_name
 from storage.tables import TABLES
 
-FILE = Path(__file__).parents[1] / "docs" / "tables.md"
+FILE = Path(__file__).parents[1] / "tables.md"
 
 INTRODUCTION = """\
 # Tables
@@ -42,25 +42,6 @@ def page() -> str:
     return "\n".join([INTRODUCTION, *_contents(TABLES.values()), *_sections(TABLES.values()), *_summary()])
 
 
-def columns(name: str, scorers: Sequence[str] = (SCORER,)) -> pa.Schema:
-    """The columns of a table, or of `summary` for some scorers. Raises `KeyError` for another name."""
-    return summary.schema(scorers) if name == summary.NAME else TABLES[name].schema
-
-
-def said(field: pa.Field) -> dict[str, str]:
-    """What is declared of a column: `doc`, and `unit` and `null` where it has them."""
-    return {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-
-
-def type_name(kind: pa.DataType) -> str:
-    """A type as the page spells it."""
-    if pa.types.is_list(kind):
-        return f"list<{type_name(kind.value_type)}>"
-    if pa.types.is_struct(kind):
-        return f"struct<{', '.join(f'{part.name}: {type_name(part.type)}' for part in kind.fields)}>"
-    return str(kind)
-
-
 def _contents(tables: Iterable[Table]) -> Iterator[str]:
     yield "| table | grain |"
     yield "|---|---|"
@@ -84,7 +65,7 @@ def _summary() -> Iterator[str]:
     yield f"## {summary.NAME}"
     yield ""
     yield SUMMARY
-    yield from _columns(columns(summary.NAME))
+    yield from _columns(summary.schema((SCORER,)))
 
 
 def _columns(schema: pa.Schema) -> Iterator[str]:
@@ -96,11 +77,11 @@ def _columns(schema: pa.Schema) -> Iterator[str]:
 
 
 def _row(field: pa.Field) -> str:
-    about = said(field)
+    metadata = field_metadata(field)
     cells = [
         f"`{field.name}`",
         f"`{type_name(field.type)}`",
-        *(about.get(key, "") for key in ("unit", "doc", "null")),
+        *(metadata.get(key, "") for key in ("unit", "doc", "null")),
     ]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
@@ -115,7 +96,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def main() -> int:
     """Write the page, or compare it with what is there."""
-    parser = argparse.ArgumentParser(prog="python -m storage.tables_doc", description="Write docs/tables.md.")
+    parser = argparse.ArgumentParser(description="Write docs/tables.md.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when it is not current")
     if not parser.parse_args().check:
         FILE.write_text(page(), encoding="utf-8")

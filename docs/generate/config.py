@@ -1,5 +1,9 @@
-"""Writes docs/config.md from the config's own schema: `python -m flows.config_doc`; `--check` says if it is current."""
+"""docs/config.md: every key of a run's config, generated from the config's own schema.
 
+`python docs/generate/config.py` writes it; `--check` only says whether it is current.
+"""
+
+import argparse
 import json
 import sys
 from collections.abc import Container, Iterator
@@ -8,7 +12,7 @@ from typing import Any
 
 from flows.config import RunConfig
 
-PAGE = Path(__file__).parents[1] / "docs" / "config.md"
+FILE = Path(__file__).parents[1] / "config.md"
 
 HEAD = """# The keys of a run's config
 
@@ -29,18 +33,19 @@ def page() -> str:
     """The page's text."""
     schema = RunConfig.model_json_schema()
     parts = {"RunConfig": schema, **schema["$defs"]}
-    told = set(_told_apart(schema))
-    return "\n".join([HEAD, *(_section(name, parts[name], told) for name in _reached(schema, parts))])
+    discriminators = set(_discriminators(schema))
+    sections = (_section(name, parts[name], discriminators) for name in _reachable(schema, parts))
+    return "\n".join([HEAD, *sections])
 
 
-def _reached(schema: dict[str, Any], parts: dict[str, Any]) -> list[str]:
+def _reachable(schema: dict[str, Any], parts: dict[str, Any]) -> list[str]:
     """The parts in the order in which the config names them."""
-    names, waiting = ["RunConfig"], [schema["properties"]]
-    while waiting:
-        for name in _references(waiting.pop(0)):
+    names, queue = ["RunConfig"], [schema["properties"]]
+    while queue:
+        for name in _references(queue.pop(0)):
             if name not in names:
                 names.append(name)
-                waiting.append(parts[name].get("properties", {}))
+                queue.append(parts[name].get("properties", {}))
     return names
 
 
@@ -53,19 +58,19 @@ def _references(node: Any) -> list[str]:
     return [name for item in node for name in _references(item)] if isinstance(node, list) else []
 
 
-def _told_apart(node: Any) -> Iterator[tuple[str, str]]:
-    """Parts that are one of several, with the key that tells them apart: it must be written, whatever its default."""
-    found = node.get("discriminator", {}) if isinstance(node, dict) else {}
-    for reference in found.get("mapping", {}).values():
-        yield reference.rsplit("/", 1)[-1], found["propertyName"]
-    inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    for one in inside:
-        yield from _told_apart(one)
+def _discriminators(node: Any) -> Iterator[tuple[str, str]]:
+    """Members of unions, with the key that tells them apart: it must be written, whatever its default."""
+    discriminator = node.get("discriminator", {}) if isinstance(node, dict) else {}
+    for reference in discriminator.get("mapping", {}).values():
+        yield reference.rsplit("/", 1)[-1], discriminator["propertyName"]
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from _discriminators(child)
 
 
-def _section(name: str, part: dict[str, Any], told: Container[tuple[str, str]]) -> str:
+def _section(name: str, part: dict[str, Any], discriminators: Container[tuple[str, str]]) -> str:
     rows = [
-        f"| `{key}` | {_kind(value)} | {'' if (name, key) in told else _default(value)} | "
+        f"| `{key}` | {_kind(value)} | {'' if (name, key) in discriminators else _default(value)} | "
         f"{_line(value.get('description', ''))} |"
         for key, value in part.get("properties", {}).items()
     ]
@@ -76,18 +81,18 @@ def _section(name: str, part: dict[str, Any], told: Container[tuple[str, str]]) 
 def _kind(value: dict[str, Any]) -> str:
     fixed = [value["const"]] if "const" in value else value.get("enum")
     if fixed:
-        return " or ".join(f"`{one}`" for one in fixed)
+        return " or ".join(f"`{option}`" for option in fixed)
     if "$ref" in value:
         name = value["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
-    for several in ("anyOf", "oneOf"):
-        if several in value:
-            return " or ".join(_kind(one) for one in value[several])
+    for union in ("anyOf", "oneOf"):
+        if union in value:
+            return " or ".join(_kind(member) for member in value[union])
     if value.get("type") == "array":
         return f"list of {_kind(value.get('items', {}))}"
     if value.get("type") == "object":
-        inside = [*value.get("patternProperties", {}).values(), value.get("additionalProperties", {})]
-        return f"names with {_kind(inside[0])}"
+        values = [*value.get("patternProperties", {}).values(), value.get("additionalProperties", {})]
+        return f"names with {_kind(values[0])}"
     return str(value.get("type", "any"))
 
 
@@ -100,11 +105,16 @@ def _line(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page, or say whether it is current."""
-    if "--check" in sys.argv[1:]:
-        return int(not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page())
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    """Write the page, or compare it with what is there."""
+    parser = argparse.ArgumentParser(description="Write docs/config.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when it is not current")
+    if not parser.parse_args().check:
+        FILE.write_text(page(), encoding="utf-8")
+        return 0
+    if FILE.is_file() and FILE.read_text(encoding="utf-8") == page():
+        return 0
+    sys.stderr.write("docs/config.md is not what flows/config.py says; run make docs\n")
+    return 1
 
 
 if __name__ == "__main__":

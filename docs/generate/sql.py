@@ -1,6 +1,6 @@
 """docs/sql.md: puts a lake's answers below its questions, as a terminal of 80 columns shows them.
 
-`python -m flows.sql_doc LAKE` after `make demo`; what the questions are is written on the page itself.
+`python docs/generate/sql.py LAKE` after `make demo`; the questions are written on the page itself.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from flows.asked import grid
 from flows.asked.lakes import reached
 from storage import runs
 
-FILE = Path(__file__).parents[1] / "docs" / "sql.md"
+FILE = Path(__file__).parents[1] / "sql.md"
 
-ANSWERED = re.compile(r"(^```sql\n(.*?)^```\n\n)^```text\n.*?^```\n", re.MULTILINE | re.DOTALL)
+QUESTION = re.compile(r"(^```sql\n(.*?)^```\n\n)^```text\n.*?^```\n", re.MULTILINE | re.DOTALL)
 """A question and the block with its answer."""
 
 
@@ -26,20 +26,18 @@ def page(uri: str, text: str) -> str:
     with lake.connect() as connection:
         runs.attach(lake, connection)
 
-        def answered(found: re.Match[str]) -> str:
+        def answer(question: re.Match[str]) -> str:
             console = terminal.console(io.StringIO(), width=80)
-            grid.show(connection.sql(found[2]), console)
+            grid.show(connection.sql(question[2]), console)
             lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-            return f"{found[1]}```text\n{''.join(line.rstrip() + chr(10) for line in lines)}```\n"
+            return f"{question[1]}```text\n{''.join(line.rstrip() + chr(10) for line in lines)}```\n"
 
-        return ANSWERED.sub(answered, text)
+        return QUESTION.sub(answer, text)
 
 
 def main() -> int:
     """Write the page."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.sql_doc", description="Write the answers in docs/sql.md."
-    )
+    parser = argparse.ArgumentParser(description="Write the answers in docs/sql.md.")
     parser.add_argument("lake", metavar="LAKE", help="the lake of make demo")
     FILE.write_text(page(parser.parse_args().lake, FILE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

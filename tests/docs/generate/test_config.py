@@ -8,21 +8,22 @@ import pytest
 import yaml
 
 from flows import config as configs
-from flows import config_doc
 from storage.errors import WrongRequest
+from tests.docs.generator import generator
 from tests.flows.command import TINY, write_config
 
+GENERATOR = generator("config")
 ROW = re.compile(r"^\| `(kind|choose)` \| [^|]+ \| (?P<default>[^|]*) \|", re.MULTILINE)
 
 
 def test_the_page_is_current() -> None:
     """As the code has it."""
-    assert config_doc.PAGE.read_text(encoding="utf-8") == config_doc.page()
+    assert GENERATOR.FILE.read_text(encoding="utf-8") == GENERATOR.page()
 
 
 def test_a_key_that_tells_kinds_apart_has_no_default() -> None:
     """Without it a config is refused, whatever the part itself would take."""
-    rows = ROW.findall(config_doc.page())
+    rows = ROW.findall(GENERATOR.page())
 
     assert len(rows) > 40
     assert {""} == {default.strip() for _, default in rows}
@@ -62,7 +63,7 @@ def test_such_a_key_must_be_written(tmp_path: Path, path: tuple[str | int, ...])
 
 def test_other_defaults_are_shown() -> None:
     """Those that count."""
-    page = config_doc.page()
+    page = GENERATOR.page()
 
     assert '| `lake` | string | `"./gloss-lake"` |' in page
     assert "| `workers` | integer | `2` |" in page

@@ -1,4 +1,4 @@
-"""One Prefect server for the end-to-end tests: a command that finds one needs no embedded API of its own."""
+"""One Prefect server for the end-to-end tests, since a command that finds one starts none of its own; and a lake."""
 
 import os
 import socket

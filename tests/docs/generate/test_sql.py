@@ -8,13 +8,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import sql_doc
 from flows.cli.main import parser
 from storage import runs
 from storage.lake import Lake
+from tests.docs.generator import generator
 from tests.storage.made import made
 
-TEXT = sql_doc.FILE.read_text(encoding="utf-8")
+GENERATOR = generator("sql")
+TEXT = GENERATOR.FILE.read_text(encoding="utf-8")
 TEN, WITHOUT = TEXT.split("## Ten questions")[1].split("## Without gloss")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 QUESTIONS = [
@@ -78,11 +79,11 @@ def test_questions_can_be_asked_of_a_real_run(undisturbed: Path) -> None:
 def test_answers_are_written_below_their_questions(folder: Path) -> None:
     """Every answer of the page is made from a lake; making it again changes nothing."""
     lake = (folder / "gloss-lake").as_posix()
-    page = sql_doc.page(lake, re.sub(r"```text\n.*?```", "```text\n```", TEXT, flags=re.DOTALL))
+    page = GENERATOR.page(lake, re.sub(r"```text\n.*?```", "```text\n```", TEXT, flags=re.DOTALL))
 
     answers = [body for language, body in FENCE.findall(page) if language == "text"]
     assert (10, 10) == (len(answers), sum(map(bool, answers)))
-    assert page == sql_doc.page(lake, page)
+    assert page == GENERATOR.page(lake, page)
     assert re.sub(r"```text\n.*?```", "", TEXT, flags=re.DOTALL) == re.sub(
         r"```text\n.*?```", "", page, flags=re.DOTALL
     )
@@ -99,7 +100,7 @@ def test_its_commands_are_commands(line: str) -> None:
 def test_its_links_lead_somewhere() -> None:
     """To pages and to headings that are there."""
     for target, anchor in re.findall(r"\]\((\w+\.md)(?:#(\w+))?\)", TEXT):
-        page = (sql_doc.FILE.parent / target).read_text(encoding="utf-8")
+        page = (GENERATOR.FILE.parent / target).read_text(encoding="utf-8")
         assert not anchor or f"\n## {anchor}\n" in page
 
 

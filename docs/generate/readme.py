@@ -1,10 +1,13 @@
-"""Puts the end of a real `make demo`, which `docs/demo.txt` keeps, into the README: `python -m deployments.readme`."""
+"""README.md: puts the end of a real `make demo`, which `docs/demo.txt` keeps, into it.
+
+`python docs/generate/readme.py` writes it; `--check` only says whether it is current.
+"""
 
 import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(<!-- demo:.*?-->\n).*?(<!-- end -->)", re.DOTALL)
 
 
