@@ -20,7 +20,7 @@ COPY requirements.txt ./
 RUN pip install -r requirements.txt
 
 COPY . .
-RUN pip install --no-deps --editable . && python -m compileall -q benchmarks deployments flows storage tasks
+RUN pip install --no-deps .
 
 RUN useradd --create-home --uid 1000 gloss && chown gloss:gloss /gloss
 USER gloss

@@ -58,7 +58,7 @@ def _cluster(runner: Dask) -> Iterator[Any]:
     try:
         from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415  (an extra, and slow to import)
     except ImportError:
-        msg = "runner.kind is dask, and prefect-dask is not installed; install gloss with its extra dask"
+        msg = "runner.kind is dask, and prefect-dask is not installed; pip install 'gloss-sae[dask]'"
         raise WrongRequest(msg) from None
     dask = DaskTaskRunner(address=runner.address, client_kwargs={"timeout": runner.timeout})
     with dask:

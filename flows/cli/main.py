@@ -8,15 +8,14 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import duckdb
 from rich.console import Console
 from rich.text import Text
 
+from flows import __version__, leases, record, terminal
 from flows import config as configs
-from flows import leases, record, terminal
 from flows.again import forget_failures
 from flows.asked import ask_sql, show_status, show_tables
 from flows.cli.verify import show_damage
@@ -79,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     whole = terminal.Parser(
         prog="gloss", description="Explain the features of sparse coders, and say how far to trust it."
     )
-    whole.add_argument("--version", action="version", version=f"gloss {version('gloss')}")
+    whole.add_argument("--version", action="version", version=f"gloss {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, said: str) -> argparse.ArgumentParser:

@@ -32,7 +32,7 @@ class Corpus(BaseModel, frozen=True):
     a file, a folder or a pattern such as data/*.jsonl.zst, read in the order of their names; local or a URL such as
     s3://bucket/corpus.parquet. Names that begin with `.` or `_` are no data in a folder or a pattern, unless the
     pattern spells that sign; a file named by itself is read. Or a folder that `save_to_disk` of `datasets` wrote, or
-    hf://owner/name, a dataset of the Hub, which is streamed (needs `gloss[hub]`)."""
+    hf://owner/name, a dataset of the Hub, which is streamed."""
     column: str = "text"
     """Column or key of strings, one document per row; nulls and empty documents are left out. Text files have none."""
     split: str | None = None

@@ -68,9 +68,7 @@ def _load(model: str, revision: str | None) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415
         from transformers.utils import logging  # noqa: PLC0415
     except ImportError as error:
-        msg = (
-            f'similar_text needs the package sentence-transformers ({error}): pip install -e ".[embeddings]"'
-        )
+        msg = f"similar_text needs the package sentence-transformers ({error}): pip install 'gloss-sae[embeddings]'"
         raise WrongRequest(msg) from error
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -78,7 +78,7 @@ class SimilarText(Searched, frozen=True):
     """Silent windows whose text is nearest to what the explainer is shown, by sentence embeddings.
 
     The cosine of a window's vector with the mean of those of the feature's activating contexts for the explainer
-    decides, and every window that is searched is compared. Needs `pip install -e ".[embeddings]"`.
+    decides, and every window that is searched is compared. Needs `pip install 'gloss-sae[embeddings]'`.
     """
 
     kind: Literal["similar_text"] = "similar_text"

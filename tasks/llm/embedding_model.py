@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SentenceTransformersReader(BaseModel):
-    """An embedding model of the library sentence-transformers (`pip install -e ".[embeddings]"`)."""
+    """An embedding model of the library sentence-transformers (`pip install 'gloss-sae[embeddings]'`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

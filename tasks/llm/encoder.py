@@ -65,7 +65,7 @@ def load(model: str, revision: str | None, device: str | None) -> Encoder:
     except ImportError as error:
         msg = (
             f"a reader of kind sentence_transformers needs the package sentence-transformers ({error}): "
-            'pip install -e ".[embeddings]"'
+            "pip install 'gloss-sae[embeddings]'"
         )
         raise WrongRequest(msg) from error
     bars = logging.is_progress_bar_enabled()

@@ -1,11 +1,9 @@
 """Datasets of the Hugging Face Hub, streamed by the library `datasets`, which is imported only here."""
 
-import importlib
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import huggingface_hub
 from huggingface_hub import errors as hub_errors
@@ -15,6 +13,7 @@ from tasks.activations.corpora import columns
 from tasks.activations.corpora.base import Wanted
 
 if TYPE_CHECKING:
+    import datasets
     import pyarrow as pa
 
 PREFIX = "hf://"
@@ -73,28 +72,30 @@ class HubDataset(NamedTuple):
         """What is wanted of a split: it is one already, and needs no column that says so."""
         return self.wanted._replace(split=None)
 
-    def _splits(self) -> dict[str, "pa.Table"]:
+    def _splits(self) -> dict[str, "datasets.IterableDataset"]:
         """The wanted splits, as the library's streams of Arrow tables."""
-        library = _library(self.repo)
-        library.disable_progress_bars()
+        import datasets  # noqa: PLC0415  (a second of imports, for who reads from the Hub alone)
+
+        datasets.disable_progress_bars()
         commit = self._commit()
         try:
-            found = library.load_dataset(self.repo, self.subset, revision=commit, streaming=True)
+            found = datasets.load_dataset(self.repo, self.subset, revision=commit, streaming=True)
         except Exception as error:  # the library has its readers' errors, and those of its HTTP client
             reason = " ".join(str(error).split()).rstrip(".")
             msg = f"{self._shown} cannot be opened ({reason}): correct corpus.path, corpus.subset or corpus.revision"
             raise WrongRequest(msg) from error
         if self.wanted.split is None:
-            return dict(found)
+            return {str(name): split for name, split in found.items()}
         if self.wanted.split not in found:
-            msg = f"{self._shown} has no split {self.wanted.split}: it has {', '.join(found)}"
+            msg = f"{self._shown} has no split {self.wanted.split}: it has {', '.join(map(str, found))}"
             raise WrongRequest(msg)
         return {self.wanted.split: found[self.wanted.split]}
 
-    def _batches(self, split: "pa.Table", first: int) -> Iterator["pa.Table"]:
+    def _batches(self, split: "datasets.IterableDataset", first: int) -> Iterator["pa.Table"]:
         row = first
         try:
-            for batch in split.with_format("arrow").iter(columns.BATCH):
+            tables = cast("Iterator[pa.Table]", split.with_format("arrow").iter(columns.BATCH))
+            for batch in tables:
                 columns.check(batch.schema, self._columns, self._shown)
                 yield batch
                 row += batch.num_rows
@@ -128,11 +129,3 @@ def _commit(repo: str, revision: str | None) -> str:
         )
         raise WrongRequest(msg) from error
     return str(found)
-
-
-def _library(repo: str) -> ModuleType:
-    try:
-        return importlib.import_module("datasets")
-    except ImportError as error:
-        msg = f"the dataset {repo} of the Hub is read by the library `datasets`: pip install 'gloss[hub]'"
-        raise WrongRequest(msg) from error

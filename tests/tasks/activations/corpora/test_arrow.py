@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import fsspec
 import pyarrow as pa
 import pytest
@@ -133,13 +134,12 @@ def test_a_broken_state_is_refused(tmp_path: Path, state: str, said: str) -> Non
 
 def test_the_library_writes_what_is_read(tmp_path: Path) -> None:
     """A dataset with chosen rows, in several files, and one of several splits."""
-    datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()
     texts = [f"text {row}" for row in range(2 * MANY)]
-    whole = datasets.Dataset.from_dict({"text": texts}, split="train")
+    whole = datasets.Dataset.from_dict({"text": texts}, split=datasets.Split.TRAIN)
     chosen = whole.select(range(0, 2 * MANY, 2))
     chosen.save_to_disk(str(tmp_path / "one"), num_shards=3)
-    datasets.DatasetDict(train=whole, test=chosen).save_to_disk(str(tmp_path / "two"))
+    datasets.DatasetDict({"train": whole, "test": chosen}).save_to_disk(str(tmp_path / "two"))
 
     assert texts[::2] == [text for _, text in read(tmp_path / "one")]
     assert texts == [text for _, text in read(tmp_path / "two", split="train")]

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from storage.errors import WrongRequest
 from tasks.activations.corpora import hub
 from tests.tasks.activations.corpora.hub import COMMIT, serving
-from tests.tasks.activations.corpora.made import corpus, read
+from tests.tasks.activations.corpora.made import corpus
 
 ROOT = Path(__file__).parents[4]
 
@@ -67,7 +66,6 @@ def outcomes(folder: Path, *asked: dict) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.skipif(find_spec("datasets") is None, reason="needs gloss[hub]")
 def test_datasets_are_streamed(tmp_path: Path) -> None:
     """Split after split, whatever their files are; what is not there is refused, with what is."""
     plain, lines, subsets = ({"path": f"hf://owner/{name}"} for name in ("plain", "lines", "subsets"))
@@ -139,16 +137,6 @@ def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(WrongRequest, match="the Hub cannot be reached for the dataset owner/plain"):
         corpus("hf://owner/plain").digest()
-
-
-def test_the_library_is_asked_for(there: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the name of the extra that installs it."""
-    monkeypatch.setitem(sys.modules, "datasets", None)
-
-    with pytest.raises(
-        WrongRequest, match=r"owner/plain of the Hub is read by .*: pip install 'gloss\[hub\]'"
-    ):
-        read("hf://owner/plain")
 
 
 @pytest.mark.parametrize(
