@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from prefect import flow
 
-from flows import record, site_statistics
+from flows import run_record
 from flows.config import RunConfig
-from flows.mend import mend
 from flows.parts import drain, make_parts, unwritten
 from flows.plan import Plan
-from flows.preflight import check_cache
+from flows.preflight import check_cache, record_site_statistics
 from flows.progress import progress, say
-from flows.workers import Workers, at_work
+from flows.repair import mend
+from flows.runners import Workers, at_work
 from storage.layout import ranges
 from tasks.activations import resident
 from tasks.cache import CacheWork, cache_shard, describe_features, write_tokens
@@ -47,8 +47,8 @@ def cache(config: RunConfig) -> None:
     widths = {coder.name: resident.hooked(config.subject, coder).coder.width for coder in config.coders}
     try:
         with at_work(config.runner) as workers:
-            record.write(plan)
-            work = replace(work, statistics=site_statistics.record(plan, resident.known()))
+            run_record.record_run(plan)
+            work = replace(work, statistics=record_site_statistics(plan, resident.known()))
             mend(plan)
             if plan.tokens in unfinished:
                 _tokens(work, config)

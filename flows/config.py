@@ -5,26 +5,18 @@ are pydantic models when they are served.
 """
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    ValidationError,
     model_validator,
 )
 
-from flows import yaml_file
-from flows.coercion import misread, worded
-from flows.examples import asked, each
-from flows.faults import fault
-from flows.kinds import kinds
-from flows.settings import apply
-from storage.errors import WrongRequest
+from flows.sample_requests import asked, each
+from flows.unions import kinds
 from storage.summary import labels
 from tasks.activations.coder import Coder
 from tasks.activations.corpus import Corpus
@@ -34,7 +26,7 @@ from tasks.contexts.negatives import Similar
 from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
-from tasks.fields import LARGEST_SEED, NAME, Name, Seed
+from tasks.fields import LARGEST_SEED, NAME, Name, Seed, misread, worded
 from tasks.llm.readers import ReaderConfig
 from tasks.scorers import Scorer
 
@@ -381,36 +373,3 @@ class RunConfig(Model):
                 )
                 raise ValueError(msg)
         return self
-
-
-def load(path: str | Path, settings: tuple[str, ...] = (), lake: str | None = None) -> RunConfig:
-    """Read a YAML file, apply `a.b=c` settings and validate.
-
-    Raises `WrongRequest` that names the dotted path, what was given and what is allowed.
-    """
-    file = Path(path)
-    try:
-        data = yaml_file.read(file)
-    except FileNotFoundError:
-        msg = f"config {path} does not exist; give the path of a YAML file"
-        raise WrongRequest(msg) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        msg = f"config {path} cannot be read as YAML ({said})"
-        raise WrongRequest(msg) from None
-    if not isinstance(data, dict):
-        there = {list: "a list", type(None): "nothing", str: "text"}.get(type(data), "a single value")
-        msg = f"config {path} must be a mapping of keys, and holds {there}"
-        raise WrongRequest(msg)
-    for setting in settings:
-        apply(data, setting)
-    if lake is not None:
-        data["lake"] = lake
-    try:
-        config = RunConfig.model_validate(data)
-    except ValidationError as error:
-        msg = f"{path}: {fault(error, RunConfig)}"
-        raise WrongRequest(msg) from None
-    for _ in each(config.explainers, config.scorers, own_prompts=True):
-        pass  # a prompt file that is empty, or lacks its slot, is refused before anybody is asked
-    return config

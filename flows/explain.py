@@ -4,15 +4,14 @@ from collections.abc import Mapping
 
 from prefect import flow
 
-from flows import record
-from flows.asking import about, account_of, each_bucket, opened
+from flows import run_record
 from flows.config import RunConfig
-from flows.mend import mend
-from flows.optional import without_absent
+from flows.llm_stage import about, account_of, each_bucket, explain_work, opened
+from flows.optional_readers import without_absent
 from flows.plan import Explaining, Plan
 from flows.preflight import check_explainers, check_readers
 from flows.reader_check import check_readers_skill
-from flows.work import explain_work
+from flows.repair import mend
 from storage.layout import Range
 from tasks.explain import explain_bucket
 from tasks.llm.account import Account
@@ -27,7 +26,7 @@ async def explain(config: RunConfig) -> None:
     check_explainers(plan)
     await check_readers(plan, "explain")
     await check_readers_skill(plan, ("explain",))
-    record.write(plan)
+    run_record.record_run(plan)
     mend(plan)
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]

@@ -2,6 +2,8 @@
 
 Parts appear whole, so that nothing is half-written. An exception would end only the main thread; the others would work
 on to the end of their stage. Nothing but the standard library is imported here, since this comes before all else.
+
+Proxies that the environment names stand before other machines, and not before the command's own server.
 """
 
 import os
@@ -10,8 +12,25 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def spare_loopback(environment: MutableMapping[str, str]) -> None:
+    """Put this machine into `NO_PROXY`, in both spellings, where a proxy is named.
+
+    Not where `PREFECT_API_URL` names a server: what stands before that one is for its user to say.
+    """
+    named = {name.lower() for name, value in environment.items() if value}
+    if environment.get("PREFECT_API_URL") or not named & {"http_proxy", "https_proxy", "all_proxy"}:
+        return
+    given = {name: environment.get(name, "") for name in ("no_proxy", "NO_PROXY")}
+    for name, value in given.items():
+        spared = [host.strip() for host in (value or given["no_proxy"] or given["NO_PROXY"]).split(",")]
+        environment[name] = ",".join(dict.fromkeys(host for host in (*spared, *LOOPBACK) if host))
+
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)

@@ -4,18 +4,19 @@ Only what is still to be done is checked: a finished cache needs no model, a fin
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from flows.choose import check
-from flows.examples import examples
-from flows.kept import MANY, unanswered
+from flows.feature_selection import check
 from flows.plan import Explaining, Plan, Scoring
 from flows.progress import say_once
-from flows.site_statistics import recorded
+from flows.replay import MANY, unanswered
+from flows.sample_requests import examples
 from storage.errors import WrongRequest
 from storage.layout import Step, addresses
+from tasks.activations.coder import Coder
 from tasks.activations.sentences import SentenceModel
+from tasks.coders.base import SiteStatistics
 from tasks.llm.endpoints import EndpointRefused, OpenAIReader
 from tasks.llm.preflight import EndpointsAway
 from tasks.llm.preflight import preflight as look_at
@@ -62,7 +63,7 @@ def check_cache(plan: Plan) -> list[str]:
     from tasks.activations import resident  # noqa: PLC0415
 
     config = plan.config
-    resident.hold(addresses(coder.activations for coder in plan.coders), recorded(plan))
+    resident.hold(addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan))
     fits = resident.try_out(config.subject, config.corpus, config.coders)
     lines = []
     for coder in config.coders:
@@ -214,3 +215,35 @@ def _more(plan: Plan, reader: str, every: Sequence[_Asking]) -> str:
 
 def _names(every: Sequence[_Asking]) -> str:
     return ", ".join(dict.fromkeys(asking.component for asking in every))
+
+
+def recorded_site_statistics(plan: Plan) -> dict[Coder, SiteStatistics]:
+    """Statistics of sites that the lake holds, for the plan's coders that need statistics and whose cache has begun."""
+    found = {}
+    for coder in plan.coders:
+        content = (
+            plan.lake.read_json(_path(coder.activations)) if coder.coder.source.needs_statistics else None
+        )
+        if content is not None:
+            found[coder.coder] = SiteStatistics(tuple(content["mean"]), tuple(content["deviation"]))
+    return found
+
+
+def record_site_statistics(
+    plan: Plan, measured: Mapping[Coder, SiteStatistics]
+) -> dict[Coder, SiteStatistics]:
+    """Write those that the lake lacks; returns what it holds then, which another process may have written first.
+
+    On another machine the same tokens give other last bits, and a coder must be the same for all of its shards: they
+    are written when a cache begins and read by whoever continues it.
+    """
+    there = recorded_site_statistics(plan)
+    for coder in plan.coders:
+        statistics = measured.get(coder.coder)
+        if statistics is not None and coder.coder not in there:
+            plan.lake.write_json(_path(coder.activations), dict(statistics._asdict()))
+    return recorded_site_statistics(plan)
+
+
+def _path(activations: Step) -> str:
+    return f"sites/{activations.address}.json"

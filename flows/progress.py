@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from flows import terminal
-from flows.markdown import plain
+from flows.terminal import plain
 
 ARTIFACT_SECONDS = 5.0
 """Least time between two updates of the artifact, each of which costs Prefect's server 27 ms."""

@@ -14,11 +14,11 @@ from prefect.logging import get_run_logger
 from rich.text import Text
 
 from flows import terminal
-from flows.asking import about, account_of, asked, opened, remembering
-from flows.kept import Silent, unanswered
+from flows.llm_stage import about, account_of, asked, opened, remembering
 from flows.plan import STAGES, Checking, Explaining, Plan, Scoring
 from flows.preflight import unfinished_askers
 from flows.progress import say
+from flows.replay import Silent, unanswered
 from storage.layout import Range
 from storage.replies import folder
 from storage.tables import NO_CODER, REQUESTS

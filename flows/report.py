@@ -12,10 +12,9 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from flows import answered
-from flows.agreement import Agreement, agreements, grids, heading, table
-from flows.markdown import plain, rows
-from flows.terminal import one_line
+from flows import reader_answers
+from flows.scorer_agreement import Agreement, agreements, grids, heading, table
+from flows.terminal import one_line, plain, rows
 from storage import query, runs
 from storage.lake import Lake
 from tasks.metrics import Estimate, margin, median
@@ -161,8 +160,8 @@ def _show_answers(found: Report, console: Console) -> None:
     varied = _varied(found.lines)
     if found.answers:
         console.print()
-        console.print(answered.grid(found.answers, varied=varied))
-    for line in answered.warnings(found.answers, varied=varied):
+        console.print(reader_answers.grid(found.answers, varied=varied))
+    for line in reader_answers.warnings(found.answers, varied=varied):
         console.print(Text(f"  {one_line(line)}", "bold red"), soft_wrap=True)
 
 
@@ -319,7 +318,7 @@ def publish(found: Report) -> None:
     )
     if found.answers:
         create_table_artifact(
-            rows(answered.table(found.answers)),
+            rows(reader_answers.table(found.answers)),
             key="answers",
             description=f"How the readers of {plain(found.run)} answered: share of yes, by place, commonest answer, "
             "failures",
@@ -353,7 +352,7 @@ def _markdown(found: Report) -> str:
     ]
     head = ["| coder | feature | explanation |", "|---|---|---|"]
     warned = [
-        f"- **{plain(line)}**" for line in answered.warnings(found.answers, varied=_varied(found.lines))
+        f"- **{plain(line)}**" for line in reader_answers.warnings(found.answers, varied=_varied(found.lines))
     ]
     return "\n".join(
         [f"# {plain(found.run)}", "", *counts, *warned, "", *head, *best, "", f"Tables: {plain(found.lake)}"]

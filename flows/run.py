@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows import leases, record
+from flows import leases, run_record
 from flows.cache import cache
 from flows.config import RunConfig
 from flows.explain import explain
-from flows.optional import without_absent
+from flows.optional_readers import without_absent
 from flows.plan import STAGES, Plan
 from flows.preflight import preflight
 from flows.progress import say
@@ -33,7 +33,7 @@ async def run(config: RunConfig) -> None:
         for stage in STAGES:
             if plan.unfinished(stage):
                 await begin(stage, config)
-        record.write(plan)
+        run_record.record_run(plan)
         publish(report(plan.lake, config.run, config.seed))
 
 

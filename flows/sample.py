@@ -9,15 +9,14 @@ import numpy as np
 from prefect import flow
 from prefect.futures import PrefectFuture
 
-from flows import record
-from flows.choose import buckets, chosen
+from flows import run_record
 from flows.config import RunConfig
-from flows.mend import mend
-from flows.parts import make_parts, make_spans
+from flows.feature_selection import buckets, chosen
+from flows.parts import firing_counts, make_parts, make_spans, spans
 from flows.plan import CoderSteps, Plan
 from flows.preflight import check_choice, check_text_models
-from flows.spans import firing_counts, spans
-from flows.workers import Workers, at_work
+from flows.repair import mend
+from flows.runners import Workers, at_work
 from storage.layout import Range
 from tasks import searches
 from tasks.activations.sentences import SentenceModel
@@ -35,7 +34,7 @@ def sample(config: RunConfig) -> None:
     check_choice(plan)
     check_text_models(plan)
     with at_work(config.runner) as workers:
-        record.write(plan)
+        run_record.record_run(plan)
         mend(plan)
         for kind, step in plan.embeddings.items():
             if step in unfinished:

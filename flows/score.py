@@ -2,17 +2,16 @@
 
 from prefect import flow
 
-from flows import record
-from flows.asking import about, account_of, each_bucket, opened
+from flows import run_record
 from flows.config import RunConfig
-from flows.mend import mend
-from flows.optional import without_absent
+from flows.llm_stage import about, account_of, each_bucket, opened, score_work
+from flows.optional_readers import without_absent
 from flows.parts import make_parts
 from flows.plan import Plan, Scoring
 from flows.preflight import check_readers
 from flows.reader_check import check_readers_skill
-from flows.work import score_work
-from flows.workers import Workers, at_work
+from flows.repair import mend
+from flows.runners import Workers, at_work
 from storage.layout import Range
 from tasks.llm.account import Account
 from tasks.llm.request import Reader
@@ -26,7 +25,7 @@ async def score(config: RunConfig) -> None:
     plan = Plan(config)
     await check_readers(plan, "score")
     await check_readers_skill(plan, ("score",))
-    record.write(plan)
+    run_record.record_run(plan)
     mend(plan)
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]

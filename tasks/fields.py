@@ -1,8 +1,13 @@
-"""Types of config keys that several models share; their bounds are in the JSON schema, so that forms show them."""
+"""Types of config keys that several models share; their bounds are in the JSON schema, so that forms show them.
 
-from typing import Annotated
+Values of a config that pydantic would turn into others without a word: `true` into 1, and infinity.
+"""
 
-from pydantic import Field
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 LARGEST_SEED = 2**63 - 1
 """What servers, DuckDB and Parquet take: a signed number of 64 bits."""
@@ -36,3 +41,37 @@ class Flag(str):
 def flagged(value: object) -> object:
     """A value that may be a boolean beside a text, as it was given."""
     return value == "true" if isinstance(value, Flag) else value
+
+
+def worded(data: Any) -> Any:
+    """The same with booleans as words: a boolean is made of them again, and a number is not."""
+    if isinstance(data, bool):
+        return Flag("true" if data else "false")
+    if isinstance(data, Mapping):
+        return {key: worded(value) for key, value in data.items()}
+    return [worded(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+def misread(data: Any, model: Any, path: str = "") -> Iterator[str]:
+    """A sentence on each value that is none for its key though it was read: a boolean for a text, an infinite number.
+
+    `data` is what a model was made from, `model` what it became, or a part of both.
+    """
+    if isinstance(data, bool) and model == worded(data):
+        yield f"{path} is {str(data).lower()}; text is wanted, in quotes where YAML takes it for something else"
+    elif isinstance(model, float) and not isfinite(model):
+        yield f"{path} is {model}; a finite number is wanted"
+    for key, value, read in _children(data, model):
+        yield from misread(value, read, f"{path}.{key}" if path else str(key))
+
+
+def _children(data: Any, model: Any) -> Iterator[tuple[object, Any, Any]]:
+    """Each key or index that stands in both, with what was given for it and what it became."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            if isinstance(model, Mapping) and key in model:
+                yield key, value, model[key]
+            elif isinstance(model, BaseModel) and key in type(model).model_fields:
+                yield key, value, getattr(model, key)
+    elif isinstance(data, list | tuple) and isinstance(model, list | tuple):
+        yield from zip(range(len(data)), data, model, strict=False)

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from flows.config import RunConfig
-from flows.faults import fault
+from flows.config_file import fault
 from storage import query, runs
 from storage.errors import WrongRequest
 from storage.lake import Lake

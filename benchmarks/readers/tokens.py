@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from flows.config import RunConfig
-from flows.estimated.grounds import COUNTED
-from flows.estimated.questions import spread
-from flows.estimated.tokenizers import counted
+from flows.estimate.features import COUNTED
+from flows.estimate.requests import spread
+from flows.estimate.tokenizers import counted
 from tasks.llm.counting import BLOCK, Bill, PrefixCache, Tokenizer
 from tasks.llm.endpoints import OpenAIReader
 from tasks.llm.gather import ask_all

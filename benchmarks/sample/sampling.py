@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.sample.cases import BUCKET, Span
-from flows import spans
+from flows import parts as spans
 from storage.lake import Lake
 from storage.layout import Range, Step, ranges
 from tasks.contexts.sampling import Sampling

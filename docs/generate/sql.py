@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from flows import terminal
-from flows.asked import grid
-from flows.asked.lakes import reached
+from flows.cli import table_view
+from flows.cli.lake_info import reached
 from storage import runs
 
 FILE = Path(__file__).parents[1] / "sql.md"
@@ -28,7 +28,7 @@ def page(uri: str, text: str) -> str:
 
         def answer(question: re.Match[str]) -> str:
             console = terminal.console(io.StringIO(), width=80)
-            grid.show(connection.sql(question[2]), console)
+            table_view.show(connection.sql(question[2]), console)
             lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
             return f"{question[1]}```text\n{''.join(line.rstrip() + chr(10) for line in lines)}```\n"
 

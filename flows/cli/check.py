@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from flows import config as configs
-from flows import reader_check, record, terminal
-from flows.optional import without_absent
+from flows import reader_check, run_record, terminal
+from flows.config_file import load_config
+from flows.optional_readers import without_absent
 from flows.plan import Checking, Plan
 from flows.reader_check import Checked
 from storage import runs
@@ -37,14 +37,14 @@ def check(options: argparse.Namespace) -> int:
     Returns 1 when one of them cannot do something that it is asked better than chance. Raises `WrongRequest` for a
     reader that has to be asked and cannot be, unless it is optional.
     """
-    config = configs.load(options.config, tuple(options.set), options.lake)
+    config = load_config(options.config, tuple(options.set), options.lake)
     Lake(config.lake).check_reachable()
     config, notes = asyncio.run(without_absent(config))
     plan = Plan(config)
     plan.lake.check_writable()
     found, away = asyncio.run(_all(plan))
     if plan.config.run not in runs.names(plan.lake):
-        record.write(plan)  # else the request log would not show the questions before the run begins
+        run_record.record_run(plan)  # else the request log would not show the questions before the run begins
     notes += away + _unchecked(plan)
     if options.format == "json":
         print(json.dumps(_plain(plan, found, notes), indent=1))  # noqa: T201  (it is asked for)

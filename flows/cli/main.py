@@ -14,17 +14,19 @@ import duckdb
 from rich.console import Console
 from rich.text import Text
 
-from flows import __version__, leases, record, terminal
-from flows import config as configs
-from flows.again import forget_failures
-from flows.asked import ask_sql, show_status, show_tables
+from flows import __version__, leases, run_record, terminal
+from flows.cli.lake_info import show_status, show_tables
+from flows.cli.next_command import DEFAULT_LAKE, about, again, gloss
+from flows.cli.prompts import show_prompts
+from flows.cli.sql import ask_sql
 from flows.cli.verify import show_damage
-from flows.mend import damage_lines, remove_drafts
-from flows.optional import without_absent
+from flows.config import RunConfig
+from flows.config_file import load_config
+from flows.interrupts import spare_loopback
+from flows.optional_readers import without_absent
 from flows.plan import STAGES, Plan
-from flows.prompts import show_prompts
-from flows.proxies import spare_loopback
-from flows.typed import DEFAULT_LAKE, about, again, gloss
+from flows.repair import damage_lines, remove_drafts
+from flows.retry_failed import forget_failures
 from storage import runs
 from storage.errors import Damaged, RunFailed, WrongRequest
 from storage.lake import Lake
@@ -175,7 +177,7 @@ def _asking_command(
 def _run(options: argparse.Namespace) -> int:
     if getattr(options, "no_check", False):
         options.set = [*options.set, "reader_check=false"]
-    config = configs.load(options.config, tuple(options.set), options.lake)
+    config = load_config(options.config, tuple(options.set), options.lake)
     Lake(config.lake).check_reachable()
     console = terminal.console()
     config, left_out = asyncio.run(without_absent(config))
@@ -193,7 +195,7 @@ def _run(options: argparse.Namespace) -> int:
             _work(plan, options.stages)
         else:
             console.print("Nothing left to do: every table of this run is committed.")
-            record.write(plan)
+            run_record.record_run(plan)
         remove_drafts(plan.lake)
         return _conclude(plan, console, options) if options.stages == STAGES else 0
 
@@ -208,12 +210,12 @@ def _retrying(plan: Plan, options: argparse.Namespace, console: Console) -> Plan
         if getattr(reader, "replies", "off") == "keep_failures"
     ]
     settings = (*options.set, *(f"readers.{name}.replies=keep" for name in kept))
-    config, _ = asyncio.run(without_absent(configs.load(options.config, settings, options.lake)))
+    config, _ = asyncio.run(without_absent(load_config(options.config, settings, options.lake)))
     return Plan(config)
 
 
 def _batch(options: argparse.Namespace) -> int:
-    from flows import batch  # noqa: PLC0415  (tasks are Prefect's, as below)
+    from flows.cli import batch  # noqa: PLC0415  (tasks are Prefect's, as below)
 
     return batch.write(options) if options.verb == "write" else batch.read(options)
 
@@ -225,7 +227,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _estimate(options: argparse.Namespace) -> int:
-    from flows.estimated import show_estimate  # noqa: PLC0415  (tasks are Prefect's, as below)
+    from flows.estimate import show_estimate  # noqa: PLC0415  (tasks are Prefect's, as below)
 
     return show_estimate(options)
 
@@ -238,10 +240,10 @@ def _work(plan: Plan, stages: tuple[str, ...]) -> None:
         "loading the model, trying the coders out" if loads else "checking the request, loading what it needs"
     )
     with waiting(said, plainly=loads):
-        from flows import embedded  # noqa: PLC0415  (Prefect takes seconds to import)
+        from flows import local_prefect  # noqa: PLC0415  (Prefect takes seconds to import)
 
-        embedded.check(plan, stages)
-    embedded.work(plan, stages)
+        local_prefect.check(plan, stages)
+    local_prefect.work(plan, stages)
 
 
 def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
@@ -294,7 +296,7 @@ def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     return 0
 
 
-def _by(config: configs.RunConfig, explainer: Explainer) -> str:
+def _by(config: RunConfig, explainer: Explainer) -> str:
     """The kind of reader that writes an explainer's explanations; empty where nobody is asked."""
     return config.readers[explainer.asking.reader].kind if explainer.asking else ""
 

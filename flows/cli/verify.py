@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flows import terminal
-from flows.asked.lakes import reached
+from flows.cli.lake_info import reached
 from storage import replies, runs
 from storage.errors import Damaged, WrongRequest
 from storage.integrity import check

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from prefect import Flow
 
-from flows import config as configs
 from flows.config import RunConfig
+from flows.config_file import load_config
 from flows.plan import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_its_parameters_are_the_demo(name: str) -> None:
     """As the API takes them, a dictionary, they are what `gloss run deployments/demo/demo.yaml` reads."""
     validated = _flow(name).validate_parameters(DEPLOYMENTS[name]["parameters"])
     assert isinstance(validated["config"], RunConfig)
-    assert {"config": configs.load(ROOT / "deployments" / "demo" / "demo.yaml")} == validated
+    assert {"config": load_config(ROOT / "deployments" / "demo" / "demo.yaml")} == validated
 
 
 @pytest.fixture(scope="module")

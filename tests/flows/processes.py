@@ -33,7 +33,7 @@ def server_of(home: str, seconds: float = 60) -> int:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for process, command in started_with("PREFECT_HOME", home).items():
-            if "flows.server" in command:
+            if "flows.prefect_server" in command:
                 return process
         time.sleep(0.02)
     msg = f"no embedded server with PREFECT_HOME={home} was started within {seconds} s"

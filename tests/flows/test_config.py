@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flows.config import RunConfig, load
-from flows.faults import fault
+from flows.config import RunConfig
+from flows.config_file import fault, load_config
 from storage.errors import WrongRequest
 from tests.flows.command import ROOT, TINY
 
@@ -178,7 +178,7 @@ def test_a_fault_is_named_by_its_path(tmp_path: Path, name: str) -> None:
     changes, *said = FAULTS[name]
 
     with pytest.raises(WrongRequest) as refused:
-        load(_file(tmp_path, changes))
+        load_config(_file(tmp_path, changes))
 
     message = str(refused.value)
     assert [] == [part for part in said if part not in message], message
@@ -194,24 +194,24 @@ def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
         with pytest.raises(
             WrongRequest, match=f"the key {key} is given twice .*line {twice.count(chr(10))},"
         ):
-            load(file)
+            load_config(file)
     file.write_text("? [a, b]\n: 1\n? [a, b]\n: 2\n", encoding="utf-8")
     with pytest.raises(WrongRequest, match="cannot be read as YAML"):
-        load(file)
+        load_config(file)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "deployments").rglob("*.yaml")), ids=lambda file: file.name)
 def test_shipped_configs_are_valid(file: Path) -> None:
     """Every run config that ships validates."""
     if "subject" in yaml.safe_load(file.read_text(encoding="utf-8")):
-        load(file)
+        load_config(file)
 
 
 def test_settings_change_single_keys(tmp_path: Path) -> None:
     """--set reaches into mappings and lists, and reads its value as YAML."""
     file = _file(tmp_path, {})
 
-    config = load(file, ("corpus.tokens=512", "scorers.1.shown=3", "sample.negatives.0.n=7", "seed=5"))
+    config = load_config(file, ("corpus.tokens=512", "scorers.1.shown=3", "sample.negatives.0.n=7", "seed=5"))
 
     assert (512, 3, 7, 5) == (
         config.corpus.tokens,
@@ -228,7 +228,7 @@ def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
         {"kind": "fuzzing", "reader": "baseline"},
     ]
 
-    config = load(_file(tmp_path, {"scorers": scorers}), ("seed=9",))
+    config = load_config(_file(tmp_path, {"scorers": scorers}), ("seed=9",))
 
     data = config.model_dump()
     assert [9] == [explainer["seed"] for explainer in data["explainers"]]
@@ -255,7 +255,7 @@ def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_refused(tmp_path: Path, setting: str, said: str) -> None:
     """A setting that reaches nothing is refused with its own text."""
     with pytest.raises(WrongRequest, match=said):
-        load(_file(tmp_path, {"sample": {**TINY["sample"], "contrast": []}}), (setting,))
+        load_config(_file(tmp_path, {"sample": {**TINY["sample"], "contrast": []}}), (setting,))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])
@@ -265,13 +265,13 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
 
     with pytest.raises(WrongRequest, match=r"config\.yaml"):
-        load(file)
+        load_config(file)
 
 
 def test_a_file_that_is_not_there_is_refused() -> None:
     """A missing config file is named."""
     with pytest.raises(WrongRequest, match=r"nowhere\.yaml does not exist"):
-        load("nowhere.yaml")
+        load_config("nowhere.yaml")
 
 
 def test_a_config_survives_json() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.config import RunConfig
-from flows.faults import fault
+from flows.config_file import fault
 from flows.plan import Plan
 from flows.preflight import check_explainers
 from storage.errors import WrongRequest

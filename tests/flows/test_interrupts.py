@@ -126,7 +126,7 @@ def test_an_answer_that_was_begun_leaves_no_file(tmp_path: Path) -> None:
 import os, signal, time
 from pathlib import Path
 from flows import interrupts
-from flows.asked.files import whole
+from flows.cli.sql import whole
 
 interrupts.handle()
 with whole(Path({str(file)!r})) as draft:

@@ -23,11 +23,11 @@ from tests.s3 import Place
 HOLD = """
 import sys
 from flows import leases
-from flows.cli.main import configs
+from flows.config_file import load_config
 from flows.plan import Plan
 
 with leases.scope():
-    leases.take(Plan(configs.load(sys.argv[1], (), None)))
+    leases.take(Plan(load_config(sys.argv[1], (), None)))
     print("held", flush=True)
     sys.stdin.read()
 """

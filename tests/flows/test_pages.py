@@ -12,20 +12,20 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from flows import config as configs
-from flows import record
+from flows import run_record
 from flows.cli.main import main, parser
-from flows.kinds import kinds
+from flows.config_file import load_config
 from flows.plan import Plan
 from flows.preflight import check_cache
+from flows.unions import kinds
 from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
 from tasks.coders import Source
 from tasks.coders.base import Place
 from tasks.coders.saelens import SAELens
+from tests.flows.cli.test_batch import _lines, _result, _write
 from tests.flows.command import DEMO, ROOT, write_config
-from tests.flows.test_batch import _lines, _result, _write
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = {name: ROOT / "docs" / f"{name}.md" for name in ("coders", "batch", "runs")}
@@ -82,7 +82,7 @@ SETTINGS = [
 def test_the_commands_of_the_readme_fit_its_config(shown: Path, line: str) -> None:
     """With what they set."""
     options = parser().parse_args(shlex.split(line, comments=True)[1:])
-    assert configs.load(shown, tuple(options.set)).run == "llama-layer-23"
+    assert load_config(shown, tuple(options.set)).run == "llama-layer-23"
 
 
 # docs/coders.md
@@ -109,7 +109,7 @@ def _at(folder: Path, site: str | None) -> Plan:
     (text,) = _blocks(PAGES["coders"], "yaml")
     (coder,) = yaml.safe_load(text)["coders"]
     config = write_config(folder, str(folder / "lake"), coders=[{**coder, "site": site}])
-    return Plan(configs.load(config))
+    return Plan(load_config(config))
 
 
 def test_the_example_fits_as_the_page_says(mine: Path) -> None:
@@ -232,7 +232,7 @@ def _unnamed() -> list[Path]:
 
 
 def _plan(folder: Path, **changes: object) -> Plan:
-    return Plan(configs.load(write_config(folder, "gloss-lake", **changes)))
+    return Plan(load_config(write_config(folder, "gloss-lake", **changes)))
 
 
 def test_a_run_that_is_defined_anew_loses_no_rows(lake: Lake, tmp_path: Path) -> None:
@@ -242,16 +242,16 @@ def test_a_run_that_is_defined_anew_loses_no_rows(lake: Lake, tmp_path: Path) ->
     assert [] == _unnamed()
 
     anew = _plan(tmp_path, scorers=[{"kind": "detection", "reader": "baseline"}])
-    record.write(anew)
+    run_record.record_run(anew)
     assert {"detection"} == {scorer for _, scorer in _rows(lake)}
     left = _unnamed()
     assert {"manifests", "judgements", "requests", "scores"} == {
         place.relative_to("gloss-lake").parts[0] for place in left
     }
-    record.write(_plan(tmp_path))
+    run_record.record_run(_plan(tmp_path))
     assert before == _rows(lake)
 
-    record.write(anew)
+    run_record.record_run(anew)
     for place in left:
         place.unlink() if place.is_file() else shutil.rmtree(place)
     assert () == anew.unfinished("cache", "sample", "explain", "score")
@@ -263,7 +263,7 @@ def test_a_run_is_hidden_by_its_record_and_removed_without_what_others_share(
 ) -> None:
     """Another run over the same cache has all of its own afterwards."""
     other = _plan(tmp_path, run="other", scorers=[{"kind": "fuzzing", "reader": "baseline"}])
-    record.write(other)
+    run_record.record_run(other)
     before = _rows(lake)
 
     Path("gloss-lake/runs/tiny.json").unlink()

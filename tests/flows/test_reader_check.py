@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import aside, reader_check
-from flows.asking import account_of, opened
+from flows import reader_check, replay
 from flows.cli.main import main
 from flows.config import RunConfig
-from flows.estimated.optional import optional
-from flows.estimated.page import is_asked
-from flows.estimated.questions import Questions
-from flows.estimated.tokenizers import counted
+from flows.estimate.page import is_asked
+from flows.estimate.requests import Questions
+from flows.estimate.tokenizers import counted
+from flows.llm_stage import account_of, opened
+from flows.optional_readers import optional
 from flows.plan import STAGES, Plan
 from storage import runs
 from storage.errors import RunFailed
@@ -153,7 +153,7 @@ def answered(plan: Plan, stage: str) -> None:
     async def go() -> None:
         async with opened(plan.config, ["judge"], Account()) as readers:
             for one in plan.explanations if stage == "explain" else plan.scores:
-                await aside.ask(plan, one, readers)
+                await replay.ask(plan, one, readers)
 
     asyncio.run(go())
 

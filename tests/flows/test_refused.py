@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from flows.cli.main import main
-from flows.config import RunConfig, load
+from flows.config import RunConfig
+from flows.config_file import load_config
 from tasks.fields import LARGEST_SEED
 from tests.flows.command import TINY
 
@@ -211,7 +212,7 @@ def test_a_folder_is_no_config(place: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_byte_order_mark_is_no_part_of_a_config(place: Path) -> None:
     """Editors on Windows write one."""
     (place / "config.yaml").write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump(TINY).encode())
-    assert "tiny" == load("config.yaml").run
+    assert "tiny" == load_config("config.yaml").run
 
 
 def test_aliases_and_merges_that_repeat_little_are_read(place: Path) -> None:
@@ -220,7 +221,7 @@ def test_aliases_and_merges_that_repeat_little_are_read(place: Path) -> None:
     text += "budget: &b {cost: 3}\n" if "budget" not in text else ""
     text = text.replace("scorers:", "scorers: &s") if "scorers: &s" not in text else text
     (place / "config.yaml").write_text(text)
-    assert load("config.yaml").scorers == RunConfig.model_validate(TINY).scorers
+    assert load_config("config.yaml").scorers == RunConfig.model_validate(TINY).scorers
 
 
 def test_off_and_yes_are_what_they_say(place: Path) -> None:
@@ -231,9 +232,9 @@ def test_off_and_yes_are_what_they_say(place: Path) -> None:
         " replies: off, optional: yes}}\n"
     )
     (place / "config.yaml").write_text(text)
-    reader = load("config.yaml", ("corpus.keep_bos=on", "corpus.split=off")).readers["r"]
+    reader = load_config("config.yaml", ("corpus.keep_bos=on", "corpus.split=off")).readers["r"]
     assert ("off", True, "no") == (reader.replies, reader.optional, reader.model)  # type: ignore[union-attr]
-    config = load("config.yaml", ("corpus.keep_bos=on", "corpus.split=off", "readers.r.replies=false"))
+    config = load_config("config.yaml", ("corpus.keep_bos=on", "corpus.split=off", "readers.r.replies=false"))
     assert (True, "off") == (config.corpus.keep_bos, config.corpus.split)
     assert "off" == config.readers["r"].replies  # type: ignore[union-attr]
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from flows.asking import _Told
+from flows.llm_stage import _Told
 from flows.progress import Bar, waiting
 from flows.terminal import console
 from tasks.llm.account import Account

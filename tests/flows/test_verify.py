@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import mend
+from flows import repair
 from flows.cli.main import main
 from storage import runs
 from storage.errors import WrongRequest
@@ -85,24 +85,24 @@ def test_folders_of_killed_connections_are_removed_when_they_are_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that DuckDB of ours may be writing to, and what is called otherwise, stay."""
-    monkeypatch.setattr(mend, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(repair, "gettempdir", lambda: str(tmp_path))
     old, new, other = (tmp_path / name for name in ("gloss-" + "0" * 32, "gloss-" + "1" * 32, "gloss-mine"))
     for folder in (old, new, other):
         folder.mkdir()
         (folder / "duckdb_temp_block-1.block").write_bytes(b"x")
         for place in (folder / "duckdb_temp_block-1.block", folder):
             if folder != new:
-                os.utime(place, (0, time.time() - 2 * mend.DAY))
-    mend.remove_drafts(Lake(str(tmp_path / "lake")))
+                os.utime(place, (0, time.time() - 2 * repair.DAY))
+    repair.remove_drafts(Lake(str(tmp_path / "lake")))
     assert (False, True, True) == (old.exists(), new.exists(), other.exists())
-    monkeypatch.setenv(mend.DRAFT_AGE, "0")
-    mend.remove_drafts(Lake(str(tmp_path / "lake")))
+    monkeypatch.setenv(repair.DRAFT_AGE, "0")
+    repair.remove_drafts(Lake(str(tmp_path / "lake")))
     assert (False, True) == (new.exists(), other.exists())
 
 
 @pytest.mark.parametrize("age", ["a day", "-1", "inf", "nan"])
 def test_an_age_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: str) -> None:
     """With what would be right."""
-    monkeypatch.setenv(mend.DRAFT_AGE, age)
+    monkeypatch.setenv(repair.DRAFT_AGE, age)
     with pytest.raises(WrongRequest, match=r"GLOSS_DRAFT_AGE is .* give a number of seconds"):
-        mend.remove_drafts(Lake(str(tmp_path)))
+        repair.remove_drafts(Lake(str(tmp_path)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from flows.kinds import kinds
+from flows.unions import kinds
 from tasks.contexts.context import Described, Feature
 from tasks.llm.request import Request
 from tasks.scorers import Scorer

@@ -22,7 +22,7 @@ from benchmarks.sample import bench, cases, sampling, versus, wide
 from benchmarks.sample.cases import STRONGEST, Sizes, Versus, Wide, spread
 from benchmarks.sample.firings import Coder
 from benchmarks.sample.tables import tables
-from flows import spans
+from flows import parts
 from storage import part
 from storage.layout import ranges
 from tasks import text
@@ -90,7 +90,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "run", here)
     monkeypatch.setitem(cases.SIZES, "quick", SIZES)
     monkeypatch.setattr(bench, "SHARD", 64)
-    for module in (part, spans):
+    for module in (part, parts):
         monkeypatch.setattr(module, "ROW_GROUP", 1000)
     for module in (cases, sampling):
         monkeypatch.setattr(module, "BUCKET", 64)

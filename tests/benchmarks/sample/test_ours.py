@@ -10,7 +10,7 @@ from benchmarks.sample import bench, ours, sampling, wide, workload
 from benchmarks.sample.bench import Cache
 from benchmarks.sample.firings import Coder
 from benchmarks.sample.sampling import cut, firing_counts
-from flows import spans
+from flows import parts
 from storage.lake import Lake
 from storage.layout import Range, ranges
 
@@ -37,7 +37,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buckets of 10 features; a span takes up some 600 firings."""
     monkeypatch.setattr(sampling, "BUCKET", 10)
-    monkeypatch.setattr(spans, "ROW_GROUP", 150)
+    monkeypatch.setattr(parts, "ROW_GROUP", 150)
 
 
 def answer(request: Mapping[str, object]) -> dict[str, Any]:

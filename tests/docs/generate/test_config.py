@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import config as configs
+from flows.config_file import load_config
 from storage.errors import WrongRequest
 from tests.docs.generator import generator
 from tests.flows.command import TINY, write_config
@@ -58,7 +58,7 @@ def test_such_a_key_must_be_written(tmp_path: Path, path: tuple[str | int, ...])
     file.write_text(yaml.safe_dump(_without(*path)), encoding="utf-8")
 
     with pytest.raises(WrongRequest, match=f"lacks the key {path[-1]}"):
-        configs.load(file)
+        load_config(file)
 
 
 def test_other_defaults_are_shown() -> None:
@@ -93,7 +93,7 @@ def sparse(tmp_path: Path) -> Path:
 )
 def test_what_can_be_set(sparse: Path, setting: str, path: str, value: object) -> None:
     """Keys of what the file has, keys at the top, and lists or kinds as a whole."""
-    found: Any = configs.load(sparse, (setting,)).model_dump(mode="json")
+    found: Any = load_config(sparse, (setting,)).model_dump(mode="json")
     for key in path.split("."):
         found = found[int(key) if key.isdecimal() else key]
 
@@ -113,4 +113,4 @@ def test_what_can_be_set(sparse: Path, setting: str, path: str, value: object) -
 def test_what_cannot_be_set(sparse: Path, setting: str, said: str) -> None:
     """Items that a list does not have, and what lies in a default list or of one kind of several."""
     with pytest.raises(WrongRequest, match=said):
-        configs.load(sparse, (setting,))
+        load_config(sparse, (setting,))

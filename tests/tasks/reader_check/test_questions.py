@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from flows.prompts import _each_kind, _variants
+from flows.cli.prompts import _each_kind, _variants
 from tasks.contexts.context import Context
 from tasks.explainers import Explainer
 from tasks.explainers.asking import Asking

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.examples import examples
+from flows.sample_requests import examples
 from tasks.contexts.context import Feature
 from tasks.contexts.written import context
 from tasks.llm.endpoints import EndpointRefused, OpenAIReader

@@ -1,0 +1,338 @@
+"""`gloss sql`: a query over the lake's tables, answered as a table for people or as CSV, JSON or Parquet.
+
+A query's answer as CSV, JSON or Parquet, batch by batch: a million rows take no more memory than a thousand.
+
+What a query that names no table or column may have meant.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from io import RawIOBase
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+from typing import BinaryIO, cast
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+
+from flows import terminal
+from flows.cli import table_view
+from flows.cli.lake_info import reached, say_damage, say_uncommitted
+from flows.interrupts import last_act
+from flows.terminal import harmless, inert
+from storage import runs, summary
+from storage.errors import WrongRequest
+from storage.lake import Lake
+from storage.summary import quoted
+from storage.tables import TABLES
+
+TABLE = re.compile(r'Table with name "?(\w+)"? does not exist|Referenced table "(\w+)" not found')
+COLUMN = re.compile(
+    r'(?:Referenced column|Column) "([^"]+)"[\w ]* not found|does not have a column named "([^"]+)"'
+)
+"""How DuckDB says it."""
+
+
+def near_names(connection: duckdb.DuckDBPyConnection, error: str) -> str:
+    """The end of an error message: tables and columns whose names are near the one that there isn't, or nothing."""
+    if found := TABLE.search(error):
+        names = (*TABLES, summary.NAME)
+        near = get_close_matches(next(filter(None, found.groups())), names, 2)
+        return f"; near: {', '.join(near)}" if near else f"; the tables are {', '.join(names)}"
+    if found := COLUMN.search(error):
+        return _columns(connection, next(filter(None, found.groups())))
+    return ""
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
+    owners: dict[str, list[str]] = {}
+    for table in (*TABLES, summary.NAME):
+        for column in connection.table(table).columns:
+            owners.setdefault(column, []).append(table)
+    near = get_close_matches(wanted, owners, 3)
+    if not near:
+        return "; gloss tables TABLE lists the columns of one"
+    return "; near: " + ", ".join(f"{name} of {' and '.join(owners[name][:3])}" for name in near)
+
+
+BATCH = 10_000
+"""Rows at a time."""
+
+NESTED = {"list", "array", "struct", "map", "union"}
+PLAIN = {
+    "boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint",
+    "float", "double", "varchar", "date",
+}  # fmt: skip
+"""Types that Arrow writes as CSV itself; DuckDB spells the others."""
+
+
+def write_csv(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """Text in quotes, null as nothing, lists and structs as JSON."""
+    columns = ", ".join(
+        f"{_csv(quoted(name), kind.id)} as {quoted(name)}"
+        for name, kind in zip(answer.columns, answer.types, strict=True)
+    )
+    with _batches(answer.project(columns)) as rows, pyarrow.csv.CSVWriter(sink, rows.schema) as writer:
+        for batch in rows:
+            writer.write_batch(batch)
+
+
+def write_json(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
+    """One array with an object per line. JSON has no infinity: that, and what is no number, is null.
+
+    What would take over a terminal, or hide text, is written as JSON's escapes.
+    """
+    members = ", ".join(
+        f"{quoted(name)} := {_json(quoted(name), kind.id)}"
+        for name, kind in zip(answer.columns, answer.types, strict=True)
+    )
+    begin = b"["
+    with _batches(answer.project(f"to_json(struct_pack({members}))::varchar as object")) as rows:
+        for batch in rows:
+            for text in batch.column(0).to_pylist():
+                sink.write(begin + b"\n" + _escaped(text).encode())
+                begin = b","
+    sink.write(b"\n]\n" if begin == b"," else b"[]\n")
+
+
+def write_parquet(answer: duckdb.DuckDBPyRelation, file: Path) -> None:
+    """Types as they are, zstd. Touches no path but the file: `gloss sql` allows no other."""
+    answer.write_parquet(file.as_posix(), compression="zstd", use_tmp_file=False)
+
+
+WRITERS: Mapping[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {
+    "csv": write_csv,
+    "json": write_json,
+}
+"""Formats that can be printed."""
+
+
+class Shown(RawIOBase):
+    """A terminal to write to: what could take it over is shown by its code, as in every other output."""
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        super().__init__()
+        self._terminal = terminal
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, written: object) -> int:
+        """Bytes of UTF-8, wherever they were cut."""
+        data = bytes(cast("bytes", written))
+        self._terminal.write(inert(self._decoder.decode(data)).encode())
+        return len(data)
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """A file to write beside one, put in its place at the end: what was there stays until the answer is complete.
+
+    A device or a pipe is written to directly. Raises `OSError` where no file can be.
+    """
+    if file.exists() and (not file.is_file() or file.is_relative_to("/dev")):
+        yield file
+        return
+    final = file.resolve()
+    with NamedTemporaryFile(dir=final.parent, prefix=".", suffix=".part", delete=False) as made:
+        draft = Path(made.name)
+    try:
+        with last_act(lambda: draft.unlink(missing_ok=True)):
+            yield draft
+        draft.chmod(0o666 & ~_mask())
+        draft.replace(final)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _mask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _batches(answer: duckdb.DuckDBPyRelation) -> Iterator[pa.RecordBatchReader]:
+    with answer.to_arrow_reader(BATCH) as rows:
+        yield rows
+
+
+def _escaped(text: str) -> str:
+    """JSON on one line, as it was for whoever reads it, with nothing in it that a terminal obeys."""
+    if text.isprintable():
+        return text
+    return "".join(one if harmless(one) else json.dumps(one)[1:-1] for one in text)
+
+
+def _csv(column: str, kind: str) -> str:
+    if kind in NESTED:
+        return f"to_json({column})::varchar"
+    return column if kind in PLAIN else f"{column}::varchar"
+
+
+def _json(column: str, kind: str) -> str:
+    # Through text, so that a float has the digits that it needs and no more.
+    return f"if(isfinite({column}), {column}::varchar::json, null)" if kind in {"float", "double"} else column
+
+
+ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
+"""Formats of files by how their names end."""
+_OPTIONS = {b"analyze", b"analyse", b"format", b"verbose"}
+"""Options of EXPLAIN, which stand in parentheses, as a query may."""
+
+
+def ask_sql(options: argparse.Namespace) -> int:
+    """Run a query and write its answer."""
+    form = _form(options.format, options.output)
+    lake = reached(options.lake)
+    with lake.connect() as connection:
+        connection.execute("set python_enable_replacements = false")  # no table is a variable of this program
+        attached = runs.attach(lake, connection, options.run)
+        try:
+            with _draft(options.output) as draft, TemporaryDirectory(prefix="gloss-") as spill:
+                _restrict(connection, lake, spill, draft, files=options.files)
+                _write(_answer(connection, options.query), form, draft)
+        except duckdb.Error as error:
+            said = " ".join(str(error).split("\n\nLINE ")[0].split())
+            refused = isinstance(error, duckdb.PermissionException)
+            hint = "; --files lets a query read other files than the lake's, and URLs" if refused else ""
+            msg = f"the query cannot be run: {said}{hint or near_names(connection, said)}"
+            raise WrongRequest(msg) from None
+        except OverflowError as error:  # an infinite day in a list
+            msg = f"the answer holds a value that a table cannot show ({error}); --format csv has it"
+            raise WrongRequest(msg) from None
+        except BrokenPipeError:  # `gloss sql ... | head` has what it wants
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            msg = f"{options.output} cannot be written ({error.strerror or error}); name another file with -o"
+            raise WrongRequest(msg) from error
+    say_damage(attached.damage)
+    say_uncommitted(attached.uncommitted)
+    return 0
+
+
+def _form(named: str | None, output: str | None) -> str:
+    """The format that is named, or that a file's name ends with. Raises `WrongRequest` where there is none."""
+    if named == "parquet" and output is None:
+        msg = "--format parquet writes a file; name it with -o FILE"
+        raise WrongRequest(msg)
+    if named or output is None:
+        return named or "table"
+    found = ENDINGS.get(Path(output).suffix.lower())
+    if found is None:
+        msg = (
+            f"-o {output} ends with none of {', '.join(ENDINGS)}; name the format: "
+            f"--format {', '.join(ENDINGS.values())}"
+        )
+        raise WrongRequest(msg)
+    return found
+
+
+@contextmanager
+def _draft(output: str | None) -> Iterator[Path | None]:
+    """Where the answer is written until it is complete; null for standard output."""
+    if output is None:
+        yield None
+        return
+    with whole(Path(output)) as draft:
+        yield draft
+
+
+def _restrict(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, spill: str, output: Path | None, *, files: bool
+) -> None:
+    """Let queries read the lake alone, unless `files` may be read as well, and change no setting of DuckDB.
+
+    Beside it DuckDB itself uses two places: the output's file, and a folder for what memory cannot hold.
+    """
+    connection.execute("set temp_directory = $place", {"place": spill})
+    if not files:
+        connection.execute("set allowed_directories = $places", {"places": [lake.path(""), spill]})
+        if output is not None:
+            connection.execute("set allowed_paths = $paths", {"paths": [output.as_posix()]})
+        connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+    """A query's rows, not fetched yet. Raises `WrongRequest` for anything but one question.
+
+    A COPY would write and a CREATE be forgotten. PIVOT is two statements, the first of which has no text.
+    """
+    asked = _statements(connection, text)
+    if not all(_asks(connection, found, text) for found in asked):
+        msg = "gloss sql only answers questions, with SELECT; -o FILE writes the answer to a file"
+        raise WrongRequest(msg)
+    if len(asked) != 1:
+        msg = f"gloss sql answers one question at a time, and was given {len(asked) or 'none'}"
+        raise WrongRequest(msg)
+    found = connection.sql(text)
+    if found is None:  # as DuckDB answers an EXPLAIN over a PIVOT
+        msg = "DuckDB cannot explain a PIVOT; ask the query without EXPLAIN"
+        raise WrongRequest(msg)
+    # As a view, columns that are called the same get names of their own.
+    return found.query("answer", "from answer")
+
+
+def _statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.Statement]:
+    """Statements of a text, without those that DuckDB makes for a PIVOT's own sake."""
+    questions = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+    return [found for found in connection.extract_statements(text) if found.query or found.type in questions]
+
+
+def _asks(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, text: str) -> bool:
+    """Whether a statement of a text only reads. EXPLAIN ANALYZE runs what stands under it, a COPY as well."""
+    if statement.type == duckdb.StatementType.EXPLAIN:
+        try:
+            under = _statements(connection, under_explain(statement.query or text))
+        except duckdb.Error:
+            return False
+        return [found.type for found in under] == [duckdb.StatementType.SELECT]
+    return statement.type == duckdb.StatementType.SELECT
+
+
+def under_explain(text: str) -> str:
+    """What stands under an EXPLAIN with its options: `select 1` of `explain (analyze, format json) select 1`."""
+    begins = [begin for begin, _ in duckdb.tokenize(text)]
+    ends = [*begins[1:], len(text.encode())]
+    # DuckDB counts bytes.
+    written = text.encode()
+    words = [
+        written[begin:end].split(b"--")[0].split(b"/*")[0].strip().lower()
+        for begin, end in zip(begins, ends, strict=True)
+    ]
+    at = 1
+    if words[at : at + 1] in ([b"analyze"], [b"analyse"]):
+        at += 1
+    elif words[at : at + 1] == [b"("] and words[at + 1] in _OPTIONS:
+        at = words.index(b")", at) + 1
+    return written[begins[at] :].decode() if at < len(begins) else ""
+
+
+def _write(answer: duckdb.DuckDBPyRelation, form: str, draft: Path | None) -> None:
+    if form == "table" and draft is None:
+        table_view.show(answer, terminal.console())
+    elif draft is None:
+        sys.stdout.flush()
+        sink = sys.stdout.buffer
+        WRITERS[form](answer, cast("BinaryIO", Shown(sink)) if sys.stdout.isatty() else sink)
+        sys.stdout.flush()
+    elif form == "parquet":
+        write_parquet(answer, draft)
+    elif form == "table":
+        with draft.open("w", encoding="utf-8") as text:
+            table_view.show(answer, terminal.console(text, width=terminal.console().width))
+    else:
+        with draft.open("wb") as sink:
+            WRITERS[form](answer, sink)

@@ -1,0 +1,240 @@
+"""What the estimate of a run's questions rests on: how many features there will be, and some of them to count with.
+
+What the lake has already is taken from there; before that, features are made of the corpus' text.
+
+A run of a few of a run's features: it shows how long replies are, and the run takes them over.
+
+Features as they are likely to be, made from any text: what prompts cost can be counted before anything is cached.
+
+Windows are dealt out as contexts, and where the feature fires is drawn: on one token, and in the strongest tenths on a
+second one. Of its prompts only the length is of use.
+"""
+
+import random
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from flows.config import (
+    AllFeatures,
+    FeaturesByDensity,
+    ListedFeatures,
+    RangeOfFeatures,
+    RunConfig,
+    SampledFeatures,
+)
+from flows.feature_selection import chosen
+from flows.llm_stage import special_tokens
+from flows.plan import CoderSteps, Plan
+from storage import query
+from storage.lake import Lake
+from tasks.contexts.context import Context, Described, Feature
+from tasks.contexts.sampling import DECILES, Sampling
+from tasks.contexts.special_tokens import SpecialTokens
+from tasks.explain import sampled
+
+_TWICE = 5
+"""Tenths in which two tokens fire. In the demo the mean falls from 1.9 in the strongest tenth to 1.0 in the weakest."""
+
+_LOWER = 0.8
+"""Peak of a tenth of the windows over that of the tenth before it; in the demo from 0.7 of the largest to 0.09."""
+
+
+def typical(
+    windows: Sequence[tuple[str, ...]], sampling: Sampling, feature: int, seed: int
+) -> tuple[Feature, Feature]:
+    """A feature with its explain-contexts and with its score-contexts; windows are used again where they run out."""
+    draw = random.Random(f"{seed}/{feature}")  # noqa: S311  (a draw, not a secret)
+    dealt = _dealt(windows, draw)
+    explain = [
+        _active(number, next(dealt), number * DECILES // sampling.explain, draw)
+        for number in range(sampling.explain)
+    ]
+    score = [
+        _active(number, next(dealt), number // sampling.per_decile, draw)
+        for number in range(DECILES * sampling.per_decile)
+    ]
+    silent = [
+        (kind.kind, near)
+        for kind in sampling.negatives
+        for near in _near(kind.n, getattr(kind, "neighbours", 0))
+    ]
+    for role in (explain, score):
+        role += [
+            Context(number, kind, None, next(dealt), (0.0,) * sampling.window, near)
+            for number, (kind, near) in enumerate(silent, start=len(role))
+        ]
+    words = tuple(strings[len(strings) // 2] for strings in windows[:DECILES])
+    about = Described(single_token=False, top_tokens=words, top_logits=words, bottom_logits=words)
+    return Feature(feature, 1.0, tuple(explain), about), Feature(feature, 1.0, tuple(score), about)
+
+
+def _dealt(windows: Sequence[tuple[str, ...]], draw: random.Random) -> Iterator[tuple[str, ...]]:
+    while True:
+        yield from draw.sample(windows, len(windows))
+
+
+def _near(n: int, neighbours: int) -> list[int | None]:
+    """Which neighbour each of `n` contexts is of, if they are of neighbours."""
+    return [number % neighbours if neighbours else None for number in range(n)]
+
+
+def _active(number: int, strings: tuple[str, ...], decile: int, draw: random.Random) -> Context:
+    activations = [0.0] * len(strings)
+    peak = 0.7 * _LOWER**decile
+    for place in draw.sample(range(len(strings)), 2 if decile < _TWICE else 1):
+        activations[place] = peak
+    return Context(number, "activating", decile, strings, tuple(activations))
+
+
+PILOT = 20
+"""Features that show how long replies are within a few percent."""
+
+
+def pilot(plan: Plan, command: str, readers: Sequence[str], features: Mapping[str, int]) -> str | None:
+    """The sentence that names the command for it; null for a run of no more features than that.
+
+    `command` is the run's own, `readers` are those whose replies are guessed, and `features` says by coder how many
+    there will be questions about.
+    """
+    if max(features.values(), default=0) <= PILOT:
+        return None
+    setting, among = _few(plan)
+    paid_twice = [name for name in readers if getattr(plan.config.readers[name], "replies", "keep") == "off"]
+    if paid_twice:
+        told = f"readers.{paid_twice[0]}.replies is off, so that they are paid twice"
+    elif among:
+        told = "the run takes its replies over"
+    else:
+        told = (
+            "the run takes its replies over for features in its range of densities, which no cache tells yet"
+        )
+    return f"{PILOT} features measure it, and {told}: {command} --set {shlex.quote(setting)}"
+
+
+def _few(plan: Plan) -> tuple[str, bool]:
+    """The setting that chooses a few features, and whether they are sure to be among the run's."""
+    match features := plan.config.features:
+        case SampledFeatures():
+            return f"features.n={PILOT}", True
+        case AllFeatures():
+            return f"features={{choose: sample, n: {PILOT}}}", True
+        case RangeOfFeatures(first=first):
+            return f"features.end={first + PILOT}", True
+        case ListedFeatures(features=listed):
+            return f"features.features={_written(listed)}", True
+        case FeaturesByDensity():
+            coder = plan.coders[0]
+            if not plan.lake.complete(coder.features):
+                return f"features={{choose: sample, n: {PILOT}}}", False
+            some = chosen(features, plan.lake, coder.features, plan.config.seed)
+            return f"features={{choose: list, features: {_written(some)}}}", True
+
+
+def _written(features: Sequence[int]) -> str:
+    return str([*islice(dict.fromkeys(features), PILOT)])
+
+
+COUNTED = 9
+"""Features whose questions are counted; of the first one only how much dearer it is, for it finds the cache empty."""
+
+_SEQUENCES = 512
+"""Packed sequences that typical windows are cut from, at most."""
+
+
+class Grounds(NamedTuple):
+    """What is known of a coder's features before anyone is asked about them."""
+
+    features: int
+    """How many there will be questions about."""
+    explain: list[Feature]
+    """Some of them with their explain-contexts."""
+    score: list[Feature]
+    """The same with their score-contexts."""
+    said: str
+    """Where this is from, as a clause."""
+
+
+def grounds(plan: Plan, coder: CoderSteps, width: int | None) -> Grounds:
+    """What is known of a coder's features; `width` is how many it has, null where nobody knows."""
+    lake = plan.lake
+    if lake.complete(coder.contexts):
+        return _drawn(lake, coder, special_tokens(plan))
+    config, windows = plan.config, _windows(plan)
+    pairs = [typical(windows, config.sample, feature, config.seed) for feature in range(COUNTED)]
+    explain, score = ([pair[role] for pair in pairs] for role in (0, 1))
+    text = "windows of the corpus stand for contexts"
+    if lake.complete(coder.features):
+        return Grounds(_often_enough(plan, coder), explain, score, f"features that fire often enough, {text}")
+    return Grounds(
+        _chosen(config, width), explain, score, f"every chosen feature is taken to be explained, {text}"
+    )
+
+
+def _drawn(lake: Lake, coder: CoderSteps, special: SpecialTokens) -> Grounds:
+    """From the contexts that were drawn."""
+    with lake.connect() as connection:
+        samples = lake.parts(coder.contexts, "samples")
+        count = query.records(connection, "sampled_count", samples=samples)[0]["features"]
+    explain: list[Feature] = []
+    score: list[Feature] = []
+    for part in lake.ranges(coder.contexts):
+        explain += sampled(lake, coder.contexts, part, "explain", special)
+        score += sampled(lake, coder.contexts, part, "score", special)
+        if len(explain) >= COUNTED:
+            break
+    some = range(0, len(explain), max(1, len(explain) // COUNTED))[:COUNTED]
+    picked = [explain[i] for i in some], [score[i] for i in some]
+    return Grounds(int(str(count)), *picked, f"the contexts of {len(some)} sampled features")
+
+
+def _often_enough(plan: Plan, coder: CoderSteps) -> int:
+    lake, config = plan.lake, plan.config
+    with lake.connect() as connection:
+        found = query.records(
+            connection,
+            "explicable",
+            features=lake.parts(coder.features, "features"),
+            chosen=chosen(config.features, lake, coder.features, config.seed),
+            min_firings=config.sample.min_firings,
+        )
+    return int(str(found[0]["features"]))
+
+
+def _chosen(config: RunConfig, width: int | None) -> int:
+    """How many features the config chooses, as far as that can be said without a cache."""
+    match config.features:
+        case ListedFeatures(features=features):
+            return len(set(features))
+        case RangeOfFeatures(first=first, end=end):
+            return end - first
+        case SampledFeatures(n=n):
+            return n
+        case AllFeatures() | FeaturesByDensity():
+            return width or 0
+
+
+def _windows(plan: Plan) -> list[tuple[str, ...]]:
+    """Windows of the corpus, as texts of their tokens."""
+    size = plan.config.sample.window
+    return [
+        tuple(strings[start : start + size])
+        for strings in _sequences(plan)
+        for start in range(0, len(strings) - size + 1, size)
+    ]
+
+
+def _sequences(plan: Plan) -> Iterator[list[str]]:
+    lake, corpus = plan.lake, plan.config.corpus
+    if lake.complete(plan.tokens):
+        yield from lake.read("tokens", lake.parts(plan.tokens, "tokens")[:1])["strings"].to_pylist()
+        return
+    # Local, for they load torch.
+    from tasks.activations.pack import pack  # noqa: PLC0415
+
+    rows = min(corpus.rows, _SEQUENCES)
+    tokenizer = plan.config.subject.tokenizer()
+    packed = pack(corpus.documents(), tokenizer, corpus.sequence, rows, corpus.packing)
+    for row in islice(packed, rows):
+        yield list(row["strings"])  # pyright: ignore[reportArgumentType]  (rows are dictionaries of anything)

@@ -1,0 +1,348 @@
+"""What readers will be asked: explainers and scorers at work on a few features, with readers that only count."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import NamedTuple
+
+from flows.estimate.features import Grounds
+from flows.estimate.history import Component, Kept, Pace, explainer_parts, seen
+from flows.estimate.tokenizers import Counted
+from flows.optional_readers import Optional
+from flows.plan import Checking, CoderSteps, Explaining, Plan, Scoring
+from storage import query
+from storage.tables import NO_CODER
+from tasks import replicates
+from tasks.explainers.asking import Asking
+from tasks.explainers.base import Explanation
+from tasks.llm.counting import Bill, PrefixCache, Tokenizer
+from tasks.llm.gather import ask_all
+from tasks.llm.rehearsal import Rehearsal
+from tasks.replicates import Replicate
+from tasks.scorers.base import Posed, pose, pose_alone
+
+STAND_IN = (
+    "Words and phrases that name a place or a direction in accounts of a journey, often at the end of a sentence, and "
+    "the verbs of motion that go with them."
+)
+"""Stands for an explanation where nothing shows what one looks like: as long as they are on average."""
+
+
+class Line(NamedTuple):
+    """What one component will ask, over all features of a coder."""
+
+    coder: str
+    stage: str
+    component: str
+    reader: str
+    bill: Bill
+    done: bool
+    """Whether the lake has the answers already."""
+    optional: bool
+    """Whether the run leaves it out when a reader is not there."""
+    asker: Component
+    each: float
+    """Questions about each explanation, or each feature, that is judged; one in parts takes several requests."""
+    most: Bill
+    """The bill, were all replies whose length is guessed as long as they may be; and the explanations in them."""
+    pace: Pace | None = None
+    """What replies to such questions were like, as far as the lake says."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether it may stop before all are asked."""
+        return getattr(self.asker.asked, "adaptive", None) is not None
+
+    @property
+    def at_most(self) -> bool:
+        """Whether nobody knows how early it stops."""
+        return self.adaptive and self.pace is None
+
+    @property
+    def measured(self) -> bool:
+        """Whether the lake says how long its replies are."""
+        return self.pace is not None and self.pace.completion_tokens is not None
+
+    @property
+    def guessed(self) -> bool:
+        """Whether it may take more tokens, as nobody knows how long replies will be."""
+        return self.most != self.bill
+
+
+Texts = list[dict[str, object]]
+"""Explanations as `pose` takes them."""
+
+
+class Explanations(NamedTuple):
+    """Explanations such as scorers may be asked about."""
+
+    texts: Texts
+    longest: Texts
+    """The same, as long as they may be; equal where the lake has them, or others by the same reader."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What readers of a run will be asked."""
+
+    plan: Plan
+    by: Mapping[str, Counted]
+    kept: Sequence[Kept]
+    optional: Optional
+
+    async def about(self, coder: CoderSteps, found: Grounds) -> list[Line]:
+        """What explainers and scorers will ask about one coder's features."""
+        lines = []
+        for explaining in self.plan.explanations:
+            if explaining.coder is coder:
+                asked, made = await self._explaining(explaining, found)
+                lines += asked
+                for scoring in self.plan.scores:
+                    if scoring.explaining is explaining:
+                        lines.append(await self._scoring(scoring, found, made))
+        for scoring in self.plan.scores:
+            if scoring.coder is coder and scoring.explaining is None:
+                lines.append(await self._scoring(scoring, found, Explanations([], [])))
+        return lines
+
+    async def check(self, check: Checking) -> Line:
+        """What a reader is asked in its check."""
+        rehearsal = self._rehearsal(check.reader)
+        await ask_all(rehearsal, [request for one in check.components for request in one.requests])
+        bill = sum(rehearsal.bills.values(), Bill())
+        described = self.plan.config.readers[check.reader]
+        return Line(
+            coder=NO_CODER,
+            stage="check",
+            component="check",
+            reader=check.reader,
+            bill=bill,
+            done=self.plan.lake.complete(check.step),
+            optional=getattr(described, "optional", False),
+            asker=Component("check", "check", described),
+            each=bill.requests,
+            most=bill,
+        )
+
+    async def _explaining(self, explaining: Explaining, found: Grounds) -> tuple[list[Line], Explanations]:
+        """What an explainer will ask, and explanations such as it may get."""
+        explainer, name = explaining.explainer, explaining.coder.coder.name
+        done = self.plan.lake.complete(explaining.step)
+        known = explainer.known(name, found.explain)
+        texts = {feature: [explanation.text] for feature, explanation in known.items() if explanation.text}
+        longest = dict(texts)
+        lines = []
+        if explainer.asking:
+            asking = explainer.asking
+            unknown = [feature for feature in found.explain if feature.feature not in known]
+            parts = replicates.parted(asking, unknown)
+            drawer = self._rehearsal(asking.reader)
+            drawn = [
+                _explained(one, asking)
+                for feature, divided in parts.items()
+                for one in await replicates.draw(asking, {feature: divided}, drawer)
+            ]
+            like = self._seen(next(explainer_parts(explainer)), asking.reader)
+            drawn = _worded(drawn, like.texts if like else ())
+            guessed = not done and not (like and like.texts)
+            long = _as_long(drawn, asking.max_tokens, self.by[asking.reader].tokenizer) if guessed else drawn
+            judges = []
+            for ones, into in ((drawn, texts), (long, longest)):
+                judges.append(self._rehearsal(asking.chooser))
+                judged = await replicates.judge(asking, parts, ones, judges[-1])
+                for one in replicates.choose(asking, ones, judged):
+                    if one.chosen:
+                        into.setdefault(one.feature, []).append(one.explanation.text or "")
+            counters = (asking.reader, drawer, drawer), (asking.chooser, *judges)
+            for component, (reader, *both) in zip(explainer_parts(explainer), counters, strict=False):
+                if both[0].bills:
+                    bill, most = (
+                        spread([_of(counter, feature.feature) for feature in found.explain], found.features)
+                        for counter in both
+                    )
+                    lines.append(
+                        self._line(
+                            Line(
+                                coder=name,
+                                stage="explain",
+                                component=component.name,
+                                reader=reader,
+                                bill=bill,
+                                done=done,
+                                optional=self.optional.leaves_out(explainer.name),
+                                asker=component,
+                                each=bill.requests / found.features if found.features else 0.0,
+                                most=most,
+                            )
+                        )
+                    )
+        if done:
+            written = _written(self.plan, explaining, found)
+            return lines, Explanations(written, written)
+        made = _made(found, texts)
+        return lines, Explanations(made, made if longest == texts else _made(found, longest))
+
+    async def _scoring(self, scoring: Scoring, found: Grounds, made: Explanations) -> Line:
+        """What a scorer will ask, about each feature's own explanation and about those of the shuffled control."""
+        scorer, plan = scoring.scorer, self.plan
+        name = f"{scoring.explainer}/{scorer.name}"
+        bill, each = await self._scored(scoring, found, made.texts)
+        most = bill if made.longest == made.texts else (await self._scored(scoring, found, made.longest))[0]
+        return self._line(
+            Line(
+                coder=scoring.coder.coder.name,
+                stage="score",
+                component=name,
+                reader=scorer.reader,
+                bill=bill,
+                done=plan.lake.complete(scoring.judgements),
+                optional=self.optional.leaves_out(scoring.explainer, scorer.name),
+                asker=Component("score", name, scorer),
+                each=each,
+                most=most,
+            )
+        )
+
+    async def _scored(self, scoring: Scoring, found: Grounds, texts: Texts) -> tuple[Bill, float]:
+        """What it takes to ask about some explanations, and how many questions there are about each."""
+        scorer, reader = scoring.scorer, self._rehearsal(scoring.scorer.reader)
+        alone = scoring.explaining is None
+        asked: dict[str, int] = {}
+        for posed in _each(
+            pose_alone(found.score) if alone else pose(found.score, [*texts, *_shuffled(texts)])
+        ):
+            requests = {one.key: scorer.requests(one.key, one.text, one.feature) for one in posed}
+            asked |= {key: len(some) for key, some in requests.items()}
+            await ask_all(reader, [request for some in requests.values() for request in some])
+        own, control = (
+            [_of(reader, feature.feature, kind) for feature in found.score] for kind in ("none", "shuffled")
+        )
+        controls = 0 if alone else min(self.plan.config.controls.shuffled, found.features)
+        # The first control finds in the cache what the features' own questions left there.
+        bill = spread(own, found.features) + _mean(control).times(controls)
+        return bill, sum(asked.values()) / len(asked) if asked else 0.0
+
+    def _line(self, line: Line) -> Line:
+        return as_seen(line, self._seen(line.asker, line.reader))
+
+    def _seen(self, asker: Component, reader: str) -> Pace | None:
+        model = getattr(self.plan.config.readers[reader], "model", "")
+        return seen(self.kept, self.plan.config.run, asker, model)
+
+    def _rehearsal(self, reader: str) -> Rehearsal:
+        block = getattr(self.plan.config.readers[reader], "block", None)
+        return Rehearsal(self.by[reader].tokenizer, PrefixCache(block))
+
+
+def as_seen(line: Line, pace: Pace | None) -> Line:
+    """A line with replies as long as they were, and as many questions as were needed where a scorer stops early."""
+    bill, most = line.bill, line.most
+    if line.adaptive and pace and line.each:
+        share = min(1.0, pace.questions / line.each)
+        bill, most = bill.times(share), most.times(share)
+    if pace and pace.completion_tokens is not None:
+        known = bill.requests * pace.completion_tokens
+        bill, most = replace(bill, completion=known, longest=known), replace(most, longest=known)
+    return line._replace(bill=bill, most=replace(most, completion=most.longest), pace=pace)
+
+
+def _explained(drawn: Replicate, asking: Asking) -> Replicate:
+    """A replicate with the explanation of a few-shot answer, another one for the next feature.
+
+    It cannot be read from a reply: one that repeats the prompt's own examples is no explanation.
+    """
+    texts = asking.examples
+    return replace(drawn, explanation=Explanation(texts[drawn.feature % len(texts)], None), chosen=True)
+
+
+def _worded(drawn: Sequence[Replicate], texts: Sequence[str]) -> list[Replicate]:
+    """Replicates with other texts, where there are any."""
+    if not texts:
+        return list(drawn)
+    return [
+        replace(one, explanation=replace(one.explanation, text=texts[(place + one.number) % len(texts)]))
+        for place, one in enumerate(drawn)
+    ]
+
+
+def _as_long(drawn: Sequence[Replicate], tokens: int, tokenizer: Tokenizer | None) -> list[Replicate]:
+    """Replicates whose texts have about so many tokens, their own words again and again."""
+    if tokenizer is None:
+        return list(drawn)
+    long = []
+    for one in drawn:
+        text = one.explanation.text or STAND_IN
+        words, has = text.split(), max(1, len(tokenizer.encode(text, add_special_tokens=False)))
+        again = " ".join(islice(cycle(words), max(len(words), round(len(words) * tokens / has))))
+        long.append(replace(one, explanation=replace(one.explanation, text=again)))
+    return long
+
+
+def _made(found: Grounds, texts: Mapping[int, Sequence[str]]) -> Texts:
+    """Explanations of all features; each another one, since equal ones would share more of the cache than real ones."""
+    rows = []
+    for feature in found.score:
+        for replicate, text in enumerate(texts.get(feature.feature, [STAND_IN])):
+            words = text.split()
+            turned = feature.feature % max(len(words), 1)
+            other = " ".join(words[turned:] + words[:turned])
+            rows.append(_text(feature.feature, replicate, feature.feature, other))
+    return rows
+
+
+def _written(plan: Plan, explaining: Explaining, found: Grounds) -> Texts:
+    """Their explanations, where the lake has them."""
+    wanted = {feature.feature for feature in found.score}
+    with plan.lake.connect() as connection:
+        parts = plan.lake.parts(explaining.step, "explanations")
+        return [
+            dict(row)
+            for row in query.records(connection, "explained", explanations=parts)
+            if row["feature"] in wanted
+        ]
+
+
+def _text(feature: int, replicate: int, of: int, text: str) -> dict[str, object]:
+    return {"feature": feature, "replicate": replicate, "explanation_of": of, "text": text}
+
+
+def _shuffled(texts: Texts) -> Texts:
+    """Each explanation once more, for the feature before."""
+    before = [texts[-1], *texts[:-1]] if len(texts) > 1 else []
+    return [
+        _text(
+            int(str(own["feature"])),
+            int(str(own["replicate"])),
+            int(str(other["feature"])),
+            str(other["text"]),
+        )
+        for own, other in zip(texts, before, strict=False)
+        if own["feature"] != other["feature"]
+    ]
+
+
+def _each(posed: Sequence[Posed]) -> list[list[Posed]]:
+    """What is posed, feature by feature."""
+    found: dict[int, list[Posed]] = defaultdict(list)
+    for one in posed:
+        found[one.feature.feature].append(one)
+    return list(found.values())
+
+
+def _of(reader: Rehearsal, feature: int, control: str = "") -> Bill:
+    """What was asked about one feature, under one control where one is named."""
+    about = (key.split("/") for key in reader.bills)
+    keys = ["/".join(key) for key in about if key[0] == str(feature) and (not control or key[-1] == control)]
+    return sum((reader.bills[key] for key in keys), Bill())
+
+
+def spread(bills: Sequence[Bill], features: int) -> Bill:
+    """What so many features take: the first as much as the first did, all others as much as the others on average."""
+    if not bills or not features:
+        return Bill()
+    return bills[0] + _mean(bills[1:] or bills).times(features - 1)
+
+
+def _mean(bills: Sequence[Bill]) -> Bill:
+    return sum(bills, Bill()).times(1 / len(bills)) if bills else Bill()

@@ -1,5 +1,0 @@
-"""`gloss estimate`: what a run takes, before it is begun."""
-
-from flows.estimated.page import show_estimate
-
-__all__ = ["show_estimate"]

@@ -1,0 +1,296 @@
+"""What the explain and score flows share: one open reader per name, a bounded number of buckets under way.
+
+What buckets of explainers and scorers need, made of a plan: for those who work at them, in earnest or aside.
+
+What is found out of a reader's servers while they are asked: said once in a run, and remembered in the lake.
+
+A reader's servers are tried anew by every run, since they may have changed; what was found before is remembered, so
+that a run which goes on in another way than it began says so. `readers/<hash>.json` holds it, one file for each
+`identity` of a reader, as its kept replies have one folder.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from hashlib import sha256
+
+from flows.config import RunConfig
+from flows.plan import Explaining, Plan, Scoring
+from flows.progress import Bar, progress, say, say_once
+from storage import query
+from storage.errors import Damaged
+from storage.lake import Lake
+from storage.layout import Range, Step
+from storage.replies import Shelf, paid
+from tasks.contexts.special_tokens import SpecialTokens
+from tasks.explain import ExplainWork
+from tasks.llm.account import Account, Metered
+from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.findings import Finding, Note
+from tasks.llm.ledger import Asked, Prices
+from tasks.llm.parameters import Parameters
+from tasks.llm.replies import Remembering, spelled
+from tasks.llm.request import Reader
+from tasks.score import ScoreWork
+
+_REMEMBERED = frozenset({"form", "logprobs", "parameters"})
+_TAKEN: dict[tuple[str, str, str], Parameters] = {}
+"""Settings that servers were found to take, by lake, run and reader: each stage of a run opens its readers anew."""
+_WAYS = {"plain": "without a form", "held": "held to a form"}
+
+
+def noting(config: RunConfig, name: str, reader: OpenAIReader) -> Note:
+    """Says and remembers what is found out of a reader's servers."""
+    lake, file = Lake(config.lake), path(reader)
+
+    def note(finding: Finding) -> None:
+        say_once(config.lake, config.run, f"readers.{name} {finding.line}")
+        if finding.about == "parameters":
+            _TAKEN[config.lake, config.run, name] = Parameters.read(str(finding.value))
+        if finding.about not in _REMEMBERED:
+            return
+        known = {"reader": reader.identity(), **_known(lake, file)}
+        before = known.get(finding.about)
+        if before not in (None, finding.value) and finding.about != "parameters":
+            say_once(config.lake, config.run, _changed(name, finding, str(before)))
+        if before != finding.value:
+            lake.write_json(file, {**known, finding.about: finding.value})
+
+    return note
+
+
+def informed(config: RunConfig, name: str, reader: OpenAIReader) -> OpenAIReader:
+    """The reader with the settings that this process has found its servers to take in the same run."""
+    taken = _TAKEN.get((config.lake, config.run, name))
+    if taken is None:
+        return reader
+    return reader.model_copy(update={"max_tokens_key": taken.max_tokens_key, "omit": sorted(taken.omit)})
+
+
+def parameters(lake: Lake, reader: OpenAIReader) -> Parameters:
+    """Settings that a reader's servers take, by its config and by what a run has found out."""
+    known = _known(lake, path(reader)).get("parameters")
+    found = Parameters.read(str(known)) if known else Parameters()
+    key = reader.max_tokens_key or found.max_tokens_key
+    return Parameters(key, reader.parameters.omit | found.omit)
+
+
+def path(reader: OpenAIReader) -> str:
+    """Where what was found out of a reader is remembered."""
+    return f"readers/{sha256(spelled(reader.identity()).encode()).hexdigest()[:16]}.json"
+
+
+def _known(lake: Lake, file: str) -> dict[str, object]:
+    """What is remembered; nothing where the file cannot be read as what it should be."""
+    try:
+        known = lake.read_json(file)
+    except Damaged:
+        return {}
+    return known or {}
+
+
+def _changed(name: str, finding: Finding, before: str) -> str:
+    what = "its replies" if finding.about == "form" else "its replies with log-probabilities"
+    was, now = (_WAYS.get(way, f"held to a form by {way}") for way in (before, finding.value))
+    return (
+        f"readers.{name} has changed: {what} came {was} before in this lake, and now come {now};"
+        " column structured of requests tells them apart"
+    )
+
+
+def explain_work(plan: Plan, explaining: Explaining) -> ExplainWork:
+    """What one explainer's buckets need."""
+    explainer, coder = explaining.explainer, explaining.coder
+    asking = explainer.asking
+
+    def ledger(component: str, reader: str) -> Asked:
+        return asked(plan.config, coder.coder.name, "explain", component, reader)
+
+    return ExplainWork(
+        lake=plan.lake,
+        coder=coder.coder.name,
+        step=explaining.step,
+        features=coder.features,
+        contexts=coder.contexts,
+        explainer=explainer,
+        asked=ledger(explainer.name, asking.reader) if asking else None,
+        judged=ledger(f"{explainer.name}/best_of", asking.chooser) if asking and asking.best_of else None,
+        special=special_tokens(plan),
+    )
+
+
+def score_work(plan: Plan, scoring: Scoring) -> ScoreWork:
+    """What one scorer's buckets need."""
+    scorer, coder = scoring.scorer, scoring.coder.coder.name
+    return ScoreWork(
+        lake=plan.lake,
+        coder=coder,
+        explainer=scoring.explainer,
+        judgements=scoring.judgements,
+        scores=scoring.scores,
+        contexts=scoring.coder.contexts,
+        explanations=scoring.explaining.step if scoring.explaining else None,
+        scorer=scorer,
+        controls=plan.config.controls.shuffled,
+        seed=plan.config.seed,
+        asked=asked(plan.config, coder, "score", f"{scoring.explainer}/{scorer.name}", scorer.reader),
+        special=special_tokens(plan),
+    )
+
+
+def special_tokens(plan: Plan) -> SpecialTokens:
+    """The special tokens of the subject's tokenizer, from its files; by their form where these name none."""
+    subject = plan.config.subject
+    names = subject.special_tokens()
+    if names is None:
+        say_once(
+            plan.config.lake,
+            plan.config.run,
+            f"subject: no file of {subject.model}'s tokenizer that names special tokens is at hand; in contexts they "
+            "are known by their form, such as <|im_end|>",
+        )
+    return SpecialTokens(names)
+
+
+def account_of(plan: Plan) -> Account:
+    """What the run has paid so far, and what it may spend in all.
+
+    Its tables say what finished buckets have cost. The kept replies say that of others too, such as those that a kill
+    cut off, but nothing of readers that keep none: neither is more than what was paid.
+    """
+    lake, budget = plan.lake, plan.config.budget
+    steps = [step for step in plan.recorded if "requests" in step.tables]
+    parts = sorted({part for step in steps for part in lake.written_parts(step, "requests")})
+    spent = 0.0
+    if parts:
+        with lake.connect() as connection:
+            spent = float(str(query.records(connection, "spent", requests=parts)[0]["spent"]))
+    if any(prices(plan.config, name).known for name in plan.config.readers):
+        spent = max(spent, paid(lake, plan.config.run, say))
+    return Account(budget.cost if budget else None, spent)
+
+
+@asynccontextmanager
+async def opened(
+    config: RunConfig, names: Iterable[str], account: Account
+) -> AsyncIterator[dict[str, Reader]]:
+    """The readers of some names, opened once for all buckets, so that `in_flight` bounds them together."""
+    async with AsyncExitStack() as stack:
+        readers = {name: await stack.enter_async_context(_open(config, name)) for name in sorted(set(names))}
+        # Only what is not kept already is paid for.
+        yield {
+            name: remembering(config, name, Metered(reader, prices(config, name), account))
+            for name, reader in readers.items()
+        }
+
+
+def _open(config: RunConfig, name: str) -> AbstractAsyncContextManager[Reader]:
+    described = config.readers[name]
+    if isinstance(described, OpenAIReader):
+        return informed(config, name, described).open(noting(config, name, described))
+    return described.open()
+
+
+def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
+    """A reader as its config wants it: one whose replies are kept, or as it is."""
+    described = config.readers[name]
+    keeping = getattr(described, "replies", "off")
+    if keeping == "off":
+        return reader
+    lake = Lake(config.lake)
+
+    def shelf(identity: str, first: int, end: int) -> Shelf:
+        return Shelf(lake, identity, Range(first, end), say)
+
+    cost, failures = prices(config, name).cost, keeping == "keep_failures"
+    return Remembering(
+        reader,
+        described.identity(),
+        config.run,
+        shelf,
+        cost,
+        failures=failures,
+        control_tokens=getattr(described, "control_tokens", frozenset()),
+    )
+
+
+@asynccontextmanager
+async def about(step: Step, part: Range, readers: Iterable[Reader]) -> AsyncIterator[None]:
+    """Let readers keep and find replies about the features of a step's bucket meanwhile."""
+    async with AsyncExitStack() as stack:
+        for reader in readers:
+            if isinstance(reader, Remembering):
+                await stack.enter_async_context(reader.about(*part, f"{step.stage}/{step.name}"))
+        yield
+
+
+async def each_bucket(
+    title: str,
+    lake: Lake,
+    step: Step,
+    parts: Sequence[Range],
+    work: Callable[[Range], Awaitable[int]],
+    at_once: int,
+    account: Account,
+) -> None:
+    """Run the missing buckets of a step, some at a time, and commit it. What they cost is told beside the bar."""
+    todo = lake.missing(step, parts)
+    gate = asyncio.Semaphore(at_once)
+    if todo:
+        with progress(title, len(todo)) as bar:
+            failures: list[BaseException] = []
+            told = _Told(bar, account)
+
+            async def one(part: Range) -> None:
+                async with gate:
+                    # Behind a failure nothing new is begun, but what is under way may end and be kept.
+                    if failures:
+                        return
+                    told.running += 1
+                    try:
+                        await work(part)
+                    except Exception as failure:
+                        failures.append(failure)
+                        raise
+                    finally:
+                        told.running -= 1
+                bar.advance()
+
+            await asyncio.gather(*(one(part) for part in todo), return_exceptions=True)
+            if failures:
+                raise failures[0]
+    lake.commit(step, parts)
+
+
+class _Told:
+    """What a stage costs, and is likely to cost from here to its end, for the bar."""
+
+    def __init__(self, bar: Bar, account: Account) -> None:
+        """Nothing of the stage is done or paid."""
+        self.running = 0
+        self._bar, self._account = bar, account
+        self._spent, self._tokens = account.spent, account.tokens
+        bar.beside = self.said
+
+    def said(self) -> str:
+        """`cost 1.23, about 4.56 to go`; tokens where nothing has a price, nothing where nobody counts."""
+        cost, tokens = self._account.spent - self._spent, self._account.tokens - self._tokens
+        # Buckets under way are taken to be half done.
+        done, total = self._bar.done + self.running / 2, self._bar.total
+        to_go = max(total / done - 1, 0.0) if 0 < self._bar.done < total else None
+        if cost:
+            return f"cost {cost:.2f}" + ("" if to_go is None else f", about {cost * to_go:.2f} to go")
+        if tokens:
+            return f"{tokens:,} tokens" + ("" if to_go is None else f", about {tokens * to_go:,.0f} to go")
+        return ""
+
+
+def prices(config: RunConfig, reader: str) -> Prices:
+    """What a reader charges; nothing is known of embedded ones."""
+    named = config.readers[reader]
+    return Prices(*(getattr(named, f"{kind}_price", None) for kind in ("prompt", "completion", "cached")))
+
+
+def asked(config: RunConfig, coder: str, stage: str, component: str, reader: str) -> Asked:
+    """What the requests of one component have in common."""
+    return Asked(coder, stage, component, reader, prices(config, reader))

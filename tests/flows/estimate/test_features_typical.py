@@ -1,0 +1,38 @@
+"""Features made of any text, whose prompts are as long as real ones."""
+
+from flows.estimate.features import typical
+from tasks.contexts.negatives import Random, Similar
+from tasks.contexts.sampling import Sampling
+
+WINDOWS = [tuple(f" w{window}.{place}" for place in range(8)) for window in range(20)]
+SAMPLING = Sampling(
+    window=8, explain=20, per_decile=3, negatives=(Random(n=7), Similar(n=4, neighbours=2)), min_firings=1
+)
+
+
+def test_a_typical_feature_has_the_contexts_that_would_be_drawn() -> None:
+    """As many of each kind and decile as the sampling asks for, from the given windows."""
+    explain, score = typical(WINDOWS, SAMPLING, 3, 22)
+
+    assert set(range(10)) == {context.decile for context in explain.contexts if context.activating}
+    assert 20 == sum(context.activating for context in explain.contexts)
+    assert [3] * 10 == [sum(one.decile == decile for one in score.contexts) for decile in range(10)]
+    kinds = [context.kind for context in score.contexts]
+    assert (30, 7, 4) == tuple(kinds.count(kind) for kind in ("activating", "random", "similar"))
+    assert {context.strings for context in score.contexts} <= set(WINDOWS)
+    assert len(score.contexts) == len({context.context for context in score.contexts})
+
+
+def test_it_fires_where_it_should() -> None:
+    """In every activating context, in no other, and stronger in the stronger deciles."""
+    _, score = typical(WINDOWS, SAMPLING, 3, 22)
+
+    assert all((context.peak > 0) == context.activating for context in score.contexts)
+    peaks = [context.peak for context in score.contexts if context.activating]
+    assert sorted(peaks, reverse=True) == peaks
+
+
+def test_the_same_seed_gives_the_same_feature() -> None:
+    """And another feature is another one."""
+    assert typical(WINDOWS, SAMPLING, 3, 22) == typical(WINDOWS, SAMPLING, 3, 22)
+    assert typical(WINDOWS, SAMPLING, 3, 22)[1].contexts != typical(WINDOWS, SAMPLING, 4, 22)[1].contexts

@@ -1,0 +1,155 @@
+"""How readers answered, beside the scores: readers that say nothing of what they are asked are seen at a glance."""
+
+import io
+from dataclasses import replace
+from functools import cache
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pytest
+
+from flows import reader_answers
+from flows.report import Report, _markdown, show
+from flows.terminal import console
+from storage import query
+from storage.lake import Lake
+from storage.tables import JUDGEMENTS
+from tasks.llm.request import Outcome, Reader, Reply, Request
+from tasks.scorers import Scorer
+from tests.tasks.judging import judge
+from tests.tasks.scorers.test_known_readers import detection, discrimination, features
+from tests.tasks.toys import Known, coin, constant, oracle
+
+
+class FirstOnly:
+    """Says yes to the first example of every question and no to the others."""
+
+    async def ask(self, request: Request) -> Outcome:
+        verdicts = [1] + [0] * (len(request.contexts) - 1)
+        return Outcome(request, Reply(str(verdicts)), None, "here", "first", 1, 0.0)
+
+
+class Refusing(Known):
+    """An oracle that answers no question about every second feature."""
+
+    async def ask(self, request: Request) -> Outcome:
+        outcome = await super().ask(request)
+        told = int(request.key.partition("/")[0]) % 2
+        return outcome if told else replace(outcome, reply=Reply("I cannot help with that."))
+
+
+READERS: dict[str, Reader] = {
+    "oracle": oracle(),
+    "yes": constant(verdict=True),
+    "no": constant(verdict=False),
+    "coin": coin(3),
+    "first": FirstOnly(),
+    "refusing": Refusing(lambda truth: truth),
+}
+
+
+@cache
+def row(reader: str, scorer: Scorer) -> dict:
+    """How a reader answered a scorer's questions about six features."""
+    with TemporaryDirectory() as folder, duckdb.connect() as connection:
+        judgements, _, _ = judge(Lake(folder), features(6), scorer, READERS[reader], controls=3)
+        connection.register("judgements", JUDGEMENTS.rows(judgements))
+        (found,) = query.records(connection, "report_answers")
+        return dict(found)
+
+
+def test_an_oracle_says_yes_where_it_is_true_and_at_every_place() -> None:
+    """Half of its verdicts are positive, and no answer stands out; the shuffled control is not among them."""
+    found = row("oracle", detection())
+    assert (480, 0.0, 0.5, 0.5) == tuple(
+        found[name] for name in ("judgements", "failed_share", "yes_share", "true_share")
+    )
+    assert 5 == len(found["places"])
+    assert all(0.3 < place < 0.7 for place in found["places"])
+    assert 0.5 == pytest.approx(sum(found["places"]) / 5)
+    assert 96 == found["answers"]
+    assert pytest.approx(found["right_share"]) == found["answer_share"]
+    assert found["answer_share"] < 0.2
+    assert not reader_answers.is_constant(found)
+
+
+@pytest.mark.parametrize(("reader", "digit"), [("yes", "1"), ("no", "0")])
+def test_a_constant_reader_is_named_as_one(reader: str, digit: str) -> None:
+    """Its one answer is shown with how seldom it would have been right."""
+    found = row(reader, detection())
+    assert [float(digit)] * 5 == found["places"]
+    assert (digit * 5, 1.0) == (found["answer"], found["answer_share"])
+    assert found["right_share"] < 0.2
+    (line,) = reader_answers.warnings([found], varied=False)
+    assert f"detection: {digit * 5} is 100% of 96 answers" in line
+
+
+def test_a_reader_that_prefers_a_place_is_seen_by_place() -> None:
+    """Its answers are all alike too."""
+    found = row("first", detection())
+    assert [1.0, 0.0, 0.0, 0.0, 0.0] == found["places"]
+    assert "10000" == found["answer"]
+    assert reader_answers.is_constant(found)
+
+
+def test_a_coin_is_no_constant() -> None:
+    """It says yes half of the time, at each place."""
+    found = row("coin", detection())
+    assert 0.4 < found["yes_share"] < 0.6
+    assert not reader_answers.is_constant(found)
+
+
+def test_who_always_names_the_first_is_right_at_the_first_place_alone() -> None:
+    """A choice's place is that of the right example, and its answer the number that was named."""
+    found = row("yes", discrimination())
+    assert [1.0, 0.0, 0.0, 0.0, 0.0] == found["places"]
+    assert ("1", 1.0) == (found["answer"], found["answer_share"])
+    assert found["right_share"] == pytest.approx(found["yes_share"])
+    assert reader_answers.is_constant(found)
+
+    right = row("oracle", discrimination())
+    assert [1.0] * 5 == right["places"]
+    assert 1.0 == right["yes_share"]
+    assert not reader_answers.is_constant(right)
+
+
+def test_one_example_at_a_time_has_no_places() -> None:
+    """The commonest answer is then one verdict, which half of all questions have."""
+    found = row("oracle", detection(shown=1))
+    assert "" == reader_answers.places(found["places"])
+    assert found["answer"] in {"0", "1"}
+    assert not reader_answers.is_constant(found)
+
+
+def test_failures_are_a_share_of_all_judgements() -> None:
+    """What is readable is counted as if it were all."""
+    found = row("refusing", detection())
+    assert (0.5, 0.5) == (found["failed_share"], found["yes_share"])
+    assert 48 == found["answers"]
+
+
+def test_the_report_has_a_table_and_a_warning_in_80_columns() -> None:
+    """On a terminal, and the warning in Prefect's summary too."""
+    rows = [row(reader, scorer) for reader, scorer in (("yes", detection()), ("oracle", discrimination()))]
+    found = Report("r", "l", [], [], [], [], answers=rows)
+    written = io.StringIO()
+    show(found, console(written, width=80), {})
+    lines = written.getvalue().splitlines()
+    assert "How the readers answered" in lines[1]
+    table = [line for line in lines if "%" in line and "answers" not in line]
+    assert ["detection", "1.0", ".50", "1.0", "1.0", "1.0", "1.0", "1.0", "11111", "100%", "0%"] == table[
+        0
+    ].split()
+    assert "discrimination" == table[1].split()[0]
+    assert all(len(line) <= 80 for line in lines if "says nothing" not in line)
+    (warning,) = [line for line in lines if "says nothing" in line]
+    assert warning.strip() in _markdown(found)
+    assert ["1.0"] * 5 == str(reader_answers.table(rows)[0]["yes by place"]).split()
+
+
+def test_many_places_are_cut_in_the_middle_on_a_terminal() -> None:
+    """SAEBench shows fourteen; the first and the last say whether a place is preferred."""
+    shares = [place / 20 for place in range(14)]
+    assert ".00 .05 .10 … .60 .65" == reader_answers.places(shares)
+    cut = reader_answers.commonest({"answer": "01000000000100", "answer_share": 0.25})
+    assert "01000…100 25%" == cut

@@ -1,0 +1,88 @@
+"""How alike scorers rank features, and how that is shown."""
+
+import re
+from io import StringIO
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from flows import terminal
+from flows.scorer_agreement import COMMON, agreements, grids, heading, table
+
+
+def rows(scores: dict[str, dict[int, float]], explainer: str = "exemplars") -> list[dict]:
+    about = {"coder": "demo", "explainer": explainer}
+    return [
+        about | {"scorer": scorer, "feature": feature, "score": score}
+        for scorer, found in scores.items()
+        for feature, score in found.items()
+    ]
+
+
+def drawn(count: int, features: int = 60) -> dict[str, dict[int, float]]:
+    """Scorers that rank features ever less alike."""
+    draw = np.random.default_rng(5)
+    base = draw.random(features)
+    return {
+        f"scorer{number}": dict(enumerate((base + number * draw.random(features)).tolist()))
+        for number in range(count)
+    }
+
+
+def shown(found: list[dict]) -> str:
+    console = terminal.console(StringIO(), width=100, record=True)
+    for agreement in agreements(found, 22):
+        for grid in grids(agreement):
+            console.print(grid)
+    return console.export_text()
+
+
+def test_every_two_scorers_are_correlated_over_their_common_features() -> None:
+    """Spearman's, over the features that both have scored."""
+    scores = drawn(3)
+    scores["scorer2"] = {feature: score for feature, score in scores["scorer2"].items() if feature % 2}
+    (found,) = agreements(rows(scores), 22)
+    assert [("scorer0", "scorer1"), ("scorer0", "scorer2"), ("scorer1", "scorer2")] == list(found.found)
+    for (one, other), estimate in found.found.items():
+        common = sorted(scores[one].keys() & scores[other].keys())
+        values = [[scores[name][feature] for feature in common] for name in (one, other)]
+        expected, _ = spearmanr(values[0], values[1])
+        assert (pytest.approx(expected), len(common)) == (estimate.value, estimate.n)
+        assert estimate.low < estimate.value < estimate.high
+    assert "over 30 to 60 features of demo" in heading(found, " of demo")
+
+
+def test_too_few_common_features_are_no_correlation() -> None:
+    """Below twenty nothing is said; a scorer without any pair is left out."""
+    scores = drawn(3)
+    scores["scorer1"] = dict(list(scores["scorer1"].items())[: COMMON - 1])
+    (found,) = agreements(rows(scores), 22)
+    assert ("scorer0", "scorer2") == found.scorers
+    assert [] == agreements(rows({"alone": scores["scorer0"]}), 22)
+
+
+@pytest.mark.parametrize("count", [2, 7, 10])
+def test_a_matrix_fits_a_line_of_eighty(count: int) -> None:
+    """However many scorers there are, each pair stands there once, with its interval."""
+    text = shown(rows(drawn(count)))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert count * (count - 1) // 2 == len(
+        re.findall(r"(?<![0-9])-?[.][0-9]{2} -?[.][0-9]{2}(?![0-9])", text)
+    )
+    assert "…" not in text
+
+
+def test_a_constant_score_is_said_to_be_one() -> None:
+    """It has no correlation, and Prefect's table gets no NaN."""
+    scores = drawn(2)
+    scores["scorer1"] = dict.fromkeys(scores["scorer1"], 0.5)
+    found = agreements(rows(scores), 22)
+    assert "constant" in shown(rows(scores))
+    assert [(None, None, 60)] == [(row["Spearman"], row["low"], row["features"]) for row in table(found)]
+
+
+def test_explainers_are_told_apart() -> None:
+    """Scores of one explainer's explanations are not compared with another's."""
+    found = agreements([*rows(drawn(2)), *rows(drawn(2), "other")], 22)
+    assert ["exemplars", "other"] == [agreement.explainer for agreement in found]
