@@ -121,6 +121,18 @@ $(VLLM)/.made: requirements-vllm.txt
 	@touch $@
 	@echo "vLLM's environment is ready: $(VLLM)"
 
+# What deployments/vllm/*.sh start, on a machine with GPUs: gigabytes of CUDA.
+VLLM_GPU := .venv-vllm-gpu
+.PHONY: vllm
+vllm: $(VLLM_GPU)/.made ## make the environment of model servers on NVIDIA GPUs, which deployments/vllm/*.sh start
+
+$(VLLM_GPU)/.made: deployments/vllm/requirements.txt
+	@[[ -x $(VLLM_GPU)/bin/pip ]] || $(PYTHON) -m venv $(VLLM_GPU)
+	@echo "installing deployments/vllm/requirements.txt: vLLM and CUDA, gigabytes of them"
+	@$(VLLM_GPU)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r deployments/vllm/requirements.txt
+	@touch $@
+	@echo "vLLM is ready: $(VLLM_GPU)/bin/vllm, which deployments/vllm/*.sh start"
+
 .PHONY: clean
 clean: ## remove the environment and caches; lakes are left alone
-	rm -rf $(VENV) $(PEERS) $(VLLM) .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(VLLM) $(VLLM_GPU) .pytest_cache .ruff_cache .import_linter_cache .hypothesis
