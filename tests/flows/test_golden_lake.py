@@ -7,7 +7,7 @@ import asyncio
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from flows.config import RunConfig
-from flows.kept import unanswered
-from flows.kinds import kinds
 from flows.plan import STAGES, Plan, Scoring
+from flows.replay import unanswered
+from flows.unions import kinds
 from storage.layout import Step
 from tasks.explainers import Explainer
 from tasks.scorers import Scorer
@@ -27,8 +27,8 @@ from tests.flows.golden_lake import make
 from tests.flows.golden_lake.requests import requests
 from tests.tasks.llm.faulty_server import faulty_server
 
-NOBODY = "http://127.0.0.1:1/v1"
-HASHED = "statements"
+NO_SERVER = "http://127.0.0.1:1/v1"
+SQL_HASH = "statements"
 """Key of a step of scores that holds the hash of their SQL, where a comment counts too."""
 
 Recorded = Mapping[tuple[str, str], dict[str, Any]]
@@ -53,23 +53,27 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _unpacked(tmp_path_factory.mktemp("golden"))
 
 
-def _plan(run: str, lake: Path, url: str = NOBODY) -> Plan:
+def _plan(run: str, lake: Path, url: str = NO_SERVER) -> Plan:
     return Plan(RunConfig.model_validate(make.config(run, lake, url)))
+
+
+def _by_name(steps: Iterable[dict[str, Any]]) -> Recorded:
+    return {(step["stage"], step["name"]): step for step in steps}
 
 
 def _manifests(lake: Path, run: str) -> Recorded:
     """The manifests of a run's steps, as the lake's record of the run lists them."""
     record = json.loads((lake / "runs" / f"{run}.json").read_text())
-    found = [json.loads((lake / step["manifest"]).read_text()) for step in record["steps"]]
-    return {(one["stage"], one["name"]): {**one, "tables": list(one["parts"])} for one in found}
+    manifests = [json.loads((lake / step["manifest"]).read_text()) for step in record["steps"]]
+    return _by_name({**manifest, "tables": list(manifest["parts"])} for manifest in manifests)
 
 
 def _as_recorded(step: Step, recorded: Recorded) -> Step:
     """A step with the version that it had, and its parents likewise; and with the SQL that scores had."""
     before = recorded[step.stage, step.name]
-    hashed = {HASHED: before["config"][HASHED]} if HASHED in step.config else {}
+    sql_hash = {SQL_HASH: before["config"][SQL_HASH]} if SQL_HASH in step.config else {}
     parents = tuple(_as_recorded(parent, recorded) for parent in step.parents)
-    return replace(step, version=before["version"], config={**step.config, **hashed}, parents=parents)
+    return replace(step, version=before["version"], config={**step.config, **sql_hash}, parents=parents)
 
 
 def _compare(steps: Mapping[tuple[str, str], Step], recorded: Recorded) -> None:
@@ -93,13 +97,13 @@ def test_the_plan_of_a_run_has_the_steps_of_its_manifests(lake: Path, run: str) 
 
 def test_what_is_not_in_the_lake_is_planned_as_before() -> None:
     """Trained coders, neurons, embeddings of windows and the checks of readers."""
-    recorded = {(one["stage"], one["name"]): one for one in json.loads(make.PLAN.read_text())}
-    config = RunConfig.model_validate(yaml.safe_load((make.HERE / "plan.yaml").read_text()))
+    recorded = _by_name(json.loads(make.PLAN.read_text()))
+    config = RunConfig.model_validate(yaml.safe_load((make.FOLDER / "plan.yaml").read_text()))
     plan = Plan(config)
     steps = (*(check.step for check in plan.checks), *plan.steps)
 
     _compare({(step.stage, step.name): step for step in steps}, recorded)
-    assert [one["tables"] for one in recorded.values()] == [list(step.tables) for step in steps]
+    assert [before["tables"] for before in recorded.values()] == [list(step.tables) for step in steps]
 
 
 @pytest.mark.parametrize("run", make.RUNS)
@@ -113,33 +117,33 @@ def _recorded_requests() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", _recorded_requests())
-def test_requests_are_those_of_before(name: str, made: dict[str, list[str]]) -> None:
-    """Keys, fingerprints and order, so that kept replies are found again."""
-    assert _recorded_requests()[name] == made[name]
+def test_requests_are_those_of_before(name: str, current: dict[str, list[str]]) -> None:
+    """Keys, fingerprints and order, so that cached replies are found again."""
+    assert _recorded_requests()[name] == current[name]
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, list[str]]:
-    """What is asked now."""
+def current() -> dict[str, list[str]]:
+    """The requests that today's code makes."""
     return requests()
 
 
-def test_requests_of_every_kind_are_recorded(made: dict[str, list[str]]) -> None:
+def test_requests_of_every_kind_are_recorded(current: dict[str, list[str]]) -> None:
     """Of a new kind, too: `python -m tests.flows.golden_lake.make requests` adds it."""
     every = [
         *(f"explainer {kind}" for kind in kinds(Explainer)),
         *(f"scorer {kind}" for kind in kinds(Scorer)),
     ]
-    assert [] == [name for name in [*every, *made] if name not in _recorded_requests()]
-    assert {"explainer single_token", "explainer import"} == {name for name in made if not made[name]}
+    assert [] == [name for name in [*every, *current] if name not in _recorded_requests()]
+    assert {"explainer single_token", "explainer import"} == {name for name in current if not current[name]}
 
 
 @pytest.mark.parametrize(
-    "words", ["/half ", "/half1 ", "/half1/half2 ", "0/1 ", "/held_out/", "0/0/shuffled/"]
+    "part", ["/half ", "/half1 ", "/half1/half2 ", "0/1 ", "/held_out/", "0/0/shuffled/"]
 )
-def test_requests_have_keys_of_all_forms(words: str) -> None:
+def test_requests_have_keys_of_all_forms(part: str) -> None:
     """Halves, replicates, those held out to choose among them, and the shuffled control."""
-    assert any(words in line for lines in _recorded_requests().values() for line in lines)
+    assert any(part in line for lines in _recorded_requests().values() for line in lines)
 
 
 @pytest.fixture
@@ -150,23 +154,23 @@ def copy(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("run", make.RUNS)
-def test_every_question_has_its_kept_reply(copy: Path, run: str) -> None:
-    """Without the tables of what readers answered, nothing is asked again; but what another scorer asks."""
+def test_every_request_has_its_cached_reply(copy: Path, run: str) -> None:
+    """Without explanations and judgements nothing is asked again; only another scorer's requests are new."""
     plan = _plan(run, copy)
     for askers in (
-        [one for one in plan.scores if one.scorer.reader == "judge"],
-        [one for one in plan.explanations if "judge" in one.explainer.readers.values()],
+        [scoring for scoring in plan.scores if scoring.scorer.reader == "judge"],
+        [asker for asker in plan.explanations if "judge" in asker.explainer.readers.values()],
     ):
-        _remove(copy, [one.judgements if isinstance(one, Scoring) else one.step for one in askers])
+        _remove(copy, [asker.judgements if isinstance(asker, Scoring) else asker.step for asker in askers])
         assert not askers or 0 == asyncio.run(unanswered(plan, "judge", askers))
 
     scorers = {"scorers": [{"kind": "detection", "reader": "judge", "kinds": ["silent"]}]}
-    other = Plan(RunConfig.model_validate({**make.config("scorers", copy, NOBODY), **scorers}))
+    other = Plan(RunConfig.model_validate({**make.config("scorers", copy, NO_SERVER), **scorers}))
     assert 0 < (asyncio.run(unanswered(other, "judge", other.scores)) or 0)
 
 
 def _remove(lake: Path, steps: Sequence[Step]) -> None:
-    """Take the parts and the manifests of some steps away."""
+    """Remove the parts and the manifests of some steps."""
     for step in steps:
         (lake / step.manifest).unlink()
         for table in step.tables:
@@ -174,7 +178,7 @@ def _remove(lake: Path, steps: Sequence[Step]) -> None:
 
 
 @pytest.mark.parametrize("run", make.RUNS)
-def test_running_again_redoes_nothing_but_scores_and_asks_nobody(
+def test_running_again_redoes_nothing_but_scores_and_sends_no_request(
     copy: Path, prefect: dict[str, str], tmp_path: Path, run: str
 ) -> None:
     """No part and no manifest of another step is written, and the server gets no request."""

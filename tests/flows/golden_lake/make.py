@@ -1,8 +1,9 @@
 """Makes lake.tar.xz, plan.json and requests.json: what gloss planned, asked and wrote at one commit.
 
-`python -m tests.flows.golden_lake.make` in the root of a checkout; with `requests` or `plan` behind it, that file only.
-They stand for commit 528435a. Whoever raises a VERSION makes all of them again, since the lake's steps are then others;
-what the tests compare stays. A new kind of explainer or scorer needs `requests` alone, and that adds lines only.
+`python -m tests.flows.golden_lake.make` in the root of a checkout writes all three; followed by `requests`, `plan` or
+`lake`, only that one. The files in the repository were made at commit 528435a. Whoever raises a VERSION makes them
+again, since the lake's steps then have other fingerprints; the tests that compare plans and requests stay as they are.
+A new kind of explainer or scorer needs only `requests`, and the diff must only add lines.
 """
 
 import json
@@ -23,22 +24,24 @@ from flows.plan import Plan
 from tests.flows.golden_lake.requests import requests
 from tests.tasks.llm.faulty_server import Answer, Body, Fault, faulty_server, trial
 
-HERE = Path(__file__).parent
-LAKE, PLAN, REQUESTS = HERE / "lake.tar.xz", HERE / "plan.json", HERE / "requests.json"
+FOLDER = Path(__file__).parent
+LAKE, PLAN, REQUESTS = FOLDER / "lake.tar.xz", FOLDER / "plan.json", FOLDER / "requests.json"
 RUNS = ("explainers", "scorers")
 
 
 def config(run: str, lake: Path, url: str) -> dict[str, Any]:
     """The config of one of the runs in the lake, whose reader `judge` is at an address."""
-    whole = yaml.safe_load((HERE / "run.yaml").read_text(encoding="utf-8"))
+    whole = yaml.safe_load((FOLDER / "run.yaml").read_text(encoding="utf-8"))
     whole["readers"]["judge"]["urls"] = [url]
-    few = {"coders": 1, "scorers": 1} if run == "explainers" else {"explainers": 1}
-    return whole | {key: whole[key][:count] for key, count in few.items()} | {"run": run, "lake": str(lake)}
+    limits = {"coders": 1, "scorers": 1} if run == "explainers" else {"explainers": 1}
+    return (
+        whole | {key: whole[key][:count] for key, count in limits.items()} | {"run": run, "lake": str(lake)}
+    )
 
 
 def steps() -> list[dict[str, Any]]:
     """The steps of plan.yaml, with those of its readers' checks, as their manifests would have them."""
-    plan = Plan(RunConfig.model_validate(yaml.safe_load((HERE / "plan.yaml").read_text(encoding="utf-8"))))
+    plan = Plan(RunConfig.model_validate(yaml.safe_load((FOLDER / "plan.yaml").read_text(encoding="utf-8"))))
     return [
         {
             "stage": step.stage,
@@ -54,13 +57,13 @@ def steps() -> list[dict[str, Any]]:
 
 
 def behave(_number: int, body: Body) -> Answer:
-    """Find some questions about several contexts too long, by their text."""
-    several = not trial(body) and "\nExample 2:" in _last_turn(body)
-    return Fault.TOO_LONG if several and int(_digest(body)[0], 16) < 2 else Fault.NONE
+    """Refuse some questions about several contexts as too long, depending on their text."""
+    about_several = not trial(body) and "\nExample 2:" in _last_turn(body)
+    return Fault.TOO_LONG if about_several and int(_digest(body)[0], 16) < 2 else Fault.NONE
 
 
 def reply(body: Body) -> str:
-    """A readable reply that only depends on what is sent."""
+    """A readable reply that depends only on the request."""
     question, digest = _last_turn(body), _digest(body)
     if "JSON object" in question:
         part = {"pattern": f"words of kind {digest[:8]}", "strength": 9}
@@ -102,15 +105,15 @@ def make_lake() -> None:
             packed.add(lake, "lake")
 
 
-def make(*wanted: str) -> None:
-    """Make what is named, all if nothing is."""
-    made = {
+def make(*names: str) -> None:
+    """Make the files of these names, all if there are none."""
+    files = {
         "requests": lambda: write(REQUESTS, requests()),
         "plan": lambda: write(PLAN, steps()),
         "lake": make_lake,
     }
-    for name in wanted or made:
-        made[name]()
+    for name in names or files:
+        files[name]()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from flows.kinds import kinds
+from flows.unions import kinds
 from tasks import replicates, rounds
 from tasks.contexts.context import Described
 from tasks.explainers import Explainer
@@ -62,16 +62,16 @@ FEATURES = tuple(
 _EXPLANATIONS = ("Words for lights by the sea.", "The word lighthouse.")
 
 
-class Answering:
-    """A reader that answers everything, but finds requests about more than `most` contexts too long."""
+class LimitedReader:
+    """A reader that answers every request, but refuses those about more than `max_contexts` contexts as too long."""
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, max_contexts: int | None) -> None:
+        self._max_contexts = max_contexts
 
     async def ask(self, request: Request) -> Outcome:
-        if self._most is not None and len(request.contexts) > self._most:
-            return Outcome(request, None, "it is too long", "here", "answering", 1, 0.0, too_long=True)
-        return Outcome(request, Reply(_reply(request)), None, "here", "answering", 1, 0.0)
+        if self._max_contexts is not None and len(request.contexts) > self._max_contexts:
+            return Outcome(request, None, "it is too long", "here", "limited", 1, 0.0, too_long=True)
+        return Outcome(request, Reply(_reply(request)), None, "here", "limited", 1, 0.0)
 
 
 def _reply(request: Request) -> str:
@@ -87,30 +87,30 @@ def _reply(request: Request) -> str:
 
 
 def _component(union: Any, options: Mapping[str, Any]) -> Any:
-    """A component of a union; its reader and what else it must be given are made up."""
-    needed = {"reader": "reader", "path": "explanations.jsonl", "format": "jsonl"}
+    """A component of a union, with made-up values for its required keys."""
+    values = {"reader": "reader", "path": "explanations.jsonl", "format": "jsonl"}
     model = kinds(union)[options["kind"]]
-    given = {name: value for name, value in needed.items() if name in model.model_fields}
-    required = {name: given[name] for name in given if model.model_fields[name].is_required()}
+    fields = model.model_fields
+    required = {name: values[name] for name in values if name in fields and fields[name].is_required()}
     return TypeAdapter(union).validate_python({**required, **options})
 
 
-async def _explaining(explainer: Explainer, reader: Answering) -> list[Outcome]:
-    """What became of all requests of an explainer, those that choose among its replicates included."""
+async def _explaining(explainer: Explainer, reader: LimitedReader) -> list[Outcome]:
+    """Outcomes of all requests of an explainer, including those that choose among its replicates."""
     asking = explainer.asking
     if asking is None:
         return []
     contexts = replicates.parted(asking, FEATURES)
     drawn = await replicates.draw(asking, contexts, reader)
     judged = await replicates.judge(asking, contexts, drawn, reader)
-    return [outcome for one in drawn for outcome in (*one.refused, one.outcome)] + judged
+    return [outcome for replicate in drawn for outcome in (*replicate.refused, replicate.outcome)] + judged
 
 
-async def _scoring(scorer: Scorer, reader: Answering) -> list[Outcome]:
-    """What became of all requests of a scorer, those of the shuffled control included."""
+async def _scoring(scorer: Scorer, reader: LimitedReader) -> list[Outcome]:
+    """Outcomes of all requests of a scorer, including those of the shuffled control."""
     rows = [
-        {"feature": feature, "replicate": 0, "explanation_of": of, "text": _EXPLANATIONS[of]}
-        for feature, of in ((0, 0), (1, 1), (0, 1))
+        {"feature": feature, "replicate": 0, "explanation_of": source, "text": _EXPLANATIONS[source]}
+        for feature, source in ((0, 0), (1, 1), (0, 1))
     ]
     posed = pose(FEATURES, rows) if scorer.needs_explanation else pose_alone(FEATURES)
     outcomes, _ = await rounds.ask(scorer, posed, reader)
@@ -124,21 +124,21 @@ def _lines(request: Request) -> list[str]:
 
 
 def requests() -> dict[str, list[str]]:
-    """Key and fingerprint of each request, by who asks it: every kind with its defaults, then the variants.
+    """Key and fingerprint of each request, by explainer or scorer: every kind with its defaults, then the variants.
 
-    What is asked of a reader that takes no more than two contexts stands under a name of its own.
+    Requests to a reader that takes at most two contexts are listed under a name that ends in `, too long`.
     """
-    made: dict[str, tuple[Any, Any]] = {}
-    for word, union, ask, variants in (
+    components: dict[str, tuple[Any, Any]] = {}
+    for role, union, ask, variants in (
         ("explainer", Explainer, _explaining, EXPLAINERS),
         ("scorer", Scorer, _scoring, SCORERS),
     ):
         for name, options in {**{kind: {"kind": kind} for kind in kinds(union)}, **variants}.items():
-            made[f"{word} {name}"] = (_component(union, options), ask)
+            components[f"{role} {name}"] = (_component(union, options), ask)
     recorded: dict[str, list[str]] = {}
-    for name, (component, ask) in made.items():
-        for title, most in ((name, None), (f"{name}, too long", 2)):
-            outcomes = asyncio.run(ask(component, Answering(most)))
-            if most is None or any("/half" in outcome.request.key for outcome in outcomes):
+    for name, (component, ask) in components.items():
+        for title, max_contexts in ((name, None), (f"{name}, too long", 2)):
+            outcomes = asyncio.run(ask(component, LimitedReader(max_contexts)))
+            if max_contexts is None or any("/half" in outcome.request.key for outcome in outcomes):
                 recorded[title] = [line for outcome in outcomes for line in _lines(outcome.request)]
     return recorded
