@@ -130,11 +130,6 @@ class OpenAIReader(BaseModel):
     """Tokens per block of the server's prefix cache, for `gloss estimate`; null where the server caches nothing."""
 
     @property
-    def secure(self) -> bool:
-        """Whether any address is https."""
-        return any(url.startswith("https:") for url in self.urls)
-
-    @property
     def control_tokens(self) -> frozenset[str]:
         """The control tokens of the model's tokenizer, where its files are at hand: in `tokenizer`, or in `model`.
 
