@@ -69,7 +69,7 @@ $(VENV)/.parity: requirements-parity.txt $(VENV)/.made
 	@touch $@
 
 .PHONY: lint
-lint: env ## check style, types, imports, SQL and the generated pages
+lint: env ## check style, types, imports, SQL, the generated pages and the docs' site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
@@ -78,6 +78,13 @@ lint: env ## check style, types, imports, SQL and the generated pages
 	$(BIN)/python -P docs/generate/tables.py --check
 	$(BIN)/python -P docs/generate/config.py --check
 	$(BIN)/python -P docs/generate/readme.py --check
+	$(SITE)
+
+# The theme prints a notice of its successor otherwise.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+.PHONY: site
+site: env ## build the docs as a site in site/, to be read without a network
+	$(SITE)
 
 .PHONY: format
 format: env ## write the code as `make lint` wants it, where that can be done without thought

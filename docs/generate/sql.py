@@ -1,6 +1,6 @@
-"""docs/sql.md: puts a lake's answers below its questions, as a terminal of 80 columns shows them.
+"""docs/sql.md and README.md: puts a lake's answers below their questions, as a terminal of 80 columns shows them.
 
-`python docs/generate/sql.py LAKE` after `make demo`; the questions are written on the page itself.
+`python docs/generate/sql.py LAKE` after `make demo`; the questions are written on the pages themselves.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from flows.cli.lake_info import reached
 from storage import runs
 
 FILE = Path(__file__).parents[1] / "sql.md"
+README = Path(__file__).parents[2] / "README.md"
 
 QUESTION = re.compile(r"(^```sql\n(.*?)^```\n\n)^```text\n.*?^```\n", re.MULTILINE | re.DOTALL)
 """A question and the block with its answer."""
@@ -36,10 +37,12 @@ def page(uri: str, text: str) -> str:
 
 
 def main() -> int:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description="Write the answers in docs/sql.md.")
+    """Write the pages."""
+    parser = argparse.ArgumentParser(description="Write the answers in docs/sql.md and README.md.")
     parser.add_argument("lake", metavar="LAKE", help="the lake of make demo")
-    FILE.write_text(page(parser.parse_args().lake, FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    uri = parser.parse_args().lake
+    for file in (FILE, README):
+        file.write_text(page(uri, file.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

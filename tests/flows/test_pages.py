@@ -1,8 +1,7 @@
-"""README.md, docs/coders.md, docs/batch.md and docs/runs.md: what they say is done, or compared with what happens."""
+"""docs/coders.md, docs/batch.md and docs/runs.md: what they say is done, or compared with what happens."""
 
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 from flows import run_record
-from flows.cli.main import main, parser
+from flows.cli.main import main
 from flows.config_file import load_config
 from flows.plan import Plan
 from flows.preflight import check_cache
@@ -29,7 +28,6 @@ from tests.flows.command import DEMO, ROOT, write_config
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = {name: ROOT / "docs" / f"{name}.md" for name in ("coders", "batch", "runs")}
-README = ROOT / "README.md"
 CODER = DEMO / "coder" / "sparsify" / "layers.2" / "sae.safetensors"
 
 
@@ -41,48 +39,6 @@ def _marked(page: Path, mark: str) -> str:
     found = re.search(rf"<!-- {mark} -->\n```text\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     return found[1]
-
-
-COMMANDS = [
-    line for page in PAGES.values() for body in _blocks(page, "") for line in body.splitlines() if line
-]
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_is_one(line: str) -> None:
-    """As the command's own parser sees it."""
-    assert parser().parse_args(shlex.split(line, comments=True)[1:])
-
-
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    """To a file that is there."""
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    assert [] == [link for link in links if not (page.parent / link).exists()]
-
-
-@pytest.fixture
-def shown(tmp_path: Path) -> Path:
-    """The README's config as a file."""
-    (body,) = [body for body in _blocks(README, "yaml") if body.startswith("run:")]
-    file = tmp_path / "llama.yaml"
-    file.write_text(body, encoding="utf-8")
-    return file
-
-
-SETTINGS = [
-    line
-    for body in _blocks(README, "")
-    for line in body.splitlines()
-    if re.match(r"gloss \w+ llama\.yaml", line)
-]
-
-
-@pytest.mark.parametrize("line", SETTINGS)
-def test_the_commands_of_the_readme_fit_its_config(shown: Path, line: str) -> None:
-    """With what they set."""
-    options = parser().parse_args(shlex.split(line, comments=True)[1:])
-    assert load_config(shown, tuple(options.set)).run == "llama-layer-23"
 
 
 # docs/coders.md

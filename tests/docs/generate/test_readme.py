@@ -1,0 +1,61 @@
+"""The README's feature: made from a lake, as it is there."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from storage import runs
+from storage.lake import Lake
+from tests.docs.generator import generator
+
+GENERATOR = generator("readme")
+
+
+def test_the_best_feature_is_shown_with_its_scores(connection: duckdb.DuckDBPyConnection) -> None:
+    """The one with the highest score, its explanation, each scorer's number beside its floor, and verdicts."""
+    row = connection.sql(
+        "select feature, explanation, detection, detection_floor from summary "
+        "where replicate = 0 and status = 'explained' order by score desc nulls last, feature limit 1"
+    ).fetchone()
+    assert row is not None
+    feature, explanation, score, floor = row
+    text = GENERATOR.feature(connection)
+
+    assert text.startswith(f"feature {feature} of ")
+    assert explanation.split()[0] in text
+    (line,) = [line for line in text.splitlines() if line.startswith("  detection   ")]
+    assert [f"{score:.2f}", f"{floor:.2f}"] == [line.split()[1], line.split()[5]]
+    assert "  silent " in text
+
+
+def test_a_real_run_has_such_a_feature(undisturbed: Path) -> None:
+    """Its lines fit into a README."""
+    lake = Lake(undisturbed.as_posix())
+    with lake.connect() as connection:
+        runs.attach(lake, connection)
+        text = GENERATOR.feature(connection)
+
+    assert [] == [line for line in text.splitlines() if len(line) > GENERATOR.WIDTH + 2]
+
+
+@pytest.mark.parametrize(
+    ("activations", "expected"),
+    [
+        ([0.0, 0.0, 5.0, 0.0], "a⏎b<<c>>d"),
+        ([0.0, 2.0, 5.0, 1.0], "a⏎<<b>><<c>>d"),
+        ([0.0, 0.0, 0.0, 0.0], "a⏎bcd"),
+    ],
+)
+def test_an_excerpt_marks_what_fires(activations: list[float], expected: str) -> None:
+    """Tokens above three tenths of the peak, on one line."""
+    assert expected == GENERATOR.excerpt(["a\n", "b", "c", "d"], activations, max(activations))
+
+
+def test_an_excerpt_is_cut_around_its_peak() -> None:
+    """The strongest token is always in it."""
+    strings, activations = [" word"] * 40, [0.0] * 30 + [9.0] + [0.0] * 9
+    excerpt = GENERATOR.excerpt(strings, activations, 9.0)
+
+    assert "<< word>>" in excerpt
+    assert len(excerpt) <= GENERATOR.SHOWN
