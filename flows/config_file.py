@@ -98,6 +98,8 @@ def read(file: Path) -> Any:
     return parse(file.read_text(encoding="utf-8-sig"))
 
 
+_CREDENTIALS = re.compile(r"//[^\s/@'\"]*@")
+"""A user and a password in an address, which are repeated nowhere."""
 WANTED = {
     **dict.fromkeys(("list_type", "tuple_type"), "a list is wanted"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys is wanted"),
@@ -153,7 +155,7 @@ def _child(schema: dict[str, Any], part: int | str) -> dict[str, Any]:
 
 
 def _sentence(fault: Any, holder: dict[str, Any]) -> str:
-    given = repr(fault["input"])
+    given = _CREDENTIALS.sub("//[password]@", repr(fault["input"]))
     given = given if len(given) <= 80 else f"{given[:77]}..."  # a line's worth
     key = str(fault["loc"][-1]) if fault["loc"] else ""
     allowed = sorted(holder.get("properties", {}))

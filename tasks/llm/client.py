@@ -161,7 +161,7 @@ async def connect(
     secret = secret_from(reader.key_env)
     timeouts = (reader.connect_timeout, reader.read_timeout)
     with _seldom_collected():
-        async with transport(secret.headers, reader.urls, *timeouts) as http:
+        async with transport(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
             sender = Sender(reader, note or unheard)
 
             def carried_to(some: OpenAIReader) -> Carrier:

@@ -62,6 +62,25 @@ def _address(url: str) -> str:
     return url.rstrip("/")
 
 
+def _proxy_address(url: str) -> str:
+    """Return a proxy's address without a final slash, or raise ValueError saying what is wrong with it."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        # The config is stored with every run.
+        msg = (
+            "it must not hold a user or a password, since a run's config is stored in the lake; name a proxy that"
+            " asks for none, such as one on this machine that passes requests on to yours"
+        )
+        raise ValueError(msg)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        msg = "it must look like http://host:port"
+        raise ValueError(msg)
+    if parts.path.strip("/") or parts.query or parts.fragment or any(sign.isspace() for sign in url):
+        msg = "it must end with its port: no path, no query, no fragment, no spaces"
+        raise ValueError(msg)
+    return url.rstrip("/")
+
+
 def _distinct(urls: list[str]) -> list[str]:
     """Refuse an address given twice: it would count as two endpoints when load is spread."""
     if len(set(urls)) < len(urls):
@@ -76,6 +95,9 @@ def _word(value: object) -> object:
 
 
 _Url = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#]+$"})]
+_Proxy = Annotated[
+    str, AfterValidator(_proxy_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#/]+/?$"})
+]
 _Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 _Pause = Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
 
@@ -128,6 +150,9 @@ class OpenAIReader(BaseModel):
     control tokens are broken up in prompts where its files are on this machine; those of common models always are."""
     block: PositiveInt | None = 16
     """Tokens per block of the server's prefix cache, for `gloss estimate`; null where the server caches nothing."""
+    proxy: _Proxy | None = None
+    """Address of an HTTP proxy, like http://host:port, through which the servers are reached; null for none. No
+    environment variable sets one, and addresses of this machine are always reached without."""
 
     @property
     def control_tokens(self) -> frozenset[str]:

@@ -73,7 +73,7 @@ async def preflight(reader: OpenAIReader, examples: Sequence[Request] = (), unfi
     """
     secret = secret_from(reader.key_env)
     timeouts = (reader.connect_timeout, min(_PATIENCE, reader.read_timeout))
-    async with transport(secret.headers, reader.urls, *timeouts) as http:
+    async with transport(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
         asked = [_listed(reader, url, http, secret) for url in reader.urls]
         found = dict(zip(reader.urls, await asyncio.gather(*asked), strict=True))
         away = [fault for fault in found.values() if fault and fault.away]

@@ -13,6 +13,8 @@ from flows.config_file import fault, load_config
 from storage.errors import WrongRequest
 from tests.flows.command import ROOT, TINY
 
+JUDGE = {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "m"}
+
 FAULTS = {
     "a missing key": ({"subject": None}, "subject is missing; it must be given"),
     "a misspelt key": ({"corpsu": {}}, "corpsu is not a key", "did you mean corpus"),
@@ -153,6 +155,15 @@ FAULTS = {
         {"corpus": {**TINY["corpus"], "tokens": "1.25e1"}},
         "corpus.tokens is '1.25e1'; input should be a valid integer",
     ),
+    "a proxy with a password": (
+        {"readers": {"judge": {**JUDGE, "proxy": "http://me:hunter22@proxy:3128"}}},
+        "readers.judge.proxy is wrong: it must not hold a user or a password",
+        "; name a proxy that asks for none",
+    ),
+    "a password under a key that is none": (
+        {"readers": {"judge": {**JUDGE, "proxi": "http://me:hunter22@proxy:3128"}}},
+        "readers.judge.proxi is not a key (given 'http://[password]@proxy:3128'); allowed are",
+    ),
     "an address of no server": (
         {"readers": {"judge": {"kind": "openai", "urls": ["nowhere"], "model": "m"}}},
         "readers.judge.urls.0 is wrong: it must look like http://host:port/v1",
@@ -183,6 +194,7 @@ def test_a_fault_is_named_by_its_path(tmp_path: Path, name: str) -> None:
     message = str(refused.value)
     assert [] == [part for part in said if part not in message], message
     assert "\n" not in message
+    assert "hunter22" not in message
 
 
 def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:

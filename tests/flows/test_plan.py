@@ -33,6 +33,8 @@ SAME = {
     "lake": "s3://another/lake",
     "subject.device": "cpu",
     "budget": {"cost": 3.0},
+    "readers.judge.urls": ["http://elsewhere:8000/v1"],
+    "readers.judge.proxy": "http://proxy:3128",
     "reader_check": True,
     "runner.workers": 7,
     "runner.shard": 64,

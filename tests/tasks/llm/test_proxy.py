@@ -11,7 +11,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import ValidationError
 
+from tasks.llm.endpoints import OpenAIReader
 from tasks.llm.transport import Answer, Unconnected, on_this_machine, transport
 
 NOWHERE = "http://model.invalid/v1"
@@ -221,3 +223,33 @@ def test_a_certificate_that_the_environment_names_is_trusted(
 def test_this_machine_is_told_from_others(host: str, *, local: bool) -> None:
     """By the address alone, in any of its spellings."""
     assert on_this_machine(f"http://{host}:8000/v1") is local
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://me:hunter22@proxy:3128",
+        "http://hunter22@proxy:3128",
+        "socks5://proxy:1080",
+        "proxy:3128",
+        "http://proxy:0",
+        "http://proxy:3128/path",
+        "http://proxy:3128?key=1",
+        "",
+    ],
+)
+def test_a_proxy_that_cannot_work_is_refused(proxy: str) -> None:
+    """Among them any with a password, which would be stored with the run; the sentence does not repeat it."""
+    with pytest.raises(ValidationError) as refused:
+        OpenAIReader(urls=["http://host/v1"], model="tiny", proxy=proxy)
+    (fault,) = refused.value.errors()
+    assert "it must" in fault["msg"]
+    assert "hunter22" not in fault["msg"]
+
+
+def test_a_proxy_does_not_change_who_answers() -> None:
+    """What is recorded of a reader in steps is the same as before there was such a key."""
+    plain = OpenAIReader(urls=["http://host/v1"], model="tiny")
+    proxied = OpenAIReader(urls=["http://host/v1"], model="tiny", proxy="http://proxy:3128/")
+    assert (None, "http://proxy:3128") == (plain.proxy, proxied.proxy)
+    assert {"kind": "openai", "model": "tiny"} == plain.identity() == proxied.identity()
