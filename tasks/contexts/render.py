@@ -48,7 +48,8 @@ def text(strings: Sequence[str], marked: Iterable[int] = ()) -> str:
     # Without marks all at once: most contexts have none, and a token at a time takes ten times as long.
     line = "".join(_pieces(strings, chosen)) if chosen else plain("".join(strings))
     for bracket, confusing in _CONFUSING.items():
-        line = confusing.sub(lambda found, b=bracket: _LOOKALIKE[b] * len(found[0]), line)
+        if bracket in line:
+            line = confusing.sub(lambda found, b=bracket: _LOOKALIKE[b] * len(found[0]), line)
     return line.replace(_START, OPEN).replace(_END, CLOSE)
 
 

@@ -6,6 +6,7 @@ a reader (`tasks/llm/client.py`, `tasks/llm/baseline.py`) carries the one to the
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import Literal, NamedTuple, Protocol
 
@@ -28,6 +29,14 @@ class Message(NamedTuple):
 
     role: Literal["system", "user", "assistant"]
     text: str
+
+
+def _turn_broken_up(turn: Message, own: frozenset[str]) -> Message:
+    """A turn with its control tokens broken up; that of the system as it is."""
+    return turn if turn.role == "system" else turn._replace(text=broken_up(turn.text, own))
+
+
+_shared_turn_broken_up = lru_cache(maxsize=256)(_turn_broken_up)
 
 
 class TokenLogprob(NamedTuple):
@@ -106,11 +115,14 @@ class Request:
 
     def _break_up(self, own: Collection[str]) -> None:
         """Break up control tokens in place; text without any stays the same object."""
+        own = frozenset(own)
+        # Many requests begin with the same turns, instructions and few-shots; only the last is a request's own.
+        turns = [
+            *(_shared_turn_broken_up(turn, own) for turn in self.messages[:-1]),
+            *(_turn_broken_up(turn, own) for turn in self.messages[-1:]),
+        ]
         shown: dict[str, object] = {
-            "messages": tuple(
-                turn if turn.role == "system" else turn._replace(text=broken_up(turn.text, own))
-                for turn in self.messages
-            ),
+            "messages": tuple(turns),
             "prompt": None if self.prompt is None else broken_up(self.prompt, own),
             "texts": tuple(broken_up(text, own) for text in self.texts),
         }
