@@ -61,7 +61,7 @@ where scorer = 'detection' and control = 'none' and replicate = 0
 group by truth
 order by truth desc
 """
-DECILES = (0, 6, 9, None)
+DECILES = (0, 9, None)
 """Which contexts are shown: of some tenths of the feature's windows by peak, and silent ones."""
 
 

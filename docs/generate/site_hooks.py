@@ -11,7 +11,7 @@ import hashlib
 import posixpath
 import re
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -66,7 +66,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     linked = {target for path, text in texts.items() for target in _targets(path, text)}
     for path in sorted(linked - pages.keys()):
         if (ROOT / path).exists():
-            files.append(File.generated(config, _source(path), content=_shown(path)))
+            files.append(File.generated(config, _source(path), content=_shown(path, pages.keys() | linked)))
     with tarfile.open(MERMAID) as package:
         for name, uri in (("dist/mermaid.tiny.js", SCRIPT), ("LICENSE", f"{SCRIPT}.LICENSE.txt")):
             member = package.extractfile(f"package/{name}")
@@ -78,11 +78,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Point relative links at the pages of the site."""
     uri = page.file.src_uri
-    if uri.startswith("source/"):
-        return markdown
 
     def pointed(link: re.Match[str]) -> str:
-        target = _resolved(_path(uri), link[1])
+        target = link[1] if uri.startswith("source/") else _resolved(_path(uri), link[1])
         for place in (_uri(target), _source(target)):
             if files.get_file_from_path(place) is not None:
                 return posixpath.relpath(place, posixpath.dirname(uri) or ".")
@@ -128,19 +126,26 @@ def _targets(page: str, text: str) -> Iterable[str]:
     return {_resolved(page, link) for link in links}
 
 
-def _prose(text: str, change) -> str:
+def _prose(text: str, change: Callable[[str], str]) -> str:
     """A page's text with everything but its code blocks changed."""
     pieces = FENCED.split(text)
     pieces[::2] = map(change, pieces[::2])
     return "".join(pieces)
 
 
-def _shown(path: str) -> str:
-    """A page that shows a file, or a folder's files. Raises `UnicodeDecodeError` when the file is no text."""
+def _shown(path: str, linkable: Container[str]) -> str:
+    """A page that shows a file, or lists a folder's files, with links to those that the site has.
+
+    Raises `UnicodeDecodeError` when the file is no text.
+    """
     head = f"---\nsearch: {{exclude: true}}\n---\n\n# {path.rstrip('/')}\n\n"
     if (ROOT / path).is_dir():
         names = sorted(file.name for file in (ROOT / path).iterdir() if not file.name.startswith(("_", ".")))
-        return head + "\n".join(f"- `{name}`" for name in names) + "\n"
+        places = {name: posixpath.join(path, name) for name in names}
+        listed = (
+            f"[{name}]({place})" if place in linkable else f"`{name}`" for name, place in places.items()
+        )
+        return head + "".join(f"- {item}\n" for item in listed)
     text = (ROOT / path).read_text(encoding="utf-8")
     fence = "`" * (1 + max(map(len, re.findall(r"`{3,}", text)), default=2))
     return f"{head}{fence}{LANGUAGES.get(Path(path).suffix, 'text')}\n{text.rstrip()}\n{fence}\n"
