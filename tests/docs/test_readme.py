@@ -93,3 +93,15 @@ def test_what_the_demo_made_is_shown_as_it_was(page: str, name: str, source: str
 
     assert shown is not None
     assert (ROOT / source).read_text(encoding="utf-8") == shown[1]
+
+
+def test_the_feature_is_the_demos_best() -> None:
+    """The feature and the report come from runs that agree."""
+    report = (ROOT / "docs" / "demo.txt").read_text(encoding="utf-8")
+    best = re.search(r"^Best \d+ explained features\n +(\d+)  ([\d,]+) firings$", report, re.MULTILINE)
+    explained = re.search(r"^(\d+) features explained", report, re.MULTILINE)
+    assert best is not None
+    assert explained is not None
+
+    feature, *_ = (ROOT / "docs" / "demo-feature.txt").read_text(encoding="utf-8").splitlines()
+    assert f"feature {best[1]} of demo (layers.2): {best[2]} firings; best of {explained[1]}" == feature
