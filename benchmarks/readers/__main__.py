@@ -18,8 +18,8 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 
 DESCRIPTION = (
-    "Questions to one endpoint by gloss and by eai-delphi 0.1.3's OpenRouter client; a run's verdicts again, in rounds "
-    "and with 1, 5 and 20 contexts per question."
+    "Questions to one endpoint by gloss, by its HTTP client alone and by eai-delphi 0.1.3's OpenRouter client; a run's "
+    "verdicts again, in rounds and with 1, 5 and 20 contexts per question."
 )
 
 _ROUNDS_LEFT_OUT = "scoring in rounds, for which --lake names a lake with a run's verdicts."

@@ -1,7 +1,7 @@
 """gloss' own way from contexts to verdicts: detection's questions, the client, detection's reading of replies."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from benchmarks import child
@@ -35,6 +35,22 @@ def feature(number: int) -> Feature:
     return Feature(number, 1.0, tuple(contexts))
 
 
+def features(questions: int, shown: int) -> list[Feature]:
+    """Features with as many contexts as so many questions about `shown` contexts each take."""
+    return [feature(number) for number in range(-(-questions * shown // (_QUESTIONS * SHOWN)))]
+
+
+def detection(shown: int) -> Detection:
+    """The scorer whose questions are asked."""
+    return Detection(kind="detection", reader="judge", shown=shown)
+
+
+def requests(scorer: Detection, about: Iterable[Feature]) -> Iterator[Request]:
+    """The scorer's questions about an explanation of each feature."""
+    for one in about:
+        yield from scorer.requests(f"{one.feature}/0/none", EXPLANATION, one)
+
+
 def answer(request: dict[str, Any]) -> Mapping[str, object]:
     """Ask the request's number of questions, after some that are not measured.
 
@@ -42,30 +58,25 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
     """
     pin(0)
     shown = request.get("shown", SHOWN)
-    per_feature = _QUESTIONS * SHOWN // shown
-    scorer = Detection(kind="detection", reader="judge", shown=shown)
+    scorer = detection(shown)
     reader = OpenAIReader(urls=[request["url"]], model="tiny", in_flight=request["in_flight"])
-    features = [feature(number) for number in range(-(-request["questions"] // per_feature))]
-
-    def questions(count: int) -> Iterator[Request]:
-        for one in features[: -(-count // per_feature)]:
-            yield from scorer.requests(f"{one.feature}/0/none", EXPLANATION, one)
+    about = features(request["questions"], shown)
 
     async def kept(client: Reader) -> list[Outcome]:
         if "lake" not in request:
-            return await ask_all(client, questions(request["questions"]))
+            return await ask_all(client, requests(scorer, about))
 
         def shelf(identity: str, first: int, end: int) -> Shelf:
             return Shelf(Lake(request["lake"]), identity, Range(first, end))
 
         remembering = Remembering(client, reader.identity(), "measured", shelf)
-        async with remembering.about(0, len(features)):
-            return await ask_all(remembering, questions(request["questions"]))
+        async with remembering.about(0, len(about)):
+            return await ask_all(remembering, requests(scorer, about))
 
     async def run() -> tuple[int, dict[str, float]]:
         async with reader.open() as opened:
             client = opened if request.get("lists", True) else OneByOne(opened)
-            await ask_all(client, questions(2 * request["in_flight"]))
+            await ask_all(client, requests(scorer, about[: len(features(2 * request["in_flight"], shown))]))
             with Meter() as meter:
                 outcomes = await kept(client)
                 read = [one for outcome in outcomes for one in judgements(scorer, outcome)]

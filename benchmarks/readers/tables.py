@@ -9,6 +9,7 @@ from benchmarks.report import Report
 _SYSTEMS = {
     "": "gloss",
     "kept_": "gloss, every reply kept in the lake",
+    "bare_": "its HTTP client alone, httpx over aiohttp, posting the same bodies",
     "peer_": "delphi, its OpenRouter client",
 }
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import page
+from benchmarks import child, page
 from benchmarks.readers import __main__ as command
 from benchmarks.readers import cases, speed
-from benchmarks.readers.questions import SHOWN, TOKENS, windows
+from benchmarks.readers.questions import SHOWN, TOKENS, answer, windows
 from benchmarks.readers.tables import tables
 from benchmarks.report import Figure, Report
 from storage.errors import RunFailed
 from tests.benchmarks.readers.recorded_run import recorded_run
-from tests.tasks.llm.faulty_server import refusing_port
+from tests.tasks.llm.faulty_server import faulty_server, refusing_port
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ def test_a_quick_run_measures_and_leaves_the_page_alone(
 
     assert 0 == code
     report = Report.read(file)
-    wanted = {"requests_per_second", "cpu_ms_per_request"}
+    wanted = {"requests_per_second", "cpu_ms_per_request", "cpu_over_bare"}
     assert wanted <= set(report.named)
     assert set(report.bounds) == wanted
     assert {"kept_requests_per_second", "kept_cpu_ms_per_request"} <= set(report.named)
@@ -93,19 +93,46 @@ def test_a_system_that_loses_answers_is_not_timed(tmp_path: Path, monkeypatch: p
         speed.measure(cases.Size(10, 10, 1, 1, 100), None, tmp_path)
 
 
-def test_the_ratio_is_that_of_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of gloss' rate and the peer's in the same round, so that a slow moment slows both."""
-    walls = iter([1.0, 1.0, 0.5, 2.0, 2.0, 1.0])
+def test_ratios_are_those_of_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was measured in the same round, so that a slow moment slows both."""
+    # In the order of measuring: each round's questions, of which the peer gets ten, and seconds.
+    spent = {
+        "gloss": iter([(1.0, 1.0), (2.0, 9.0)]),
+        "bare": iter([(1.0, 0.5), (1.0, 3.0)]),
+        "kept": iter([(1.0, 1.0), (1.0, 1.0)]),
+        "peer": iter([(0.5, 1.0), (1.0, 1.0)]),
+    }
 
-    def run(_module: str, request: dict[str, int], **_: object) -> dict[str, object]:
-        spent = {"answered": request["questions"], "wall_s": next(walls), "cpu_s": 1.0}
-        return {**spent, "versions": {"delphi": "0"}}
+    def run(module: str, request: dict[str, int], **_: object) -> dict[str, object]:
+        module = module.removeprefix("benchmarks.readers.")
+        names = {"ours": "kept" if "lake" in request else "gloss", "bare": "bare", "delphi_peer": "peer"}
+        wall, cpu = next(spent[names[module]])
+        return {"answered": request["questions"], "wall_s": wall, "cpu_s": cpu, "versions": {"delphi": "0"}}
 
     monkeypatch.setattr(speed.child, "run", run)
-    found = speed.measure(cases.Size(100, 10, 2, 1, 100), speed.Peers("python", ""), tmp_path)
-    (ratio,) = [figure for figure in found.figures if figure.name == "requests_per_second_over_peer"]
-    # First gloss, kept, peer: 100 / s and 20 / s; then the other way round: 5 / s and 100 / s.
-    assert ratio == Figure.of(ratio.name, [5.0, 20.0])
+    found = {
+        figure.name: figure
+        for figure in speed.measure(
+            cases.Size(100, 10, 2, 1, 100), speed.Peers("python", ""), tmp_path
+        ).figures
+    }
+    assert found["cpu_over_bare"] == Figure.of("cpu_over_bare", [2.0, 3.0])
+    # gloss 100 / s and 50 / s, the peer 20 / s and 10 / s.
+    name = "requests_per_second_over_peer"
+    assert found[name] == Figure.of(name, [5.0, 5.0])
+
+
+def test_the_bare_client_posts_what_gloss_posts() -> None:
+    """The same bodies, and as many; otherwise the ratio of their costs would say nothing."""
+    posted = {}
+    for module in ("ours", "bare"):
+        with faulty_server(answer=lambda _body: answer(SHOWN)) as server:
+            request = {"url": server.url, "questions": 20, "in_flight": 4}
+            assert 20 == child.run(f"benchmarks.readers.{module}", request, threads=1)["answered"]
+            posted[module] = {json.dumps(body, sort_keys=True) for body in server.questions}
+            assert {"/v1/chat/completions"} == set(server.paths)
+    assert posted["ours"] == posted["bare"]
+    assert 20 == len(posted["bare"])
 
 
 def test_every_question_has_windows_of_its_own() -> None:
