@@ -108,7 +108,7 @@ def main() -> int:
 def filled(page: str, block: str, text: str) -> str:
     """A page with a text in its block of that name."""
     pattern = re.compile(rf"(<!-- {block}:.*?-->\n).*?(<!-- end -->)", re.DOTALL)
-    return pattern.sub(lambda found: f"{found[1]}```text\n{text}```\n{found[2]}", page)
+    return pattern.sub(lambda match: f"{match[1]}```text\n{text}```\n{match[2]}", page)
 
 
 def feature(connection: duckdb.DuckDBPyConnection) -> str:

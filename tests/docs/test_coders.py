@@ -34,9 +34,9 @@ def _marked(mark: str) -> str:
 
 def _weights() -> dict[str, torch.Tensor]:
     """The demo's coder, by the names of the page's example."""
-    found = load_file(CODER)
-    names = {"W_enc": found["encoder.weight"].T, "W_dec": found["W_dec"]}
-    return names | {"b_enc": found["encoder.bias"], "b_dec": found["b_dec"]}
+    tensors = load_file(CODER)
+    names = {"W_enc": tensors["encoder.weight"].T, "W_dec": tensors["W_dec"]}
+    return names | {"b_enc": tensors["encoder.bias"], "b_dec": tensors["b_dec"]}
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ def _at(folder: Path, site: str | None) -> Plan:
 
 def test_the_example_fits_as_the_page_says(mine: Path) -> None:
     """The folder that it writes is loaded, and the gate says of it what the page shows; with or without the site."""
-    said = _marked("fit").splitlines()
-    assert said == check_cache(_at(mine.parent, "layers.2")) == check_cache(_at(mine.parent, None))
+    shown = _marked("fit").splitlines()
+    assert shown == check_cache(_at(mine.parent, "layers.2")) == check_cache(_at(mine.parent, None))
 
 
 def test_other_sites_fit_as_the_page_says(mine: Path) -> None:
     """Worse, and yet they are taken; one of another width is not."""
-    said = _marked("sites").splitlines()
-    sites = [re.split(r" at |: ", line)[1] for line in said]
-    assert said == [line for site in sites for line in check_cache(_at(mine.parent, site))]
+    shown = _marked("sites").splitlines()
+    sites = [re.split(r" at |: ", line)[1] for line in shown]
+    assert shown == [line for site in sites for line in check_cache(_at(mine.parent, site))]
     assert len(sites) > 2
     with pytest.raises(WrongRequest, match=r"gives vectors of 512: name a site of that width"):
         check_cache(_at(mine.parent, "layers.2.mlp.down_proj.input"))
@@ -104,11 +104,11 @@ def test_rules_fire_as_the_page_says(mine: Path, architecture: str, *, subtracts
     coder = SAELens(path=str(mine)).load("layers.2", Place("layers.2", x.shape[1]))
     fired = coder.encode(x)
 
-    found = torch.zeros(len(x), coder.width)
-    found[fired.token, fired.feature] = fired.activation
+    activations = torch.zeros(len(x), coder.width)
+    activations[fired.token, fired.feature] = fired.activation
     pre = (x - subtracts * weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
     expected = RULES[architecture](pre, threshold)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(activations, expected, atol=1e-4, rtol=1e-4)
     decoded = expected @ weights["W_dec"] + weights["b_dec"]
     torch.testing.assert_close(coder.reconstruct(x, fired), decoded, atol=1e-3, rtol=1e-3)
 

@@ -48,8 +48,8 @@ def test_a_pattern_is_enough_for_plain_duckdb(folder: Path, monkeypatch: pytest.
     (question,) = blocks(DOCS["python"], "sql")
 
     with duckdb.connect() as connection:
-        found = connection.sql(question)
-        assert (["feature", "scorer", "balanced_accuracy"], 5) == (found.columns, len(found.fetchall()))
+        result = connection.sql(question)
+        assert (["feature", "scorer", "balanced_accuracy"], 5) == (result.columns, len(result.fetchall()))
 
 
 def test_committed_parts_are_found_by_the_manifests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,17 +61,17 @@ def test_committed_parts_are_found_by_the_manifests(folder: Path, monkeypatch: p
     with lake.connect() as connection:
         shown = runs.attach(lake, connection).parts
 
-    found = {table: cell["parts"](cell["lake"], cell["run"], table) for table in shown}
+    committed = {table: cell["parts"](cell["lake"], cell["run"], table) for table in shown}
     assert shown == {
         table: sorted(Path(part).relative_to("gloss-lake").as_posix() for part in parts)
-        for table, parts in found.items()
+        for table, parts in committed.items()
     }
 
     manifest = next(Path("gloss-lake/manifests/scores").iterdir())
     content = manifest.read_text()
     try:
         manifest.unlink()
-        assert len(found["scores"]) - 1 == len(cell["parts"](cell["lake"], cell["run"], "scores"))
+        assert len(committed["scores"]) - 1 == len(cell["parts"](cell["lake"], cell["run"], "scores"))
     finally:
         manifest.write_text(content)
 

@@ -28,16 +28,16 @@ def _rows(lake: Lake) -> dict[tuple[str, str], int]:
     """Rows of each run's scores, by scorer."""
     with lake.connect() as connection:
         runs.attach(lake, connection)
-        found = connection.sql("select run, scorer, count(*) from scores group by all").fetchall()
-    return {(run, scorer): count for run, scorer, count in found}
+        counts = connection.sql("select run, scorer, count(*) from scores group by all").fetchall()
+    return {(run, scorer): count for run, scorer, count in counts}
 
 
 def _unnamed() -> list[Path]:
     """What the page's lines print."""
-    known: dict = {}
+    names: dict = {}
     (code,) = blocks(PAGE, "python")
-    exec(code, known)
-    return known["unnamed"]
+    exec(code, names)
+    return names["unnamed"]
 
 
 def _plan(folder: Path, **changes: object) -> Plan:

@@ -32,10 +32,10 @@ def test_a_key_that_tells_kinds_apart_has_no_default() -> None:
 def _without(*path: str | int) -> dict:
     """The tiny run's config, with a key taken out."""
     config = yaml.safe_load(yaml.safe_dump({**TINY, "lake": "lake"}))
-    here = config
+    part = config
     for key in path[:-1]:
-        here = here[key]
-    del here[path[-1]]
+        part = part[key]
+    del part[path[-1]]
     return config
 
 
@@ -93,15 +93,15 @@ def sparse(tmp_path: Path) -> Path:
 )
 def test_what_can_be_set(sparse: Path, setting: str, path: str, value: object) -> None:
     """Keys of what the file has, keys at the top, and lists or kinds as a whole."""
-    found: Any = load_config(sparse, (setting,)).model_dump(mode="json")
+    content: Any = load_config(sparse, (setting,)).model_dump(mode="json")
     for key in path.split("."):
-        found = found[int(key) if key.isdecimal() else key]
+        content = content[int(key) if key.isdecimal() else key]
 
-    assert value == found
+    assert value == content
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("runner.workers=4", "runner lacks the key kind"),
         ("features.n=3", "features lacks the key choose"),
@@ -110,7 +110,7 @@ def test_what_can_be_set(sparse: Path, setting: str, path: str, value: object) -
         ("scorers.2={kind: fuzzing, reader: baseline}", "not an index of a list of 2"),
     ],
 )
-def test_what_cannot_be_set(sparse: Path, setting: str, said: str) -> None:
+def test_what_cannot_be_set(sparse: Path, setting: str, message: str) -> None:
     """Items that a list does not have, and what lies in a default list or of one kind of several."""
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         load_config(sparse, (setting,))

@@ -40,10 +40,10 @@ def test_a_question_has_an_answer(
     connection: duckdb.DuckDBPyConnection, title: str, question: str, answer: str
 ) -> None:
     """On a lake with a row of every kind it has rows, and the columns that the page shows."""
-    found = connection.sql(question)
+    result = connection.sql(question)
 
-    assert found.fetchall(), title
-    assert [] == [name for name in found.columns if not re.search(rf"\b{name}\b", answer)]
+    assert result.fetchall(), title
+    assert [] == [name for name in result.columns if not re.search(rf"\b{name}\b", answer)]
 
 
 def test_questions_can_be_asked_of_a_real_run(undisturbed: Path) -> None:
