@@ -14,7 +14,7 @@ from flows.progress import progress, say
 from flows.repair import mend
 from flows.runners import Workers, at_work
 from storage.layout import ranges
-from tasks.activations import resident
+from tasks.activations import model_cache
 from tasks.cache import CacheWork, cache_shard, describe_features, write_tokens
 
 FEATURES_AT_ONCE = 4096
@@ -44,20 +44,20 @@ def cache(config: RunConfig) -> None:
         tokens=plan.tokens,
         coders=tuple((coder.coder, coder.activations, coder.features) for coder in plan.coders),
     )
-    widths = {coder.name: resident.hooked(config.subject, coder).coder.width for coder in config.coders}
+    widths = {coder.name: model_cache.hooked(config.subject, coder).coder.width for coder in config.coders}
     try:
         with at_work(config.runner) as workers:
             run_record.record_run(plan)
-            work = replace(work, statistics=record_site_statistics(plan, resident.known()))
+            work = replace(work, statistics=record_site_statistics(plan, model_cache.known()))
             mend(plan)
             if plan.tokens in unfinished:
                 _tokens(work, config)
             if config.runner.kind == "dask":
-                resident.forget()  # the workers load what they need, perhaps on this device
+                model_cache.forget()  # the workers load what they need, perhaps on this device
             _activations(plan, work, workers)
             _features(plan, work, workers, widths)
     finally:
-        resident.forget()
+        model_cache.forget()
 
 
 def _tokens(work: CacheWork, config: RunConfig) -> None:

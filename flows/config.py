@@ -18,16 +18,14 @@ from pydantic import (
 from flows.sample_requests import asked, each
 from flows.unions import kinds
 from storage.summary import labels
-from tasks.activations.coder import Coder
+from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
-from tasks.activations.describing import Describing
 from tasks.activations.subject import Subject
-from tasks.contexts.negatives import Similar
-from tasks.contexts.sampling import Sampling
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
 from tasks.fields import LARGEST_SEED, NAME, Name, Seed, misread, worded
 from tasks.llm.readers import ReaderConfig
+from tasks.sampling.config import Sampling, Similar
 from tasks.scorers import Scorer
 
 SEEDED = {

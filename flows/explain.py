@@ -14,7 +14,7 @@ from flows.reader_check import check_readers_skill
 from flows.repair import mend
 from storage.layout import Range
 from tasks.explain import explain_bucket
-from tasks.llm.account import Account
+from tasks.llm.budget import Account
 from tasks.llm.request import Reader
 
 

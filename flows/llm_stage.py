@@ -24,13 +24,12 @@ from storage.layout import Range, Step
 from storage.replies import Shelf, paid
 from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import ExplainWork
-from tasks.llm.account import Account, Metered
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.findings import Finding, Note
-from tasks.llm.ledger import Asked, Prices
-from tasks.llm.parameters import Parameters
-from tasks.llm.replies import Remembering, spelled
-from tasks.llm.request import Reader
+from tasks.llm.budget import Account, Metered
+from tasks.llm.openai.parameters import Parameters
+from tasks.llm.openai.reader import OpenAIReader
+from tasks.llm.reply_cache import Remembering, spelled
+from tasks.llm.request import Finding, Note, Reader
+from tasks.llm.request_log import Asked, Prices
 from tasks.score import ScoreWork
 
 _REMEMBERED = frozenset({"form", "logprobs", "parameters"})

@@ -121,7 +121,7 @@ async def _needs(plan: Plan, component: Component, reader: str, error: WrongRequ
     """Whether a component cannot do without a reader that is not there: the kept replies may answer all."""
     # Local: the command begins with this module, and these load HTTP and Prefect.
     from flows.replay import unanswered  # noqa: PLC0415
-    from tasks.llm.preflight import EndpointsAway  # noqa: PLC0415
+    from tasks.llm.openai.preflight import EndpointsAway  # noqa: PLC0415
 
     if not isinstance(error, EndpointsAway):
         return True

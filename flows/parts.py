@@ -21,7 +21,7 @@ from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.part import ROW_GROUP
-from tasks.sample_work import MOST
+from tasks.sampling.work import MOST
 
 GROUPS = 2
 """Row groups of each part that a span takes up."""

@@ -14,16 +14,15 @@ from storage.layout import Step
 from storage.scores import digest
 from storage.tables import NO_EXPLAINER
 from tasks.activations import VERSION as ACTIVATIONS_VERSION
-from tasks.activations.coder import Coder
-from tasks.activations.sentences import SentenceModel
-from tasks.contexts import VERSION as CONTEXTS_VERSION
-from tasks.contexts.negatives import SimilarText
-from tasks.contexts.sampling import Sampling
+from tasks.activations.config import Coder
 from tasks.explainers import Explainer
 from tasks.llm import prompt
-from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.openai.reader import OpenAIReader
+from tasks.llm.sentence_transformers import SentenceModel
 from tasks.reader_check import questions
 from tasks.reader_check.questions import Component
+from tasks.sampling import VERSION as CONTEXTS_VERSION
+from tasks.sampling.config import Sampling, SimilarText
 from tasks.scorers import Scorer
 
 FEATURES_VERSION = 4

@@ -14,19 +14,20 @@ from flows.replay import MANY, unanswered
 from flows.sample_requests import examples
 from storage.errors import WrongRequest
 from storage.layout import Step, addresses
-from tasks.activations.coder import Coder
-from tasks.activations.sentences import SentenceModel
+from tasks.activations.config import Coder
 from tasks.coders.base import SiteStatistics
-from tasks.llm.endpoints import EndpointRefused, OpenAIReader
-from tasks.llm.preflight import EndpointsAway
-from tasks.llm.preflight import preflight as look_at
+from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.openai.preflight import EndpointsAway
+from tasks.llm.openai.preflight import preflight as look_at
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import ReaderConfig
 from tasks.llm.request import Reply, Request
+from tasks.llm.sentence_transformers import SentenceModel
 from tasks.scorers import Scorer
 from tasks.scorers.base import Tries
 
 if TYPE_CHECKING:
-    from tasks.activations.gate import Fit
+    from tasks.activations.fit_check import Fit
 
 DOUBTFUL_FVU = 0.5
 """Above it a coder is not refused, as some are that bad, but its user is told."""
@@ -60,14 +61,14 @@ def check_cache(plan: Plan) -> list[str]:
     if not plan.unfinished("cache"):
         return []
     # Local, since it loads torch, which a finished cache doesn't need.
-    from tasks.activations import resident  # noqa: PLC0415
+    from tasks.activations import model_cache  # noqa: PLC0415
 
     config = plan.config
-    resident.hold(addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan))
-    fits = resident.try_out(config.subject, config.corpus, config.coders)
+    model_cache.hold(addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan))
+    fits = model_cache.try_out(config.subject, config.corpus, config.coders)
     lines = []
     for coder in config.coders:
-        found = resident.hooked(config.subject, coder)
+        found = model_cache.hooked(config.subject, coder)
         check(config.features, found.coder.width, coder.name)
         lines.append(f"{coder.name} at {found.site}: {_fit(fits[coder.name])}")
     return lines

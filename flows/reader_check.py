@@ -22,10 +22,10 @@ from flows.replay import Silent, unanswered
 from storage.layout import Range
 from storage.replies import folder
 from storage.tables import NO_CODER, REQUESTS
-from tasks.llm.gather import ask_all
-from tasks.llm.ledger import request_rows
-from tasks.llm.replies import spelled
+from tasks.llm.dispatch import ask_all
+from tasks.llm.reply_cache import spelled
 from tasks.llm.request import Outcome, Reader
+from tasks.llm.request_log import request_rows
 from tasks.reader_check.questions import themes
 from tasks.reader_check.results import CheckResult, check_result
 

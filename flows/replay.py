@@ -19,10 +19,10 @@ from storage.lake import Lake
 from storage.layout import Range
 from storage.table import Table
 from tasks.explain import explain_bucket
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.ledger import Unanswered
-from tasks.llm.replies import name, spelled
+from tasks.llm.openai.reader import OpenAIReader
+from tasks.llm.reply_cache import name, spelled
 from tasks.llm.request import Outcome, Reader, Request
+from tasks.llm.request_log import Unanswered
 from tasks.score import judge_bucket
 
 

@@ -18,12 +18,11 @@ from flows.preflight import check_choice, check_text_models
 from flows.repair import mend
 from flows.runners import Workers, at_work
 from storage.layout import Range
-from tasks import searches
-from tasks.activations.sentences import SentenceModel
-from tasks.contexts.negatives import SimilarText
 from tasks.embeddings import EmbedWork, embed_windows
+from tasks.llm.sentence_transformers import SentenceModel
 from tasks.sample import sample_span
-from tasks.sample_work import Bucket, SampleWork
+from tasks.sampling.config import SimilarText
+from tasks.sampling.work import BLOCK, Bucket, SampleWork, blocks
 
 
 @flow(name="sample", flow_run_name="{config.run} sample")
@@ -47,8 +46,8 @@ def sample(config: RunConfig) -> None:
 def _embed(plan: Plan, kind: SimilarText, workers: Workers) -> None:
     """Turn the windows that are searched into vectors, once for all coders."""
     config, lake = plan.config, plan.lake
-    total, size = lake.rows(plan.tokens, "tokens"), searches.BLOCK
-    found = searches.blocks(total, kind.search, config.seed)
+    total, size = lake.rows(plan.tokens, "tokens"), BLOCK
+    found = blocks(total, kind.search, config.seed)
     work = EmbedWork(
         lake=lake,
         tokens=plan.tokens,

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from tasks import replicates
 from tasks.contexts.context import Context, Described, Feature
-from tasks.contexts.sampling import DECILES, Sampling
-from tasks.contexts.written import context
-from tasks.explainers import Explainer
+from tasks.contexts.handwritten import context
+from tasks.explainers import Explainer, best_of
 from tasks.llm.request import Request
+from tasks.sampling.config import DECILES, Sampling
 from tasks.scorers import Scorer
 from tasks.scorers.base import Tries
 
@@ -58,7 +57,7 @@ def _explaining(explainer: Explainer, path: str, *, own_prompts: bool) -> list[R
     if asking is None:
         return []
     plain = asking if own_prompts else asking.model_copy(update={"prompt": None})
-    chooser = replicates.detection(plain) if path.endswith("best_of.reader") else None
+    chooser = best_of.detection(plain) if path.endswith("best_of.reader") else None
     return chooser.requests(_KEY, _EXPLANATION, _feature()) if chooser else plain.requests(_KEY, _feature())
 
 

@@ -13,7 +13,7 @@ from flows.reader_check import check_readers_skill
 from flows.repair import mend
 from flows.runners import Workers, at_work
 from storage.layout import Range
-from tasks.llm.account import Account
+from tasks.llm.budget import Account
 from tasks.llm.request import Reader
 from tasks.score import judge_bucket, score_bucket
 

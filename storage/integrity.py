@@ -1,6 +1,6 @@
 """Whether files of a lake hold what was written: each read whole, against its checksum or page by page."""
 
-from storage import checksums
+from storage import part
 from storage.errors import Damaged, RunFailed
 from storage.lake import Lake
 from storage.manifest import File
@@ -18,7 +18,7 @@ def check(lake: Lake, path: str, size: int | None, committed: File | None = None
         raise Damaged(path, f"it has {size:,} of {committed.bytes:,} bytes")
     try:
         return _rows(lake, path, size, committed.crc32 if committed else None)
-    except checksums.BadPart as bad:
+    except part.BadPart as bad:
         raise Damaged(path, str(bad)) from bad
     except FileNotFoundError:
         raise Damaged(path, "it is gone") from None
@@ -31,12 +31,12 @@ def check(lake: Lake, path: str, size: int | None, committed: File | None = None
 
 def _rows(lake: Lake, path: str, size: int, expected: str | None) -> int:
     read = lake.reader(path)
-    footer = checksums.footer(read, size)
+    footer = part.footer(read, size)
     expected = expected or footer.crc32
     if expected is None:
-        return checksums.decode(read(0, size))
-    found = checksums.checksum(read, size)
+        return part.decode(read(0, size))
+    found = part.checksum(read, size)
     if found != expected:
         msg = f"its checksum is {found} and should be {expected}"
-        raise checksums.BadPart(msg)
+        raise part.BadPart(msg)
     return footer.rows

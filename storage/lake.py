@@ -19,14 +19,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import checksums
 from storage import manifest as manifests
 from storage.backends import BACKENDS, Backend
 from storage.errors import Damaged, RunFailed, WrongRequest
 from storage.layout import Range, Step
-from storage.manifest import File, Manifest
-from storage.part import encode
-from storage.state import State, state
+from storage.manifest import File, Manifest, State, state
+from storage.part import TAIL, BadPart, Footer, Read, encode, footer
 from storage.table import Table
 from storage.tables import TABLES
 
@@ -272,7 +270,7 @@ class Lake:
                 f"(first: {damaged[0]}); run again, which makes them anew"
             )
             raise RunFailed(msg)
-        whole = {path: end for path, end in ends.items() if isinstance(end, checksums.Footer)}
+        whole = {path: end for path, end in ends.items() if isinstance(end, Footer)}
         rows = {table: sum(whole[path].rows for path in paths) for table, paths in parts.items()}
         files = {path: File(there[path], end.crc32) for path, end in whole.items()}
         content = manifests.content(step, parts, rows, files)
@@ -283,27 +281,27 @@ class Lake:
             step.stage, step.fingerprint, parts, rows, files, version=step.version, name=step.name
         )
 
-    def _footers(self, sizes: Mapping[str, int]) -> dict[str, checksums.Footer | Damaged]:
+    def _footers(self, sizes: Mapping[str, int]) -> dict[str, Footer | Damaged]:
         """What the ends of some parts say, or how a part is damaged; one request for each, many at a time."""
-        found: dict[str, checksums.Footer | Damaged] = {}
+        found: dict[str, Footer | Damaged] = {}
         every = list(sizes)
         for first in range(0, len(every), _AT_ONCE):
             paths = every[first : first + _AT_ONCE]
             tails = self._backend.filesystem().cat_ranges(
                 [f"{self._backend.root}/{path}" for path in paths],
-                [max(sizes[path] - checksums.TAIL, 0) for path in paths],
+                [max(sizes[path] - TAIL, 0) for path in paths],
                 [sizes[path] for path in paths],
             )
             for path, tail in zip(paths, tails, strict=True):
                 if isinstance(tail, Exception):
                     raise tail
                 try:
-                    found[path] = checksums.footer(self.reader(path), sizes[path], tail)
-                except checksums.BadPart as error:
+                    found[path] = footer(self.reader(path), sizes[path], tail)
+                except BadPart as error:
                     found[path] = Damaged(path, str(error))
         return found
 
-    def reader(self, path: str) -> checksums.Read:
+    def reader(self, path: str) -> Read:
         """A function that reads bytes of a file from a start up to an end (exclusive)."""
         filesystem, file = self._backend.filesystem(), f"{self._backend.root}/{path}"
 

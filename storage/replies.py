@@ -37,7 +37,9 @@ REPLIES = Table(
                 "run", pa.string(), "Run that paid for it.", null="it was kept before runs were told apart"
             ),
             column("asked_by", pa.string(), "Step and key of the request that was paid for."),
-            column("reply", pa.binary(), "The reply, as `tasks/llm/replies.py` writes it.", null="it failed"),
+            column(
+                "reply", pa.binary(), "The reply, as `tasks/llm/reply_cache.py` writes it.", null="it failed"
+            ),
             column("reason", pa.string(), "Why it failed.", null="it did not fail"),
             column("endpoint", pa.string(), "URL that answered."),
             column("model", pa.string(), "Model that answered."),

@@ -15,8 +15,7 @@ from storage import manifest as manifests
 from storage import query, summary
 from storage.errors import Damaged, WrongRequest
 from storage.lake import Lake
-from storage.manifest import Manifest
-from storage.state import lacking
+from storage.manifest import Manifest, lacking
 from storage.table import Table
 from storage.tables import TABLES
 

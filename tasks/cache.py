@@ -12,10 +12,9 @@ from storage.feature_statistics import feature_statistics, tokens_that_can_fire
 from storage.lake import Lake
 from storage.layout import Range, Step, addresses
 from storage.tables import ACTIVATIONS, FEATURES, TOKENS
-from tasks.activations import collect, resident
-from tasks.activations.coder import Coder
+from tasks.activations import collect, model_cache
+from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
-from tasks.activations.describing import Describing
 from tasks.activations.directions import directions
 from tasks.activations.memory import give_back
 from tasks.activations.pack import shards
@@ -92,14 +91,14 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
     rows = work.lake.read("tokens", [work.lake.path(work.tokens.part("tokens", shard))], ["tokens"])
     tokens = rows["tokens"].combine_chunks().flatten().to_numpy().reshape(len(rows), work.corpus.sequence)
     # By its module: Dask ships a task with the objects that it names, and a lock cannot be shipped.
-    with resident.DEVICE:
-        resident.hold(work.mark, work.statistics)
+    with model_cache.DEVICE:
+        model_cache.hold(work.mark, work.statistics)
         found = collect.firings(
-            resident.loaded(work.subject),
-            {coder.name: resident.hooked(work.subject, coder) for coder in lacking},
+            model_cache.loaded(work.subject),
+            {coder.name: model_cache.hooked(work.subject, coder) for coder in lacking},
             tokens,
             shard.first,
-            work.batch or resident.fitting_batch(work.subject, work.all_coders, work.corpus.sequence),
+            work.batch or model_cache.fitting_batch(work.subject, work.all_coders, work.corpus.sequence),
             keep_bos=work.corpus.keep_bos,
         )
     total = 0
@@ -130,15 +129,15 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
             f"{name} has {len(fired)} shards of activations and {len(packed)} of tokens; run the cache again"
         )
         raise RunFailed(msg)
-    with resident.DEVICE:
-        resident.hold(work.mark, work.statistics)
-        bos = resident.loaded(work.subject).bos
-        read = resident.reading_of(work.subject, fold_norm=work.describing.fold_norm)
+    with model_cache.DEVICE:
+        model_cache.hold(work.mark, work.statistics)
+        bos = model_cache.loaded(work.subject).bos
+        read = model_cache.reading_of(work.subject, fold_norm=work.describing.fold_norm)
         found = directions(
-            resident.hooked(work.subject, coder).coder,
+            model_cache.hooked(work.subject, coder).coder,
             range(*part),
             read,
-            logits=work.describing.logits if resident.writes_to_the_stream(work.subject, coder) else 0,
+            logits=work.describing.logits if model_cache.writes_to_the_stream(work.subject, coder) else 0,
             neighbours=work.describing.neighbours,
             encoder_neighbours=work.describing.encoder_neighbours,
         )

@@ -11,7 +11,7 @@ from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step, overlapping
 from storage.tables import EMBEDDINGS
-from tasks.activations.sentences import SentenceModel
+from tasks.llm.sentence_transformers import SentenceModel
 from tasks.retries import unless_refused
 
 

@@ -11,14 +11,13 @@ from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import EXPLANATIONS, REQUESTS
-from tasks import replicates
 from tasks.contexts.context import Feature, descriptions, features
 from tasks.contexts.special_tokens import NONE, SpecialTokens
-from tasks.explainers import Explainer
-from tasks.explainers.asking import Asking
+from tasks.explainers import Explainer, best_of
 from tasks.explainers.base import NOBODY, Explanation
-from tasks.llm.ledger import Asked, check_answered, finish_reason, request_rows
+from tasks.explainers.chat import Asking
 from tasks.llm.request import Outcome, Reader
+from tasks.llm.request_log import Asked, check_answered, finish_reason, request_rows
 from tasks.retries import unless_refused
 
 
@@ -74,15 +73,15 @@ async def explain_bucket(work: ExplainWork, part: Range, readers: Mapping[str, R
 
 async def _ask(
     work: ExplainWork, asking: Asking, unknown: Sequence[Feature], readers: Mapping[str, Reader]
-) -> tuple[list[replicates.Replicate], list[Outcome], list[Outcome]]:
+) -> tuple[list[best_of.Replicate], list[Outcome], list[Outcome]]:
     """The explanations of some features, and the requests that they and the choice among them took."""
-    contexts = replicates.parted(asking, unknown)
-    drawn = await replicates.draw(asking, contexts, readers[asking.reader])
+    contexts = best_of.parted(asking, unknown)
+    drawn = await best_of.draw(asking, contexts, readers[asking.reader])
     asked = [outcome for one in drawn for outcome in (*one.refused, one.outcome)]
     check_answered(asked, work.step.name)
-    judged = await replicates.judge(asking, contexts, drawn, readers[asking.chooser])
+    judged = await best_of.judge(asking, contexts, drawn, readers[asking.chooser])
     check_answered(judged, f"{work.step.name}, which choose among its replicates,")
-    return replicates.choose(asking, drawn, judged), asked, judged
+    return best_of.choose(asking, drawn, judged), asked, judged
 
 
 def sampled(lake: Lake, contexts: Step, part: Range, role: str, special: SpecialTokens) -> list[Feature]:
@@ -122,7 +121,7 @@ def _known(work: ExplainWork, feature: int, found: Explanation) -> dict[str, obj
     }
 
 
-def _row(work: ExplainWork, asking: Asking, one: replicates.Replicate) -> dict[str, object]:
+def _row(work: ExplainWork, asking: Asking, one: best_of.Replicate) -> dict[str, object]:
     """An explanation that a reader gave, or should have."""
     usage = one.outcome.reply.usage if one.outcome.reply else None
     return _found(work, one.feature, one.explanation) | {

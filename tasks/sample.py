@@ -19,11 +19,10 @@ from prefect.cache_policies import NO_CACHE
 from storage import query
 from storage.layout import Range, overlapping
 from storage.tables import CONTEXTS, SAMPLES
-from tasks import activating, negatives
-from tasks.contexts.columns import between
-from tasks.contexts.peaks import Firings, with_activations
-from tasks.sample_work import MOST, Bucket, SampleWork, joined, together
-from tasks.text import Text, text
+from tasks.sampling import activating, non_activating
+from tasks.sampling.corpus_text import Text, text
+from tasks.sampling.firings import Firings, between, with_activations
+from tasks.sampling.work import MOST, Bucket, SampleWork, joined, together
 
 
 class Drawn(NamedTuple):
@@ -114,7 +113,7 @@ def _drawn(
         if kinds:
             query.run(connection, "sample_barred", window=sampling.window, other=other)
         for kind in kinds:
-            negatives.draw(connection, work, kind, role, anywhere)
+            non_activating.draw(connection, work, kind, role, anywhere)
     contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))
     samples = query.rows(connection, "samples", SAMPLES)
     for part, *_ in buckets:

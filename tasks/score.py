@@ -10,13 +10,12 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.scores import scores
 from storage.tables import JUDGEMENTS, REQUESTS, SCORES
-from tasks import rounds
 from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explain import sampled
-from tasks.llm.ledger import Asked, check_answered, request_rows
 from tasks.llm.request import Reader
+from tasks.llm.request_log import Asked, check_answered, request_rows
 from tasks.retries import unless_refused
-from tasks.scorers import Scorer
+from tasks.scorers import Scorer, ask
 from tasks.scorers.base import judgement_rows, pose, pose_alone
 
 
@@ -57,7 +56,7 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
         if work.explanations
         else pose_alone(features)
     )
-    outcomes, owners = await rounds.ask(work.scorer, posed, reader)
+    outcomes, owners = await ask.ask(work.scorer, posed, reader)
     check_answered(outcomes, step.name)
     about = {
         "coder": work.coder,

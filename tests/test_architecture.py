@@ -40,7 +40,7 @@ def _loaded(module: str) -> set[str]:
         "tasks.coders",
         "tasks.contexts",
         "tasks.explainers",
-        "tasks.llm.baseline",
+        "tasks.llm.baseline.reader",
         "tasks.llm.readers",
         "tasks.metrics",
         "tasks.scorers",
@@ -52,7 +52,7 @@ def test_pure_code_loads_neither_prefect_nor_torch(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["tasks.activations.collect", "tasks.llm.client", "storage.lake", "storage.query"]
+    "module", ["tasks.activations.collect", "tasks.llm.openai.client", "storage.lake", "storage.query"]
 )
 def test_heavier_code_loads_no_prefect(module: str) -> None:
     """As above, for what needs torch, HTTP or DuckDB."""

@@ -21,9 +21,8 @@ from storage.lake import Lake
 from storage.layout import Range, Step, ranges
 from storage.table import Table
 from storage.tables import TOKENS
-from tasks.activations.coder import Coder
+from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
-from tasks.activations.describing import Describing
 from tasks.activations.subject import Subject
 from tasks.cache import CacheWork, cache_shard
 from tasks.coders.sparsify import Sparsify

@@ -1,4 +1,4 @@
-"""What scoring in rounds saves: recorded judgements of a run are asked for again, by the rules of `tasks/rounds.py`.
+"""What scoring in rounds saves: recorded judgements of a run are replayed by the rules of `tasks/scorers/ask.py`.
 
 Nobody is asked: the answer to a question is what the run got. The rank correlation is that of the scores which the
 rounds end with and the scores of all questions, over features; it says whether the saving changes who comes first.
@@ -15,8 +15,7 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 from tasks.llm.request import Request
 from tasks.metrics import Estimate, spearman
-from tasks.rounds import Course
-from tasks.scorers.adaptive import Adaptive
+from tasks.scorers.ask import Adaptive, Course
 from tasks.scorers.base import Judgement
 
 HALF_WIDTHS = (0.2, 0.15, 0.12, 0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03)

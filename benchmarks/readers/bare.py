@@ -16,7 +16,7 @@ from benchmarks.meter import Meter
 from benchmarks.readers.ours import detection, features, requests
 from benchmarks.readers.questions import SHOWN
 from benchmarks.readers.server import pin
-from tasks.llm.wire import encode
+from tasks.llm.openai.encode import encode
 
 
 async def _post_all(client: httpx.AsyncClient, url: str, bodies: Iterable[bytes], in_flight: int) -> int:

@@ -13,9 +13,9 @@ from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import Shelf
 from tasks.contexts.context import Context, Feature
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.gather import ask_all
-from tasks.llm.replies import Remembering
+from tasks.llm.dispatch import ask_all
+from tasks.llm.openai.reader import OpenAIReader
+from tasks.llm.reply_cache import Remembering
 from tasks.llm.request import Outcome, Reader, Request
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection

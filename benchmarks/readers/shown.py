@@ -25,12 +25,12 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.scores import scores
 from storage.tables import JUDGEMENTS
-from tasks import rounds
-from tasks.llm.counting import Bill
-from tasks.llm.ledger import Prices, check_answered
 from tasks.llm.readers import ReaderConfig
 from tasks.llm.request import Usage
+from tasks.llm.request_log import Prices, check_answered
+from tasks.llm.token_count import Bill
 from tasks.metrics import FEWEST, Estimate, median, spearman
+from tasks.scorers import ask
 from tasks.scorers.base import Posed, judgement_rows
 from tasks.scorers.detection import Detection
 
@@ -120,7 +120,7 @@ async def _judged(
 ) -> Judged:
     async with reader.open() as opened:
         # Alone, since of a list nobody says how much of it was cached.
-        outcomes, owners = await rounds.ask(scorer, posed, OneByOne(opened))
+        outcomes, owners = await ask.ask(scorer, posed, OneByOne(opened))
     check_answered(outcomes, f"{scorer.name} with shown: {scorer.shown}")
     about = {
         "coder": found.coder,

@@ -10,12 +10,11 @@ from flows.config import RunConfig
 from flows.estimate.features import COUNTED
 from flows.estimate.requests import spread
 from flows.estimate.tokenizers import counted
-from tasks.llm.counting import BLOCK, Bill, PrefixCache, Tokenizer
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.gather import ask_all
+from tasks.llm.dispatch import ask_all
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import ReaderConfig
-from tasks.llm.rehearsal import Rehearsal
 from tasks.llm.request import Outcome
+from tasks.llm.token_count import BLOCK, Bill, PrefixCache, Rehearsal, Tokenizer
 from tasks.scorers.base import Posed
 from tasks.scorers.detection import Detection
 

@@ -9,9 +9,9 @@ from benchmarks.sample.cases import BUCKET, Span
 from flows import parts as spans
 from storage.lake import Lake
 from storage.layout import Range, Step, ranges
-from tasks.contexts.sampling import Sampling
 from tasks.sample import Bucket, sample_span
-from tasks.sample_work import SampleWork
+from tasks.sampling.config import Sampling
+from tasks.sampling.work import SampleWork
 
 CODER = "zipf"
 SEED = 22

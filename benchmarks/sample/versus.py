@@ -73,7 +73,7 @@ def refuse(found: Agreement) -> None:
     if found.wrong or not found.features:
         msg = (
             f"the strongest windows differ from delphi's for {found.wrong:,} of {found.features:,} features; "
-            "no speed is worth that, look at tasks/contexts/peaks.py"
+            "no speed is worth that, look at tasks/sampling/firings.py"
         )
         raise RunFailed(msg)
 

@@ -15,17 +15,17 @@ from functools import partial
 from pathlib import Path
 
 from flows import llm_stage, replay, terminal
-from flows.cli.next_command import again
 from flows.config_file import load_config
 from flows.interrupts import last_act
 from flows.llm_stage import remembering
+from flows.next_command import again
 from flows.plan import STAGES, Explaining, Plan, Scoring
 from flows.terminal import one_line
 from storage.errors import RunFailed, WrongRequest
-from tasks.llm.batch import Files, Name, Reading, Writing, results
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.parameters import Parameters
-from tasks.llm.replies import name, spelled
+from tasks.llm.openai.batch_files import Files, Name, Reading, Writing, results
+from tasks.llm.openai.parameters import Parameters
+from tasks.llm.openai.reader import OpenAIReader
+from tasks.llm.reply_cache import name, spelled
 from tasks.llm.request import Reader
 
 _ASKING = ("explain", "score")

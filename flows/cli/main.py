@@ -16,13 +16,13 @@ from rich.text import Text
 
 from flows import __version__, leases, run_record, terminal
 from flows.cli.lake_info import show_status, show_tables
-from flows.cli.next_command import DEFAULT_LAKE, about, again, gloss
 from flows.cli.prompts import show_prompts
 from flows.cli.sql import ask_sql
 from flows.cli.verify import show_damage
 from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.interrupts import spare_loopback
+from flows.next_command import DEFAULT_LAKE, about, again, gloss
 from flows.optional_readers import without_absent
 from flows.plan import STAGES, Plan
 from flows.repair import damage_lines, remove_drafts

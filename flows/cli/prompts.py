@@ -14,10 +14,9 @@ from flows import terminal
 from flows.config_file import load_config
 from flows.unions import kinds
 from storage.errors import WrongRequest
-from tasks import replicates
 from tasks.contexts.context import Context, Described, Feature
-from tasks.contexts.written import context as written_context
-from tasks.explainers import Explainer
+from tasks.contexts.handwritten import context as written_context
+from tasks.explainers import Explainer, best_of
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
 
@@ -141,9 +140,9 @@ def _explaining(explainer: Explainer, feature: Feature, explanation: str) -> Ite
         return
     if asking is not explainer:
         title = f"{title}, otherwise {asking.kind}"
-    contexts = replicates.parted(asking, [feature])
+    contexts = best_of.parted(asking, [feature])
     yield _shown(title, asking.requests(f"{feature.feature}/0", contexts[feature.feature].shown))
-    chooser = replicates.detection(asking)
+    chooser = best_of.detection(asking)
     if chooser is not None:
         held_out = contexts[feature.feature].held_out
         requests = chooser.requests(f"{feature.feature}/0/held_out", explanation, held_out)

@@ -64,17 +64,17 @@ def _made(plan: Plan, name: str) -> Caching:
 def _measured(plan: Plan) -> Caches:
     """By the corpus' first sequences, on the device that the config names."""
     # Local, for they load torch.
-    from tasks.activations import collect, resident  # noqa: PLC0415
+    from tasks.activations import collect, model_cache  # noqa: PLC0415
     from tasks.activations.pack import pack  # noqa: PLC0415
 
     config = plan.config
-    resident.hold(addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan))
-    resident.try_out(config.subject, config.corpus, config.coders)
-    hooked = {coder.name: resident.hooked(config.subject, coder) for coder in config.coders}
-    corpus, rows = config.corpus, min(config.corpus.rows, resident.TRIED)
+    model_cache.hold(addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan))
+    model_cache.try_out(config.subject, config.corpus, config.coders)
+    hooked = {coder.name: model_cache.hooked(config.subject, coder) for coder in config.coders}
+    corpus, rows = config.corpus, min(config.corpus.rows, model_cache.TRIED)
     packed = pack(corpus.documents(), config.subject.tokenizer(), corpus.sequence, rows, corpus.packing)
     tokens = np.array([row["tokens"] for row in packed])
-    model = resident.loaded(config.subject)
+    model = model_cache.loaded(config.subject)
     found: dict[str, collect.Columns] = {}
     took = []
     for _ in range(_TIMED):
@@ -89,5 +89,5 @@ def _measured(plan: Plan) -> Caches:
         table = pa.table({"coder": pa.repeat(name, firings), **columns._asdict()})
         size = len(encode(ACTIVATIONS, table))
         coders[name] = Caching(hooked[name].coder.width, firings * times, size * times, said)
-    resident.forget()
+    model_cache.forget()
     return Caches(coders, min(took) * times)

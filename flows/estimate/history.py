@@ -12,9 +12,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from flows.plan import Plan
 from storage import query, runs
 from storage.tables import NO_EXPLAINER
-from tasks import replicates
-from tasks.explainers import Explainer
-from tasks.explainers.asking import Asking
+from tasks.explainers import Explainer, best_of
+from tasks.explainers.chat import Asking
 from tasks.scorers import Scorer
 
 ASIDE = {"name", "reader", "seed"}
@@ -92,7 +91,7 @@ def explainer_parts(explainer: Explainer) -> Iterator[Component]:
     """Whoever asks for an explainer: it itself, and what chooses among its replicates."""
     if explainer.asking:
         yield Component("explain", explainer.name, explainer.asking)
-        if chooser := replicates.detection(explainer.asking):
+        if chooser := best_of.detection(explainer.asking):
             yield Component("explain", f"{explainer.name}/best_of", chooser)
 
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from flows import terminal
-from flows.cli.next_command import again
 from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.estimate.cache_cost import Caches, caches
@@ -20,15 +19,16 @@ from flows.estimate.history import kept
 from flows.estimate.requests import Line, Questions
 from flows.estimate.tokenizers import Counted, counted
 from flows.llm_stage import account_of, prices
+from flows.next_command import again
 from flows.optional_readers import optional, without_missing
 from flows.plan import Checking, Plan
 from flows.preflight import unfinished_askers
 from flows.progress import waiting
 from flows.terminal import one_line
 from storage.tables import NO_CODER
-from tasks.contexts.sampling import DECILES
-from tasks.llm.counting import Bill
 from tasks.llm.request import Usage
+from tasks.llm.token_count import Bill
+from tasks.sampling.config import DECILES
 
 _ROW = {"requests": 23.3, "judgements": 2.8, "explanations": 285.0, "features": 245.0, "scores": 217.0}
 """Bytes of a row in the demo's lake."""

@@ -13,13 +13,12 @@ from flows.optional_readers import Optional
 from flows.plan import Checking, CoderSteps, Explaining, Plan, Scoring
 from storage import query
 from storage.tables import NO_CODER
-from tasks import replicates
-from tasks.explainers.asking import Asking
+from tasks.explainers import best_of
 from tasks.explainers.base import Explanation
-from tasks.llm.counting import Bill, PrefixCache, Tokenizer
-from tasks.llm.gather import ask_all
-from tasks.llm.rehearsal import Rehearsal
-from tasks.replicates import Replicate
+from tasks.explainers.best_of import Replicate
+from tasks.explainers.chat import Asking
+from tasks.llm.dispatch import ask_all
+from tasks.llm.token_count import Bill, PrefixCache, Rehearsal, Tokenizer
 from tasks.scorers.base import Posed, pose, pose_alone
 
 STAND_IN = (
@@ -136,12 +135,12 @@ class Questions:
         if explainer.asking:
             asking = explainer.asking
             unknown = [feature for feature in found.explain if feature.feature not in known]
-            parts = replicates.parted(asking, unknown)
+            parts = best_of.parted(asking, unknown)
             drawer = self._rehearsal(asking.reader)
             drawn = [
                 _explained(one, asking)
                 for feature, divided in parts.items()
-                for one in await replicates.draw(asking, {feature: divided}, drawer)
+                for one in await best_of.draw(asking, {feature: divided}, drawer)
             ]
             like = self._seen(next(explainer_parts(explainer)), asking.reader)
             drawn = _worded(drawn, like.texts if like else ())
@@ -150,8 +149,8 @@ class Questions:
             judges = []
             for ones, into in ((drawn, texts), (long, longest)):
                 judges.append(self._rehearsal(asking.chooser))
-                judged = await replicates.judge(asking, parts, ones, judges[-1])
-                for one in replicates.choose(asking, ones, judged):
+                judged = await best_of.judge(asking, parts, ones, judges[-1])
+                for one in best_of.choose(asking, ones, judged):
                     if one.chosen:
                         into.setdefault(one.feature, []).append(one.explanation.text or "")
             counters = (asking.reader, drawer, drawer), (asking.chooser, *judges)

@@ -8,7 +8,7 @@ import huggingface_hub
 
 from flows.config import RunConfig
 from storage.errors import WrongRequest
-from tasks.llm.counting import Tokenizer
+from tasks.llm.token_count import Tokenizer
 
 _PATIENCE = 5.0
 """Seconds for the Hub to say whether it has a model."""

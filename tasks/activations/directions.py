@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from tasks.activations.model import LoadedSubject
 from tasks.activations.pack import texts
-from tasks.coders.dictionary import SparseCoder
+from tasks.coders.sparse_coder import SparseCoder
 
 BLOCK_BYTES = {"cpu": 2**26, "cuda": 2**28}
 """Bound on the products that are held at once, by kind of device; copies of rows take as much again."""

@@ -1,36 +1,10 @@
-"""Sparse-coder formats, one file each; adding one is a file and a name in `Source`."""
+"""Sparse-coder formats, one file each; a new one is one file and its name in `tasks/coders/formats.py`."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from tasks.coders.auto import Auto
-from tasks.coders.circuit_tracer import CircuitTracer
-from tasks.coders.dictionary_learning import DictionaryLearning
-from tasks.coders.gemma_scope import GemmaScope
-from tasks.coders.gemma_scope_2 import GemmaScope2
-from tasks.coders.goodfire import Goodfire
-from tasks.coders.llama_scope import LlamaScope
-from tasks.coders.neurons import Neurons
-from tasks.coders.openai import OpenAI
-from tasks.coders.qwen_scope import QwenScope
-from tasks.coders.random_weights import RandomWeights
-from tasks.coders.saelens import SAELens
-from tasks.coders.sparsify import Sparsify
+from tasks.coders.formats import Format
 
-Source = Annotated[
-    Sparsify
-    | SAELens
-    | GemmaScope
-    | GemmaScope2
-    | DictionaryLearning
-    | OpenAI
-    | CircuitTracer
-    | QwenScope
-    | LlamaScope
-    | Goodfire
-    | Neurons
-    | RandomWeights
-    | Auto,
-    Field(discriminator="kind"),
-]
+Source = Annotated[Format | Auto, Field(discriminator="kind")]

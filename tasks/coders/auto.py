@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 from storage.errors import WrongRequest
 from tasks.coders import files
 from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.formats import Format
 
 if TYPE_CHECKING:
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 
 class Auto(Checkpoint):
@@ -70,10 +71,7 @@ class Auto(Checkpoint):
 
 def formats() -> list[type[Checkpoint]]:
     """Every format of files, in the order of the union that a config chooses from."""
-    from tasks.coders import Source  # noqa: PLC0415  (it names this module)
-
-    union, *_ = get_args(Source)
-    return [found for found in get_args(union) if issubclass(found, Checkpoint) and found is not Auto]
+    return [found for found in get_args(Format) if issubclass(found, Checkpoint)]
 
 
 def _kind(format_: type[Checkpoint]) -> str:

@@ -14,16 +14,125 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import Field
 
 from storage.errors import WrongRequest
-from tasks.coders import circuit_tracer_config, files
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.circuit_tracer_config import CONFIG, TRAINING, Configs
-from tasks.coders.expected import Expected
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tasks.coders.dictionary import SparseCoder
-    from tasks.coders.firing import Activation
+    from tasks.coders.activation_functions import Activation
+    from tasks.coders.sparse_coder import SparseCoder
+from typing import get_args
+
+import yaml
+from pydantic import BaseModel
+
+CONFIG = "config.yaml"
+TRAINING = ("wandb-config.yaml", "wanb-config.yaml")
+"""What Weights & Biases kept of the training; some repositories misspell it."""
+
+QWEN_3 = {
+    "model_kind": "transcoder_set",
+    "feature_input_hook": "mlp.hook_in",
+    "feature_output_hook": "hook_mlp_out",
+}
+"""What holds of a set with a `wandb-config.yaml`, where no config says otherwise."""
+
+Kind = Literal["transcoder_set", "cross_layer_transcoder"]
+
+
+class Hooks(BaseModel):
+    """What `config.yaml` says; hooks lack the `blocks.5.` before them."""
+
+    model_kind: Kind
+    feature_input_hook: str
+    feature_output_hook: str
+    transcoders: list[str] | None = None
+    activation: str | None = None
+    k: int | None = Field(default=None, gt=0)
+
+
+class Number(BaseModel):
+    """A number as Weights & Biases writes it."""
+
+    value: int = Field(gt=0)
+
+
+class Training(BaseModel):
+    """What `wandb-config.yaml` says of sizes."""
+
+    d_model: Number
+    d_feature: Number
+
+
+class Configs(NamedTuple):
+    """What a folder's configs say."""
+
+    hooks: Hooks
+    training: Training | None
+    names: tuple[str, ...]
+    """Those that are there, and there is one at least."""
+    shown: str
+    """The first of them as the user knows it."""
+
+
+def read(path: str, revision: str | None) -> Configs:
+    """The configs of a folder. Raises `WrongRequest` for one that is missing, no YAML or not circuit-tracer's."""
+    said, training = _content(path, CONFIG, revision), None
+    names = [] if said is None else [CONFIG]
+    # Not asked for needlessly: the Hub's cache cannot say that there is no such file.
+    for name in TRAINING if said is None or not said.keys() >= QWEN_3.keys() else ():
+        sizes = _content(path, name, revision)
+        if sizes is not None:
+            training = files.check(sizes, Training, f"{path}/{name}")
+            said = QWEN_3 | (said or {})
+            names.append(name)
+            break
+    if said is None:
+        # Nothing is brought: that there is none is said.
+        with files.bring(path, (CONFIG,), revision):
+            said = {}
+    shown = f"{path}/{(names or [CONFIG])[0]}"
+    return Configs(files.check(said, Hooks, shown), training, tuple(names), shown)
+
+
+def is_there(path: str, revision: str | None) -> bool:
+    """Whether a folder has a config with what circuit-tracer's have, or those of its trainings."""
+    if _peek(path, CONFIG, revision).get("model_kind") in get_args(Kind):
+        return True
+    return any(_peek(path, name, revision).keys() >= Training.model_fields.keys() for name in TRAINING)
+
+
+def _peek(path: str, name: str, revision: str | None) -> dict[str, object]:
+    """What a config says; nothing where there is none, or something else of that name."""
+    if not files.has(path, name, revision):
+        return {}
+    try:
+        return _content(path, name, revision) or {}
+    except (WrongRequest, OSError):
+        return {}
+
+
+def _content(path: str, name: str, revision: str | None) -> dict[str, object] | None:
+    """What a config says; null where there is none of this name."""
+    if not files.has(path, name, revision):
+        return None
+    with files.bring(path, (name,), revision) as folder:
+        return _yaml(folder / name, f"{path}/{name}")
+
+
+def _yaml(file: Path, shown: str) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        msg = f"{shown} is not YAML ({reason}): fetch the checkpoint again"
+        raise WrongRequest(msg) from error
+    if not isinstance(content, dict):
+        msg = f"{shown} holds no keys: fetch the checkpoint again"
+        raise WrongRequest(msg)
+    return content
+
 
 _THRESHOLD = "activation_function.threshold"
 _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)")
@@ -56,19 +165,19 @@ class CircuitTracer(Checkpoint):
     @classmethod
     def found(cls, path: str, revision: str | None) -> Self | None:
         """The source, if a config in the folder has what circuit-tracer's or its trainings' have."""
-        fits = circuit_tracer_config.is_there(path, revision)
+        fits = is_there(path, revision)
         return cls(path=path, revision=revision) if fits else None
 
     def declared(self) -> Declared | None:
         """The layer's input hook; null where no layer is chosen."""
         if self.layer is None:
             return None
-        hooks = circuit_tracer_config.read(self.path, self.revision).hooks
+        hooks = read(self.path, self.revision).hooks
         return Declared(f"blocks.{self.layer}.{hooks.feature_input_hook}")
 
     def digest(self, site: str | None) -> str:
         """A hash of the configs and of the layer's weights."""
-        configs = circuit_tracer_config.read(self.path, self.revision)
+        configs = read(self.path, self.revision)
         where = self._weights(configs, self._layer(site))
         if where.folder == self.path:
             # The config comes first: on the Hub it is fetched to learn the commit, which weights should not be.
@@ -81,7 +190,7 @@ class CircuitTracer(Checkpoint):
 
     def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
         """The transcoder of the layer that is chosen, or that the site's name has."""
-        configs = circuit_tracer_config.read(self.path, self.revision)
+        configs = read(self.path, self.revision)
         layer = self._layer(site)
         where = self._weights(configs, layer)
         with files.bring(where.folder, where.names, where.revision) as folder:
@@ -145,7 +254,7 @@ def _sizes(configs: Configs, stored: dict[str, tuple[int, ...]], suffix: str) ->
 
 def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "SparseCoder":
     from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
-    from tasks.coders.dictionary import SparseCoder  # noqa: PLC0415
+    from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
     stored = tensors.stored(*weights)
     width, d = _sizes(configs, stored, "")
@@ -171,8 +280,8 @@ def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "Spars
 def _cross_layer(
     configs: Configs, layer: int, encoder: tuple[Path, str], decoder: tuple[Path, str]
 ) -> "SparseCoder":
-    from tasks.coders import cross_layer, tensors  # noqa: PLC0415
-    from tasks.coders.dictionary import SparseCoder  # noqa: PLC0415
+    from tasks.coders import tensors  # noqa: PLC0415
+    from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
     stored = tensors.stored(*encoder)
     width, d = _sizes(configs, stored, f"_{layer}")
@@ -187,7 +296,7 @@ def _cross_layer(
         encoder=found[rows],
         encoder_bias=found[bias],
         centre=found[bias].new_zeros(d),
-        decoder=cross_layer.summed(*decoder, f"W_dec_{layer}", width, d),
+        decoder=tensors.summed_decoder(*decoder, f"W_dec_{layer}", width, d),
         decoder_bias=found[bias].new_zeros(d),
         activation=_activation(configs, found.get(threshold), None, encoder[1]),
         target=None,
@@ -210,7 +319,7 @@ def _activation(configs: Configs, threshold: "Tensor | None", k: "Tensor | None"
     """The rule that the config names, or else the one that the file has tensors for."""
     import torch  # noqa: PLC0415
 
-    from tasks.coders.firing import JumpRelu, TopK  # noqa: PLC0415
+    from tasks.coders.activation_functions import JumpRelu, TopK  # noqa: PLC0415
 
     count = configs.hooks.k or (int(k.item()) if k is not None and k.numel() == 1 else None)
     rule = _rule(configs, thresholds=threshold is not None, counted=bool(count))

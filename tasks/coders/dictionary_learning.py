@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 from pydantic import BaseModel, Field, field_validator
 
 from storage.errors import WrongRequest
-from tasks.coders import config, detect, files
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tasks.coders.dictionary import SparseCoder
-    from tasks.coders.firing import Activation
+    from tasks.coders.activation_functions import Activation
+    from tasks.coders.sparse_coder import SparseCoder
 
 CONFIG = "config.json"
 WEIGHTS = "ae.pt"
@@ -147,7 +146,7 @@ class DictionaryLearning(Checkpoint):
     @classmethod
     def found(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the folder's config names a class as the library does."""
-        trainer = detect.peek(path, CONFIG, revision).get("trainer")
+        trainer = files.peek(path, CONFIG, revision).get("trainer")
         known = isinstance(trainer, dict) and "dict_class" in trainer
         return cls(path=path, revision=revision) if known else None
 
@@ -195,11 +194,11 @@ class DictionaryLearning(Checkpoint):
         self._require_config()
         shown = f"{self.path}/{CONFIG}"
         with files.bring(self.path, (CONFIG,), self.revision) as folder:
-            return config.check(config.read(folder / CONFIG, shown), Config, shown)
+            return files.check(files.read(folder / CONFIG, shown), Config, shown)
 
 
 def _coder(said: Config, file: Path, shown: str, asked: str) -> "SparseCoder":
-    from tasks.coders.dictionary import ITSELF, SparseCoder  # noqa: PLC0415  (torch, as in all of these)
+    from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415  (torch, as in all of these)
 
     names = CLASSES[said.trainer.dict_class]
     found = _tensors(said.trainer, names, file, shown, asked)
@@ -300,7 +299,7 @@ def _of_unit_decoder(
 def _rule(names: Names, found: dict[str, "Tensor"], k: int | None, shown: str) -> "Activation":
     import torch  # noqa: PLC0415
 
-    from tasks.coders.firing import Gated, JumpRelu, TopK  # noqa: PLC0415
+    from tasks.coders.activation_functions import Gated, JumpRelu, TopK  # noqa: PLC0415
 
     if names.rule == "gate":
         # The library's magnitude is exp(r_mag) * e + mag_bias, where its gate opens for e + gate_bias.

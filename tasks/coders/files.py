@@ -1,9 +1,17 @@
 """The files of a checkpoint, wherever they lie: a local folder, a URL of fsspec, a Hub repository.
 
 Knows names and bytes, nothing of tensors. Loads no torch: a fingerprint must not cost a model.
+
+Reads the JSON config of a checkpoint against a model of it. Knows nothing of any one format.
+
+What a folder's config says while nobody knows yet which format the folder has.
+
+Paths that may name a checkpoint's file instead of its folder.
 """
 
 import hashlib
+import json
+import posixpath
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -12,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -20,8 +28,46 @@ import fsspec
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub import errors as hub_errors
+from pydantic import BaseModel, ValidationError
 
 from storage.errors import WrongRequest
+
+
+def parts(path: str, endings: tuple[str, ...]) -> tuple[str, str | None]:
+    """The folder and the file that `path` names; null for the file where `path` is the folder itself.
+
+    A file is told by its ending: `coders/layer3.sae.pt` is the file `layer3.sae.pt` in `coders`.
+    """
+    folder, name = posixpath.split(path.rstrip("/"))
+    return (folder or ".", name) if name.endswith(endings) else (path, None)
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def read(file: Path, shown: str) -> dict[str, object]:
+    """The JSON object in a file; `shown` is the file as the user knows it. Editors on Windows begin it with a mark."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        msg = f"{shown} is not JSON ({error}): fetch the checkpoint again"
+        raise WrongRequest(msg) from error
+    if not isinstance(config, dict):
+        msg = f"{shown} holds no JSON object: fetch the checkpoint again"
+        raise WrongRequest(msg)
+    return config
+
+
+def check(config: dict[str, object], model: type[Config], shown: str) -> Config:
+    """The config as the model; the first field that is missing or wrong is named."""
+    try:
+        return model.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"{shown} is not a config of this format: {where}: {first['msg']}"
+        raise WrongRequest(msg) from error
+
 
 PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
 """Endings of pickles, which can run code when they are read. Where a format has nothing else, `torch_file` reads its
@@ -283,3 +329,24 @@ def shortened(names: Sequence[str], most: int = 8) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def peek(path: str, name: str, revision: str | None) -> dict[str, object]:
+    """The JSON object in a folder's file; empty where there is no such file, or no such object in it.
+
+    On the Hub also where it cannot be asked: a cache may hold the checkpoint, and nothing about a file that
+    the repository never had. Raises `WrongRequest` for other places that cannot be listed.
+    """
+    try:
+        there = has(path, name, revision)
+    except WrongRequest:
+        if hub(path, revision) is None:
+            raise
+        return {}
+    if not there:
+        return {}
+    with bring(path, (name,), revision) as folder:
+        try:
+            return read(folder / name, f"{path}/{name}")
+        except (WrongRequest, OSError):
+            return {}

@@ -9,14 +9,13 @@ import re
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from storage.errors import WrongRequest
-from tasks.coders import files, one_file
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 WEIGHTS = "params.npz"
 
@@ -58,7 +57,7 @@ class GemmaScope(Checkpoint):
     @classmethod
     def found(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the path names an .npz file or holds one under the name that Gemma Scope gives it."""
-        folder, name = one_file.parts(path, (".npz",))
+        folder, name = files.parts(path, (".npz",))
         source = cls(path=path, revision=revision)
         if name is not None or "gemma-scope" in path:
             source._check()
@@ -103,8 +102,8 @@ class GemmaScope(Checkpoint):
         return self._coder({key.lower(): tensor for key, tensor in read.items()}, shown)
 
     def _coder(self, weights: "dict[str, Tensor]", shown: str) -> "SparseCoder":
-        from tasks.coders.dictionary import ITSELF, SparseCoder  # noqa: PLC0415
-        from tasks.coders.firing import JumpRelu  # noqa: PLC0415
+        from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
+        from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415
 
         if "scaling_factor" in weights and not (weights["scaling_factor"] == 1).all():
             msg = f"{shown} has a fine-tuned scaling_factor: fold it into W_dec and save again"
@@ -140,12 +139,12 @@ class GemmaScope(Checkpoint):
     def _place(self) -> tuple[str, str]:
         """The folder and the file in it."""
         self._check()
-        folder, name = one_file.parts(self.path, (".npz",))
+        folder, name = files.parts(self.path, (".npz",))
         return folder, name or WEIGHTS
 
     def _check(self) -> None:
         """Refuse the folders that SAELens still lists and Google has deleted."""
-        folder, _ = one_file.parts(self.path, (".npz",))
+        folder, _ = files.parts(self.path, (".npz",))
         if _CANONICAL.search(folder) and not files.names(folder):
             msg = (
                 f"{self.path}: Gemma Scope's `canonical` folders were deleted: name the folder with the L0 near "

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
-from tasks.coders import config, files, one_file
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected, Shapes
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place, Shapes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 CONFIG = "config.json"
 WEIGHTS = "params.safetensors"
@@ -83,7 +82,7 @@ class GemmaScope2(Checkpoint):
     @classmethod
     def found(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the files in the folder, or the repository, are called as Gemma Scope 2's are."""
-        folder, name = one_file.parts(path, (".safetensors",))
+        folder, name = files.parts(path, (".safetensors",))
         source = cls(path=path, revision=revision)
         if files.hub(folder, revision):
             # The Hub is not asked: offline, what it lacks and what is not in the cache look alike.
@@ -126,7 +125,7 @@ class GemmaScope2(Checkpoint):
 
     def _find(self, site: str | None) -> _Found:
         """Which file holds the coder, and what config and names say about it."""
-        folder, name = one_file.parts(self.path, (".safetensors",))
+        folder, name = files.parts(self.path, (".safetensors",))
         described = self._described(folder)
         named = _KIND.search(folder)
         kind = described.what.lower() or (named["kind"] if named else "")
@@ -168,7 +167,7 @@ class GemmaScope2(Checkpoint):
             return Description()
         shown = f"{folder}/{CONFIG}"
         with files.bring(folder, (CONFIG,), self.revision) as local:
-            described = config.check(config.read(local / CONFIG, shown), Description, shown)
+            described = files.check(files.read(local / CONFIG, shown), Description, shown)
         if described.architecture != "jump_relu":
             msg = f"{shown} has the architecture {described.architecture}: gloss loads jump_relu"
             raise WrongRequest(msg)
@@ -188,8 +187,8 @@ def _single(hook: str | list[str] | None, shown: str) -> str | None:
 
 def _coder(found: _Found, file: "Path", shown: str) -> "SparseCoder":
     from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
-    from tasks.coders.dictionary import SparseCoder  # noqa: PLC0415
-    from tasks.coders.firing import JumpRelu  # noqa: PLC0415
+    from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
+    from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
     there = tensors.stored(file, shown)
     weights = tensors.read(file, shown, _expected(found, there, shown))

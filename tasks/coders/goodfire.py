@@ -8,12 +8,11 @@ import re
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from storage.errors import WrongRequest
-from tasks.coders import files, one_file
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place
 
 if TYPE_CHECKING:
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 _ENDINGS = (".pt", ".pth")
 _NAME = re.compile(r"-SAE-l(?P<layer>\d+)(\.pth?)?$")
@@ -30,7 +29,7 @@ class Goodfire(Checkpoint):
     @classmethod
     def found(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the file, or the repository, is called as Goodfire's are."""
-        folder, name = one_file.parts(path, _ENDINGS)
+        folder, name = files.parts(path, _ENDINGS)
         source = cls(path=path, revision=revision)
         if name is None and not files.hub(folder, revision):
             return source if any(_is_coder(file) for file in files.names(folder)) else None
@@ -38,7 +37,7 @@ class Goodfire(Checkpoint):
 
     def declared(self) -> Declared | None:
         """The output of the layer that the file's name ends with; null where it has another name."""
-        folder, name = one_file.parts(self.path, _ENDINGS)
+        folder, name = files.parts(self.path, _ENDINGS)
         if name is None and not files.hub(folder, self.revision):
             name = self._place()[1]
         named = _NAME.search(name or folder)
@@ -52,8 +51,8 @@ class Goodfire(Checkpoint):
     def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
         from tasks.coders import torch_file  # noqa: PLC0415  (torch, which the config must not cost)
-        from tasks.coders.dictionary import SparseCoder  # noqa: PLC0415
-        from tasks.coders.firing import JumpRelu  # noqa: PLC0415
+        from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
+        from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
         folder, name = self._place()
         shown = f"{folder}/{name}"
@@ -82,7 +81,7 @@ class Goodfire(Checkpoint):
 
     def _place(self) -> tuple[str, str]:
         """The folder and the file in it: the one that is named, the only one, or the one called like its folder."""
-        folder, name = one_file.parts(self.path, _ENDINGS)
+        folder, name = files.parts(self.path, _ENDINGS)
         if name:
             return folder, name
         remote = files.hub(folder, self.revision)

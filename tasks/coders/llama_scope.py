@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
-from tasks.coders import config, files
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 _HUB = re.compile(r"(^|/)(Llama3_1-8B-Base-L\d+\w+-\d+x|Llama-Scope-R1-Distill/.+)$")
 _LATER_HUB = re.compile(r"(^|/)Llama-Scope-R1-Distill(/|$)")
@@ -171,7 +170,7 @@ class LlamaScope(Checkpoint):
     def _described(self, layout: _Layout) -> Description:
         shown = f"{self.path}/{layout.config}"
         with files.bring(self.path, (layout.config,), self.revision) as local:
-            described = config.check(config.read(local / layout.config, shown), Description, shown)
+            described = files.check(files.read(local / layout.config, shown), Description, shown)
         _check(described, shown)
         return described
 
@@ -216,8 +215,8 @@ def _read(file: "Path", shown: str, described: Description, *, later: bool) -> "
 
 
 def _coder(described: Description, weights: "dict[str, Tensor]", scales: _Scales) -> "SparseCoder":
-    from tasks.coders.dictionary import ITSELF, SparseCoder  # noqa: PLC0415  (torch)
-    from tasks.coders.firing import JumpRelu  # noqa: PLC0415
+    from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
+    from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415  (torch)
 
     encoder, decoder = weights["encoder.weight"], weights["decoder.weight"].T
     bias = weights.get("decoder.bias", encoder.new_zeros(described.d_model))

@@ -12,7 +12,7 @@ from storage.errors import WrongRequest
 from tasks.coders.base import Format, Place
 
 if TYPE_CHECKING:
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 
 class Neurons(Format):
@@ -32,8 +32,8 @@ class Neurons(Format):
         """The site's coordinates as features; they write what the map after them makes of them."""
         import torch  # noqa: PLC0415  (torch, which the config must not cost)
 
-        from tasks.coders.coordinates import Coordinates  # noqa: PLC0415
-        from tasks.coders.firing import JumpRelu, TopK  # noqa: PLC0415
+        from tasks.coders.activation_functions import JumpRelu, TopK  # noqa: PLC0415
+        from tasks.coders.sparse_coder import Coordinates  # noqa: PLC0415
 
         if self.k is not None and self.k > place.d:
             msg = f"{site or place.site} has {place.d} neurons, of which {self.k} cannot fire: lower source.k"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders import tensors
-from tasks.coders.expected import Expected
+from tasks.coders.base import Expected
 
 _ENDING = ".npy"
 

@@ -8,14 +8,13 @@ import re
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from storage.errors import WrongRequest
-from tasks.coders import files, one_file
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected, Shapes
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place, Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 _PLACE = re.compile(
     r"(?:.*/)?(?P<place>mlp_post_act|resid_(?:delta|post)_(?:attn|mlp))"
@@ -61,8 +60,8 @@ class OpenAI(Checkpoint):
         import torch  # noqa: PLC0415  (which the config must not cost)
 
         from tasks.coders import torch_file  # noqa: PLC0415
-        from tasks.coders.dictionary import SparseCoder  # noqa: PLC0415
-        from tasks.coders.firing import JumpRelu, TopK  # noqa: PLC0415
+        from tasks.coders.activation_functions import JumpRelu, TopK  # noqa: PLC0415
+        from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
         folder, name = self._file()
         with files.bring(folder, (name,), self.revision) as local:
@@ -91,7 +90,7 @@ class OpenAI(Checkpoint):
 
     def _file(self) -> tuple[str, str]:
         """The folder and the name of the file."""
-        folder, name = one_file.parts(self.path, (".pt",))
+        folder, name = files.parts(self.path, (".pt",))
         if name is None:
             msg = f"{self.path} is no file of a coder: name one, such as {self.path.rstrip('/')}/8.pt"
             raise WrongRequest(msg)

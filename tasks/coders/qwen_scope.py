@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 
 from storage.errors import WrongRequest
-from tasks.coders import files, one_file
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place
 
 if TYPE_CHECKING:
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 _ENDING = ".sae.pt"
 _FILE = re.compile(r"layer(?P<layer>\d+)\.sae\.pt")
@@ -38,7 +37,7 @@ class QwenScope(Checkpoint):
     @classmethod
     def found(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the files in the folder, or the repository, are called as Qwen-Scope's are."""
-        folder, name = one_file.parts(path, (_ENDING,))
+        folder, name = files.parts(path, (_ENDING,))
         source = cls(path=path, revision=revision)
         if files.hub(folder, revision):
             return source if _HUB.search(folder) else None
@@ -52,7 +51,7 @@ class QwenScope(Checkpoint):
 
     def told_by_path(self) -> dict[str, object]:
         """How many features fire."""
-        named = _L0.search(one_file.parts(self.path, (_ENDING,))[0])
+        named = _L0.search(files.parts(self.path, (_ENDING,))[0])
         return {"k": self.k or (int(named["k"]) if named else None)}
 
     def digest(self, site: str | None) -> str:
@@ -63,8 +62,8 @@ class QwenScope(Checkpoint):
     def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
         from tasks.coders import torch_file  # noqa: PLC0415  (torch, which the config must not cost)
-        from tasks.coders.dictionary import SparseCoder  # noqa: PLC0415
-        from tasks.coders.firing import TopK  # noqa: PLC0415
+        from tasks.coders.activation_functions import TopK  # noqa: PLC0415
+        from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
         folder, name = self._place(site)
         shown = f"{folder}/{name}"
@@ -85,7 +84,7 @@ class QwenScope(Checkpoint):
         )
 
     def _layer(self, site: str | None) -> int | None:
-        folder, name = one_file.parts(self.path, (_ENDING,))
+        folder, name = files.parts(self.path, (_ENDING,))
         named = _FILE.fullmatch(name) if name else None
         if named is None and self.layer is not None:
             return self.layer
@@ -97,7 +96,7 @@ class QwenScope(Checkpoint):
 
     def _place(self, site: str | None) -> tuple[str, str]:
         """The folder and the file in it."""
-        folder, name = one_file.parts(self.path, (_ENDING,))
+        folder, name = files.parts(self.path, (_ENDING,))
         layer = self._layer(site)
         if not name and layer is None:
             msg = f"{folder} has a coder per layer: give the coder's source a layer, or name its layerN{_ENDING}"
@@ -110,7 +109,7 @@ class QwenScope(Checkpoint):
         return folder, name
 
     def _k(self, width: int, shown: str) -> int:
-        named = _L0.search(one_file.parts(self.path, (_ENDING,))[0])
+        named = _L0.search(files.parts(self.path, (_ENDING,))[0])
         k = self.k or (int(named["k"]) if named else None)
         if k is None:
             msg = f"{shown} does not say how many features fire: give the coder's source a k"

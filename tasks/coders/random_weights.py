@@ -19,7 +19,7 @@ from tasks.fields import Seed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tasks.coders.dictionary import SparseCoder
+    from tasks.coders.sparse_coder import SparseCoder
 
 BLOCK = 1024
 """Rows that are drawn at once, in float64 before they are rounded."""
@@ -54,8 +54,8 @@ class RandomWeights(Format):
         """Random rows as wide as the site; they are held once, for encoder and decoder."""
         import torch  # noqa: PLC0415  (torch, which the config must not cost)
 
-        from tasks.coders.firing import TopK  # noqa: PLC0415
-        from tasks.coders.standardised import Standardised  # noqa: PLC0415
+        from tasks.coders.activation_functions import TopK  # noqa: PLC0415
+        from tasks.coders.sparse_coder import Standardised  # noqa: PLC0415
 
         if place.statistics is None:
             msg = f"the site {place.site} has not been measured for a random coder"

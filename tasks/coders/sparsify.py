@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
-from tasks.coders import config, detect, files
-from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.expected import Expected, Shapes
+from tasks.coders import files
+from tasks.coders.base import Checkpoint, Declared, Expected, Place, Shapes
 
 if TYPE_CHECKING:
-    from tasks.coders.dictionary import SparseCoder
-    from tasks.coders.firing import Activation
+    from tasks.coders.activation_functions import Activation
+    from tasks.coders.sparse_coder import SparseCoder
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae.safetensors"
@@ -70,14 +69,14 @@ class Sparsify(Checkpoint):
     def found(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the folder's config is the library's, or those of the sites' folders in it are."""
         source = cls(path=path, revision=revision)
-        training = detect.peek(path, TRAINING, revision).get("sae")
-        if _ours(detect.peek(path, CONFIG, revision)) or (isinstance(training, dict) and "k" in training):
+        training = files.peek(path, TRAINING, revision).get("sae")
+        if _ours(files.peek(path, CONFIG, revision)) or (isinstance(training, dict) and "k" in training):
             return source
         if files.hub(path, revision):
             return None
         inside = [name for name in files.names(path) if _SITE.fullmatch(name)]
         return (
-            source if any(_ours(detect.peek(f"{path}/{name}", CONFIG, revision)) for name in inside) else None
+            source if any(_ours(files.peek(f"{path}/{name}", CONFIG, revision)) for name in inside) else None
         )
 
     def declared(self) -> Declared | None:
@@ -109,7 +108,7 @@ class Sparsify(Checkpoint):
     def load(self, site: str | None, place: Place) -> "SparseCoder":
         """The coder of a site."""
         from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
-        from tasks.coders.dictionary import ITSELF, SparseCoder  # noqa: PLC0415
+        from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415
 
         folder = self.folder(site)
         said = self._description(folder)
@@ -140,7 +139,7 @@ class Sparsify(Checkpoint):
     def _description(self, folder: str) -> Description:
         shown = f"{folder}/{CONFIG}"
         with files.bring(folder, (CONFIG,), self.revision) as local:
-            said = config.check(config.read(local / CONFIG, shown), Description, shown)
+            said = files.check(files.read(local / CONFIG, shown), Description, shown)
         _check(said, shown)
         return said
 
@@ -214,7 +213,7 @@ def _check(said: Description, shown: str) -> None:
 
 
 def _activation(said: Description) -> "Activation":
-    from tasks.coders.firing import AbsTopK, GroupMax, TopK  # noqa: PLC0415
+    from tasks.coders.activation_functions import AbsTopK, GroupMax, TopK  # noqa: PLC0415
 
     if said.activation == "groupmax":
         return GroupMax(said.k)

@@ -1,4 +1,4 @@
-"""Named tensors of known shapes, checked, as float32: out of safetensors here, out of others by the same checks."""
+"""Named tensors of known shapes, checked, as float32: from safetensors here, from other files by the same checks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.coders.expected import Expected, Shapes
+from tasks.coders.base import Expected, Shapes
 
 
 def read(file: Path, shown: str, expected: Expected) -> dict[str, Tensor]:
@@ -61,3 +61,29 @@ def require_finite(shown: str, tensors: Mapping[str, Tensor]) -> None:
 
 def _broken(shown: str, error: Exception) -> WrongRequest:
     return WrongRequest(f"{shown} is not a whole safetensors file ({error}): fetch the checkpoint again")
+
+
+BLOCK_BYTES = 2**26
+"""Bound on what is read of the file at once: a whole decoder can be larger than a machine's memory."""
+
+
+def summed_decoder(file: Path, shown: str, name: str, width: int, d: int) -> Tensor:
+    """[width, d] float32: the decoder [width, layers, d] of a safetensors file, summed over its layers.
+
+    The sum is what a feature adds to the residual stream in the end. Raises `WrongRequest` for a tensor
+    that is missing, misshapen or not finite.
+    """
+    there = stored(file, shown)
+    shape = there.get(name, ())
+    layers = shape[1] if len(shape) == 3 else 1
+    expected = Expected({name: (width, layers, d)}, "the decoder of one layer is all that belongs there")
+    require(shown, expected.shapes, there)
+    expected.refuse_others(shown, there)
+    total = torch.empty(width, d)
+    rows = max(1, BLOCK_BYTES // (4 * max(1, layers) * d))
+    with safe_open(file, framework="pt") as opened:
+        decoder = opened.get_slice(name)
+        for first in range(0, width, rows):
+            total[first : first + rows] = decoder[first : first + rows].float().sum(1)
+    require_finite(shown, {name: total})
+    return total

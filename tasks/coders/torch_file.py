@@ -11,7 +11,7 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders import tensors
-from tasks.coders.expected import Expected
+from tasks.coders.base import Expected
 
 _ZIP = b"PK\x03\x04"
 _CLASS = re.compile(r"GLOBAL (?P<name>[\w.]+)")

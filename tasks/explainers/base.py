@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from tasks.contexts.context import Feature
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
-
-if TYPE_CHECKING:
-    from tasks.explainers.asking import Asking
 
 NOBODY = "none"
 """Reader and model of an explanation for which nobody was asked."""
@@ -54,7 +51,7 @@ class Component(BaseModel, frozen=True):
     """Whether it needs non-activating contexts of its own."""
 
     @property
-    def asking(self) -> "Asking | None":
+    def asking(self) -> "Component | None":
         """Who asks a reader about the features of which nothing is known; null when nobody does."""
         return None
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tasks.contexts.context import Feature
-from tasks.explainers.asking import Asking
+from tasks.explainers.chat import Asking
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
 

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.explainers.asking import Asking, activating, silent
 from tasks.explainers.base import Explanation, Given
+from tasks.explainers.chat import Asking, activating, silent
 from tasks.explainers.exemplars import exemplars
-from tasks.explainers.held_out import spread
+from tasks.explainers.subset import spread
 from tasks.fields import ComponentName
 
 

@@ -53,6 +53,10 @@ class Import(Component, frozen=True):
     def _named(self) -> Columns:
         return self.columns or FORMATS[self.format].COLUMNS
 
+    @property
+    def asking(self) -> None:
+        """Nobody is asked."""
+
     def lacks(self, given: Given) -> str | None:
         """Files that the run doesn't write itself, and names of the coders, where there are several."""
         written = f"{filesystem(given.lake)[1]}/explanations"

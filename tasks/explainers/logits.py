@@ -12,8 +12,8 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.explainers.asking import Asking
 from tasks.explainers.base import Explanation, Given
+from tasks.explainers.chat import Asking
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
 

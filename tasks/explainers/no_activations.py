@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.explainers.asking import Asking, activating
+from tasks.explainers.chat import Asking, activating
 from tasks.fields import ComponentName
 
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.contexts.special_tokens import SIGN
-from tasks.explainers.asking import Asking
 from tasks.explainers.base import Component, Explanation, Given
 from tasks.explainers.chain_of_thought import ChainOfThought
+from tasks.explainers.chat import Asking
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.logits import Logits

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WithJsonSchema
 
 from tasks.contexts.context import Feature
-from tasks.explainers.asking import Asking
+from tasks.explainers.chat import Asking
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
 from tasks.llm.reasoning import answer

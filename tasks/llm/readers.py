@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.llm.baseline import BaselineReader
-from tasks.llm.embedding_model import SentenceTransformersReader
-from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.baseline.reader import BaselineReader
+from tasks.llm.openai.reader import OpenAIReader
+from tasks.llm.sentence_transformers import SentenceTransformersReader
 
 ReaderConfig = Annotated[
     BaselineReader | OpenAIReader | SentenceTransformersReader, Field(discriminator="kind")

@@ -1,16 +1,44 @@
 """What is asked of a reader and what comes back: plain data, the same for every endpoint and for the baseline.
 
 Knows nothing of HTTP, of features or of scores. Explainers and scorers make requests and read replies;
-a reader (`tasks/llm/client.py`, `tasks/llm/baseline.py`) carries the one to the other.
+a reader (`tasks/llm/openai/client.py`, `tasks/llm/baseline/reader.py`) carries the one to the other.
+
+How the keys of requests tell which were asked again with half of what they show, since they were too long.
+
+`<key>/half` shows half of what `<key>` shows, and nobody asks about the rest; `<key>/half1` and `<key>/half2` show one
+half each. Either may be halved again.
+
+What a client finds out about a reader's servers while it asks them, for whoever reports and remembers it.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Literal, NamedTuple, Protocol
 
-from tasks.contexts.control_tokens import broken_up
+from tasks.contexts.special_tokens import broken_up
+
+
+class Finding(NamedTuple):
+    """One thing about the servers of a reader."""
+
+    about: Literal["form", "logprobs", "parameters", "refused_form", "ignored_form"]
+    """`form`: how they hold replies to one. `logprobs`: whether they give log-probabilities with it. `parameters`: the
+    settings that they take. `refused_form`, `ignored_form`: a question whose form they refused, or did not hold to."""
+    value: str
+    """What was found, in a word that can be compared with what was found before."""
+    line: str
+    """The same in words, as what the reader does: `holds replies to a form by structured_outputs`."""
+
+
+Note = Callable[[Finding], None]
+"""Hears of a finding, once for each client."""
+
+
+def unheard(_finding: Finding) -> None:
+    """Nobody listens."""
+
 
 Structured = Literal["structured_outputs", "response_format", "plain"]
 """How a server holds replies to a form: vLLM's field, OpenAI's field, or not at all."""
@@ -231,7 +259,7 @@ class Reader(Protocol):
     async def ask(self, request: Request) -> Outcome:
         """Answer one request; a failure is an outcome with a reason, not an exception.
 
-        Raises `EndpointsDown` (see `tasks/llm/client.py`) when no endpoint can be reached at all.
+        Raises `EndpointsDown` (see `tasks/llm/openai/client.py`) when no endpoint can be reached at all.
         """
         ...
 
@@ -240,3 +268,28 @@ def said(reply: Reply) -> str:
     """The beginning of a reply, for a reason, and whether its end is missing."""
     cut = ", and it was cut off at max_tokens" if reply.finish_reason == "length" else ""
     return f"{' '.join(reply.text.split())[:SAID]!r}{cut}"
+
+
+_MARK = "/half"
+
+
+def half(key: str, number: int | None = None) -> str:
+    """Key of a request that shows half of what the one with this key does; of half 1 or 2 where both are asked."""
+    return f"{key}{_MARK}{number or ''}"
+
+
+def whole(key: str) -> str:
+    """Key of the request that was halved to this one, in however many steps; itself where none was."""
+    return key.partition(_MARK)[0]
+
+
+def halved(outcomes: Iterable[Outcome]) -> frozenset[str]:
+    """Keys of the requests that some of these are halves of."""
+    keys = (outcome.request.key for outcome in outcomes)
+    return frozenset(key.rpartition(_MARK)[0] for key in keys if _MARK in key)
+
+
+def standing(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those that were not asked again in halves."""
+    again = halved(outcomes)
+    return [outcome for outcome in outcomes if outcome.request.key not in again]

@@ -14,11 +14,10 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
 
-from tasks import replicates
 from tasks.contexts.context import Context, Described, Feature
-from tasks.contexts.written import context as written_context
-from tasks.explainers import Explainer
-from tasks.explainers.asking import Asking
+from tasks.contexts.handwritten import context as written_context
+from tasks.explainers import Explainer, best_of
+from tasks.explainers.chat import Asking
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
 
@@ -73,7 +72,7 @@ def components(
             continue
         if asking.reader == reader:
             found.append(_explaining(explainer.name, asking))
-        chooser = replicates.detection(asking)
+        chooser = best_of.detection(asking)
         if chooser is not None and chooser.reader == reader:
             found.append(_scoring(f"{explainer.name}/best_of", chooser))
     found += [_scoring(scorer.name, scorer) for scorer in scorers if scorer.reader == reader]

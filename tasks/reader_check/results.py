@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import NamedTuple
 
-from tasks.explainers import copies
-from tasks.explainers.asking import Asking
+from tasks.explainers import reply_text
 from tasks.explainers.base import explanation
+from tasks.explainers.chat import Asking
 from tasks.llm.request import Outcome, Unreadable
 from tasks.metrics import Estimate, wilson
 from tasks.reader_check.questions import Component, theme_of, themes
@@ -128,7 +128,7 @@ def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
         (theme_of(one.request), told.text) for one, told in zip(outcomes, found, strict=True) if told.text
     ]
     named = sum(_names(text, themes()[theme].named) for theme, text in texts)
-    alike = {tuple(copies.words(text)) for _, text in texts}
+    alike = {tuple(reply_text.words(text)) for _, text in texts}
     same = "the same of different features" if len(texts) > 2 and len(alike) == 1 else None
     return _Answers(
         right=wilson(named / len(texts), len(texts)) if texts else None,
@@ -142,7 +142,7 @@ def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
 
 
 def _names(text: str, beginnings: Sequence[str]) -> bool:
-    return any(word.startswith(tuple(beginnings)) for word in copies.words(text))
+    return any(word.startswith(tuple(beginnings)) for word in reply_text.words(text))
 
 
 def _is_copy(asker: Asking, outcome: Outcome) -> bool:
@@ -153,7 +153,7 @@ def _is_copy(asker: Asking, outcome: Outcome) -> bool:
         text = asker.written(outcome.request, outcome.reply)
     except Unreadable:
         return False
-    return copies.repeated(text, asker.example_phrases) is not None
+    return reply_text.repeated(text, asker.example_phrases) is not None
 
 
 def _judged(component: Component, outcomes: Sequence[Outcome]) -> _Answers:

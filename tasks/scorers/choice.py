@@ -3,16 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from tasks.contexts import questions
+from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.questions import Named
+from tasks.contexts.render import Named
 from tasks.llm import prompt
 from tasks.llm.request import Message, Reply, Request, Unreadable, said
 from tasks.scorers import logprobs
-from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement
-from tasks.scorers.form import one_of
-from tasks.scorers.stated import Wanted, stated
+from tasks.scorers.chat import Asking, one_of, shots
+from tasks.scorers.reply_text import Wanted, stated
 
 _BEFORE = r"(?:(?:example|number|option|excerpt)[^\w\n]*)?"
 """What a reader may call it."""
@@ -77,7 +76,7 @@ class Choice(Asking, frozen=True):
             key,
             prompt.read("tasks.scorers", f"{self.kind}.prompt.txt", self.prompt),
             few_shots,
-            questions.write(texts, description, self.named),
+            render.write(texts, description, self.named),
             {context.context: True},
             right=place + 1,
             form=one_of(range(1, self.examples + 1)),
@@ -90,7 +89,7 @@ def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], named: 
         turn
         for shot, texts in shots(name, show)
         for turn in (
-            Message("user", questions.write(texts, shot.get("description"), named)),
+            Message("user", render.write(texts, shot.get("description"), named)),
             Message("assistant", str(shot["right"])),
         )
     ]

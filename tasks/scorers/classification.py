@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
-from tasks.contexts import questions
+from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.llm import prompt
-from tasks.llm.halves import half
-from tasks.llm.request import Message, Reply, Request
+from tasks.llm.request import Message, Reply, Request, half
 from tasks.scorers import logprobs
-from tasks.scorers.asking import Asking, shots
 from tasks.scorers.base import Judgement, labelled
-from tasks.scorers.form import list_of, one_of
-from tasks.scorers.stated import Wanted, stated
+from tasks.scorers.chat import Asking, list_of, one_of, shots
+from tasks.scorers.reply_text import Wanted, stated
 
 _LIST = Wanted(
     "list of 0 and 1",
@@ -76,7 +74,7 @@ class Classification(Asking, frozen=True):
                 f"{key}/{number}",
                 system,
                 few_shots,
-                questions.write([show(context) for context in group], explanation),
+                render.write([show(context) for context in group], explanation),
                 {context.context: context.activating for context in group},
                 form=one_of(_LABELS) if self.shown == 1 else list_of(_LABELS, len(group), len(group)),
                 together=key if self.shown == 1 else None,
@@ -96,7 +94,7 @@ class Classification(Asking, frozen=True):
                 half(request.key, number),
                 system.text,
                 few_shots,
-                questions.about(asked.text, len(shown), part),
+                render.about(asked.text, len(shown), part),
                 dict(shown[part]),
                 form=list_of(_LABELS, len(shown[part]), len(shown[part])),
             )
@@ -115,6 +113,6 @@ def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], *, sing
         labels = shot["labels"]
         asked = zip(([text] for text in texts), map(str, labels), strict=True)
         for group, answer in asked if singly else [(texts, json.dumps(labels))]:
-            question = questions.write(group, shot["description"])
+            question = render.write(group, shot["description"])
             turns += [Message("user", question), Message("assistant", answer)]
     return turns

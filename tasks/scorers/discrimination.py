@@ -18,11 +18,11 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.questions import Named
+from tasks.contexts.render import Named
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request
+from tasks.scorers.base import listed
 from tasks.scorers.choice import Choice, few_shot_turns
-from tasks.scorers.options import listed
 
 NEAR = frozenset({"similar", "cooccurring"})
 """Kinds of contexts that are a neighbour's."""

@@ -14,8 +14,7 @@ from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
 from tasks.scorers.base import Judgement
-from tasks.scorers.numeric import Numeric, answers
-from tasks.scorers.vectors import units
+from tasks.scorers.numeric import Numeric, answers, units
 
 
 class Embedding(Numeric, frozen=True):

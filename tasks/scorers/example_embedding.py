@@ -19,8 +19,7 @@ from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
 from tasks.scorers.base import Judgement
-from tasks.scorers.numeric import Numeric, spread, stratified
-from tasks.scorers.vectors import units
+from tasks.scorers.numeric import Numeric, spread, stratified, units
 
 
 class ExampleEmbedding(Numeric, frozen=True):

@@ -16,7 +16,7 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed
-from tasks.contexts.questions import Named
+from tasks.contexts.render import Named
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request
 from tasks.scorers.choice import Choice, few_shot_turns

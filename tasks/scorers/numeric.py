@@ -1,15 +1,35 @@
-"""What scorers share that answer with a number per context instead of a verdict."""
+"""What scorers share that answer with a number per context instead of a verdict.
+
+Cosines of the vectors that a reader gave.
+"""
 
 import random
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import Field
 
 from storage.errors import WrongRequest
 from tasks.contexts.context import Context
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable
-from tasks.scorers.options import Options
+from tasks.scorers.base import Options
+
+
+def units(vectors: Sequence[Sequence[float]], wanted: int, key: str) -> np.ndarray:
+    """Vectors of length 1, float64 (texts, dimensions).
+
+    Raises `Unreadable` when there are not as many as are wanted, or not all have a direction in one space.
+    """
+    if len(vectors) != wanted or len({len(vector) for vector in vectors}) != 1:
+        msg = f"{len(vectors)} vectors for {wanted} texts, or of unequal lengths, in the reply to {key}"
+        raise Unreadable(msg)
+    found = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        msg = f"a vector without a direction in the reply to {key}"
+        raise Unreadable(msg)
+    return found / lengths
 
 
 class Numeric(Options, frozen=True):

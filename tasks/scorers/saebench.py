@@ -14,15 +14,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.contexts import questions, render
+from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable, said
-from tasks.scorers.asking import Asking
 from tasks.scorers.base import Judgement, labelled
-from tasks.scorers.form import list_of
-from tasks.scorers.stated import Wanted, stated
+from tasks.scorers.chat import Asking, list_of
+from tasks.scorers.reply_text import Wanted, stated
 
 TOP, WEIGHTED, RANDOM = 2, 2, 10
 """Windows with the highest peaks, windows drawn by their peaks, silent windows."""
@@ -58,7 +57,7 @@ class SAEBench(Asking, frozen=True):
             return []
         system = prompt.read("tasks.scorers", "saebench.prompt.txt", self.prompt)
         texts = [render.text(context.strings) for context in contexts]
-        question = questions.write(texts, explanation, "fitting")
+        question = render.write(texts, explanation, "fitting")
         truths = {context.context: context.activating for context in contexts}
         form = list_of(range(1, len(contexts) + 1), 0, len(contexts))
         return [self.request(f"{key}/0", system, (), question, truths, form=form)]

@@ -23,15 +23,14 @@ from pydantic import Field, model_validator
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.control_tokens import broken_up
-from tasks.contexts.special_tokens import NOTE, SIGN
-from tasks.contexts.written import context as written_context
+from tasks.contexts.handwritten import context as written_context
+from tasks.contexts.special_tokens import NOTE, SIGN, broken_up
 from tasks.fields import ComponentName
 from tasks.llm import prompt, reasoning
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
 from tasks.scorers.base import Judgement
+from tasks.scorers.logprobs import skeleton, tokens_from
 from tasks.scorers.numeric import Numeric, answers
-from tasks.scorers.prompt_tokens import skeleton, tokens_from
 
 TAB = "\t"
 UNKNOWN = "?"

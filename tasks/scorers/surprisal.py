@@ -16,14 +16,13 @@ from functools import cache
 from typing import Literal
 
 from tasks.contexts.context import Feature
-from tasks.contexts.control_tokens import broken_up
-from tasks.contexts.special_tokens import raw
+from tasks.contexts.special_tokens import broken_up, raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable
 from tasks.scorers.base import Judgement
+from tasks.scorers.logprobs import tokens_from
 from tasks.scorers.numeric import Numeric, answers
-from tasks.scorers.prompt_tokens import tokens_from
 
 TEXTS = "\nTexts:\n"
 

@@ -17,9 +17,9 @@ from flows.cli.main import main
 from storage import runs
 from storage.lake import Lake
 from tasks.contexts.context import Feature
-from tasks.contexts.written import context
-from tasks.llm.counting import prompt_ids
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Request
+from tasks.llm.token_count import prompt_ids
 from tasks.scorers import Scorer
 from tests.flows.command import DEMO, gloss, write_config
 from tests.tasks.llm.faulty_server import (

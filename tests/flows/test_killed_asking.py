@@ -16,7 +16,7 @@ import pytest
 
 from storage.lake import Lake
 from storage.replies import REPLIES
-from tasks.llm.replies import read
+from tasks.llm.reply_cache import read
 from tests.flows.command import UNREPEATABLE, gloss, start, tables, write_config
 from tests.flows.killing import KILLS, moments
 from tests.tasks.llm.faulty_server import Body, FaultyServer, faulty_server

@@ -8,7 +8,7 @@ from flows.plan import Plan
 from flows.preflight import record_site_statistics, recorded_site_statistics
 from storage.lake import Lake
 from storage.layout import Step
-from tasks.activations.coder import Coder
+from tasks.activations.config import Coder
 from tasks.coders.base import SiteStatistics
 from tasks.coders.neurons import Neurons
 from tasks.coders.random_weights import RandomWeights

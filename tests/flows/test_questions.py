@@ -12,9 +12,14 @@ import pytest
 
 from flows.cli.main import main
 from storage.tables import TABLES
-from tests.test_readme import COMMANDS
+from tests.docs.pages import PAGES, commands
 
-QUESTIONS = [shlex.split(line, comments=True)[1:] for line in COMMANDS if line.startswith("gloss sql")]
+QUESTIONS = [
+    shlex.split(line, comments=True)[1:]
+    for page in PAGES.values()
+    for line in commands(page)
+    if line.startswith("gloss sql")
+]
 COUNT = "select status, count(*) as features from samples group by status order by status"
 
 

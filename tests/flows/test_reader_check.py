@@ -23,7 +23,7 @@ from storage import runs
 from storage.errors import RunFailed
 from storage.layout import Range
 from storage.tables import CONTEXTS, EXPLANATIONS, SAMPLES, TABLES
-from tasks.llm.account import Account
+from tasks.llm.budget import Account
 from tests.flows.command import TINY, gloss
 from tests.storage.sql.test_scores import record
 from tests.tasks.llm.faulty_server import Answer, Body, Fault, FaultyServer, faulty_server, refusing_port

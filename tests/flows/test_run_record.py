@@ -14,8 +14,7 @@ from flows.config_file import load_config
 from flows.plan import STAGES, Plan
 from flows.run_record import VERSIONS, redone
 from storage import runs
-from tasks.contexts.control_tokens import broken_up
-from tasks.contexts.special_tokens import SIGN
+from tasks.contexts.special_tokens import SIGN, broken_up
 from tests.flows.command import ROOT, gloss
 from tests.flows.earlier_lake.make import HERE, answer
 from tests.tasks.llm.faulty_server import faulty_server

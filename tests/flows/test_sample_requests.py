@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 from flows.sample_requests import Put, each, examples
 from flows.unions import kinds
 from tasks.explainers import Explainer
-from tasks.explainers.asking import Asking
-from tasks.llm.baseline import Baseline, BaselineReader
-from tasks.llm.embedding_model import SentenceTransformersReader
-from tasks.llm.gather import ask_all
+from tasks.explainers.chat import Asking
+from tasks.llm.baseline.reader import Baseline, BaselineReader
+from tasks.llm.dispatch import ask_all
 from tasks.llm.request import Unreadable
+from tasks.llm.sentence_transformers import SentenceTransformersReader
 from tasks.scorers import Scorer
 
 KINDS = list(kinds(Scorer))

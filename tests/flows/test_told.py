@@ -7,7 +7,7 @@ import pytest
 from flows.llm_stage import _Told
 from flows.progress import Bar, waiting
 from flows.terminal import console
-from tasks.llm.account import Account
+from tasks.llm.budget import Account
 
 
 @pytest.mark.parametrize(

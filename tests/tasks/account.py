@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from tasks.contexts.sampling import Sampling
+from tasks.sampling.config import Sampling
 from tests.tasks.caches import LENGTH, Cache
 
 Place = tuple[int, int]

@@ -12,10 +12,9 @@ import numpy as np
 from storage.lake import Lake
 from storage.layout import Range, Step, ranges
 from storage.tables import ACTIVATIONS, FEATURES, TOKENS
-from tasks.contexts.negatives import Random
-from tasks.contexts.sampling import Sampling
 from tasks.sample import sample_span
-from tasks.sample_work import Bucket, SampleWork
+from tasks.sampling.config import Random, Sampling
+from tasks.sampling.work import Bucket, SampleWork
 from tests.storage.toys import value
 
 CODER = "toy"

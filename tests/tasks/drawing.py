@@ -10,12 +10,12 @@ import pyarrow as pa
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import EMBEDDINGS
-from tasks import negatives, searches
-from tasks.contexts.anywhere import Anywhere
-from tasks.contexts.negatives import Negatives, SimilarText
-from tasks.contexts.peaks import Firings
-from tasks.contexts.sampling import Sampling
-from tasks.sample_work import SampleWork
+from tasks.sampling import non_activating
+from tasks.sampling import work as sample_work
+from tasks.sampling.config import Negatives, Sampling, SimilarText
+from tasks.sampling.firings import Firings
+from tasks.sampling.non_activating import Anywhere
+from tasks.sampling.work import SampleWork, blocks
 from tests.tasks.caches import LENGTH, Cache, steps, work
 from tests.tasks.caches import drawn as drawn_cache
 
@@ -102,8 +102,8 @@ def embedded(lake: Lake, cache: Worded, asked: SampleWork) -> SampleWork:
         if isinstance(kind, SimilarText):
             config = {"model": "toy", "search": kind.search}
             found[kind] = Step("embeddings", "corpus", ("embeddings",), config, 1, steps()[:1])
-            searched = sorted(searches.blocks(cache.sequences, kind.search, asked.seed))
-            size = searches.BLOCK
+            searched = sorted(blocks(cache.sequences, kind.search, asked.seed))
+            size = sample_work.BLOCK
             parts = [Range(block * size, min((block + 1) * size, cache.sequences)) for block in searched]
             for part in parts:
                 rows = EMBEDDINGS.rows(_vectors(cache, part))
@@ -194,7 +194,7 @@ def draw(
             },
         )
         for kind in kinds:
-            negatives.draw(connection, asked, kind, "score", anywhere)
+            non_activating.draw(connection, asked, kind, "score", anywhere)
         rows = connection.execute("select * from drawn order by feature, kind, place").to_arrow_table()
     texts = {(row["feature"], row["sequence"], row["start"]) for row in given}
     return [row for row in rows.to_pylist() if (row["feature"], row["sequence"], row["start"]) not in texts]

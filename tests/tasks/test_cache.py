@@ -2,9 +2,8 @@
 
 from storage.lake import Lake
 from storage.layout import Step
-from tasks.activations.coder import Coder
+from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
-from tasks.activations.describing import Describing
 from tasks.activations.subject import Subject
 from tasks.cache import CacheWork
 from tasks.coders.neurons import Neurons

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from storage.lake import Lake
 from storage.layout import Range
 from tasks import sample as module
-from tasks.contexts.sampling import Sampling
-from tasks.sample_work import Bucket
+from tasks.sampling.config import Sampling
+from tasks.sampling.work import Bucket
 from tests.s3 import Place
 from tests.tasks.caches import LENGTH, Cache, drawn, sample, sampling, steps, work
 

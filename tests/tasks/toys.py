@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
 
-from tasks.contexts import questions
+from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 
 LIGHTHOUSE = Feature(
@@ -92,7 +92,7 @@ class Known:
         self.verdict, self.choose, self.sure = verdict, choose, sure
 
     async def ask(self, request: Request) -> Outcome:
-        question = questions.read(request.messages[-1].text)
+        question = render.read_question(request.messages[-1].text)
         assert question is not None
         shown = len(question.examples)
         digits = ["0", "1"]

@@ -9,8 +9,8 @@ from urllib.error import HTTPError
 from urllib.request import Request as Post
 from urllib.request import urlopen
 
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.gather import ask_all
+from tasks.llm.dispatch import ask_all
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Message, Outcome, Request
 from tests.vllm.server import NAME, Server
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from tasks.llm.fitting import ask_fitting
+from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Message, Outcome, Request
 from tests.tasks.hostile import CONTROL, EXPLANATION, asked, hostile, shown
 from tests.vllm.asking import reader, tokenised

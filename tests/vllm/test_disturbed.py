@@ -13,7 +13,7 @@ from http.client import HTTPException
 
 import pytest
 
-from tasks.llm.gather import ask_all
+from tasks.llm.dispatch import ask_all
 from tasks.llm.request import Outcome, Request
 from tests.vllm.asking import ask, chat, post, reader
 from tests.vllm.server import Server

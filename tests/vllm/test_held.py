@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from tasks.llm.openai.encode import encode
 from tasks.llm.request import Message, Outcome, Request
-from tasks.llm.wire import encode
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 from tasks.scorers.intruder import Intruder

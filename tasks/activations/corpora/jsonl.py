@@ -6,8 +6,7 @@ from typing import BinaryIO
 
 from storage.errors import WrongRequest
 from tasks.activations.corpora import columns
-from tasks.activations.corpora.base import Wanted
-from tasks.activations.corpora.lines import endings, lines
+from tasks.activations.corpora.base import Wanted, endings, lines
 
 ENDINGS = endings(".jsonl", ".ndjson", ".json")
 

@@ -5,8 +5,7 @@ from itertools import groupby
 from typing import BinaryIO
 
 from storage.errors import WrongRequest
-from tasks.activations.corpora.base import Wanted
-from tasks.activations.corpora.lines import endings, lines, whole
+from tasks.activations.corpora.base import Wanted, endings, lines, whole
 
 ENDINGS = endings(".txt")
 

@@ -16,7 +16,7 @@ from benchmarks.cache import cases
 from benchmarks.cache.cases import Case, Shape, Sizes
 from benchmarks.cache.tables import tables
 from benchmarks.report import Figure, Report
-from tasks.activations.resident import forget
+from tasks.activations.model_cache import forget
 
 pytestmark = pytest.mark.e2e
 

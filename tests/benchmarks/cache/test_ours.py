@@ -12,7 +12,7 @@ from benchmarks.cache import check, floor, ours, workload
 from benchmarks.cache.cases import Shape
 from storage.lake import Lake
 from storage.layout import Range
-from tasks.activations.resident import forget
+from tasks.activations.model_cache import forget
 from tasks.cache import CacheWork, cache_shard
 
 SHAPE = Shape(d=16, layers=2, heads=2, vocabulary=50, sequence=8, batch=3, k=4, shard=5)

@@ -16,7 +16,7 @@ from benchmarks.readers.adaptive import (
     some_of,
 )
 from storage.errors import WrongRequest
-from tasks.scorers.adaptive import Adaptive
+from tasks.scorers.ask import Adaptive
 from tasks.scorers.base import Judgement
 from tests.storage.made import SCORERS, made
 

@@ -16,10 +16,10 @@ from benchmarks.readers.tables import tables
 from benchmarks.readers.tokens import counter
 from benchmarks.report import Figure, Report
 from storage.errors import RunFailed, WrongRequest
-from tasks.llm.counting import BLOCK, Bill, PrefixCache, bill
-from tasks.llm.endpoints import OpenAIReader
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import ReaderConfig
 from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
+from tasks.llm.token_count import BLOCK, Bill, PrefixCache, bill
 from tests.benchmarks.readers.recorded_run import ACTIVATING, recorded_run
 from tests.tasks.llm.faulty_server import Body, completion, faulty_server, trial
 from tests.tasks.toys import oracle

@@ -14,8 +14,8 @@ from flows.cli.main import main
 from storage import runs
 from storage.errors import RunFailed
 from storage.lake import Lake
-from tasks.llm import batch
-from tasks.llm.batch import Files
+from tasks.llm.openai import batch_files
+from tasks.llm.openai.batch_files import Files
 from tests.flows.command import gloss, write_config
 from tests.tasks.llm.faulty_server import Body, answered, with_choice
 
@@ -200,7 +200,7 @@ def test_more_than_one_batch_takes_goes_into_several_files(
     """They are numbered, and the results are read from several files or from their folder."""
     assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "whole.jsonl")])
     lines = _lines(tmp_path / "whole.jsonl")
-    monkeypatch.setattr(batch, "_REQUESTS", 5)
+    monkeypatch.setattr(batch_files, "_REQUESTS", 5)
     assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "out.jsonl")])
     files = [
         tmp_path / "out.jsonl",

@@ -1,8 +1,7 @@
 """Features made of any text, whose prompts are as long as real ones."""
 
 from flows.estimate.features import typical
-from tasks.contexts.negatives import Random, Similar
-from tasks.contexts.sampling import Sampling
+from tasks.sampling.config import Random, Sampling, Similar
 
 WINDOWS = [tuple(f" w{window}.{place}" for place in range(8)) for window in range(20)]
 SAMPLING = Sampling(

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from flows.unions import kinds
-from tasks import replicates, rounds
 from tasks.contexts.context import Described
-from tasks.explainers import Explainer
+from tasks.explainers import Explainer, best_of
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
+from tasks.scorers import ask as rounds
 from tasks.scorers.base import pose, pose_alone
 from tests.tasks.toys import HARBOUR, LIGHTHOUSE
 
@@ -100,9 +100,9 @@ async def _explaining(explainer: Explainer, reader: LimitedReader) -> list[Outco
     asking = explainer.asking
     if asking is None:
         return []
-    contexts = replicates.parted(asking, FEATURES)
-    drawn = await replicates.draw(asking, contexts, reader)
-    judged = await replicates.judge(asking, contexts, drawn, reader)
+    contexts = best_of.parted(asking, FEATURES)
+    drawn = await best_of.draw(asking, contexts, reader)
+    judged = await best_of.judge(asking, contexts, drawn, reader)
     return [outcome for replicate in drawn for outcome in (*replicate.refused, replicate.outcome)] + judged
 
 

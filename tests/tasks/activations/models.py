@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tasks.coders.dictionary import SparseCoder
-from tasks.coders.firing import TopK
+from tasks.coders.activation_functions import TopK
+from tasks.coders.sparse_coder import SparseCoder
 
 D = 16
 LAYERS = 4

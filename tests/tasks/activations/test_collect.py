@@ -13,8 +13,8 @@ from storage.tables import ACTIVATIONS
 from tasks.activations.collect import Columns, Hooked, _by_feature, firings, rounded
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
-from tasks.coders.dictionary import SparseCoder
-from tasks.coders.firing import JumpRelu, TopK
+from tasks.coders.activation_functions import JumpRelu, TopK
+from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.activations.models import coder, model, tokens, words
 
 IDS = tokens(7, 12)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tasks.coders.base import Place
-from tasks.coders.dictionary import SparseCoder
+from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN
 
 PLACE = Place("layers.2", D_IN)

@@ -2,22 +2,20 @@
 
 import pickle
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import errors
-from pydantic import Field
 
-import tasks.coders
 from storage.errors import WrongRequest
 from tasks.coders import auto, files
+from tasks.coders.activation_functions import TopK
 from tasks.coders.auto import Auto
 from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.dictionary import SparseCoder
-from tasks.coders.firing import TopK
 from tasks.coders.neurons import Neurons
+from tasks.coders.sparse_coder import SparseCoder
 
 
 class Toy(Checkpoint):
@@ -54,9 +52,7 @@ class Other(Toy):
 @pytest.fixture(autouse=True)
 def two_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     """gloss knows the two, and a source without files."""
-    monkeypatch.setattr(
-        tasks.coders, "Source", Annotated[Toy | Neurons | Auto | Other, Field(discriminator="kind")]
-    )
+    monkeypatch.setattr(auto, "Format", Toy | Neurons | Other)
 
 
 def test_formats_are_those_of_the_union() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from storage.errors import WrongRequest
 from tasks.coders.base import Declared, Place
 from tasks.coders.circuit_tracer import CircuitTracer
-from tasks.coders.dictionary import SparseCoder
+from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from storage.errors import WrongRequest
 from tasks.coders.base import Declared, Place
-from tasks.coders.dictionary import ITSELF, SparseCoder
 from tasks.coders.dictionary_learning import CLASSES, CONFIG, WEIGHTS, DictionaryLearning
+from tasks.coders.sparse_coder import ITSELF, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

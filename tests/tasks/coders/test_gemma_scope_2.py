@@ -10,8 +10,8 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.dictionary import ITSELF, SparseCoder
 from tasks.coders.gemma_scope_2 import GemmaScope2
+from tasks.coders.sparse_coder import ITSELF, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 from tests.tasks.coders.formula import PLACE, close, dense, jump, rebuilt
 from tests.tasks.coders.layouts import LAYOUTS, lay

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders.base import Place
-from tasks.coders.dictionary import SparseCoder
 from tasks.coders.neurons import Neurons
+from tasks.coders.sparse_coder import SparseCoder
 
 D, D_OUT = 48, 8
 SITE = "layers.5.mlp.down_proj.input"

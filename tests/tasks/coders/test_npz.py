@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from storage.errors import WrongRequest
 from tasks.coders import npz
-from tasks.coders.expected import Expected
+from tasks.coders.base import Expected
 
 SAYS = "the config has none"
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from storage.errors import WrongRequest
 from tasks.coders.base import Declared, Place
-from tasks.coders.dictionary import ITSELF, SparseCoder
 from tasks.coders.openai import OpenAI
+from tasks.coders.sparse_coder import ITSELF, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 
 K = 5

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.dictionary import ITSELF, SparseCoder
 from tasks.coders.qwen_scope import QwenScope
+from tasks.coders.sparse_coder import ITSELF, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 from tests.tasks.coders.formula import PLACE, close, dense, rebuilt
 from tests.tasks.coders.layouts import LAYOUTS, lay

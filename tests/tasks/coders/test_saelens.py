@@ -10,8 +10,8 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders.base import Declared, Place
-from tasks.coders.dictionary import ITSELF, SparseCoder
 from tasks.coders.saelens import SAELens
+from tasks.coders.sparse_coder import ITSELF, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 
 THRESHOLD = random(WIDTH, seed=5).abs() * 3

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders.base import Declared, Place
-from tasks.coders.dictionary import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import ITSELF, SparseCoder
 from tasks.coders.sparsify import Sparsify
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 

@@ -11,7 +11,7 @@ import torch
 
 from storage.errors import WrongRequest
 from tasks.coders import torch_file
-from tasks.coders.expected import Expected
+from tasks.coders.base import Expected
 from tests.tasks.coders.checkpoints import random
 
 SAYS = "the config has none"

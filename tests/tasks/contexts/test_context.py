@@ -2,7 +2,7 @@
 
 from storage.tables import CONTEXTS, SAMPLES
 from tasks.contexts.context import Context, features
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tests.storage.toys import some
 
 

@@ -7,8 +7,8 @@ from scipy.stats import chisquare
 
 from tasks.contexts import render
 from tasks.contexts.context import Context
+from tasks.contexts.handwritten import context
 from tasks.contexts.marks import borrowed
-from tasks.contexts.written import context
 
 POSITIVES = [context("a:9|b|c|d"), context("a|b:9|c:9|d"), context("a|b|c|d:9"), context("a:3|b|c|d:9")]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.contexts import render
 from tasks.contexts.context import Context
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 
 STRING = st.one_of(
     st.text(max_size=6),

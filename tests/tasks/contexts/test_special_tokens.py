@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.contexts import questions, render
+from tasks.contexts import render
 from tasks.contexts.context import Context, Feature, descriptions
 from tasks.contexts.special_tokens import NOTE, SIGN, SpecialTokens, raw
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.single_token import SingleToken
-from tasks.llm.baseline import Baseline
-from tasks.llm.embedded.describe import Description, understand
+from tasks.llm.baseline.describe import Description, understand
+from tasks.llm.baseline.reader import Baseline
 from tasks.llm.request import Message, Request
 from tests.tasks.explainers.every import EVERY
 from tests.tasks.hostile import SCORERS, asked, shown
@@ -137,7 +137,7 @@ def test_the_baseline_judges_by_it() -> None:
     """Its own words, and those of somebody else, are about the sign."""
     texts = [render.text(["the", " end", SIGN]), render.text(["the", " end"])]
     for description in ('Nearly always on "special token".', "The special tokens after an answer."):
-        asked = questions.write(texts, description)
+        asked = render.write(texts, description)
         assert NOTE in asked
         assert "[1, 0]" == answered(Request("7/0", messages=(Message("user", asked),)))
     assert Description(always=(SIGN, "answer")) == understand("The special tokens after an answer.")

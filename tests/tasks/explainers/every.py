@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 from tasks.contexts.context import Described
-from tasks.explainers.asking import Asking
 from tasks.explainers.chain_of_thought import ChainOfThought
+from tasks.explainers.chat import Asking
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.logits import Logits

@@ -10,11 +10,11 @@ from storage.layout import Range, Step
 from storage.tables import CONTEXTS, FEATURES, SAMPLES
 from tasks.contexts.context import Feature
 from tasks.explain import ExplainWork, explain_bucket
-from tasks.explainers.asking import Asking
+from tasks.explainers.chat import Asking
 from tasks.explainers.imports import Import
 from tasks.explainers.single_token import SingleToken
-from tasks.llm.ledger import Asked
 from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
+from tasks.llm.request_log import Asked
 from tests.storage.sql.test_scores import record
 
 CODER = "toy"

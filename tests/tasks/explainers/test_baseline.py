@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.lake import Lake
-from tasks.contexts import questions
+from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.questions import Named
+from tasks.contexts.render import Named
 from tasks.explainers.base import explanation
 from tasks.explainers.exemplars import Exemplars
-from tasks.explainers.tagged import tagged
-from tasks.llm.baseline import Baseline
-from tasks.llm.embedded.describe import Description, understand, write
-from tasks.llm.embedded.words import FORMS
+from tasks.explainers.reply_text import tagged
+from tasks.llm.baseline.describe import Description, understand, write
+from tasks.llm.baseline.reader import Baseline
+from tasks.llm.baseline.words import FORMS
 from tasks.llm.request import Message, Outcome, Request
 from tasks.scorers import Scorer
 from tasks.scorers.choice import Choice
@@ -160,7 +160,7 @@ def test_a_planted_word_is_found_by_whoever_names_examples(tmp_path: Path, score
 )
 def test_an_intruder_is_the_one_that_has_least_in_common(lines: list[str], intruder: str) -> None:
     """In its marked words, beside them, or anywhere; the first where nothing tells."""
-    outcome = ask(Request("7/0", messages=(Message("user", questions.write(lines, None, "intruder")),)))
+    outcome = ask(Request("7/0", messages=(Message("user", render.write(lines, None, "intruder")),)))
     assert intruder == (outcome.reply.text if outcome.reply else None)
 
 
@@ -169,7 +169,7 @@ def test_an_intruder_is_the_one_that_has_least_in_common(lines: list[str], intru
 )
 def test_it_answers_what_the_last_line_asks_for(named: Named | None, answer: str) -> None:
     """Labels, numbers or a number."""
-    text = questions.write(["the boat sank", "bread and salt", "a boat"], "Boat.", named)
+    text = render.write(["the boat sank", "bread and salt", "a boat"], "Boat.", named)
     outcome = ask(Request("7/0", messages=(Message("user", text),)))
     assert answer == (outcome.reply.text if outcome.reply else None)
 

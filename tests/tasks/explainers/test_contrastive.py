@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from storage.lake import Lake
-from tasks.contexts.written import context
-from tasks.explainers.asking import BestOf, activating
+from tasks.contexts.handwritten import context
 from tasks.explainers.base import Given
+from tasks.explainers.chat import BestOf, activating
 from tasks.explainers.contrastive import Contrastive
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain

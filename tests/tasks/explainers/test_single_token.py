@@ -12,7 +12,7 @@ from tasks.explainers.base import Given
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.logits import Logits
 from tasks.explainers.single_token import SingleToken
-from tasks.llm.embedded.describe import Description, understand
+from tasks.llm.baseline.describe import Description, understand
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
 

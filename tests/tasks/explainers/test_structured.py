@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from storage.lake import Lake
 from tasks.explainers.structured import Structured
-from tasks.llm.client import OpenAIReader
-from tasks.llm.ledger import Asked, request_rows
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Outcome, Reply, Unreadable
+from tasks.llm.request_log import Asked, request_rows
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
 from tests.tasks.llm.faulty_server import faulty_server

@@ -6,10 +6,10 @@ from pathlib import Path
 from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import Shelf
-from tasks.llm.gather import ask_all
-from tasks.llm.ledger import Asked, request_rows
-from tasks.llm.replies import Remembering
+from tasks.llm.dispatch import ask_all
+from tasks.llm.reply_cache import Remembering
 from tasks.llm.request import Outcome, Reply, Request
+from tasks.llm.request_log import Asked, request_rows
 
 ASKED = Asked("toy", "score", "e/surprisal", "judge")
 QUESTIONS = [

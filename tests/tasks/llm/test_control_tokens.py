@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.contexts.control_tokens import broken_up
-from tasks.llm.fitting import ask_fitting
+from tasks.contexts.special_tokens import broken_up
+from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Message, Outcome, Reply, Request
 from tests.tasks.explainers.every import EVERY
 from tests.tasks.hostile import CONTROL, EXPLANATION, SCORERS, asked, hostile, shown, tokenizer

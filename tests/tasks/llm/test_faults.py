@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from hashlib import sha256
 
 from tasks.contexts.context import Feature
-from tasks.contexts.written import context
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.gather import ask_all
+from tasks.contexts.handwritten import context
+from tasks.llm.dispatch import ask_all
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 from tests.tasks.llm.faulty_server import (

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tasks.llm.endpoints import EndpointsDown
-from tasks.llm.gather import ask_all
+from tasks.llm.dispatch import ask_all
+from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.request import Outcome, Reply, Request, Usage
 
 

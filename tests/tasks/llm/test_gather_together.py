@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import Shelf
-from tasks.llm.account import Account, Metered
-from tasks.llm.gather import ask_all
-from tasks.llm.ledger import Prices
-from tasks.llm.replies import Remembering
+from tasks.llm.budget import Account, Metered
+from tasks.llm.dispatch import ask_all
+from tasks.llm.reply_cache import Remembering
 from tasks.llm.request import LONGEST_LIST, Message, Outcome, Reply, Request, Usage
+from tasks.llm.request_log import Prices
 
 LOOKED_AT = 1
 """Requests that are read to see whether a list goes on."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 import torch
 
-from tasks.llm.endpoints import OpenAIReader
-from tasks.llm.gather import ask_all
+from tasks.llm.dispatch import ask_all
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Message, Outcome, Request
 from tests.flows.command import DEMO
 from tests.tasks.llm.model_server import NAME, Served, model_server

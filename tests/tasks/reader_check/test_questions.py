@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from flows.cli.prompts import _each_kind, _variants
 from tasks.contexts.context import Context
 from tasks.explainers import Explainer
-from tasks.explainers.asking import Asking
+from tasks.explainers.chat import Asking
 from tasks.reader_check import questions
 from tasks.reader_check.questions import LEAST, Component, components, digest, themes, wrong
 from tasks.scorers import Scorer

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from tasks.explainers.asking import Asking
+from tasks.explainers.chat import Asking
 from tasks.llm.request import Outcome, Reader, Reply, Request
 from tasks.reader_check.questions import Component, components, theme_of, themes
 from tasks.reader_check.results import CheckResult, check_result

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.contexts import questions, render
+from tasks.contexts import render
 from tasks.contexts.context import Context
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
 from tasks.scorers.base import judgements
@@ -65,7 +65,7 @@ def test_few_shot_turns_have_the_form_of_live_ones(scorer: Either) -> None:
     """Five examples and the same last line, answered with the number of one of them, not always the same."""
     turns = asked(scorer)[0].messages[1:]
     assert ["user", "assistant"] * 3 + ["user"] == [turn.role for turn in turns]
-    read = [questions.read(turn.text) for turn in turns[::2]]
+    read = [render.read_question(turn.text) for turn in turns[::2]]
     assert {(scorer.named, 5, scorer is DISCRIMINATION)} == {
         (one.named, len(one.examples), one.description is not None) for one in read if one
     }

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contexts import render
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
 from tasks.scorers.base import Judgement, judgement_rows, judgements, pose
 from tasks.scorers.detection import Detection

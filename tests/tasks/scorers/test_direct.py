@@ -12,10 +12,11 @@ import torch
 
 from flows.sample_requests import examples
 from tasks.contexts.context import Feature
-from tasks.contexts.written import context
-from tasks.llm.endpoints import EndpointRefused, OpenAIReader
-from tasks.llm.gather import ask_all
-from tasks.llm.preflight import preflight
+from tasks.contexts.handwritten import context
+from tasks.llm.dispatch import ask_all
+from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.openai.preflight import preflight
+from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Request
 from tasks.scorers import Scorer
 from tasks.scorers.base import Judgement, judgements

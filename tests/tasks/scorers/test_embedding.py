@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.contexts import render
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
 from tasks.scorers.base import judgements
 from tasks.scorers.embedding import Embedding

@@ -9,7 +9,7 @@ import pytest
 from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Context
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Request
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.judging import judge

@@ -10,7 +10,7 @@ import pytest
 
 from storage.lake import Lake
 from tasks.contexts.context import Context
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
 from tasks.scorers.detection import Detection

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storage.errors import WrongRequest
 from tasks.contexts.context import Context
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Reply, Request, Unreadable
 from tasks.scorers.embedding import Embedding
 from tasks.scorers.numeric import answers

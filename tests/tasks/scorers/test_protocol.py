@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Message, Outcome, Reply, Request, Unreadable
 from tasks.scorers.base import Judgement, labelled
 from tests.tasks.judging import judge

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.contexts import questions
+from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, Unreadable
 from tasks.scorers.base import judgements
 from tasks.scorers.saebench import SAEBench
@@ -44,7 +44,7 @@ def test_the_prompt_is_the_one_that_was_reviewed() -> None:
 def test_fourteen_windows_are_shown() -> None:
     """Four activating ones and ten random ones, plain, in an order that is the seed's."""
     request = asked()
-    question = questions.read(request.messages[-1].text)
+    question = render.read_question(request.messages[-1].text)
     assert question is not None
     assert ("fitting", 14) == (question.named, len(question.examples))
     assert not any(one.spans for one in question.examples)

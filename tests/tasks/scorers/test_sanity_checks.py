@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from storage.lake import Lake
-from tasks.contexts import questions
+from tasks.contexts import render
 from tasks.contexts.context import Context
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 from tasks.scorers import Scorer
 from tasks.scorers.detection import Detection
@@ -62,7 +62,7 @@ class Literally:
         self.draw = random.Random(seed)
 
     async def ask(self, request: Request) -> Outcome:
-        question = questions.read(request.messages[-1].text)
+        question = render.read_question(request.messages[-1].text)
         assert question is not None
         named = set((question.description or "").split())
         seen = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.lake import Lake
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob, Unreadable
 from tasks.scorers.simulation import TAB, Simulation, expected
 from tests.tasks.judging import judge

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.contexts.written import context
+from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob, Unreadable
 from tasks.scorers.base import judgements
 from tasks.scorers.surprisal import TEXTS, Surprisal

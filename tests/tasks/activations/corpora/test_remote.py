@@ -13,7 +13,7 @@ from s3fs import S3FileSystem
 
 from benchmarks.rclone import http_server, s3_server
 from storage.errors import WrongRequest
-from tasks.activations.corpora.lines import COMPRESSED
+from tasks.activations.corpora.base import COMPRESSED
 from tasks.explainers.imports import Import
 from tests.s3 import point_at
 from tests.tasks.activations.corpora.made import corpus, packed, read

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import WrongRequest
-from tasks.activations.corpora import lines
+from tasks.activations.corpora import base
 from tests.tasks.activations.corpora.made import packed, read
 
 POEM = "A line, ünï,\nanother.\n\n \nThe second verse\r\nends.\n"
@@ -70,7 +70,7 @@ def test_text_has_no_splits(file: Path) -> None:
 
 def test_a_file_beyond_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one document; its lines are read."""
-    monkeypatch.setattr(lines, "LONGEST", 2**20)
+    monkeypatch.setattr(base, "LONGEST", 2**20)
     (tmp_path / "c.txt").write_bytes(b"a line\n" * 2**18)
 
     with pytest.raises(WrongRequest, match=r"more than 1 MiB, .*: set corpus\.document to line or paragraph"):

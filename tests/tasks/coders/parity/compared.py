@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.coders.dictionary import SparseCoder
+from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import random
 
 

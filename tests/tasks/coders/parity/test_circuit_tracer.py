@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tasks.coders.base import Place
 from tasks.coders.circuit_tracer import CircuitTracer
-from tasks.coders.dictionary import SparseCoder
+from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 
 LAYERS = 3

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tasks.coders import saelens_config
+from tasks.coders import saelens as saelens_config
 from tasks.coders.base import Declared, Place
-from tasks.coders.dictionary import SparseCoder
 from tasks.coders.saelens import SAELens
+from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 from tests.tasks.coders.parity.compared import assert_same, randomise
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tasks.coders.base import Place
-from tasks.coders.dictionary import SparseCoder
+from tasks.coders.sparse_coder import SparseCoder
 from tasks.coders.sparsify import Sparsify
 from tests.tasks.coders.checkpoints import D_IN, WIDTH
 from tests.tasks.coders.parity.compared import assert_same, randomise

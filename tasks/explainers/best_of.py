@@ -1,0 +1,133 @@
+"""Explanations that a reader is asked for, one or several of each feature, and the choice of the best of several.
+
+The best is the one by which detection, asked about explain-contexts that the explainer was not shown, finds most.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tasks.contexts.context import Feature
+from tasks.explainers.base import Explanation, explanation
+from tasks.explainers.chat import Asking
+from tasks.explainers.subset import Parted, fewer, part
+from tasks.llm.dispatch import ask_fitting
+from tasks.llm.request import Outcome, Reader, Request, half, standing, whole
+from tasks.scorers.base import Judgement, judgements
+from tasks.scorers.detection import Detection
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """One of several explanations of a feature."""
+
+    feature: int
+    number: int
+    outcome: Outcome
+    explanation: Explanation
+    refused: tuple[Outcome, ...] = ()
+    """What became of the requests before that one, which show more contexts and were too long."""
+    held_out: float | None = None
+    """Balanced accuracy of detection on the contexts that were held out, where replicates are chosen among."""
+    chosen: bool = False
+    """Whether scorers judge it."""
+
+
+def parted(explainer: Asking, features: Iterable[Feature]) -> dict[int, Parted]:
+    """What the explainer is shown of each feature, and what it is not."""
+    return {feature.feature: part(explainer, feature) for feature in features}
+
+
+async def draw(explainer: Asking, contexts: Mapping[int, Parted], reader: Reader) -> list[Replicate]:
+    """Ask for all replicates of all features; those with a text are chosen as long as nothing else is said.
+
+    Where a feature's contexts do not fit into the model's context, every second one is shown, and so on down to one.
+    """
+    shown: dict[str, tuple[Feature, int]] = {}
+
+    def posed(key: str, feature: Feature, number: int) -> list[Request]:
+        made = explainer.replicate(number).requests(key, feature)
+        shown.update(dict.fromkeys((request.key for request in made), (feature, number)))
+        return made
+
+    def halves(request: Request) -> list[Request]:
+        feature, number = shown[request.key]
+        less = fewer(explainer, feature)
+        return posed(half(request.key), less, number) if less else []
+
+    requests = [
+        request
+        for feature, divided in contexts.items()
+        for number in range(explainer.replicates)
+        for request in posed(f"{feature}/{number}", divided.shown, number)
+    ]
+    tries: dict[str, list[Outcome]] = {request.key: [] for request in requests}
+    for outcome in await ask_fitting(reader, requests, halves):
+        tries[whole(outcome.request.key)].append(outcome)
+    return [
+        Replicate(feature.feature, number, last, found, tuple(refused), chosen=found.text is not None)
+        for *refused, last in tries.values()
+        for feature, number in (shown[last.request.key],)
+        for found in (explanation(explainer, last),)
+    ]
+
+
+async def judge(
+    explainer: Asking, contexts: Mapping[int, Parted], drawn: Sequence[Replicate], reader: Reader
+) -> list[Outcome]:
+    """Ask about the contexts that were held out, by every replicate that has a text; nothing without `best_of`."""
+    scorer = detection(explainer)
+    if scorer is None:
+        return []
+    questions = (
+        request
+        for one in drawn
+        if one.explanation.text is not None
+        for request in scorer.requests(
+            f"{one.feature}/{one.number}/held_out", one.explanation.text, contexts[one.feature].held_out
+        )
+    )
+    return await ask_fitting(reader, questions, scorer.halves)
+
+
+def choose(explainer: Asking, drawn: Sequence[Replicate], judged: Sequence[Outcome]) -> list[Replicate]:
+    """All replicates, with what each scored on what was held out; of each feature the best is chosen.
+
+    Of equal ones the lower is; one that could not be judged is only where no other was. Without `best_of` nothing
+    changes.
+    """
+    scorer = detection(explainer)
+    if scorer is None:
+        return list(drawn)
+    found: dict[str, list[Judgement]] = defaultdict(list)
+    for outcome in standing(judged):
+        found[outcome.request.key.split("/held_out/")[0]] += judgements(scorer, outcome)
+    scored = [replace(one, held_out=balanced_accuracy(found[f"{one.feature}/{one.number}"])) for one in drawn]
+    best: dict[int, Replicate] = {}
+    for one in sorted(scored, key=lambda one: (_rank(one), one.number)):
+        if one.explanation.text is not None:
+            best.setdefault(one.feature, one)
+    return [replace(one, chosen=one is best.get(one.feature)) for one in scored]
+
+
+def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:
+    """Mean of recall and specificity over the verdicts that are there; null without any on one of the classes."""
+    shares = []
+    for truth in (True, False):
+        verdicts = [one.verdict for one in judged if one.truth == truth and one.verdict is not None]
+        if not verdicts:
+            return None
+        shares.append(verdicts.count(truth) / len(verdicts))
+    return sum(shares) / 2
+
+
+def _rank(one: Replicate) -> float:
+    return 1.0 if one.held_out is None else -one.held_out
+
+
+def detection(explainer: Asking) -> Detection | None:
+    """The scorer that chooses among replicates; null where none does."""
+    best_of = explainer.best_of
+    if best_of is None:
+        return None
+    return Detection(kind="detection", reader=explainer.chooser, shown=best_of.shown, seed=explainer.seed)

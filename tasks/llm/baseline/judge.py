@@ -1,0 +1,91 @@
+"""How the baseline reader judges: does an example show what a description names?
+
+How the baseline reader chooses: the example that shows most of a description, or the one unlike the others.
+"""
+
+from tasks.contexts.render import Shown
+from tasks.llm.baseline.describe import Description
+from tasks.llm.baseline.words import COMMON, FORMS, pattern, spelled, words
+
+ENOUGH = 0.75
+"""Evidence from which on an example fits; set by hand on features of the demo."""
+
+ALWAYS, OFTEN, BESIDE, THEME, THEMES = 1.0, 0.5, 0.3, 0.25, 0.5
+"""Evidence of a piece that always fires, of one that often does, of a neighbour, of a theme, of all themes at most."""
+
+
+def verdicts(description: Description, examples: list[Shown]) -> list[int]:
+    """1 or 0 for each example: marked ones by their marked words, plain ones by all they contain."""
+    return [int(_fits(description, example)) for example in examples]
+
+
+def _fits(description: Description, example: Shown) -> bool:
+    if example.spans:
+        fitting = sum(_marked_fits(description, example.text, span, start) for span, start in example.spans)
+        return 2 * fitting >= len(example.spans)
+    return evidence(description, example.text) >= ENOUGH
+
+
+def _marked_fits(description: Description, text: str, span: str, start: int) -> bool:
+    end = start + len(span)
+    for piece in (*description.always, *description.often):
+        for found in pattern(piece).finditer(text):
+            if found.start() < end and found.end() > start:
+                return True
+    fits = FORMS.get(description.form or "")
+    return fits is not None and any(fits(word) for word in spelled(span))
+
+
+def evidence(description: Description, text: str) -> float:
+    """Weights of what occurs: a piece that always fires is enough, one that often does needs its surroundings."""
+    found = 0.0
+    for pieces, weight in ((description.always, ALWAYS), (description.often, OFTEN)):
+        for piece in pieces:
+            for match in pattern(piece).finditer(text):
+                left, right = words(text[: match.start()])[-1:], words(text[match.end() :])[:1]
+                beside = bool(set(left) & set(description.before)) + bool(set(right) & set(description.after))
+                found = max(found, weight + BESIDE * beside)
+    there = set(words(text))
+    return found + min(THEMES, THEME * sum(theme in there for theme in description.themes))
+
+
+MARKS, SIDES, TEXT = 1.0, 0.5, 0.5
+"""Weights of what two examples have in common in their marked words, beside them, and anywhere."""
+
+
+def described(description: Description, examples: list[Shown]) -> int:
+    """The number of the example that shows most of what a description names; the first of several that do."""
+    found = [evidence(description, example.text) for example in examples]
+    return found.index(max(found)) + 1
+
+
+def intruder(examples: list[Shown]) -> int:
+    """The number of the example that has least in common with the others; the first of several that have."""
+    traits = [_traits(example) for example in examples]
+    common = [
+        sum(
+            weight * _overlap(own[name], other[name])
+            for other in traits[:place] + traits[place + 1 :]
+            for name, weight in (("marks", MARKS), ("sides", SIDES), ("text", TEXT))
+        )
+        for place, own in enumerate(traits)
+    ]
+    return common.index(min(common)) + 1
+
+
+def _traits(example: Shown) -> dict[str, set[str]]:
+    marks = {word for span, _ in example.spans for word in words(span)}
+    sides: set[str] = set()
+    for span, start in example.spans:
+        before, after = words(example.text[:start]), words(example.text[start + len(span) :])
+        sides |= {f"{word} _" for word in before[-1:]} | {f"_ {word}" for word in after[:1]}
+    return {
+        "marks": marks,
+        "sides": sides,
+        "text": {word for word in words(example.text) if word.isalpha() and word not in COMMON},
+    }
+
+
+def _overlap(one: set[str], other: set[str]) -> float:
+    """Jaccard index; 0 for two empty sets."""
+    return len(one & other) / max(1, len(one | other))

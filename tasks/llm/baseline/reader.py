@@ -1,0 +1,99 @@
+"""The embedded baseline reader: explains and judges by counting words, without a model or a network.
+
+It answers the same requests as any endpoint and sees nothing but their text. Its place is that of a floor with
+some sense in it: a language model whose explanations don't beat it on the same features isn't worth its cost.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from time import perf_counter
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.contexts import render
+from tasks.llm.baseline import judge
+from tasks.llm.baseline.describe import describe, understand
+from tasks.llm.baseline.judge import verdicts
+from tasks.llm.request import Outcome, Reply, Request
+
+_ANSWERS = "answers only questions about rendered examples and nothing else"
+
+VERSION = 3
+"""Raise it when the same question gets another answer."""
+
+
+class BaselineReader(BaseModel):
+    """The baseline reader; needs nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["baseline"]
+
+    def identity(self) -> dict[str, object]:
+        """What decides its answers."""
+        return {"kind": self.kind, "version": VERSION}
+
+    def open(self) -> AbstractAsyncContextManager["Baseline"]:
+        """The reader itself."""
+        return _opened()
+
+    async def check(self, _examples: object = ()) -> None:
+        """It is always there."""
+
+    def refuses(self, request: Request) -> str | None:
+        """Why it would not answer a request like this one, as a clause; null where it would."""
+        if any(
+            part.top_logprobs is not None or part.prompt_logprobs is not None for part in _single(request)
+        ):
+            return "gives no log-probabilities"
+        return None if all(_answer(_asked(part)) for part in _single(request)) else _ANSWERS
+
+
+class Baseline:
+    """Answers at once."""
+
+    async def ask(self, request: Request) -> Outcome:
+        """Explain, or judge, by the form of the last message; anything else is a failure with its reason."""
+        started = perf_counter()
+        reply = _answer(_asked(request))
+        return Outcome(
+            request=request,
+            reply=Reply(reply) if reply else None,
+            reason=None if reply else f"the baseline reader {_ANSWERS}",
+            endpoint="embedded",
+            model="baseline",
+            attempts=1,
+            latency=perf_counter() - started,
+        )
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[Baseline]:
+    yield Baseline()
+
+
+def _single(request: Request) -> tuple[Request, ...]:
+    return request.parts or (request,)
+
+
+def _asked(request: Request) -> str:
+    return request.messages[-1].text if request.messages else ""
+
+
+def _answer(text: str) -> str | None:
+    question = render.read_question(text)
+    if question is None:
+        # Whatever stands beside examples would have to be understood as well.
+        examples = render.read(text) if render.examples_only(text) else []
+        return f"EXPLANATION: {describe(examples)}" if examples else None
+    if question.named == "intruder":
+        return str(judge.intruder(question.examples))
+    description = understand(question.description or "")
+    if question.named == "described":
+        return str(judge.described(description, question.examples))
+    labels = verdicts(description, question.examples)
+    if question.named == "fitting":
+        return json.dumps([number for number, label in enumerate(labels, start=1) if label])
+    return json.dumps(labels)

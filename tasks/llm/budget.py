@@ -1,0 +1,156 @@
+"""What a run may spend on readers: counted as replies come, and stopped before it is exceeded.
+
+A request is let through when what was spent, what is under way and itself fit into the budget, each of them as dear as
+the dearest so far. One that doesn't waits for what is under way, which mostly comes cheaper; when nothing is, the
+budget is spent. So nothing that was paid for is thrown away, and the sum ends less than one dear request below the
+budget. It exceeds the budget by chance only: when the last ones are dearer than every one before.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from storage.errors import RunFailed
+from tasks.llm.request import Outcome, Reader, Request, Usage
+from tasks.llm.request_log import Prices
+
+_CHARACTERS = 3.0
+"""Characters of English per token, at least: what a prompt costs is first guessed by them, on the dear side."""
+_LISTS = 50
+"""Lists as large as one that must fit where it is sent as one: else a budget would end by up to a list early."""
+
+
+class BudgetSpent(RunFailed):
+    """The run's budget allows no further request; what is done is kept and a larger budget continues."""
+
+
+class Account:
+    """What a run has spent, and what is under way. `tokens` counts those of this process' prompts and replies."""
+
+    def __init__(self, budget: float | None = None, spent: float = 0.0) -> None:
+        """Continue an account; a null budget allows everything. Both in the currency of the readers' prices."""
+        self.budget, self.spent, self.tokens = budget, spent, 0
+        self._under_way: list[Callable[[], float]] = []
+        self._requests, self._over = 0, False
+        self._settled = asyncio.Event()
+
+    def join(self, under_way: Callable[[], float]) -> None:
+        """Let a reader spend from this account; it says what its requests under way will cost, by what it knows."""
+        self._under_way.append(under_way)
+
+    async def admit(self, expected: Callable[[], float]) -> None:
+        """Wait until there is room for what will cost so much. Raises `BudgetSpent` when there will be none."""
+        # What is expected is asked anew each time: meanwhile replies have told what requests cost.
+        while self._over or not self.fits(expected()):
+            if self._over or not self._requests:
+                self._over = True
+                self._wake()
+                raise BudgetSpent(self._said())
+            await self._settled.wait()
+        self._requests += 1
+
+    def settle(self, cost: float) -> None:
+        """What was admitted has ended, for better or worse."""
+        self._requests -= 1
+        self.spent += cost
+        self._wake()
+
+    def fits(self, expected: float) -> bool:
+        """Whether there is room beside what is under way."""
+        if self.budget is None:
+            return True
+        return self.spent + sum(under_way() for under_way in self._under_way) + expected <= self.budget
+
+    def _wake(self) -> None:
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+    def _said(self) -> str:
+        return (
+            f"budget.cost is {self.budget:g}, {self.spent:.4g} of it are spent, and the next request would exceed it; "
+            "what is done is kept: raise it and run again to continue"
+        )
+
+
+class Metered:
+    """A reader whose replies are paid for from an account."""
+
+    def __init__(self, reader: Reader, prices: Prices, account: Account) -> None:
+        """Count what a reader's replies cost at its prices."""
+        self._reader, self._prices, self._account = reader, prices, account
+        self._guessed, self._dearest = 0.0, 0.0
+        account.join(lambda: self._expected(self._guessed))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that the reader takes at once."""
+        return getattr(self._reader, "in_flight", 64)
+
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        """Texts that the reader's tokenizer is known to take for control tokens."""
+        return getattr(self._reader, "control_tokens", frozenset())
+
+    async def ask(self, request: Request) -> Outcome:
+        """Answer one request when the account allows it. Raises `BudgetSpent` when it does not."""
+        async with self._paying([request]) as outcomes:
+            outcomes.append(await self._reader.ask(request))
+        return outcomes[0]
+
+    async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Answer requests that belong together, as `ask` does."""
+        async with self._paying(requests) as outcomes:
+            together = getattr(self._reader, "ask_together", None)
+            if together is not None:
+                outcomes.extend(await together(requests))
+            else:
+                outcomes.extend(await asyncio.gather(*(self._reader.ask(request) for request in requests)))
+        return outcomes
+
+    def fills(self, requests: Sequence[Request]) -> bool:
+        """Whether requests that are asked together take much of the room that is left: better one by one then."""
+        guess = sum(self._guess(request) for request in requests)
+        return not self._account.fits(_LISTS * self._expected(guess))
+
+    @asynccontextmanager
+    async def _paying(self, requests: Sequence[Request]) -> AsyncIterator[list[Outcome]]:
+        guess = sum(self._guess(request) for request in requests)
+        await self._account.admit(lambda: self._expected(guess))
+        self._guessed += guess
+        outcomes: list[Outcome] = []
+        paid = 0.0
+        try:
+            yield outcomes
+            paid = self._count(outcomes, guess)
+        finally:
+            self._guessed -= guess
+            self._account.settle(paid)
+
+    def _expected(self, guess: float) -> float:
+        # What replies cost at most, compared with their guess, mends the guess. Their mean would not do: the replies
+        # of many requests under way may all be dearer than it.
+        return guess * (self._dearest or 1.0)
+
+    def _guess(self, request: Request) -> float:
+        texts = (*(message.text for message in request.messages), request.prompt or "", *request.texts)
+        characters = sum(map(len, texts))
+        return self._prices.cost(Usage(round(characters / _CHARACTERS), 0, request.max_tokens)) or 0.0
+
+    def _count(self, outcomes: Sequence[Outcome], guess: float) -> float:
+        """What replies cost. Raises `RunFailed` for a priced reply without a count where a budget is to be kept."""
+        usages = [outcome.reply.usage for outcome in outcomes if outcome.reply]
+        costs = [self._prices.cost(usage) for usage in usages]
+        if self._account.budget is not None and self._prices.known and None in costs:
+            msg = (
+                f"budget.cost cannot be kept: {outcomes[0].endpoint} does not say how many tokens a reply took; "
+                "take the budget away, or name an endpoint that counts"
+            )
+            raise RunFailed(msg)
+        paid = sum(cost for cost in costs if cost is not None)
+        # What failed, or was asked by another request before, says nothing of the price.
+        if guess and all(outcome.reply and outcome.attempts for outcome in outcomes):
+            self._dearest = max(self._dearest, paid / guess)
+        self._account.tokens += sum(
+            (usage.prompt_tokens or 0) + (usage.completion_tokens or 0) for usage in usages
+        )
+        return paid

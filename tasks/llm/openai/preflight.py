@@ -1,0 +1,185 @@
+"""What is asked before a run: whether every endpoint is there, takes the key and has the model.
+
+One that is not there is no obstacle while another is: the client sends it nothing until it is back. One that is there
+and wrong is. What a run relies on beside text is tried out, since servers ignore fields that they do not know: it
+costs a few tokens.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from http import HTTPStatus
+from typing import NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from tasks.llm.openai.api_key import Secret, secret_from
+from tasks.llm.openai.config import OpenAIConfig
+from tasks.llm.openai.decode import FieldIgnored, ServerFault, decode, own_words
+from tasks.llm.openai.encode import encode
+from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.openai.http_client import Answer, Broken, Late, Oversized, Transport, Unconnected, transport
+from tasks.llm.openai.parameters import refused_parameter
+from tasks.llm.request import Reply, Request
+
+_PATIENCE = 10.0
+"""Seconds for the list of models, which a healthy server gives at once."""
+_QUOTED = 300
+"""Characters of a server's words that a complaint keeps."""
+_NAMED = 3
+"""Models that a complaint names."""
+_INVALID = frozenset({400, 422})
+_NO_LIST = frozenset({404, 405, 501})
+"""Statuses of servers that do not list models, which are taken at their word."""
+
+
+class EndpointsAway(EndpointRefused):
+    """No endpoint of a reader can be reached, or none is ready."""
+
+
+class _Fault(NamedTuple):
+    """What is wrong with one endpoint."""
+
+    what: str
+    """With its address."""
+    remedy: str
+    away: bool = False
+    """Whether it is not there, and may be right when it comes back."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
+
+class _Model(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    data: list[_Model]
+
+
+Unfit = Callable[[Request, Reply], str | None]
+"""Why an endpoint that replies so to an example cannot be used, and what to do; null where it can."""
+
+
+def _fit(_example: Request, _reply: Reply) -> None:
+    """Every reply will do."""
+
+
+async def preflight(reader: OpenAIConfig, examples: Sequence[Request] = (), unfit: Unfit = _fit) -> list[str]:
+    """Ask every endpoint, all at once; whoever passes is asked the examples too. Returns what is said of those away.
+
+    Raises EndpointRefused for the first, in the config's order, that is there and cannot be used by the run, and
+    EndpointsAway where none is there.
+    """
+    secret = secret_from(reader.key_env)
+    timeouts = (reader.connect_timeout, min(_PATIENCE, reader.read_timeout))
+    async with transport(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
+        asked = [_listed(reader, url, http, secret) for url in reader.urls]
+        found = dict(zip(reader.urls, await asyncio.gather(*asked), strict=True))
+        away = [fault for fault in found.values() if fault and fault.away]
+        wrong = [fault for fault in found.values() if fault and not fault.away]
+        if not wrong:
+            there = [url for url, fault in found.items() if fault is None]
+            tried = [
+                _tried(reader, url, http, secret, example, unfit) for url in there for example in examples
+            ]
+            wrong = [fault for fault in await asyncio.gather(*tried) if fault]
+    if wrong:
+        raise EndpointRefused(_told(wrong))
+    if len(away) == len(reader.urls):
+        raise EndpointsAway(_told(away))
+    return [fault.what for fault in away]
+
+
+def _told(faults: Sequence[_Fault]) -> str:
+    more = f" (and {len(faults) - 1} more of the urls)" if len(faults) > 1 else ""
+    return f"{faults[0]}{more}"
+
+
+async def _listed(reader: OpenAIConfig, url: str, http: Transport, secret: Secret) -> _Fault | None:
+    """Return what is wrong with one endpoint, by its list of models; null if nothing is."""
+    try:
+        response = await http.get(f"{url}/models")
+        if response.status in _NO_LIST:
+            return await _misplaced(url, http)
+    except Late:
+        return _Fault(f"{url} does not answer", "see that the server runs there and is ready", away=True)
+    except Oversized as error:
+        return _Fault(f"{url} does not list its models: {error}", "correct urls")
+    except (Unconnected, Broken) as error:
+        why = secret.scrub(str(error))[:_QUOTED]
+        return _Fault(f"{url} cannot be reached ({why})", "start the server or correct urls", away=True)
+    return _reading(reader, url, response, secret)
+
+
+def _reading(reader: OpenAIConfig, url: str, response: Answer, secret: Secret) -> _Fault | None:
+    """Return what is wrong with an endpoint that answered."""
+    if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        given = "was refused" if secret else "is missing"
+        what = f"{url}: the API key {given} (status {response.status})"
+        return _Fault(what, f"set the environment variable {reader.key_env}")
+    if not response.ok:
+        said = secret.scrub(own_words(response.body))[:_QUOTED]
+        what = f"{url} answers {response.status} when asked for its models ({said})"
+        return _Fault(what, "see that the server is ready", away=response.passing)
+    try:
+        models = _Models.model_validate_json(secret.scrub_body(response.body))
+    except ValidationError:
+        return _Fault(f"{url} lists no models as an OpenAI-compatible server does", "correct urls")
+    return _unlisted(reader, url, [model.id for model in models.data])
+
+
+def _unlisted(reader: OpenAIConfig, url: str, listed: list[str]) -> _Fault | None:
+    """Return the fault that the model is not among those listed, naming the nearest."""
+    if reader.model in listed:
+        return None
+    near = get_close_matches(reader.model, listed, _NAMED, cutoff=0.3) or listed[:_NAMED]
+    known = ", ".join(near) or "none at all"
+    return _Fault(f"{url} does not serve the model {reader.model}", f"set model to what it lists ({known})")
+
+
+async def _misplaced(url: str, http: Transport) -> _Fault | None:
+    """Return the fault that an address lacks the /v1 below which the server listens."""
+    nested = await http.get(f"{url}/v1/models")
+    if nested.ok:
+        return _Fault(f"{url} is not where the server listens", f"write {url}/v1")
+    return None
+
+
+async def _put(reader: OpenAIConfig, url: str, http: Transport, example: Request) -> tuple[Answer, str]:
+    """The answer to an example, asked without the settings that the server refuses, and the route. Raises as `post`."""
+    parameters, refused = reader.parameters, set[str]()
+    while True:
+        call = encode((example,), reader.model, parameters=parameters)
+        answer = await http.post(url + call.path, call.body, call.limit)
+        name = refused_parameter(answer.body, call.settings) if answer.status in _INVALID else None
+        if name is None or name in refused:
+            return answer, call.path
+        refused.add(name)
+        parameters = parameters.without(name)
+
+
+async def _tried(
+    reader: OpenAIConfig, url: str, http: Transport, secret: Secret, example: Request, unfit: Unfit
+) -> _Fault | None:
+    """Return the fault that an endpoint does not give what an example asks for; null if that cannot be told."""
+    try:
+        answer, path = await _put(reader, url, http, example)
+    except (Unconnected, Late, Broken):
+        return None  # slow or ill at the moment, which the run itself will bear with
+    if answer.passing:
+        return None
+    if not answer.ok:
+        said = secret.scrub(own_words(answer.body))[:_QUOTED]
+        what = f"{url}{path} refuses what a scorer asks ({said})"
+        return _Fault(what, "change the scorer, or the server's options")
+    try:
+        (reply,) = decode((example,), answer.body)
+    except FieldIgnored as fault:
+        remedy = "take a server that gives them, or a scorer that does without"
+        return _Fault(f"{url}{path}: {fault}", remedy)
+    except ServerFault:
+        return None
+    why = unfit(example, reply) if isinstance(reply, Reply) else None
+    return _Fault(f"{url}{path}", why) if why else None

@@ -1,0 +1,414 @@
+"""Carries calls to endpoints until there is an answer, or a reason why there will be none.
+
+1. A server's passing fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
+   tried again, elsewhere if possible: `attempts` times while others get replies, for `patience` while nobody does.
+2. A request's fault (400, 413, 422 and the like in an API's words, or log-probabilities that the server ignores) is
+   final at once.
+3. Whatever else is no success (a refused key, a model or a route that is gone, a proxy's own page) is the endpoint's:
+   it rests as if it refused connections, and the request goes elsewhere.
+4. All end as a reason; `EndpointsDown` alone is raised, when no endpoint has been of use for too long.
+5. Whatever a server says is shortened and rid of the API key before it becomes a reason.
+
+The state of one call to a reader's endpoints: its tries and failures so far, and what became of it.
+
+Knows nothing of how calls are sent, judged and tried again, which is `tasks/llm/openai/retry.py`.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from math import inf
+from typing import Literal, NamedTuple
+
+from tasks.llm.openai.api_key import Secret
+from tasks.llm.openai.backoff import backoff, retry_after
+from tasks.llm.openai.config import OpenAIConfig
+from tasks.llm.openai.decode import (
+    Declined,
+    FieldIgnored,
+    ServerFault,
+    of_a_form,
+    of_an_api,
+    own_words,
+    too_long,
+)
+from tasks.llm.openai.encode import Call
+from tasks.llm.openai.errors import EndpointRefused, EndpointsDown
+from tasks.llm.openai.http_client import Answer, Broken, Late, Oversized, Transport, Unconnected
+from tasks.llm.openai.load_balancer import Balance, Endpoint
+from tasks.llm.openai.parameters import refused_parameter
+from tasks.llm.openai.preflight import preflight
+from tasks.llm.request import Reply
+
+
+class Carried(NamedTuple):
+    """What became of a call."""
+
+    replies: Sequence[Reply | Declined] | None
+    reason: str | None
+    """Why there are no replies."""
+    final: bool = False
+    """Whether the call itself was refused, so that it would be again."""
+    too_long: bool = False
+    """Whether it was refused since it does not fit into the model's context."""
+    absent: bool = False
+    """Whether it was refused since the server has no such route, or no such model."""
+    form: bool = False
+    """Whether it was refused in words about the form that it is held to."""
+    parameter: str | None = None
+    """The setting that it was refused for, which the server does not take."""
+    endpoint: str = ""
+    """Where it was sent last; empty if it was not."""
+    tries: int = 0
+    latency: float = 0.0
+    """Seconds from the first try to the end of the last."""
+
+
+class Setback(NamedTuple):
+    """Why there is no reply yet."""
+
+    kind: Literal["final", "failed", "refused", "resting"]
+    """Give up; count a failure; no connection, which patience bounds; nothing was sent."""
+    reason: str = ""
+    too_long: bool = False
+    absent: bool = False
+    form: bool = False
+    parameter: str | None = None
+    counts: int = 1
+    """Failures that it counts for."""
+    astray: bool = False
+    """Whether the endpoint is not what it should be, as far as one answer says."""
+
+
+@dataclass(slots=True)
+class CallState:
+    """How one call has fared so far."""
+
+    key: str
+    size: int
+    attempts: int
+    endpoint: Endpoint | None = None
+    """Where it was sent last."""
+    tries: int = 0
+    failures: int = 0
+    """Tries that failed; a timeout counts for more than one."""
+    spared: int = 0
+    """Those of them while nobody got a reply: an outage, which `patience` bounds."""
+    failed_at: float | None = None
+    """Time of the last failure; null before the first."""
+    quiet_since: float | None = None
+    """Start of the time in which it failed and nobody got a reply; null while somebody does."""
+    started: float = 0.0
+    ended: float = 0.0
+    refused_since: float | None = None
+    """Start of the time in which every endpoint has refused; null while one has not."""
+
+    def replied(self, replies: Sequence[Reply | Declined]) -> Carried:
+        """How it ended well."""
+        return self._carried(replies, None, Setback("failed"))
+
+    def failed(self, reason: str, last: Setback) -> Carried:
+        """How it ended otherwise."""
+        return self._carried(None, reason, last)
+
+    def _carried(
+        self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: Setback
+    ) -> Carried:
+        return Carried(
+            replies=replies,
+            reason=reason,
+            final=last.kind == "final",
+            too_long=last.too_long,
+            absent=last.absent,
+            form=last.form,
+            parameter=last.parameter,
+            endpoint=self.endpoint.url if self.endpoint else "",
+            tries=self.tries,
+            latency=self.ended - self.started,
+        )
+
+
+_OVERLOADED = frozenset({429, 503})
+_ABSENT = frozenset({404, 405})
+_INVALID = frozenset({400, 422})
+_UNFIT = frozenset({413, 414, 431})
+"""Statuses of what is too large, which proxies say in their own words."""
+_LATE_COUNTS = 2
+"""Failures that one timeout counts for, since it takes as long as anything may."""
+_STAGGER = 0.25
+"""Seconds over which requests return to an endpoint that rested, lest they all come at once."""
+_WATCH = 10.0
+"""Seconds between looks at endpoints that have requests under way."""
+_GONE = 2
+"""Looks in a row that found no connection, after which nobody waits for answers of that endpoint any more: a server
+that shuts down may keep the connections of long requests open and answer none."""
+_QUOTED = 300
+"""Characters of a server's words that a reason keeps."""
+
+
+Read = Callable[[bytes], Sequence[Reply | Declined]]
+"""Reads a successful answer's body; raises ServerFault or FieldIgnored."""
+
+
+class Carrier:
+    """Carries calls to the endpoints of one reader."""
+
+    def __init__(
+        self,
+        reader: OpenAIConfig,
+        http: Transport,
+        secret: Secret,
+        sleep: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        """Use an open transport, which remains the caller's to close."""
+        self._reader, self._http, self._secret = reader, http, secret
+        self._sleep, self._clock = sleep, clock
+        # Each may have all: a window that is too wide is found out, one that is too narrow is not.
+        self._endpoints = [Endpoint(url, reader.in_flight) for url in reader.urls]
+        self._balance = Balance(self._endpoints, reader.in_flight, clock)
+        self._replied_at = -inf
+        # Unseeded, for it moves pauses only, never rows.
+        self._chance = random.SystemRandom().random
+
+    async def carry(
+        self,
+        key: str,
+        call: Call,
+        read: Read,
+        size: int = 1,
+        attempts: int | None = None,
+    ) -> Carried:
+        """Carry a call of some prompts there, and its answer back.
+
+        Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
+        """
+        state = CallState(key, size, attempts or self._reader.attempts)
+        while True:
+            answer = await self._attempt(state, call, read)
+            if not isinstance(answer, Setback):
+                return state.replied(answer)
+            reason = self._given_up(state, answer)
+            if reason is not None:
+                if answer.astray:
+                    await self._require_right()
+                return state.failed(reason, answer)
+            # Here and not inside the attempt: whoever pauses holds no place.
+            await self._sleep(self._pause(state, answer))
+
+    async def watch(self) -> None:
+        """Look, for as long as it is let, whether endpoints that owe answers still take connections."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            await asyncio.gather(
+                *(self._look(endpoint) for endpoint in self._endpoints if endpoint.waited_for)
+            )
+
+    async def _look(self, endpoint: Endpoint) -> None:
+        try:
+            await self._http.get(f"{endpoint.url}/models")
+        except Unconnected:
+            endpoint.missed += 1
+        except (Late, Broken):
+            return
+        else:
+            endpoint.missed = 0
+        if endpoint.missed >= _GONE:
+            for until in endpoint.waited_for:
+                until.reschedule(asyncio.get_running_loop().time())
+
+    async def _attempt(
+        self, state: CallState, call: Call, read: Read
+    ) -> Sequence[Reply | Declined] | Setback:
+        """Send a call once, when it is its turn and an endpoint does not rest."""
+        endpoint = await self._balance.turn(state.key, state.endpoint, state.size)
+        if endpoint is None:
+            return Setback("resting")
+        if state.tries == 0:
+            state.started = self._clock()
+        state.tries += 1
+        state.endpoint = endpoint
+        try:
+            return await self._exchange(endpoint, call, read, state.size)
+        finally:
+            state.ended = self._clock()
+            self._balance.done(endpoint, state.size)
+
+    async def _exchange(
+        self, endpoint: Endpoint, call: Call, read: Read, size: int
+    ) -> Sequence[Reply | Declined] | Setback:
+        """Post to an endpoint and note how it behaved."""
+        sent = self._clock()
+        try:
+            answer = await self._post(endpoint, call)
+        except Unconnected as error:
+            why = self._quote(str(error))
+            endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
+            return Setback("refused", why)
+        except Late:
+            late = f"no complete answer within {self._reader.read_timeout:g} s"
+            return self._failed(endpoint, late, sent)._replace(counts=_LATE_COUNTS)
+        except TimeoutError:
+            return self._failed(endpoint, "no answer, and the server takes no connections any more")
+        except Broken as error:
+            broke = "" if isinstance(error, Oversized) else "the connection broke: "
+            return self._failed(endpoint, f"{broke}{self._quote(str(error))}")
+        if self._astray(answer, size):
+            why = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
+            endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
+            return Setback("failed", why, astray=True)
+        setback = self._judge(endpoint, answer, sent, call)
+        return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
+
+    async def _post(self, endpoint: Endpoint, call: Call) -> Answer:
+        """Post; raises TimeoutError when the endpoint turns out to be gone meanwhile, else as the transport does."""
+        async with asyncio.timeout(None) as until:
+            endpoint.waited_for.add(until)
+            try:
+                return await self._http.post(endpoint.url + call.path, call.body, call.limit)
+            finally:
+                endpoint.waited_for.discard(until)
+
+    @staticmethod
+    def _astray(answer: Answer, size: int) -> bool:
+        """Whether an answer says that its endpoint is not what it should be, rather than the request."""
+        if answer.ok or answer.passing or answer.status in _UNFIT:
+            return False
+        if answer.status in _ABSENT and size > 1:
+            return False  # lists are not on every server
+        return answer.status not in _INVALID or not of_an_api(answer.body)
+
+    def _judge(self, endpoint: Endpoint, answer: Answer, sent: float, call: Call) -> Setback | None:
+        """What an answer's status and words say; null for a success."""
+        passing = answer.passing
+        wait = retry_after(answer.retry_after, datetime.now(UTC)) if passing and answer.retry_after else None
+        endpoint.answered(wait, self._clock())
+        if answer.ok:
+            return None
+        said = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
+        if passing:
+            return self._failed(endpoint, said, sent if answer.status in _OVERLOADED else None)
+        invalid = answer.status in _INVALID
+        return Setback(
+            "final",
+            said,
+            too_long=too_long(answer.body),
+            absent=answer.status in _ABSENT,
+            form=invalid and of_a_form(answer.body),
+            parameter=refused_parameter(answer.body, call.settings) if invalid else None,
+        )
+
+    def _read(self, endpoint: Endpoint, body: bytes, read: Read) -> Sequence[Reply | Declined] | Setback:
+        """Read a successful answer's body."""
+        try:
+            replies = read(body)
+        except ServerFault as fault:
+            said = f"200 OK without a usable reply: {fault}; it says: {own_words(body)}"
+            return self._failed(endpoint, self._quote(said))
+        except FieldIgnored as fault:
+            return Setback("final", str(fault))
+        endpoint.replied(self._reader.in_flight)
+        self._replied_at = self._clock()
+        return replies
+
+    def _failed(self, endpoint: Endpoint, why: str, overloaded: float | None = None) -> Setback:
+        endpoint.failed(self._clock(), self._reader.max_backoff, self._chance(), overloaded)
+        return Setback("failed", why)
+
+    def _given_up(self, state: CallState, setback: Setback) -> str | None:
+        """Return the reason for which a call ends without a reply; null to try again."""
+        if setback.kind == "final":
+            return setback.reason
+        if setback.kind != "failed":
+            return self._out_of_patience(state)
+        state.refused_since = None
+        state.failures += setback.counts
+        quiet = self._quiet(state, setback)
+        if quiet is not None and quiet < self._reader.patience:
+            return None
+        # At the end of an outage that lasted too long all count.
+        counted = state.failures - (state.spared if quiet is None else 0)
+        if counted < state.attempts:
+            return None
+        return f"given up after {state.tries} tries, the last: {setback.reason}"
+
+    def _quiet(self, state: CallState, setback: Setback) -> float | None:
+        """Return the seconds in which a call that has just failed again found nobody to get a reply; null else."""
+        before, state.failed_at = state.failed_at, self._clock()
+        # Of a list nobody knows whether the server cannot take lists at all.
+        if before is None or self._replied_at > before or state.size > 1:
+            state.quiet_since = None
+            return None
+        state.spared += setback.counts
+        if state.quiet_since is None:
+            state.quiet_since = before
+        return state.failed_at - state.quiet_since
+
+    async def _require_right(self) -> None:
+        """Raise EndpointsDown where no endpoint is what it should be; a request that ends so may be to blame itself."""
+        if not all(endpoint.refusals for endpoint in self._endpoints):
+            return
+        complaints = await asyncio.gather(*(self._complaint(url) for url in self._reader.urls))
+        told = [complaint for complaint in complaints if complaint]
+        if len(told) == len(complaints):
+            msg = f"{'; '.join(told)}; what is done is kept, run again to continue"
+            raise EndpointsDown(msg)
+
+    async def _complaint(self, url: str) -> str | None:
+        """Return what is wrong with one endpoint; null if nothing is."""
+        try:
+            # Each alone: of several the check complains as soon as one is wrong.
+            await preflight(self._reader.model_copy(update={"urls": [url]}))
+        except EndpointRefused as error:
+            return str(error)
+        return None
+
+    def _out_of_patience(self, state: CallState) -> str | None:
+        """Return why a call that finds no connection ends; null to try again.
+
+        Raises EndpointsDown if nobody else found one in the meantime.
+        """
+        if not all(endpoint.refusals for endpoint in self._endpoints):
+            state.refused_since = None
+            return None
+        now = self._clock()
+        if state.refused_since is None:
+            state.refused_since = now
+        since, patience = state.refused_since, self._reader.patience
+        if now - since < patience:
+            return None
+        if any((one.answered_at or 0.0) > since for one in self._endpoints):
+            return f"no endpoint of use for {patience:g} s, the last: {self._endpoints[0].refusal}"
+        where = ", ".join(f"{one.url} ({one.refusal})" for one in self._endpoints)
+        msg = (
+            f"no endpoint of {self._reader.model} has been of use for {patience:g} s:"
+            f" {where}; start the server or correct its address, model or key, then run again to continue"
+        )
+        raise EndpointsDown(msg)
+
+    def _pause(self, state: CallState, setback: Setback) -> float:
+        """Return the seconds until a call's next try."""
+        pause = 0.0
+        if setback.kind == "failed":
+            pause = backoff(state.failures, self._reader.max_backoff, self._chance())
+        now = self._clock()
+        rest = min(endpoint.rest_until for endpoint in self._endpoints) - now
+        if rest > 0:
+            pause = max(pause, rest + _STAGGER * self._chance())
+        if state.refused_since is not None:
+            pause = min(pause, state.refused_since + self._reader.patience - now)
+        return max(pause, 0.0)
+
+    def _quote(self, words: str) -> str:
+        """Return a server's words without the key, on one line, shortened."""
+        # The key goes first: a cut through it would leave a part that no longer looks like it.
+        said = " ".join(self._secret.scrub(words).split()) or "(no words)"
+        return said if len(said) <= _QUOTED else said[: _QUOTED - 1] + "…"
+
+
+def _status(code: int) -> str:
+    """Return a status as it is usually written; servers may use codes that nobody named."""
+    return f"{code} {HTTPStatus(code).phrase}" if code in set(HTTPStatus) else str(code)

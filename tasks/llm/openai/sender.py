@@ -1,0 +1,88 @@
+"""Sends requests with the settings that a reader's servers take, which it learns from what they refuse.
+
+A refusal costs nothing, and one of each setting is enough: what a server takes no longer is sent to none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tasks.llm.openai.config import OpenAIConfig
+from tasks.llm.openai.decode import Declined, decode
+from tasks.llm.openai.encode import encode
+from tasks.llm.openai.parameters import Parameters, explained
+from tasks.llm.openai.retry import Carried, Carrier
+from tasks.llm.request import Finding, Note, Reply, Request, Structured
+
+
+class Sender:
+    """Encodes requests to one reader and decodes the answers."""
+
+    def __init__(self, reader: OpenAIConfig, note: Note) -> None:
+        """Begin with what the reader's config says that its servers take."""
+        self._reader, self._note = reader, note
+        self._parameters = reader.parameters
+
+    async def send(
+        self,
+        carrier: Carrier,
+        requests: Sequence[Request],
+        way: Structured = "plain",
+        attempts: int | None = None,
+    ) -> Carried:
+        """Send one request, or several that are `alike`, and again without each setting that is refused.
+
+        Raises EndpointsDown as the carrier does.
+        """
+        refused: list[str] = []
+        tries, latency = 0, 0.0
+        while True:
+            parameters = self._parameters
+            for name in refused:
+                parameters = parameters.without(name)
+            carried = await self._send(carrier, requests, way, parameters, attempts)
+            tries, latency = tries + carried.tries, latency + carried.latency
+            name = carried.parameter
+            if name is None or name in refused or carried.too_long:
+                break
+            refused.append(name)
+        if carried.replies is not None:
+            self._learn(refused)
+        return carried._replace(tries=tries, latency=latency)
+
+    async def _send(
+        self,
+        carrier: Carrier,
+        requests: Sequence[Request],
+        way: Structured,
+        parameters: Parameters,
+        attempts: int | None,
+    ) -> Carried:
+        try:
+            call = encode(requests, self._reader.model, way, parameters)
+        except UnicodeEncodeError as error:
+            return Carried(None, f"not sent, as its text is broken: {error.reason}")
+
+        def read(body: bytes) -> Sequence[Reply | Declined]:
+            replies = decode(requests, body)
+            return (
+                [_cut(reply, requests[0].stop) for reply in replies] if "stop" in parameters.omit else replies
+            )
+
+        return await carrier.carry(requests[0].key, call, read, len(requests), attempts)
+
+    def _learn(self, refused: Sequence[str]) -> None:
+        """Send all that follows without these settings."""
+        before = self._parameters
+        for name in refused:
+            self._parameters = self._parameters.without(name)
+        if self._parameters != before:
+            line = "; ".join(explained(self._parameters, before))
+            self._note(Finding("parameters", self._parameters.spelled(), line))
+
+
+def _cut(reply: Reply | Declined, stop: Sequence[str]) -> Reply | Declined:
+    """A reply up to the first stop sequence in it, as the server would have ended it."""
+    if isinstance(reply, Declined):
+        return reply
+    places = [place for sequence in stop if (place := reply.text.find(sequence)) >= 0]
+    return replace(reply, text=reply.text[: min(places)], finish_reason="stop") if places else reply

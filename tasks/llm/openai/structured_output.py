@@ -1,0 +1,283 @@
+"""How a reader's servers hold replies to a form, found out by asking: fields that they do not know they ignore.
+
+They do so with status 200. Costs a few tokens per endpoint, when the first request with a form is about to be sent. A
+trial waits for its answer and is tried again as any request is: what it finds stands for all requests that follow, so
+that all scorers of a run are answered in one way. Where nobody tells, requests with a form fail rather than go without.
+
+Whether a reply has the form that its request asks for: what a server that holds replies to a form makes sure of.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from tasks.llm.openai.config import OpenAIConfig
+from tasks.llm.openai.decode import Declined
+from tasks.llm.openai.encode import held
+from tasks.llm.openai.errors import EndpointsDown
+from tasks.llm.openai.retry import Carried, Carrier
+from tasks.llm.openai.sender import Sender
+from tasks.llm.reasoning import answer
+from tasks.llm.request import Finding, Form, Message, Note, Reply, Request, Structured, Unreadable
+
+
+def obeys(request: Request, reply: Reply) -> bool:
+    """Whether a reply, after its thoughts, has the form that its request asks for, as far as it came."""
+    if reply.finish_reason == "length":
+        return True
+    try:
+        text = answer(reply, request.key).strip()
+    except Unreadable:
+        return False
+    if request.choices:
+        return text in request.choices
+    if request.pattern is not None:
+        return re.fullmatch(request.pattern, text) is not None
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+_FEW = 4
+"""Tries of a trial before it is asked whether the server answers at all."""
+
+_WORD = "gloss-7f3a"
+"""What no model says of itself."""
+_ASKED = (Message("user", "Say hello."),)
+_WAYS: tuple[tuple[Structured, Request], ...] = (
+    ("structured_outputs", Request("choice", messages=_ASKED, max_tokens=16, choices=(_WORD,))),
+    (
+        "response_format",
+        Request(
+            "schema",
+            messages=_ASKED,
+            # Room for the white space that models put between signs where they may.
+            max_tokens=64,
+            schema=json.dumps(
+                {
+                    "type": "object",
+                    "properties": {"said": {"type": "string", "enum": [_WORD]}},
+                    "required": ["said"],
+                    "additionalProperties": False,
+                }
+            ),
+        ),
+    ),
+)
+_DIGITS = ("0", "1")
+_PROBABLE = Request("logprobs", messages=_ASKED, max_tokens=16, choices=_DIGITS, top_logprobs=5)
+"""What a scorer asks that wants probabilities of verdicts."""
+_HOLDS: dict[Structured, str] = {
+    "structured_outputs": "holds replies to a form by structured_outputs",
+    "response_format": (
+        "holds replies that are JSON objects to a form by response_format; numbers and lists of them are asked for"
+        " without one, and fail where they can't be read"
+    ),
+    "plain": "does not hold replies to a form: they are asked for without one, and fail where they can't be read",
+}
+
+_Told = TypeVar("_Told")
+
+
+class Untold(Exception):
+    """No server tells how it holds replies to a form; the message says why."""
+
+
+class Forms:
+    """How the endpoints of a reader hold replies to a form: found out when it is first needed."""
+
+    def __init__(
+        self,
+        reader: OpenAIConfig,
+        sender: Sender,
+        carrier: Callable[[OpenAIConfig], Carrier],
+        note: Note,
+    ) -> None:
+        """Send nothing yet; `carrier` makes one for a part of the reader's endpoints."""
+        self._reader, self._sender, self._carrier, self._note = reader, sender, carrier, note
+        self._trying = asyncio.Lock()
+        self._way: Structured | None = None
+        self._gives_logprobs: bool | None = None
+        self._plain = set[Form]()
+        self._ignored = False
+        self._untold: list[str] = []
+        """Why trials told nothing."""
+
+    async def way(self, request: Request) -> Structured:
+        """How a request is held to its form. Raises `Untold`, or `EndpointsDown` as a request does."""
+        if request.form is None or request.form in self._plain:
+            return "plain"
+        if self._way is None:
+            await self._once(self._find_way, lambda: self._way is None)
+        way = self._way or "plain"
+        if request.top_logprobs is None or held(request, way) == "plain":
+            return way
+        if self._gives_logprobs is None:
+            await self._once(self._find_logprobs, lambda: self._gives_logprobs is None)
+        return way if self._gives_logprobs else "plain"
+
+    def refused(self, form: Form) -> None:
+        """Note that requests were refused for this form, and taken without it."""
+        if form not in self._plain:
+            self._plain.add(form)
+            line = f"refuses a {form} as the form of a reply: such questions are asked without it"
+            self._note(Finding("refused_form", form, line))
+
+    def ignored(self, endpoint: str) -> None:
+        """Note that an endpoint did not hold a reply to a form, though it was found to do so."""
+        if not self._ignored:
+            self._ignored = True
+            line = (
+                f"does not hold every reply to a form: {endpoint} answered without; such replies count as plain ones"
+                " and fail where they can't be read"
+            )
+            self._note(Finding("ignored_form", endpoint, line))
+
+    async def _once(self, find: Callable[[], Awaitable[None]], missing: Callable[[], bool]) -> None:
+        """Find something out, once for all who wait for it. Raises `Untold` for all of them."""
+        before = len(self._untold)
+        async with self._trying:
+            if len(self._untold) > before:
+                raise Untold(self._untold[-1])
+            if missing():
+                try:
+                    await find()
+                except Untold as error:
+                    self._untold.append(str(error))
+                    raise
+
+    async def _find_way(self) -> None:
+        told = await self._told(self._ways)
+        common = set[Structured].intersection(*(ways for ways, _ in told))
+        best: list[Structured] = [way for way, _ in _WAYS if way in common]
+        found = best[0] if best else "plain"
+        troubles = list(dict.fromkeys(trouble for _, said in told for trouble in said)) if not best else []
+        line = f"{_HOLDS[found]} ({'; '.join(troubles)})" if troubles else _HOLDS[found]
+        self._way = found
+        self._note(Finding("form", found, line))
+
+    async def _find_logprobs(self) -> None:
+        async def probable(brief: Carrier, patient: Carrier) -> bool:
+            carried = await self._try(brief, patient, self._way or "plain", _PROBABLE)
+            return any(_gives_both(reply) for reply in carried.replies or ())
+
+        found = all(await self._told(probable))
+        self._gives_logprobs = found
+        line = (
+            "gives log-probabilities with a form, so that questions with logprobs: true are held to theirs too"
+            if found
+            else "gives no log-probabilities of both digits where it holds replies to a form, so that questions with"
+            " logprobs: true are asked without one, and fail where they can't be read"
+        )
+        self._note(Finding("logprobs", "held" if found else "plain", line))
+
+    async def _told(self, trial: Callable[[Carrier, Carrier], Awaitable[_Told]]) -> list[_Told]:
+        """What a trial finds at each endpoint that tells. Raises `Untold` or `EndpointsDown` where none does."""
+        if len(self._reader.urls) > 1:
+            # Whoever takes no connections has no say while another has one.
+            told, _ = await self._answers(trial, 0.0)
+            if told:
+                return told
+        told, failures = await self._answers(trial, self._reader.patience)
+        if told:
+            return told
+        down = next((failure for failure in failures if isinstance(failure, EndpointsDown)), None)
+        raise down or failures[0]
+
+    async def _answers(
+        self, trial: Callable[[Carrier, Carrier], Awaitable[_Told]], patience: float
+    ) -> tuple[list[_Told], list[Exception]]:
+        """What a trial finds at endpoints, and why it finds nothing at others; all are tried at once.
+
+        Once one has told, the others have as long as a request may take.
+        """
+        tasks = [asyncio.create_task(self._answer(trial, url, patience)) for url in self._reader.urls]
+        try:
+            waiting, told = set(tasks), list[_Told]()
+            while waiting and not told:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                told = [task.result() for task in done if task.exception() is None]
+            if waiting:
+                await asyncio.wait(waiting, timeout=self._reader.read_timeout)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        ended = [task for task in tasks if not task.cancelled()]
+        failures = [error for task in ended if isinstance(error := task.exception(), Exception)]
+        for failure in failures:
+            if not isinstance(failure, Untold | EndpointsDown):
+                raise failure
+        return [task.result() for task in ended if task.exception() is None], failures
+
+    async def _answer(
+        self, trial: Callable[[Carrier, Carrier], Awaitable[_Told]], url: str, patience: float
+    ) -> _Told:
+        alone = self._reader.model_copy(update={"urls": [url], "patience": patience})
+        patient = self._carrier(alone)
+        brief = self._carrier(alone.model_copy(update={"patience": 0.0}))
+        watching = [asyncio.create_task(carrier.watch()) for carrier in (brief, patient)]
+        try:
+            return await trial(brief, patient)
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+
+    async def _ways(self, brief: Carrier, patient: Carrier) -> tuple[set[Structured], list[str]]:
+        """The ways of an endpoint, and what went wrong with others."""
+        ways, troubles = set[Structured](), list[str]()
+        for way, request in _WAYS:
+            carried = await self._try(brief, patient, way, request)
+            if any(_obeyed(request, reply) for reply in carried.replies or ()):
+                ways.add(way)
+            elif carried.replies is None and not carried.final:
+                troubles.append(f"{way}: {carried.reason}")
+        return ways, troubles
+
+    async def _try(self, brief: Carrier, patient: Carrier, way: Structured, request: Request) -> Carried:
+        """Ask in one way. Raises `Untold` or `EndpointsDown` where the server does not answer without a form either."""
+        with_form = await self._few(brief, way, request)
+        if with_form is not None:
+            return with_form
+        plainly = await self._sender.send(patient, (request,), "plain")
+        if plainly.replies is None and not plainly.final:
+            msg = f"nobody told whether replies are held to a form: {plainly.reason}"
+            raise Untold(msg)
+        # It answers, so that from here on a trial is tried as often as a request is while others get replies.
+        try:
+            return await self._sender.send(brief, (request,), way)
+        except EndpointsDown as error:
+            msg = f"nobody told whether replies are held to a form: {error}"
+            raise Untold(msg) from error
+
+    async def _few(self, brief: Carrier, way: Structured, request: Request) -> Carried | None:
+        """The answer to a few tries, where there is one."""
+        try:
+            carried = await self._sender.send(brief, (request,), way, min(_FEW, self._reader.attempts))
+        except EndpointsDown:
+            return None
+        return carried if carried.replies is not None or carried.final else None
+
+
+def _obeyed(request: Request, reply: Reply | Declined) -> bool:
+    if isinstance(reply, Declined):
+        return False
+    if request.choices:
+        return reply.text.strip() in request.choices
+    try:
+        return json.loads(reply.text) == {"said": _WORD}
+    except (ValueError, RecursionError):
+        return False
+
+
+def _gives_both(reply: Reply | Declined) -> bool:
+    """Whether a reply of one digit has both of them among the alternatives at the token that holds it."""
+    if isinstance(reply, Declined) or not _obeyed(_PROBABLE, reply):
+        return False
+    tops: Sequence[set[str]] = [{text.strip() for text in token.top} for token in reply.completion]
+    return any(top >= set(_DIGITS) for top in tops)

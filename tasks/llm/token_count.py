@@ -1,0 +1,188 @@
+"""How many tokens questions cost, counted before they are asked.
+
+1. A prompt is tokenised as its server would do it: by the model's tokenizer and chat template.
+2. A prefix cache holds whole blocks. A prompt is spared the blocks at its beginning that an earlier one had; vLLM
+   computes its last token in any case, and all of it when log-probabilities of the prompt are asked for.
+3. A reply is as long as those of the few-shot turns, which show its form; a list has as many entries as examples are
+   asked about. Without such turns, one that names the fitting examples is the right one. Where nothing shows it, it is
+   as long as it may be.
+
+Knows no prices and no library's tokenizer: whoever can do what `Tokenizer` says will do.
+
+A reader that answers nothing and counts everything: explainers and scorers are run with it to learn what they cost.
+
+Its replies are those of the few-shot turns, so that what depends on a verdict goes on as it would. What depends on an
+explanation needs another one: an explainer does not take its own examples for one.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from typing import Any, Protocol
+
+from tasks.contexts import render
+from tasks.llm.request import Message, Outcome, Reply, Request
+
+BLOCK = 16
+"""Tokens per block of vLLM's prefix cache on a GPU."""
+
+_TURN = 4
+"""Tokens that a chat template puts before a turn, where the tokenizer has no template to look them up in; and one
+behind it. ChatML and Llama 3 have as many."""
+_FRAME = -1
+"""Stands for each of them; no token has this id."""
+
+
+class Tokenizer(Protocol):
+    """What is needed of a model's tokenizer."""
+
+    chat_template: Any
+    model_max_length: int
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The token ids of a text."""
+        ...
+
+    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
+        """The token ids of a chat."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What some questions take; halves are means over features."""
+
+    requests: float = 0.0
+    prompt: float = 0.0
+    """Prompt tokens, the cached ones among them."""
+    cached: float = 0.0
+    completion: float = 0.0
+    longest: float = 0.0
+    """The same, were every reply that is prose, or JSON with prose in it, as long as it may be."""
+
+    def __add__(self, other: "Bill") -> "Bill":
+        return Bill(
+            self.requests + other.requests,
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+            self.longest + other.longest,
+        )
+
+    def times(self, factor: float) -> "Bill":
+        """The bill of so many times as much."""
+        return Bill(*(count * factor for count in astuple(self)))
+
+
+@dataclass
+class PrefixCache:
+    """Which blocks of prompts a server has seen; never full, as one that holds a feature's questions is enough."""
+
+    block: int | None = BLOCK
+    """Tokens per block; null where the server caches nothing."""
+    _seen: set[int] = field(default_factory=set)
+
+    def spared(self, ids: Sequence[int], *, reads: bool = True) -> int:
+        """How many tokens of a prompt need not be computed; the prompt is remembered from here on."""
+        if self.block is None:
+            return 0
+        chain, spared, missed = 0, 0, not reads
+        for end in range(self.block, len(ids) + 1, self.block):
+            chain = hash((chain, tuple(ids[end - self.block : end])))
+            missed = missed or chain not in self._seen
+            self._seen.add(chain)
+            if not missed and end < len(ids):
+                spared = end
+        return spared
+
+
+def bill(request: Request, tokenizer: Tokenizer, cache: PrefixCache) -> Bill:
+    """What one request takes that has no parts."""
+    if request.texts:
+        texts = [tokenizer.encode(text, add_special_tokens=True) for text in request.texts]
+        return Bill(requests=1, prompt=sum(map(len, texts)))
+    ids = prompt_ids(request, tokenizer)
+    cached = cache.spared(ids, reads=request.prompt_logprobs is None)
+    reply = reply_tokens(request, tokenizer)
+    labels = request.choices or request.pattern is not None
+    return Bill(1, len(ids), cached, reply, reply if labels else request.max_tokens)
+
+
+def prompt_ids(request: Request, tokenizer: Tokenizer) -> list[int]:
+    """The prompt of a chat or of a plain completion as the server sees it."""
+    if request.prompt is not None:
+        return tokenizer.encode(request.prompt, add_special_tokens=True)
+    if tokenizer.chat_template is None:
+        return _framed(request.messages, tokenizer)
+    turns = [{"role": message.role, "content": message.text} for message in request.messages]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
+    return list(ids)
+
+
+def _framed(messages: Sequence[Message], tokenizer: Tokenizer) -> list[int]:
+    ids: list[int] = []
+    for message in messages:
+        ids += [_FRAME] * _TURN
+        ids += tokenizer.encode(message.text, add_special_tokens=False)
+        ids.append(_FRAME)
+    return ids + [_FRAME] * _TURN
+
+
+def reply_tokens(request: Request, tokenizer: Tokenizer) -> int:
+    """How long the reply is likely to be, its end included."""
+    shown = answers(request)
+    if not shown:
+        return request.max_tokens
+    lengths = [len(tokenizer.encode(answer, add_special_tokens=False)) + 1 for answer in shown]
+    return min(request.max_tokens, round(sum(lengths) / len(lengths)))
+
+
+def answers(request: Request) -> list[str]:
+    """The answers of a request's few-shot turns, as they would be to it; without any, the right one if it is known."""
+    shown = [
+        _as_long(message.text, len(request.contexts))
+        for message in request.messages
+        if message.role == "assistant"
+    ]
+    asked = render.read_question(request.messages[-1].text) if request.messages and not shown else None
+    if asked is None or asked.named != "fitting":
+        return shown
+    return [json.dumps([number for number, truth in enumerate(request.truths, start=1) if truth])]
+
+
+def _as_long(answer: str, examples: int) -> str:
+    """A list of labels with as many of them as there are examples; anything else as it is."""
+    try:
+        labels = json.loads(answer)
+    except ValueError:
+        return answer
+    if not isinstance(labels, list) or not labels or not examples:
+        return answer
+    return json.dumps([labels[i % len(labels)] for i in range(examples)])
+
+
+class Rehearsal:
+    """Counts what it is asked; see `bills`."""
+
+    def __init__(self, tokenizer: Tokenizer | None, cache: PrefixCache) -> None:
+        """Count as a server with this tokenizer and cache; without a tokenizer only requests are counted."""
+        self._tokenizer, self._cache = tokenizer, cache
+        self.bills: dict[str, Bill] = defaultdict(Bill)
+        """What was asked, by the first three parts of the requests' keys: feature, replicate, control."""
+
+    async def ask(self, request: Request) -> Outcome:
+        """Count a request and reply as its few-shot turns do."""
+        about = "/".join(request.key.split("/")[:3])
+        if self._tokenizer is None:
+            self.bills[about] += Bill(requests=1)
+        else:
+            self.bills[about] += bill(request, self._tokenizer, self._cache)
+        return Outcome(request, Reply(_said(request)), None, "nowhere", "nobody", attempts=1, latency=0.0)
+
+
+def _said(request: Request) -> str:
+    """One of the few-shot answers, another one for the next feature."""
+    shown = answers(request)
+    feature = int(request.key.split("/", 1)[0])
+    return shown[feature % len(shown)] if shown else json.dumps([])

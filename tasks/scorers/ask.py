@@ -1,0 +1,170 @@
+"""Which questions of a scorer are asked: all of them, or round by round as many as each score needs.
+
+Those that do not fit into the model's context are asked in halves, where the scorer can divide them.
+
+When a scorer may stop asking about a feature: its score is known well enough, however often one has looked.
+
+The contexts of a feature are a finite urn. Each holds the verdict that the reader would give, and questions draw from
+it in a random order, without putting back. For the share of right verdicts in an urn of N after s right ones of t, the
+prior-posterior ratio (Waudby-Smith and Ramdas 2020, "Confidence sequences for sampling without replacement", arXiv
+2006.04347) with a uniform prior keeps every number n of right ones for which
+
+    C(n, s) C(N - n, t - s) / C(N + 1, t + 1)  >  level / (N + 1),
+
+left the posterior probability of n, right the level times its prior one. The true n is never left out, at whatever
+times one looks, with a probability of 1 - level at least. The two classes have an urn each, at half the level, and the
+score is the mean of both: the interval holds the balanced accuracy that all questions together would give. It takes
+the verdict on a context for the same in whatever company it is shown, and what cannot be read for lost by chance.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from math import comb
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.llm.dispatch import ask_fitting
+from tasks.llm.request import Outcome, Reader, Request, standing
+from tasks.scorers.base import Divides, Judgement, Judges, Posed, judgements
+
+LEVEL = 0.05
+"""How often a sequence of intervals may leave out the truth at some time."""
+
+
+class Interval(NamedTuple):
+    """Ends of an interval of a share."""
+
+    low: float
+    high: float
+
+
+class Adaptive(BaseModel):
+    """Ask in rounds, and stop as soon as the score is known well enough.
+
+    The intervals in `scores` don't know of it: they are those of as many contexts as were judged, drawn at once, and a
+    little too narrow.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    half_width: float = Field(default=0.08, gt=0, lt=0.5)
+    """Half the width of the interval, an anytime-valid one of 95 %, at which a feature is done. The default ranks
+    features as all questions do (Spearman at least 0.98 on the demo's judgements, docs/benchmarks.md); 0.1 does not."""
+    bar: float | None = Field(default=None, gt=0, lt=1)
+    """A score by which features are to be told apart: one whose interval lies above or below it is done; null sets
+    none."""
+    round: int = Field(default=5, ge=1)
+    """Questions per round and feature."""
+
+    def settled(self, judged: Sequence[Judgement], truths: Sequence[bool]) -> bool:
+        """Whether the judgements so far say enough of all contexts, whose truths are given."""
+        found = interval(judged, truths)
+        if self.bar is not None and not found.low <= self.bar <= found.high:
+            return True
+        return (found.high - found.low) / 2 <= self.half_width
+
+
+def interval(judged: Sequence[Judgement], truths: Sequence[bool]) -> Interval:
+    """The balanced accuracy over all contexts, or the accuracy where they are of one class."""
+    classes = sorted(set(truths))
+    ends = []
+    for truth in classes:
+        own = [one for one in judged if one.truth == truth]
+        answered = [one for one in own if one.verdict is not None]
+        right = sum(one.verdict == truth for one in answered)
+        left = list(truths).count(truth) - (len(own) - len(answered))
+        ends.append(share(right, len(answered), left, LEVEL / len(classes)))
+    if not ends:
+        return Interval(0.0, 1.0)
+    return Interval(*(sum(end) / len(end) for end in zip(*ends, strict=True)))
+
+
+@lru_cache(maxsize=100_000)
+def share(right: int, drawn: int, total: int, level: float) -> Interval:
+    """The share of right ones among `total`, after `right` of `drawn`; all that is possible where nothing is known."""
+    if total == 0:
+        return Interval(0.0, 1.0)
+    bar = level * comb(total + 1, drawn + 1) / (total + 1)
+    possible = range(right, total - (drawn - right) + 1)
+    kept = [n for n in possible if comb(n, right) * comb(total - n, drawn - right) > bar]
+    return Interval(kept[0] / total, kept[-1] / total)
+
+
+async def ask(
+    scorer: Judges, posed: Sequence[Posed], reader: Reader
+) -> tuple[list[Outcome], dict[str, Posed]]:
+    """Ask; returns what became of each question, and by its key whose it was."""
+    adaptive = getattr(scorer, "adaptive", None)
+    if adaptive is not None:
+        return await _in_rounds(scorer, adaptive, posed, reader)
+    owners: dict[str, Posed] = {}
+
+    def questions() -> Iterable[Request]:
+        for one in posed:
+            for request in scorer.requests(one.key, one.text, one.feature):
+                owners[request.key] = one
+                yield request
+
+    return await ask_fitting(reader, questions(), Halves(scorer, owners)), owners
+
+
+async def _in_rounds(
+    scorer: Judges, adaptive: Adaptive, posed: Sequence[Posed], reader: Reader
+) -> tuple[list[Outcome], dict[str, Posed]]:
+    """Some questions about each, until its score is known well enough or they are used up."""
+    outcomes: list[Outcome] = []
+    owners: dict[str, Posed] = {}
+    halves = Halves(scorer, owners)
+    open_ones = {one.key: Course(one.key, scorer.requests(one.key, one.text, one.feature)) for one in posed}
+    while open_ones:
+        asked: list[Request] = []
+        for one in posed:
+            if one.key in open_ones:
+                some = open_ones[one.key].take(adaptive.round)
+                owners.update(dict.fromkeys((request.key for request in some), one))
+                asked += some
+        found = await ask_fitting(reader, asked, halves)
+        outcomes += found
+        for outcome in standing(found):
+            open_ones[owners[outcome.request.key].key].judged += judgements(scorer, outcome)
+        open_ones = {key: course for key, course in open_ones.items() if not course.done(adaptive)}
+    return outcomes, owners
+
+
+class Halves:
+    """The halves of a scorer's questions; each is whose the question is."""
+
+    def __init__(self, scorer: Judges, owners: dict[str, Posed]) -> None:
+        """Write the halves down among the owners."""
+        self._scorer, self._owners = scorer, owners
+
+    def __call__(self, request: Request) -> list[Request]:
+        """None where the scorer cannot divide its questions, or this one no further."""
+        found = self._scorer.halves(request) if isinstance(self._scorer, Divides) else []
+        self._owners.update(dict.fromkeys((half.key for half in found), self._owners[request.key]))
+        return found
+
+
+class Course:
+    """The questions about one explanation, as far as they are asked."""
+
+    def __init__(self, key: str, requests: Sequence[Request]) -> None:
+        """None is asked. The order is random, whatever that of the requests, and the same for the same key."""
+        order = list(requests)
+        random.Random(key).shuffle(order)  # noqa: S311  (a draw, not a secret)
+        self.truths = [truth for request in requests for truth in request.truths]
+        self.judged: list[Judgement] = []
+        self._left = iter(order)
+        self._more = len(order)
+
+    def take(self, n: int) -> list[Request]:
+        """The next questions."""
+        self._more -= n
+        return list(islice(self._left, n))
+
+    def done(self, adaptive: Adaptive) -> bool:
+        """Whether no more are to be asked."""
+        return self._more <= 0 or adaptive.settled(self.judged, self.truths)

@@ -1,0 +1,123 @@
+"""What scorers that ask by chat share: options, a fixed beginning, and a last turn that alone depends on the feature.
+
+The system prompt and the few-shot turns are byte-identical for all features, so that a server's prefix cache holds
+them. Few-shot turns are rendered by the same code as live ones.
+
+The form of replies that are nothing but numbers, for servers that hold replies to one.
+
+A form says no more than what holds of every right reply: held to it, a reader may still be wrong, and is no longer
+unreadable. What comes is read as it is from a server that holds nothing.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from tasks.contexts.context import Context
+from tasks.contexts.handwritten import context as written_context
+from tasks.llm import prompt
+from tasks.llm.request import Message, Request
+from tasks.scorers import logprobs
+from tasks.scorers.ask import Adaptive
+from tasks.scorers.base import Options
+
+
+class Form(NamedTuple):
+    """What a reply looks like: all that it may be, or a regular expression that the whole of it matches."""
+
+    choices: tuple[str, ...] = ()
+    pattern: str | None = None
+
+
+@cache
+def one_of(numbers: Sequence[int]) -> Form:
+    """One of these numbers and nothing else."""
+    return Form(choices=tuple(map(str, numbers)))
+
+
+@cache
+def list_of(numbers: Sequence[int], least: int, most: int) -> Form:
+    """A list of so many of these numbers, as JSON writes it."""
+    # No schema: between the signs of JSON there may be blanks, and a weak model fills its reply with them.
+    # That no number comes twice cannot be said of so many.
+    number = f"({'|'.join(map(str, numbers))})"
+    fewest = max(least, 1) - 1
+    often = f"{{{fewest}}}" if most - 1 == fewest else f"{{{fewest},{most - 1}}}"
+    some = number if most == 1 else f"{number}(, {number}){often}"
+    return Form(pattern=rf"\[{some}\]" if least else rf"\[({some})?\]")
+
+
+class Asking(Options, frozen=True):
+    """Options that all scorers that ask by chat have."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    """Sampling temperature; the paper's is 0.7."""
+    max_tokens: int = Field(default=100, ge=1)
+    """Longest reply, in tokens."""
+    adaptive: Adaptive | None = None
+    """When to stop asking about a feature; null asks all questions."""
+    held: bool | None = None
+    """Whether replies are held to their form where the server can do that; set false for a reader that thinks aloud
+    first. Null holds them unless `prompt` names another one, which may ask for thoughts. Log-probabilities are then
+    shares among what the form allows, in which those of the labels are to each other as they are without it."""
+
+    @property
+    def probable(self) -> bool:
+        """Whether the alternatives at each token of a reply are asked for."""
+        return False
+
+    @property
+    def holds(self) -> bool:
+        """Whether replies are to be held to their form."""
+        return self.prompt is None if self.held is None else self.held
+
+    def draw(self, *about: object) -> random.Random:
+        """Random numbers that are the same for the same seed and the same matter."""
+        return random.Random("/".join(str(one) for one in (self.seed, *about)))  # noqa: S311  (no secret)
+
+    def request(
+        self,
+        key: str,
+        system: str,
+        few_shots: Sequence[Message],
+        question: str,
+        truths: Mapping[int, bool],
+        *,
+        form: Form,
+        right: int | None = None,
+        together: str | None = None,
+    ) -> Request:
+        """A question about contexts with their truths, and the form of its reply."""
+        held = form if self.holds else Form()
+        return Request(
+            key=key,
+            messages=(Message("system", system), *few_shots, Message("user", question)),
+            contexts=tuple(truths),
+            truths=tuple(truths.values()),
+            right=right,
+            together=together,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            seed=self.seed,
+            top_logprobs=logprobs.ALTERNATIVES if self.probable else None,
+            choices=held.choices,
+            pattern=held.pattern,
+        )
+
+
+def shots(name: str, show: Callable[[Context, list[int]], str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The few-shot turns of a file, each with its contexts as they are shown.
+
+    `show` renders a hand-made context; the list it is given are the places that the file marks with `*`.
+    """
+    for shot in prompt.shots("tasks.scorers", name):
+        yield shot, [show(*_written(line)) for line in shot["contexts"]]
+
+
+def _written(line: str) -> tuple[Context, list[int]]:
+    starred = [place for place, piece in enumerate(line.split("|")) if piece.endswith("*")]
+    plain = "|".join(piece.removesuffix("*") for piece in line.split("|"))
+    return written_context(plain), starred

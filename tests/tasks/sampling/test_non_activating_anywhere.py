@@ -1,0 +1,98 @@
+"""Windows in which features are silent, against plain Python."""
+
+from collections import defaultdict
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.sampling.non_activating import Anywhere, begin
+from tests.tasks.sampling.test_firings import firings
+
+PATIENT = settings(deadline=None)
+SEQUENCES, LENGTH, WINDOW = 7, 10, 3
+SLOTS = LENGTH // WINDOW
+ROW = st.tuples(st.integers(0, 4), st.integers(0, SEQUENCES - 1), st.integers(0, LENGTH - 1))
+ROWS = st.dictionaries(ROW, st.just(1.0), max_size=60)
+Place = tuple[int, int]
+PLACES = [(sequence, slot * WINDOW) for sequence in range(SEQUENCES) for slot in range(SLOTS)]
+
+
+def anywhere(rows: dict[tuple[int, int, int], float]) -> Anywhere:
+    """The cache of some firings."""
+    found = firings(rows, sorted(rows))
+    return Anywhere(found.busy(), found.fired(WINDOW, LENGTH), SEQUENCES, LENGTH, WINDOW)
+
+
+def silent(rows: dict[tuple[int, int, int], float], feature: int, *, quiet: bool) -> set[Place]:
+    """Windows in which a feature is silent, or those of sequences in which it is."""
+    fired = defaultdict(set)
+    for other, sequence, position in rows:
+        if other == feature:
+            fired[sequence].add(position // WINDOW * WINDOW)
+    return {(s, start) for s, start in PLACES if (s not in fired if quiet else start not in fired[s])}
+
+
+def places(found: pa.Table, feature: int) -> list[Place]:
+    """The windows of a feature, in the order of their turns."""
+    rows = [row for row in found.to_pylist() if row["feature"] == feature]
+    return [(row["sequence"], row["start"]) for row in sorted(rows, key=lambda row: row["turn"])]
+
+
+@given(ROWS, st.lists(st.tuples(st.integers(0, 5), st.sampled_from(PLACES)), max_size=30))
+@PATIENT
+def test_windows_with_a_firing_are_left_out(rows: dict, asked: list[tuple[int, Place]]) -> None:
+    """All others stay as they are, in their order."""
+    columns = [(feature, *place) for feature, place in asked]
+    feature, sequence, start = np.array(columns, np.int64).reshape(-1, 3).T
+    windows = pa.table(
+        {"feature": feature.astype(np.int32), "sequence": sequence, "start": start.astype(np.int32)}
+    )
+    found = anywhere(rows).silent(windows)
+    wanted = [(f, *place) for f, place in asked if place in silent(rows, f, quiet=False)]
+    assert wanted == [tuple(row.values()) for row in found.to_pylist()]
+
+
+@given(ROWS, st.booleans(), st.integers(0, 99))
+@PATIENT
+def test_all_silent_windows_are_offered_once(rows: dict, quiet: bool, seed: int) -> None:
+    """In an order that hangs on the seed alone."""
+    grid, start = anywhere(rows), begin(seed, "random", "score")
+    for feature in range(6):
+        found = places(grid.every(feature, start, quiet=quiet), feature)
+        assert sorted(silent(rows, feature, quiet=quiet)) == sorted(found)
+        assert found == places(grid.every(feature, start, quiet=quiet), feature)
+
+
+@given(ROWS, st.booleans(), st.integers(1, 12), st.integers(0, 99))
+@PATIENT
+def test_draws_are_the_same_alone_and_among_others(rows: dict, quiet: bool, n: int, seed: int) -> None:
+    """With `quiet` none lies in a sequence in which the feature fires."""
+    grid, start = anywhere(rows), begin(seed, "silent", "score")
+    counts = {feature: len(silent(rows, feature, quiet=quiet)) for feature in range(6)}
+
+    def some(*features: int) -> pa.Table:
+        wanted = {"feature": np.array(features, np.int32), "silent": [counts[one] for one in features]}
+        return grid.some(pa.table(wanted), n, start, quiet=quiet)
+
+    together = some(*counts)
+    for feature, count in counts.items():
+        found = places(together, feature)
+        assert found == places(some(feature), feature)
+        if quiet:
+            assert set(found) <= silent(rows, feature, quiet=True)
+            assert (len(found) > 0) <= (count > 0)
+
+
+def test_draws_favour_no_window() -> None:
+    """Each of the windows is met about as often as any other."""
+    wanted = pa.table({"feature": np.arange(200, dtype=np.int32), "silent": np.full(200, len(PLACES))})
+    found = anywhere({}).some(wanted, 1_000, begin(1), quiet=True)
+    counts = defaultdict(int)
+    for row in found.to_pylist():
+        counts[row["sequence"], row["start"]] += 1
+    assert len(PLACES) == len(counts)
+    assert 200 * len(PLACES) == found.num_rows
+    assert 140 < min(counts.values())
+    assert max(counts.values()) < 260
