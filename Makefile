@@ -48,9 +48,10 @@ demo: env ## run the whole pipeline on the model and the text that ship with glo
 test: env ## run the tests
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+# These are commands of their own: handed out one by one, long ones first, but for those that share a fixture of a file.
 .PHONY: test-e2e
 test-e2e: env ## run the whole command, Prefect and all, in many ways
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m e2e -n 2 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m e2e -n 2 --dist loadgroup
 
 .PHONY: test-faults
 test-faults: env ## kill and restart runs, and let them fail, for some minutes

@@ -1,17 +1,16 @@
-"""Fixtures that tests of several folders use, and which tests are whole commands."""
+"""Fixtures that tests of several folders use, and the tiers of the tests."""
 
-import pytest
-
-from tests.prefect_server import prefect, undisturbed
+from tests.prefect_server import add_cache, prefect, undisturbed
 from tests.s3 import s3, s3_session
+from tests.tiers import pytest_collection_modifyitems, pytest_configure, pytest_runtest_protocol
 
-__all__ = ["prefect", "s3", "s3_session", "undisturbed"]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a Prefect server as a test of the whole command, before marks choose what is run."""
-    for item in items:
-        needs_server = isinstance(item, pytest.Function) and "prefect" in item.fixturenames
-        if needs_server and item.get_closest_marker("faults") is None:
-            item.add_marker(pytest.mark.e2e)
+__all__ = [
+    "add_cache",
+    "prefect",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_protocol",
+    "s3",
+    "s3_session",
+    "undisturbed",
+]

@@ -1,16 +1,18 @@
 """One Prefect server for the end-to-end tests, since a command that finds one starts none of its own; and a lake."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from filelock import FileLock
 
 from tests.flows.command import gloss, write_config
 
@@ -60,9 +62,26 @@ def _answers(url: str, server: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> Path:
-    """The lake of a tiny run that nothing disturbed; tests only read it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    config = write_config(folder, str(folder / "lake"))
-    ended = gloss(["run", str(config)], prefect)
-    assert ended.returncode == 0, ended.stderr
+    """The lake of a tiny run that nothing disturbed; tests only read it, and all processes of a test run share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            ended = gloss(["run", str(write_config(folder, str(folder / "lake")))], prefect)
+            assert ended.returncode == 0, ended.stderr
+            (folder / "done").touch()
     return folder / "lake"
+
+
+@pytest.fixture
+def add_cache(undisturbed: Path) -> Callable[[Path], None]:
+    """Puts the cache of the tiny run into a lake, for tests of what comes after it."""
+
+    def add(lake: Path) -> None:
+        for table in ("tokens", "activations", "features"):
+            for folder in (table, f"manifests/{table}"):
+                shutil.copytree(undisturbed / folder, lake / folder)
+
+    return add

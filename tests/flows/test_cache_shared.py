@@ -81,6 +81,7 @@ def dask(tmp_path: Path, prefect: dict[str, str]) -> Iterator[str]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_makes_the_parts_of_one(
     undisturbed: Path, tmp_path: Path, prefect: dict[str, str], dask: str
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_dask_scheduler_that_is_not_there_is_said(tmp_path: Path, prefect: dic
     assert [] == [path for path in (tmp_path / "lake").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_cache_grows(undisturbed: Path, tmp_path: Path, prefect: dict[str, str]) -> None:
     """More tokens and another coder add parts; those that were there are neither written nor read anew."""
     lake = tmp_path / "lake"

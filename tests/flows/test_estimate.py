@@ -193,7 +193,10 @@ def test_a_budget_stops_a_run_and_a_larger_one_continues(
 
 @pytest.mark.slow
 def test_what_replies_were_like_is_what_is_estimated_from_then_on(
-    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    prefect: dict[str, str],
+    add_cache: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """How long they were, and how early a scorer stopped; for another run of the same kinds too, by any name."""
     scorers = [
@@ -205,6 +208,7 @@ def test_what_replies_were_like_is_what_is_estimated_from_then_on(
             tmp_path, server, explainers=[{"kind": "chain_of_thought", "reader": "judge"}], scorers=scorers
         )
         before = _estimate(config, capsys)
+        add_cache(tmp_path / "lake")
         ended = gloss(["run", str(config)], prefect)
         assert 0 == ended.returncode, ended.stderr
         after = _estimate(config, capsys)
@@ -240,13 +244,16 @@ def test_what_replies_were_like_is_what_is_estimated_from_then_on(
 
 @pytest.mark.slow
 def test_a_pilot_of_a_few_features_measures_how_long_replies_are(
-    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    prefect: dict[str, str],
+    add_cache: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Before it what is guessed is a range that holds the truth; after it all is within 10 %, and paid once."""
     counting = Counting(_longer)
     with faulty_server(counting) as server:
         config = _config(tmp_path, server, features={"choose": "sample", "n": 60})
-        assert 0 == gloss(["cache", str(config)], prefect).returncode
+        add_cache(tmp_path / "lake")
         before = _estimate(config, capsys)
         pilot = [*shlex.split(before["notes"][_measures(before)].split(": ", 1)[1])]
         assert ["gloss", "run", str(config), "--set", "features.n=20"] == pilot
@@ -282,7 +289,10 @@ def _measures(estimated: dict) -> int:
 
 @pytest.mark.slow
 def test_requests_are_counted_alike_before_and_after(
-    tmp_path: Path, prefect: dict[str, str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    prefect: dict[str, str],
+    add_cache: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Of every scorer, those in parts too: the estimate's, the ledger's calls, and what the server was asked."""
     counting, others = Counting(), Counter[str]()
@@ -297,6 +307,7 @@ def test_requests_are_counted_alike_before_and_after(
     with faulty_server(answer) as server:
         config = _config(tmp_path, server, scorers=[{"kind": kind, "reader": "judge"} for kind in kinds])
         estimated = _estimate(config, capsys)
+        add_cache(tmp_path / "lake")
         ended = gloss(["run", str(config)], prefect)
 
     assert 0 == ended.returncode, ended.stderr
@@ -359,8 +370,10 @@ def test_a_scorer_that_stops_early_is_estimated_at_most(
     """Which one, and all in all; without it nothing is."""
     with faulty_server() as server:
         scorers = [{"kind": kind, "reader": "judge"} for kind in ("detection", "fuzzing")]
-        assert not _estimate(_config(tmp_path, server, scorers=scorers), capsys)["at_most"]
-        config = _config(tmp_path, server, scorers=[{**scorers[0], "adaptive": {}}, scorers[1]])
+        few = {"choose": "sample", "n": 3}
+        assert not _estimate(_config(tmp_path, server, features=few, scorers=scorers), capsys)["at_most"]
+        scorers[0] |= {"adaptive": {}}
+        config = _config(tmp_path, server, features=few, scorers=scorers)
         estimated = _estimate(config, capsys)
         assert 0 == main(["estimate", str(config)])
     page = capsys.readouterr().out

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -213,9 +214,12 @@ def test_endpoints_that_go_down_end_the_run_and_it_goes_on(tmp_path: Path, prefe
     assert [(0,)] == _rows(lake, "select count(*) from judgements where status = 'failed'")
 
 
-def test_the_key_is_nowhere(tmp_path: Path, prefect: dict[str, str]) -> None:
+def test_the_key_is_nowhere(
+    tmp_path: Path, prefect: dict[str, str], add_cache: Callable[[Path], None]
+) -> None:
     """An API key goes to the endpoint and into no table, manifest, message or log."""
     key = "sk-quite-secret-0123456789"
+    add_cache(tmp_path / "lake")
     with faulty_server(
         lambda number, _: Fault.ECHO_KEY if number % 3 == 0 else Fault.NONE, _answer
     ) as server:

@@ -80,6 +80,7 @@ print([name for name in ("benchmarks", "deployments", "tests") if find_spec(name
     assert f"gloss {__version__}\n" == _run(installed / "gloss", "--version", folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_demo_runs_elsewhere(installed: Path, tmp_path: Path, prefect: dict[str, str]) -> None:
     """Beside the demo's files alone; all of its stages fill their tables, and SQL over them answers."""
     shutil.copytree(DEMO, tmp_path / "deployments" / "demo", ignore=shutil.ignore_patterns("*.py"))

@@ -65,6 +65,7 @@ def test_it_is_started_again_where_it_was_and_ends_with_its_parent(tmp_path: Pat
         assert {} == left_of("PREFECT_HOME", str(home))
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_run_outlives_its_server(undisturbed: Path, tmp_path: Path) -> None:
     """A run whose embedded server is killed in the middle says so, and ends with the same tables."""

@@ -89,6 +89,7 @@ def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     assert {} == left_of("PREFECT_HOME", str(tmp_path / "prefect"))
 
 
+@pytest.mark.slow
 def test_a_bucket_on_s3_holds_the_same_rows(
     undisturbed: Path, tmp_path: Path, prefect: dict[str, str], s3: Place
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_bucket_on_s3_holds_the_same_rows(
     assert local.stdout == remote.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_it_runs_without_any_prefect_server(tmp_path: Path, undisturbed: Path) -> None:
     """With no PREFECT_API_URL the command brings Prefect's own API, prints no log of it, and ends the same.
@@ -128,6 +130,7 @@ def test_it_runs_without_any_prefect_server(tmp_path: Path, undisturbed: Path) -
     assert tables(str(undisturbed)) == tables(str(lake))
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_and_more_at_a_time_make_the_same_rows(
     undisturbed: Path, tmp_path: Path, prefect: dict[str, str]
 ) -> None:

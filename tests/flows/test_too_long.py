@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,8 +33,11 @@ def _answer(body: Body) -> str:
     return f"EXPLANATION: Words of kind {sha256(question.encode()).hexdigest()[:9]}."
 
 
-def test_a_run_goes_on_with_fewer_contexts_and_says_so(tmp_path: Path, prefect: dict[str, str]) -> None:
+def test_a_run_goes_on_with_fewer_contexts_and_says_so(
+    tmp_path: Path, prefect: dict[str, str], add_cache: Callable[[Path], None]
+) -> None:
     """Everything is explained and judged, the tables say from how much, and nothing is left to be asked again."""
+    add_cache(tmp_path / "lake")
     with faulty_server(_behave, _answer) as server:
         config = write_config(
             tmp_path,

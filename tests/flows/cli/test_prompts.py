@@ -67,6 +67,7 @@ def test_every_prompt_file_is_printed(capsys: pytest.CaptureFixture[str]) -> Non
     assert "\t" in sections(said)["scorer simulation"]
 
 
+@pytest.mark.e2e
 def test_a_pipe_gets_plain_text() -> None:
     """No colours, no codes, no lines broken at the width of a terminal."""
     command = [sys.executable, "-m", "flows.cli", "prompts"]

@@ -184,6 +184,7 @@ def test_a_file_whose_name_says_nothing_needs_a_format(
     assert '"n"\n1\n' == (tmp_path / name).read_text()
 
 
+@pytest.mark.e2e
 def test_a_reader_that_has_enough_is_no_error(lake: Path) -> None:
     """`gloss sql ... | head` ends without a word on stderr."""
     command = [sys.executable, "-m", "flows.cli", "sql", "select * from range(1000000)", "--format", "csv"]

@@ -1,15 +1,14 @@
 """The command that runs a few of a run's features: it works for every way to choose them."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from flows.config_file import load_config
 from flows.estimate.features import PILOT, pilot
 from flows.feature_selection import chosen
 from flows.plan import Plan
-from tests.flows.command import gloss, write_config
+from tests.flows.command import write_config
 
 JUDGE = {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "tiny"}
 CHOICES = [
@@ -36,11 +35,10 @@ def _pilot(config: Path) -> Plan:
     return Plan(load_config(file, (setting,)))
 
 
-@pytest.mark.slow
-def test_a_pilot_takes_features_of_the_run(tmp_path: Path, prefect: dict[str, str]) -> None:
+def test_a_pilot_takes_features_of_the_run(tmp_path: Path, add_cache: Callable[[Path], None]) -> None:
     """By whatever way they are chosen, as many as it says, of the same run and by the same seed."""
     lake = str(tmp_path / "lake")
-    assert 0 == gloss(["cache", str(write_config(tmp_path, lake))], prefect).returncode
+    add_cache(tmp_path / "lake")
     for features in CHOICES:
         config = write_config(tmp_path, lake, features=features, readers={"judge": JUDGE, "baseline": JUDGE})
         whole, few = Plan(load_config(config)), _pilot(config)
