@@ -372,8 +372,8 @@ def test_a_scorer_that_stops_early_is_estimated_at_most(
         scorers = [{"kind": kind, "reader": "judge"} for kind in ("detection", "fuzzing")]
         few = {"choose": "sample", "n": 3}
         assert not _estimate(_config(tmp_path, server, features=few, scorers=scorers), capsys)["at_most"]
-        scorers[0] |= {"adaptive": {}}
-        config = _config(tmp_path, server, features=few, scorers=scorers)
+        adaptive = [{**scorers[0], "adaptive": {}}, scorers[1]]
+        config = _config(tmp_path, server, features=few, scorers=adaptive)
         estimated = _estimate(config, capsys)
         assert 0 == main(["estimate", str(config)])
     page = capsys.readouterr().out

@@ -24,11 +24,12 @@ COUNT = "select status, count(*) as features from samples group by status order 
 
 
 @pytest.mark.parametrize("words", QUESTIONS, ids=lambda words: words[1][:40])
-def test_questions_of_the_readme_have_answers(
+def test_questions_of_the_pages_have_answers(
     undisturbed: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Every `gloss sql` line of the README runs as it stands."""
+    """Every `gloss sql` line of README and docs runs as it stands, about this run where it names the demo's."""
     monkeypatch.chdir(tmp_path)
+    words = ["tiny" if word == "demo" else word for word in words]
 
     assert 0 == main([*words, "--lake", str(undisturbed)])
 
