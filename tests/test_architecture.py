@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import grimp
 import pyarrow as pa
 import pytest
 
@@ -196,3 +197,24 @@ def _prints_raw(file: Path) -> list[str]:
 def test_all_is_printed_through_one_console(file: Path) -> None:
     """Explanations and servers' words would otherwise reach the terminal raw, or be taken for markup."""
     assert file.name == "terminal.py" or [] == _prints_raw(file)
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    """Whoever understands a file needs those that it imports, and none of them needs the file."""
+    graph = grimp.build_graph(*PACKAGES)
+    circles = [
+        chain
+        for module in graph.modules
+        for imported in graph.find_modules_directly_imported_by(module)
+        if (chain := graph.find_shortest_chain(imported, module)) is not None
+    ]
+    assert [] == circles
+
+
+def test_the_reading_order_is_short() -> None:
+    """Seven files explain the whole, in under 700 lines together, not counting the tables."""
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Read this first", 1)[1]
+    listed = re.findall(r"^\d\. \[([^\]]+)\]", section.split("## ", 1)[0], re.MULTILINE)
+    assert 7 == len(listed)
+    lines = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in listed}
+    assert sum(lines.values()) - lines["storage/tables.py"] < 700
