@@ -164,7 +164,7 @@ def _scoring(name: str, scorer: Scorer) -> Component:
     rightly = list(_in_turn(every))
     if not rightly:
         return Component(name, scorer, "verdicts", ())
-    kind = _kind(rightly[0])
+    kind = _kind(scorer, rightly[0])
     requests = _enough(rightly, WANTED[kind] if len(rightly[0].parts) <= 2 else IN_PARTS)
     if kind == "verdicts" and scorer.needs_explanation:
         some = _enough(list(_in_turn([asked(number, "wrong", wrong()) for number in range(2)])), WRONG, 1)
@@ -172,11 +172,11 @@ def _scoring(name: str, scorer: Scorer) -> Component:
     return Component(name, scorer, kind, tuple(requests))
 
 
-def _kind(request: Request) -> Kind:
+def _kind(scorer: Scorer, request: Request) -> Kind:
     """What the answer to a scorer's question is."""
     if request.right is not None:
         return "choices"
-    return "verdicts" if request.messages else "values"
+    return "verdicts" if scorer.gives_verdicts else "values"
 
 
 def _by_turns(requests: Sequence[Request]) -> list[Request]:

@@ -23,6 +23,8 @@ class Options(BaseModel, frozen=True):
 
     needs_explanation: ClassVar[bool] = True
     """Whether it judges an explanation, or the feature alone."""
+    gives_verdicts: ClassVar[bool] = True
+    """Whether it judges each context right or wrong; a scorer that gives each a number instead says false."""
 
     kind: str
     name: ComponentName
@@ -148,6 +150,12 @@ def labelled(
     known = [None] * len(verdicts) if probabilities is None else probabilities
     rows = zip(request.contexts, request.truths, verdicts, known, strict=True)
     return [Judgement(*row) for row in rows]
+
+
+def valued(request: Request, values: Sequence[float]) -> list[Judgement]:
+    """The rows of a question that got one number per context, the larger the likelier that the feature fires."""
+    rows = zip(request.contexts, request.truths, values, strict=True)
+    return [Judgement(context, truth, value=value) for context, truth, value in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ unreadable. What comes is read as it is from a server that holds nothing.
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.contexts.context import Context
 from tasks.contexts.handwritten import context as written_context
@@ -64,6 +64,13 @@ class Asking(Options, frozen=True):
     first. Null holds them unless `prompt` names another one, which may ask for thoughts. Log-probabilities are then
     shares among what the form allows, in which those of the labels are to each other as they are without it."""
 
+    @model_validator(mode="after")
+    def _adapts_to_verdicts(self) -> Self:
+        if self.adaptive is not None and not self.gives_verdicts:
+            msg = f"adaptive counts right verdicts, and {self.kind} gives numbers; leave adaptive out"
+            raise ValueError(msg)
+        return self
+
     @property
     def probable(self) -> bool:
         """Whether the alternatives at each token of a reply are asked for."""
@@ -73,6 +80,13 @@ class Asking(Options, frozen=True):
     def holds(self) -> bool:
         """Whether replies are to be held to their form."""
         return self.prompt is None if self.held is None else self.held
+
+    def instructions(self, file: str | None = None) -> str:
+        """The system prompt: the file that `prompt` names, else `file`, `<kind>.prompt.txt` if that is null.
+
+        Raises `WrongRequest` where the file that `prompt` names cannot be read or is empty.
+        """
+        return prompt.read("tasks.scorers", file or f"{self.kind}.prompt.txt", self.prompt)
 
     def draw(self, *about: object) -> random.Random:
         """Random numbers that are the same for the same seed and the same matter."""

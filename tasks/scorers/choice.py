@@ -6,12 +6,11 @@ from typing import ClassVar
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.render import Named
-from tasks.llm import prompt
-from tasks.llm.request import Message, Reply, Request, Unreadable, said
+from tasks.llm.request import Message, Reply, Request
 from tasks.scorers import logprobs
 from tasks.scorers.base import Judgement
 from tasks.scorers.chat import Asking, one_of, shots
-from tasks.scorers.reply_text import Wanted, stated
+from tasks.scorers.reply_text import stated_number
 
 _BEFORE = r"(?:(?:example|number|option|excerpt)[^\w\n]*)?"
 """What a reader may call it."""
@@ -37,12 +36,8 @@ class Choice(Asking, frozen=True):
         Raises `Unreadable` when none was, and when log-probabilities were asked for and did not come.
         """
         shown = [str(number) for number in range(1, self.examples + 1)]
-        wanted = Wanted(f"number from 1 to {len(shown)}", plain="[0-9]+", before=_BEFORE)
-        found = stated(reply, request.key, wanted, shown.__contains__)
+        found = stated_number(reply, request.key, range(1, self.examples + 1), before=_BEFORE)
         number, right = found.value, str(request.right)
-        if number not in shown:
-            msg = f"no {wanted.called} in the reply to {request.key} ({said(reply)})"
-            raise Unreadable(msg)
         probability = None
         if self.logprobs:
             place = logprobs.place_of(found, reply, request.key)
@@ -74,7 +69,7 @@ class Choice(Asking, frozen=True):
         texts.insert(place, text)
         return self.request(
             key,
-            prompt.read("tasks.scorers", f"{self.kind}.prompt.txt", self.prompt),
+            self.instructions(),
             few_shots,
             render.write(texts, description, self.named),
             {context.context: True},

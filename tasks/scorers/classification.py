@@ -8,7 +8,6 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.llm import prompt
 from tasks.llm.request import Message, Reply, Request, half
 from tasks.scorers import logprobs
 from tasks.scorers.base import Judgement, labelled
@@ -65,7 +64,7 @@ class Classification(Asking, frozen=True):
     ) -> list[Request]:
         """Questions of `shown` contexts each, in a random order that is the same for the same seed."""
         file = f"{self.kind}.one.prompt.txt" if self.shown == 1 else f"{self.kind}.prompt.txt"
-        system = prompt.read("tasks.scorers", file, self.prompt)
+        system = self.instructions(file)
         order = list(contexts)
         self.draw(feature.feature).shuffle(order)
         groups = [order[i : i + self.shown] for i in range(0, len(order), self.shown)]

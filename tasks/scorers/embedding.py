@@ -13,7 +13,7 @@ from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
-from tasks.scorers.base import Judgement
+from tasks.scorers.base import Judgement, valued
 from tasks.scorers.numeric import Numeric, answers, units
 
 
@@ -48,6 +48,4 @@ class Embedding(Numeric, frozen=True):
         query, documents = (
             units(said.vectors, len(part.texts), part.key) for part, said in answers(request, reply)
         )
-        values = (documents @ query[0]).tolist()
-        rows = zip(request.contexts, request.truths, values, strict=True)
-        return [Judgement(context, truth, value=value) for context, truth, value in rows]
+        return valued(request, (documents @ query[0]).tolist())

@@ -18,7 +18,7 @@ from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request
-from tasks.scorers.base import Judgement
+from tasks.scorers.base import Judgement, valued
 from tasks.scorers.numeric import Numeric, spread, stratified, units
 
 
@@ -60,9 +60,7 @@ class ExampleEmbedding(Numeric, frozen=True):
         """The mean cosines. Raises `Unreadable` when vectors are missing or have no direction."""
         vectors = units(reply.vectors, len(request.texts), request.key)
         examples = len(request.texts) - len(request.contexts)
-        values = (vectors[examples:] @ vectors[:examples].mean(axis=0)).tolist()
-        rows = zip(request.contexts, request.truths, values, strict=True)
-        return [Judgement(context, truth, value=value) for context, truth, value in rows]
+        return valued(request, (vectors[examples:] @ vectors[:examples].mean(axis=0)).tolist())
 
     def _shown(self, context: Context, active: list[Context], feature: int) -> str:
         if not self.marked:

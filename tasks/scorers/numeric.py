@@ -5,6 +5,7 @@ Cosines of the vectors that a reader gave.
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -34,6 +35,8 @@ def units(vectors: Sequence[Sequence[float]], wanted: int, key: str) -> np.ndarr
 
 class Numeric(Options, frozen=True):
     """Options that they have in common."""
+
+    gives_verdicts: ClassVar[bool] = False
 
     contexts: int | None = Field(default=None, ge=2)
     """Contexts that are judged per feature, each kind and each decile in proportion; all if null."""

@@ -22,7 +22,7 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from tasks.contexts.special_tokens import FORM
-from tasks.llm.reasoning import answer
+from tasks.llm import reasoning
 from tasks.llm.request import Reply, Unreadable, said
 
 _DECORATION = r"[^\w\n]*"
@@ -89,7 +89,7 @@ def stated(reply: Reply, key: str, wanted: Wanted, fits: Callable[[str], bool] =
 
     Raises `Unreadable` without one, with several that differ, and where the reply was cut off before its end.
     """
-    whole = answer(reply, key)
+    whole = reasoning.answer(reply, key)
     text = _own(whole, wanted)
     cut = reply.finish_reason == "length"
     found = [one for one in _candidates(text, wanted) if not (cut and _may_go_on(text, one))]
@@ -104,6 +104,20 @@ def stated(reply: Reply, key: str, wanted: Wanted, fits: Callable[[str], bool] =
         raise Unreadable(msg)
     msg = f"no {wanted.called} in the reply to {key} ({said(reply)})"
     raise Unreadable(msg)
+
+
+def stated_number(reply: Reply, key: str, numbers: range, before: str = "") -> Stated:
+    """The number in the reply to the request with this key; `before` matches a word before it, as in `Wanted`.
+
+    Raises `Unreadable` as `stated` does, and where the number is none of `numbers`.
+    """
+    allowed = [str(number) for number in numbers]
+    wanted = Wanted(f"number from {allowed[0]} to {allowed[-1]}", plain="[0-9]+", before=before)
+    answer = stated(reply, key, wanted, allowed.__contains__)
+    if answer.value not in allowed:
+        msg = f"no {wanted.called} in the reply to {key} ({said(reply)})"
+        raise Unreadable(msg)
+    return answer
 
 
 def _own(text: str, wanted: Wanted) -> str:

@@ -17,7 +17,6 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
-from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable, said
 from tasks.scorers.base import Judgement, labelled
 from tasks.scorers.chat import Asking, list_of
@@ -55,12 +54,11 @@ class SAEBench(Asking, frozen=True):
         contexts = self._drawn(feature)
         if len(contexts) < TOP + WEIGHTED + RANDOM:
             return []
-        system = prompt.read("tasks.scorers", "saebench.prompt.txt", self.prompt)
         texts = [render.text(context.strings) for context in contexts]
         question = render.write(texts, explanation, "fitting")
         truths = {context.context: context.activating for context in contexts}
         form = list_of(range(1, len(contexts) + 1), 0, len(contexts))
-        return [self.request(f"{key}/0", system, (), question, truths, form=form)]
+        return [self.request(f"{key}/0", self.instructions(), (), question, truths, form=form)]
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """A verdict on each window, from the list that is stated. Raises `Unreadable` without one."""

@@ -20,7 +20,7 @@ from tasks.contexts.special_tokens import broken_up, raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable
-from tasks.scorers.base import Judgement
+from tasks.scorers.base import Judgement, valued
 from tasks.scorers.logprobs import tokens_from
 from tasks.scorers.numeric import Numeric, answers
 
@@ -59,8 +59,7 @@ class Surprisal(Numeric, frozen=True):
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """The difference. Raises `Unreadable` when a server's tokens don't spell the prompt, or lack a number."""
         explained, unexplained = (self._logprob(part, said) for part, said in answers(request, reply))
-        ((context, truth),) = zip(request.contexts, request.truths, strict=True)
-        return [Judgement(context, truth, value=explained - unexplained)]
+        return valued(request, [explained - unexplained])
 
     def _prompt(self, description: str, text: str) -> str:
         # Some tokenizers compose characters first; what has been composed already they leave as it is.
