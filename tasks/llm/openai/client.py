@@ -15,7 +15,7 @@ from tasks.llm.openai.api_key import secret_from
 from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined
 from tasks.llm.openai.encode import CHATS, PROMPTS, alike, held, list_route
-from tasks.llm.openai.http_client import transport
+from tasks.llm.openai.http_client import open_http_client
 from tasks.llm.openai.retry import Carried, Carrier
 from tasks.llm.openai.sender import Sender
 from tasks.llm.openai.structured_output import Forms, Untold, obeys
@@ -156,7 +156,7 @@ async def connect(
     secret = secret_from(reader.key_env)
     timeouts = (reader.connect_timeout, reader.read_timeout)
     with _seldom_collected():
-        async with transport(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
+        async with open_http_client(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
             sender = Sender(reader, note or unheard)
 
             def carried_to(some: OpenAIConfig) -> Carrier:

@@ -18,7 +18,15 @@ from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import FieldIgnored, ServerFault, decode, own_words
 from tasks.llm.openai.encode import encode
 from tasks.llm.openai.errors import EndpointRefused
-from tasks.llm.openai.http_client import Answer, Broken, Late, Oversized, Transport, Unconnected, transport
+from tasks.llm.openai.http_client import (
+    ConnectionBroken,
+    HttpClient,
+    HttpResponse,
+    NoConnection,
+    ResponseTimeout,
+    ResponseTooLong,
+    open_http_client,
+)
 from tasks.llm.openai.parameters import refused_parameter
 from tasks.llm.request import Reply, Request
 
@@ -74,7 +82,7 @@ async def preflight(reader: OpenAIConfig, examples: Sequence[Request] = (), unfi
     """
     secret = secret_from(reader.key_env)
     timeouts = (reader.connect_timeout, min(_PATIENCE, reader.read_timeout))
-    async with transport(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
+    async with open_http_client(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
         asked = [_listed(reader, url, http, secret) for url in reader.urls]
         found = dict(zip(reader.urls, await asyncio.gather(*asked), strict=True))
         away = [fault for fault in found.values() if fault and fault.away]
@@ -97,23 +105,23 @@ def _told(faults: Sequence[_Fault]) -> str:
     return f"{faults[0]}{more}"
 
 
-async def _listed(reader: OpenAIConfig, url: str, http: Transport, secret: Secret) -> _Fault | None:
+async def _listed(reader: OpenAIConfig, url: str, http: HttpClient, secret: Secret) -> _Fault | None:
     """Return what is wrong with one endpoint, by its list of models; null if nothing is."""
     try:
         response = await http.get(f"{url}/models")
         if response.status in _NO_LIST:
             return await _misplaced(url, http)
-    except Late:
+    except ResponseTimeout:
         return _Fault(f"{url} does not answer", "see that the server runs there and is ready", away=True)
-    except Oversized as error:
+    except ResponseTooLong as error:
         return _Fault(f"{url} does not list its models: {error}", "correct urls")
-    except (Unconnected, Broken) as error:
+    except (NoConnection, ConnectionBroken) as error:
         why = secret.scrub(str(error))[:_QUOTED]
         return _Fault(f"{url} cannot be reached ({why})", "start the server or correct urls", away=True)
     return _reading(reader, url, response, secret)
 
 
-def _reading(reader: OpenAIConfig, url: str, response: Answer, secret: Secret) -> _Fault | None:
+def _reading(reader: OpenAIConfig, url: str, response: HttpResponse, secret: Secret) -> _Fault | None:
     """Return what is wrong with an endpoint that answered."""
     if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         given = "was refused" if secret else "is missing"
@@ -122,7 +130,7 @@ def _reading(reader: OpenAIConfig, url: str, response: Answer, secret: Secret) -
     if not response.ok:
         said = secret.scrub(own_words(response.body))[:_QUOTED]
         what = f"{url} answers {response.status} when asked for its models ({said})"
-        return _Fault(what, "see that the server is ready", away=response.passing)
+        return _Fault(what, "see that the server is ready", away=response.transient)
     try:
         models = _Models.model_validate_json(secret.scrub_body(response.body))
     except ValidationError:
@@ -139,7 +147,7 @@ def _unlisted(reader: OpenAIConfig, url: str, listed: list[str]) -> _Fault | Non
     return _Fault(f"{url} does not serve the model {reader.model}", f"set model to what it lists ({known})")
 
 
-async def _misplaced(url: str, http: Transport) -> _Fault | None:
+async def _misplaced(url: str, http: HttpClient) -> _Fault | None:
     """Return the fault that an address lacks the /v1 below which the server listens."""
     nested = await http.get(f"{url}/v1/models")
     if nested.ok:
@@ -147,8 +155,13 @@ async def _misplaced(url: str, http: Transport) -> _Fault | None:
     return None
 
 
-async def _put(reader: OpenAIConfig, url: str, http: Transport, example: Request) -> tuple[Answer, str]:
-    """The answer to an example, asked without the settings that the server refuses, and the route. Raises as `post`."""
+async def _put(
+    reader: OpenAIConfig, url: str, http: HttpClient, example: Request
+) -> tuple[HttpResponse, str]:
+    """The answer to an example, asked without the settings that the server refuses, and the route.
+
+    Raises as `HttpClient.post`.
+    """
     parameters, refused = reader.parameters, set[str]()
     while True:
         call = encode((example,), reader.model, parameters=parameters)
@@ -161,14 +174,14 @@ async def _put(reader: OpenAIConfig, url: str, http: Transport, example: Request
 
 
 async def _tried(
-    reader: OpenAIConfig, url: str, http: Transport, secret: Secret, example: Request, unfit: Unfit
+    reader: OpenAIConfig, url: str, http: HttpClient, secret: Secret, example: Request, unfit: Unfit
 ) -> _Fault | None:
     """Return the fault that an endpoint does not give what an example asks for; null if that cannot be told."""
     try:
         answer, path = await _put(reader, url, http, example)
-    except (Unconnected, Late, Broken):
+    except (NoConnection, ResponseTimeout, ConnectionBroken):
         return None  # slow or ill at the moment, which the run itself will bear with
-    if answer.passing:
+    if answer.transient:
         return None
     if not answer.ok:
         said = secret.scrub(own_words(answer.body))[:_QUOTED]

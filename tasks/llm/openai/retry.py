@@ -37,7 +37,14 @@ from tasks.llm.openai.decode import (
 )
 from tasks.llm.openai.encode import Call
 from tasks.llm.openai.errors import EndpointRefused, EndpointsDown
-from tasks.llm.openai.http_client import Answer, Broken, Late, Oversized, Transport, Unconnected
+from tasks.llm.openai.http_client import (
+    ConnectionBroken,
+    HttpClient,
+    HttpResponse,
+    NoConnection,
+    ResponseTimeout,
+    ResponseTooLong,
+)
 from tasks.llm.openai.load_balancer import Balance, Endpoint
 from tasks.llm.openai.parameters import refused_parameter
 from tasks.llm.openai.preflight import preflight
@@ -159,7 +166,7 @@ class Carrier:
     def __init__(
         self,
         reader: OpenAIConfig,
-        http: Transport,
+        http: HttpClient,
         secret: Secret,
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
@@ -210,9 +217,9 @@ class Carrier:
     async def _look(self, endpoint: Endpoint) -> None:
         try:
             await self._http.get(f"{endpoint.url}/models")
-        except Unconnected:
+        except NoConnection:
             endpoint.missed += 1
-        except (Late, Broken):
+        except (ResponseTimeout, ConnectionBroken):
             return
         else:
             endpoint.missed = 0
@@ -244,17 +251,17 @@ class Carrier:
         sent = self._clock()
         try:
             answer = await self._post(endpoint, call)
-        except Unconnected as error:
+        except NoConnection as error:
             why = self._quote(str(error))
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
             return Setback("refused", why)
-        except Late:
+        except ResponseTimeout:
             late = f"no complete answer within {self._reader.read_timeout:g} s"
             return self._failed(endpoint, late, sent)._replace(counts=_LATE_COUNTS)
         except TimeoutError:
             return self._failed(endpoint, "no answer, and the server takes no connections any more")
-        except Broken as error:
-            broke = "" if isinstance(error, Oversized) else "the connection broke: "
+        except ConnectionBroken as error:
+            broke = "" if isinstance(error, ResponseTooLong) else "the connection broke: "
             return self._failed(endpoint, f"{broke}{self._quote(str(error))}")
         if self._astray(answer, size):
             why = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
@@ -263,8 +270,8 @@ class Carrier:
         setback = self._judge(endpoint, answer, sent, call)
         return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
 
-    async def _post(self, endpoint: Endpoint, call: Call) -> Answer:
-        """Post; raises TimeoutError when the endpoint turns out to be gone meanwhile, else as the transport does."""
+    async def _post(self, endpoint: Endpoint, call: Call) -> HttpResponse:
+        """Post; raises TimeoutError when the endpoint turns out to be gone meanwhile, else as `HttpClient.post`."""
         async with asyncio.timeout(None) as until:
             endpoint.waited_for.add(until)
             try:
@@ -273,17 +280,17 @@ class Carrier:
                 endpoint.waited_for.discard(until)
 
     @staticmethod
-    def _astray(answer: Answer, size: int) -> bool:
+    def _astray(answer: HttpResponse, size: int) -> bool:
         """Whether an answer says that its endpoint is not what it should be, rather than the request."""
-        if answer.ok or answer.passing or answer.status in _UNFIT:
+        if answer.ok or answer.transient or answer.status in _UNFIT:
             return False
         if answer.status in _ABSENT and size > 1:
             return False  # lists are not on every server
         return answer.status not in _INVALID or not of_an_api(answer.body)
 
-    def _judge(self, endpoint: Endpoint, answer: Answer, sent: float, call: Call) -> Setback | None:
+    def _judge(self, endpoint: Endpoint, answer: HttpResponse, sent: float, call: Call) -> Setback | None:
         """What an answer's status and words say; null for a success."""
-        passing = answer.passing
+        passing = answer.transient
         wait = retry_after(answer.retry_after, datetime.now(UTC)) if passing and answer.retry_after else None
         endpoint.answered(wait, self._clock())
         if answer.ok:

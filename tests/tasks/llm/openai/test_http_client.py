@@ -79,7 +79,7 @@ def test_an_error_is_read_no_further_than_its_words() -> None:
 
 def test_a_list_of_models_has_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is refused by whoever goes on and on."""
-    monkeypatch.setattr(http_client, "_LISTING", 1000)
+    monkeypatch.setattr(http_client, "_LONGEST_GET", 1000)
     with (
         faulty_server(models=["tiny", "x" * 1000]) as server,
         pytest.raises(WrongRequest, match="does not list its models: the answer has more than"),
@@ -116,12 +116,12 @@ def test_the_longest_right_answers_fit(requests: list[Request], monkeypatch: pyt
 
 def exchanged(
     handler: Callable[[httpx.Request], httpx.Response], times: int = 1, **options: Any
-) -> http_client.Answer:
+) -> http_client.HttpResponse:
     """The last of some answers to a request that a function answers in the place of a server."""
 
-    async def run() -> http_client.Answer:
+    async def run() -> http_client.HttpResponse:
         async with http_client.CookielessClient(transport=httpx.MockTransport(handler)) as client:
-            http = http_client.Transport(client, {"Authorization": "Bearer key"}, **options)
+            http = http_client.HttpClient(client, {"Authorization": "Bearer key"}, **options)
             for _ in range(times - 1):
                 await http.post("http://host/v1/completions", b"{}", 1000)
             return await http.post("http://host/v1/completions", b"{}", 1000)
@@ -142,38 +142,38 @@ TO = ConnectionKey("host", 80, is_ssl=False, ssl=True, proxy=None, proxy_auth=No
 @pytest.mark.parametrize(
     ("raised", "kind", "words"),
     [
-        (httpx.ConnectTimeout("late"), http_client.Unconnected, "no connection within 7 s"),
+        (httpx.ConnectTimeout("late"), http_client.NoConnection, "no connection within 7 s"),
         (
             caused(httpx.ConnectTimeout, aiohttp.ConnectionTimeoutError()),
-            http_client.Unconnected,
+            http_client.NoConnection,
             "no connection within 7 s",
         ),
-        (httpx.ConnectError("no route"), http_client.Unconnected, "no route"),
+        (httpx.ConnectError("no route"), http_client.NoConnection, "no route"),
         (
             caused(httpx.ConnectTimeout, aiohttp.ClientConnectorError(TO, ConnectionRefusedError())),
-            http_client.Unconnected,
+            http_client.NoConnection,
             "connection refused",
         ),
-        (httpx.ReadTimeout("late"), http_client.Late, ""),
-        (caused(httpx.ReadTimeout, aiohttp.SocketTimeoutError()), http_client.Late, ""),
+        (httpx.ReadTimeout("late"), http_client.ResponseTimeout, ""),
+        (caused(httpx.ReadTimeout, aiohttp.SocketTimeoutError()), http_client.ResponseTimeout, ""),
         (
             caused(httpx.ConnectTimeout, aiohttp.ServerDisconnectedError()),
-            http_client.Broken,
+            http_client.ConnectionBroken,
             "it was closed before a reply",
         ),
-        (caused(httpx.ConnectTimeout, aiohttp.ClientOSError()), http_client.Broken, "it was reset"),
+        (caused(httpx.ConnectTimeout, aiohttp.ClientOSError()), http_client.ConnectionBroken, "it was reset"),
         (
             caused(httpx.ReadError, aiohttp.ClientPayloadError()),
-            http_client.Broken,
+            http_client.ConnectionBroken,
             "it ended or was garbled in the middle of a reply",
         ),
-        (httpx.RemoteProtocolError("what"), http_client.Broken, "RemoteProtocolError"),
+        (httpx.RemoteProtocolError("what"), http_client.ConnectionBroken, "RemoteProtocolError"),
     ],
 )
-def test_every_error_of_the_libraries_is_one_of_three(
+def test_library_errors_become_one_of_three_exceptions(
     raised: Exception, kind: type[Exception], words: str
 ) -> None:
-    """Told by its cause: httpx-aiohttp calls a connection that broke a timeout of connecting."""
+    """By their cause, since httpx-aiohttp raises ConnectTimeout for a connection that broke."""
 
     def fail(_request: httpx.Request) -> httpx.Response:
         raise raised
@@ -183,20 +183,20 @@ def test_every_error_of_the_libraries_is_one_of_three(
     assert (kind, words) == (type(failed.value), str(failed.value))
 
 
-def test_an_answer_in_time_but_never_whole_is_late() -> None:
-    """A byte now and then does not begin the time anew."""
+def test_a_response_that_never_ends_times_out() -> None:
+    """Single bytes do not restart the time limit of the whole response."""
 
     async def drip() -> AsyncIterator[bytes]:
         while True:
             await asyncio.sleep(0.01)
             yield b" "
 
-    with pytest.raises(http_client.Late):
+    with pytest.raises(http_client.ResponseTimeout):
         exchanged(lambda _: httpx.Response(200, content=drip()), connect_timeout=0.05, read_timeout=0.05)
 
 
-def test_a_request_goes_out_as_it_is_meant() -> None:
-    """With the key, JSON, and no encodings that could hide gigabytes in a few bytes; cookies never come back."""
+def test_requests_have_exactly_these_headers() -> None:
+    """The key, JSON, and encodings that cannot hide gigabytes in a few bytes; never a cookie."""
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -215,8 +215,8 @@ def test_a_request_goes_out_as_it_is_meant() -> None:
         } == dict(request.headers)
 
 
-def test_nobody_is_sent_on_to_another_address() -> None:
-    """Where a server points to another one, that is its answer."""
+def test_redirects_are_not_followed() -> None:
+    """A redirect is returned as the response, so that the key reaches no other server."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.url.host == "host"
@@ -234,7 +234,7 @@ def test_nobody_is_sent_on_to_another_address() -> None:
     ],
 )
 def test_compressed_answers_are_read(encoding: str, compressed: bytes) -> None:
-    """In the encodings that are asked for."""
+    """In the encodings that requests accept."""
     headers = {"Content-Encoding": encoding}
     assert exchanged(
         lambda _: httpx.Response(200, headers=headers, stream=httpx.ByteStream(compressed))
@@ -242,15 +242,15 @@ def test_compressed_answers_are_read(encoding: str, compressed: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "br", "gzip, gzip", "made-up"])
-def test_other_encodings_are_not_read(encoding: str) -> None:
-    """A few bytes of them could be gigabytes, and nobody asked for them."""
+def test_other_encodings_are_refused(encoding: str) -> None:
+    """Requests do not accept them, and a few bytes of them could be gigabytes."""
     answer = httpx.Response(200, headers={"Content-Encoding": encoding}, stream=httpx.ByteStream(b"words"))
-    with pytest.raises(http_client.Broken, match="in an encoding that was not asked for"):
+    with pytest.raises(http_client.ConnectionBroken, match="in an encoding that was not asked for"):
         exchanged(lambda _: answer)
 
 
-def test_hooks_see_requests_and_responses() -> None:
-    """Of `httpx`, as people know them."""
+def test_event_hooks_of_httpx_are_called() -> None:
+    """With every request and every response."""
     seen: list[str] = []
 
     async def request_hook(request: httpx.Request) -> None:
@@ -263,14 +263,14 @@ def test_hooks_see_requests_and_responses() -> None:
         hooks = {"request": [request_hook], "response": [response_hook]}
         server = httpx.MockTransport(lambda _: httpx.Response(200, content=b"yes"))
         async with http_client.CookielessClient(transport=server, event_hooks=hooks) as client:
-            await http_client.Transport(client).get("http://host/v1/models")
+            await http_client.HttpClient(client).get("http://host/v1/models")
 
     asyncio.run(run())
     assert seen == ["GET", "200"]
 
 
-def test_as_many_connections_are_open_as_requests_are_under_way() -> None:
-    """The libraries' own limit of a hundred does not hold any back."""
+def test_connections_are_not_limited() -> None:
+    """As many as there are concurrent requests; the default limit of both libraries is 100."""
     wanted, come, all_come = 150, 0, asyncio.Event()
 
     async def serve(read: asyncio.StreamReader, write: asyncio.StreamWriter) -> None:
@@ -283,10 +283,10 @@ def test_as_many_connections_are_open_as_requests_are_under_way() -> None:
         write.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
         write.close()
 
-    async def run() -> list[http_client.Answer]:
+    async def run() -> list[http_client.HttpResponse]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=wanted)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with http_client.transport({}, [url], 5, 5) as http:
+        async with http_client.open_http_client({}, [url], 5, 5) as http:
             answers = await asyncio.gather(*(http.get(url) for _ in range(wanted)))
         server.close()
         await server.wait_closed()

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
-from tasks.llm.openai.http_client import Answer, Unconnected, on_this_machine, transport
+from tasks.llm.openai.http_client import HttpResponse, NoConnection, is_loopback, open_http_client
 from tasks.llm.openai.reader import OpenAIReader
 
 NOWHERE = "http://model.invalid/v1"
@@ -72,15 +72,15 @@ async def listening(
         await server.wait_closed()
 
 
-async def fetched(url: str, proxy: str | None) -> Answer:
-    async with transport({"Authorization": "Bearer key"}, [url], 5, 5, proxy) as http:
+async def fetched(url: str, proxy: str | None) -> HttpResponse:
+    async with open_http_client({"Authorization": "Bearer key"}, [url], 5, 5, proxy) as http:
         return await http.get(f"{url}/models")
 
 
 def test_a_server_is_reached_through_the_proxy_of_its_reader() -> None:
     """Its name need not be known here; the path and the key are those of a direct request."""
 
-    async def run() -> Answer:
+    async def run() -> HttpResponse:
         async with listening(proxy.serve) as port:
             return await fetched(NOWHERE, f"http://127.0.0.1:{port}")
 
@@ -97,7 +97,7 @@ def test_this_machine_is_reached_without_the_proxy(host: str) -> None:
     async def run() -> list[bytes]:
         async with listening(proxy.serve) as proxy_port, listening(_direct) as port:
             local = f"http://{host}:{port}/v1"
-            async with transport({}, [local, NOWHERE], 5, 5, f"http://127.0.0.1:{proxy_port}") as http:
+            async with open_http_client({}, [local, NOWHERE], 5, 5, f"http://127.0.0.1:{proxy_port}") as http:
                 return [(await http.get(f"{url}/models")).body for url in (local, NOWHERE)]
 
     proxy = Proxy()
@@ -112,7 +112,7 @@ def test_a_proxy_of_the_environment_is_not_taken(name: str, monkeypatch: pytest.
     async def run() -> bytes:
         async with listening(proxy.serve) as proxy_port, listening(_direct) as port:
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy_port}")
-            with pytest.raises(Unconnected):
+            with pytest.raises(NoConnection):
                 await fetched(NOWHERE, None)
             return (await fetched(f"http://127.0.0.1:{port}/v1", None)).body
 
@@ -129,7 +129,7 @@ def test_a_proxy_that_is_not_there_is_told() -> None:
             pass
         await fetched(NOWHERE, f"http://127.0.0.1:{port}")
 
-    with pytest.raises(Unconnected, match=r"^the proxy: connection refused$"):
+    with pytest.raises(NoConnection, match=r"^the proxy: connection refused$"):
         asyncio.run(run())
 
 
@@ -141,7 +141,7 @@ def test_a_proxy_that_connects_to_nobody_is_quoted() -> None:
             await fetched("https://model.invalid/v1", f"http://127.0.0.1:{port}")
 
     proxy = Proxy(refusal=b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-    with pytest.raises(Unconnected, match=r"^the proxy answered 407 Proxy Authentication Required$"):
+    with pytest.raises(NoConnection, match=r"^the proxy answered 407 Proxy Authentication Required$"):
         asyncio.run(run())
     assert proxy.lines == ["CONNECT model.invalid:443 HTTP/1.1"]
 
@@ -182,7 +182,7 @@ def test_a_certificate_that_nobody_signed_is_refused(certificate: Path) -> None:
         async with listening(_direct, _tls(certificate)) as port:
             await fetched(f"https://localhost:{port}/v1", None)
 
-    with pytest.raises(Unconnected, match="self-signed certificate"):
+    with pytest.raises(NoConnection, match="self-signed certificate"):
         asyncio.run(run())
 
 
@@ -222,7 +222,7 @@ def test_a_certificate_that_the_environment_names_is_trusted(
 )
 def test_this_machine_is_told_from_others(host: str, *, local: bool) -> None:
     """By the address alone, in any of its spellings."""
-    assert on_this_machine(f"http://{host}:8000/v1") is local
+    assert is_loopback(f"http://{host}:8000/v1") is local
 
 
 @pytest.mark.parametrize(
