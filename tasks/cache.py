@@ -16,7 +16,7 @@ from tasks.activations import collect, model_cache
 from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
 from tasks.activations.directions import directions
-from tasks.activations.memory import give_back
+from tasks.activations.model_cache import release_free_memory
 from tasks.activations.pack import shards
 from tasks.activations.subject import Subject
 from tasks.coders.base import SiteStatistics
@@ -108,7 +108,7 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
         table = pa.table({"coder": pa.repeat(coder.name, len(columns["feature"])), **columns})
         work.lake.write(ACTIVATIONS, step.part("activations", shard), table)
         del columns, table
-    give_back()
+    release_free_memory()
     return total
 
 

@@ -1,7 +1,4 @@
-"""A sparse coder as a run's config names it: a checkpoint and the site that it is hooked to. Loads no torch.
-
-What `features` says of each feature by its weights alone. Loads no torch.
-"""
+"""Config of a sparse coder (a checkpoint and its site), and of what `features` derives from weights. Loads no torch."""
 
 import re
 from typing import Any, Literal
@@ -37,8 +34,8 @@ class Coder(BaseModel, frozen=True):
 
     site: str | None = None
     """Module path in the subject model, `layers.5` or `layers.5.mlp`; `.input` for a module's input; or the name
-    that the coder's format has for it, `blocks.5.hook_resid_post`. `:centred` behind it takes the mean over d away;
-    `:normalised` behind a norm is what it gives before its gain. Null takes the site that the checkpoint names."""
+    that the coder's format has for it, `blocks.5.hook_resid_post`. `:centred` after it takes the mean over d away;
+    `:normalised` after a norm is what it gives before its gain. Null takes the site that the checkpoint names."""
     source: Source
     """Where its weights are and in which format."""
     name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=LONGEST_NAME)

@@ -5,7 +5,7 @@ Knows transformers, nothing of coders.
 
 import difflib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 from storage.errors import WrongRequest
-from tasks.activations.sites import Site
+from tasks.activations.sites import Site, named_site
 from tasks.coders import files
 
 WRAPPERS = (
@@ -68,6 +68,16 @@ class LoadedSubject:
     def bos(self) -> int | None:
         """Id of the beginning-of-sequence token; null where the tokenizer has none."""
         return self.tokenizer.bos_token_id  # pyright: ignore[reportReturnType]
+
+    def site(self, name: str, *, centred: bool = False) -> Site:
+        """The site that a name of any library stands for, without the architecture's wrapper; see `named_site`.
+
+        Raises `WrongRequest` with the nearest names if the model has no such module, and with the reason if the name
+        stands for no single tensor of its architecture.
+        """
+        site = named_site(name, self.model.config, centred=centred)
+        self.resolve(site)
+        return replace(site, module=self.unwrapped(site.module))
 
     def resolve(self, site: Site) -> nn.Module:
         """The module of a site, under whatever wrapper the architecture has or the name was given with."""

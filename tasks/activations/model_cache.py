@@ -1,15 +1,21 @@
-"""The model and the coders that this process has in memory: loaded once, kept from shard to shard, tried out first."""
+"""The model and the coders that this process has in memory: loaded once, kept from shard to shard, checked first.
 
-from collections.abc import Hashable, Iterable, Mapping
+Also how many sequences pass through the model at once, and memory that allocators keep, given back to the system.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cache, lru_cache
 from threading import RLock
 
 import numpy as np
+import pyarrow as pa
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from storage.errors import WrongRequest
-from tasks.activations import collect, fit_check, memory, site_names
+from tasks.activations import collect, fit_check
 from tasks.activations.collect import Hooked, vectors
 from tasks.activations.config import Coder
 from tasks.activations.corpus import Corpus
@@ -20,6 +26,65 @@ from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
 from tasks.coders.base import Place, SiteStatistics
 from tasks.coders.sparse_coder import Coordinates
+
+CPU_BATCH = 32
+"""Sequences at once on a CPU, where more gain nothing."""
+
+MAX_BATCH_TOKENS = 2**16
+"""Tokens at once that fill any GPU; more only take memory."""
+
+GPU_SHARE = 0.5
+"""Of a GPU's memory, what a batch may take: the rest is for the coders' blocks and the firings of a shard."""
+
+
+def largest_batch(device: torch.device, length: int, held: int, forward: Callable[[int], object]) -> int:
+    """Sequences of `length` tokens to pass at once: on a GPU the largest power of two that fits.
+
+    `held` is what the model and all of the run's coders take, in bytes. `forward` runs that many sequences. What it
+    takes is measured on one and two and is linear in them. Only memory
+    decides and not time, so that machines of one kind find the same number and write the same bytes.
+    """
+    if device.type != "cuda":
+        return CPU_BATCH
+    forward(1)  # what libraries set up once is no sequence's
+    taken = [_bytes_taken(device, forward, sequences) for sequences in (1, 2)]
+    # Allocators round up, so that the second one may seem to take nothing.
+    each = max(1, taken[1] - taken[0], taken[1] // 4)
+    total = torch.cuda.get_device_properties(device).total_memory
+    return batch_that_fits(each, int(GPU_SHARE * (total - held)), length)
+
+
+def batch_that_fits(each: int, room: int, length: int) -> int:
+    """The largest power of two of sequences of `length` tokens that takes at most `room` bytes, `each` for one."""
+    most = max(1, min(room // each, MAX_BATCH_TOKENS // length))
+    return 1 << (most.bit_length() - 1)
+
+
+def _bytes_taken(device: torch.device, forward: Callable[[int], object], sequences: int) -> int:
+    """Bytes that a pass needs at its peak beyond what was there."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    forward(sequences)
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def release_free_memory() -> None:
+    """Return what allocators keep for later. Threads that take turns at shards would keep more and more of it."""
+    pa.default_memory_pool().release_unused()
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> "ctypes._NamedFuncPointer | None":
+    """glibc's malloc_trim; null where the C library is another one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
 
 TRIED = 16
 """Sequences on which coders are tried out before anything is written."""
@@ -72,7 +137,7 @@ def hooked(subject: Subject, coder: Coder) -> Hooked:
         d = next(vectors(model, [site], np.zeros((1, 4)), 1, keep_bos=True)).vectors[site].shape[1]
         place = Place(str(site), d, model.writes(site), _statistics.get(coder))
         found = coder.source.load(coder.site, place)
-        target = site_names.site(found.target, model, centred=_centred(coder)) if found.target else site
+        target = model.site(found.target, centred=_centred(coder)) if found.target else site
         try:
             moved = found.to(model.device, getattr(torch, coder.dtype))
         except (RuntimeError, AssertionError) as error:  # how torch says that a device is full
@@ -119,7 +184,7 @@ def _fitting_batch(subject: Subject, coders: tuple[Coder, ...], length: int) -> 
         for _ in vectors(model, sites, np.zeros((sequences, length)), sequences, keep_bos=True):
             pass
 
-    return memory.found(model.device, length, held, forward)
+    return largest_batch(model.device, length, held, forward)
 
 
 @lru_cache(maxsize=1)
@@ -172,7 +237,7 @@ def _site(model: LoadedSubject, coder: Coder) -> Site:
     if name is None:
         msg = f"nothing names the site of the coder {coder.name}: give it one, such as layers.5"
         raise WrongRequest(msg)
-    return site_names.site(name, model, centred=declared is not None and declared.centred)
+    return model.site(name, centred=declared is not None and declared.centred)
 
 
 def _centred(coder: Coder) -> bool:

@@ -8,10 +8,11 @@ trained for Qwen 3 have `wandb-config.yaml` beside it, or in its place. After ci
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self, get_args
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field
+import yaml
+from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
 from tasks.coders import files
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
     from tasks.coders.activation_functions import Activation
     from tasks.coders.sparse_coder import SparseCoder
-from typing import get_args
-
-import yaml
-from pydantic import BaseModel
 
 CONFIG = "config.yaml"
 TRAINING = ("wandb-config.yaml", "wanb-config.yaml")
@@ -256,7 +253,7 @@ def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "Spars
     from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
     from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
-    stored = tensors.stored(*weights)
+    stored = tensors.safetensors_shapes(*weights)
     width, d = _sizes(configs, stored, "")
     shapes = {"b_enc": (width,), "b_dec": (d,), "W_enc": (width, d), "W_dec": (width, d)}
     rule = _rule(configs, thresholds=_THRESHOLD in stored, counted="k" in stored)
@@ -264,7 +261,7 @@ def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "Spars
     optional: dict[str, tuple[int, ...]] = {"W_skip": (d, d), **of_rule.get(rule, {})}
     shapes |= {name: shape for name, shape in optional.items() if name in stored}
     harmless = {"k": "how many features fired in training"} if rule == "jumprelu" else {}
-    found = tensors.read(*weights, Expected(shapes, _says(configs, rule), harmless))
+    found = tensors.read_safetensors(*weights, Expected(shapes, _says(configs, rule), harmless))
     return SparseCoder(
         encoder=found["W_enc"],
         encoder_bias=found["b_enc"],
@@ -283,7 +280,7 @@ def _cross_layer(
     from tasks.coders import tensors  # noqa: PLC0415
     from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
-    stored = tensors.stored(*encoder)
+    stored = tensors.safetensors_shapes(*encoder)
     width, d = _sizes(configs, stored, f"_{layer}")
     bias, rows, threshold = f"b_enc_{layer}", f"W_enc_{layer}", f"threshold_{layer}"
     # `b_dec` and `W_skip` are what a layer's output has besides all layers' features: no feature's part.
@@ -291,7 +288,7 @@ def _cross_layer(
     rule = _rule(configs, thresholds=threshold in stored, counted=False)
     shapes |= {threshold: (width,)} if threshold in stored and rule == "jumprelu" else {}
     harmless = {f"W_skip_{layer}": "what the layer's output has besides all layers' features"}
-    found = tensors.read(*encoder, Expected(shapes, _says(configs, rule), harmless))
+    found = tensors.read_safetensors(*encoder, Expected(shapes, _says(configs, rule), harmless))
     return SparseCoder(
         encoder=found[rows],
         encoder_bias=found[bias],

@@ -235,19 +235,19 @@ def _remedies(stored: Iterable[str], said: str) -> dict[str, str]:
 
 def _tensors(trainer: Trainer, names: Names, file: Path, shown: str, asked: str) -> dict[str, "Tensor"]:
     """The tensors of the class, checked; biases in the model's units."""
-    from tasks.coders import torch_file  # noqa: PLC0415
+    from tasks.coders import tensors  # noqa: PLC0415
 
-    content = torch_file.load(file, shown)
+    content = tensors.load_torch_file(file, shown)
     inner, scale = content.get("ae"), 1.0
     if isinstance(inner, dict):
         # What a run leaves behind that was interrupted: only final weights have their biases scaled back
         # from vectors that were divided by the factor.
         factor = content.get("norm_factor")
         Expected({}, "what it holds beside `ae` is no part of a coder", _BACKUP).refuse_others(
-            shown, torch_file.shapes_of(content)
+            shown, tensors.tensor_shapes(content)
         )
         content, scale = inner, 1.0 if factor is None else _number(factor, shown)
-    stored = torch_file.shapes_of(content)
+    stored = tensors.tensor_shapes(content)
     width = trainer.dict_size or next(iter(stored.get(names.bias, ())), 0)
     d = trainer.activation_dim or next(iter(stored.get(names.decoder_bias, ())), 0)
     biases: dict[str, tuple[int, ...]] = {names.bias: (width,), names.decoder_bias: (d,)}
@@ -268,9 +268,9 @@ def _tensors(trainer: Trainer, names: Names, file: Path, shown: str, asked: str)
         biases | others | {names.encoder: rows, names.decoder: columns},
         f"{asked} says dict_class {trainer.dict_class}",
         HARMLESS.get(trainer.dict_class, {}),
-        _remedies(torch_file.shapes_of(content), trainer.dict_class),
+        _remedies(tensors.tensor_shapes(content), trainer.dict_class),
     )
-    found = torch_file.checked(content, shown, expected)
+    found = tensors.checked_tensors(content, shown, expected)
     return found if scale == 1 else found | {name: found[name] * scale for name in biases}
 
 

@@ -70,8 +70,8 @@ def check(config: dict[str, object], model: type[Config], shown: str) -> Config:
 
 
 PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
-"""Endings of pickles, which can run code when they are read. Where a format has nothing else, `torch_file` reads its
-tensors and refuses all else in it."""
+"""Endings of pickles, which can run code when they are read. Where a format has nothing else,
+`tensors.load_torch_file` reads its tensors and refuses all else in it."""
 
 WHOLE_BYTES = 64 * 2**20
 """Files up to this size are hashed whole; of larger ones, evenly spaced samples."""

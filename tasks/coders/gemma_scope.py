@@ -86,19 +86,19 @@ class GemmaScope(Checkpoint):
 
     def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
-        from tasks.coders import npz  # noqa: PLC0415  (torch, which the config must not cost)
+        from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
 
         folder, name = self._place()
         shown = f"{folder}/{name}"
         with files.bring(folder, (name,), self.revision) as local:
-            there = npz.stored(local / name, shown)
+            there = tensors.npz_shapes(local / name, shown)
             # Some of the older files have their keys in lower case.
             keys = {key.lower(): key for key in there}
             shapes = _shapes(there, keys, shown)
             if "scaling_factor" in keys:
                 shapes[keys["scaling_factor"]] = there[keys["scaling_factor"]]
             expected = Expected(shapes, "JumpReLU coders of Gemma Scope have none of that name")
-            read = npz.read(local / name, shown, expected)
+            read = tensors.read_npz(local / name, shown, expected)
         return self._coder({key.lower(): tensor for key, tensor in read.items()}, shown)
 
     def _coder(self, weights: "dict[str, Tensor]", shown: str) -> "SparseCoder":
@@ -178,7 +178,7 @@ def _shapes(
 
     wanted = {key: keys.get(key, key.replace("w_", "W_")) for key in ("w_enc", "w_dec")}
     for name in wanted.values():
-        tensors.require(shown, {name: there.get(name, ())}, there)
+        tensors.require_shapes(shown, {name: there.get(name, ())}, there)
         if len(there[name]) != 2:
             msg = f"{shown}: {name} has shape {list(there[name])}, where a matrix is expected"
             raise WrongRequest(msg)

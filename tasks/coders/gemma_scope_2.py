@@ -190,8 +190,8 @@ def _coder(found: _Found, file: "Path", shown: str) -> "SparseCoder":
     from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
     from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
-    there = tensors.stored(file, shown)
-    weights = tensors.read(file, shown, _expected(found, there, shown))
+    there = tensors.safetensors_shapes(file, shown)
+    weights = tensors.read_safetensors(file, shown, _expected(found, there, shown))
     encoder, decoder, skip = weights["w_enc"].T, weights["w_dec"], weights.get(_SKIP)
     return SparseCoder(
         encoder=encoder,
@@ -236,7 +236,7 @@ def _shapes(there: Shapes, shown: str, *, crossing: bool) -> dict[str, tuple[int
         "w_enc": "d_in, width",
         "w_dec": "width, layers, d_out" if crossing else "width, d_out",
     }.items():
-        tensors.require(shown, {name: there.get(name, ())}, there)
+        tensors.require_shapes(shown, {name: there.get(name, ())}, there)
         if len(there[name]) != len(axes.split()):
             msg = f"{shown}: {name} has shape {list(there[name])}, where [{axes}] is expected"
             raise WrongRequest(msg)

@@ -50,16 +50,16 @@ class Goodfire(Checkpoint):
 
     def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
-        from tasks.coders import torch_file  # noqa: PLC0415  (torch, which the config must not cost)
+        from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
         from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
         from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
         folder, name = self._place()
         shown = f"{folder}/{name}"
         with files.bring(folder, (name,), self.revision) as local:
-            content = torch_file.load(local / name, shown)
+            content = tensors.load_torch_file(local / name, shown)
         part = "" if "encoder.weight" in content else "_linear"
-        width, d_in = torch_file.matrix(content, shown, f"encoder{part}.weight")
+        width, d_in = tensors.matrix_shape(content, shown, f"encoder{part}.weight")
         shapes = {
             f"encoder{part}.weight": (width, d_in),
             f"encoder{part}.bias": (width,),
@@ -67,7 +67,7 @@ class Goodfire(Checkpoint):
             f"decoder{part}.bias": (d_in,),
         }
         expected = Expected(shapes, "ReLU coders of Goodfire and of qresearch have none of that name")
-        weights = torch_file.checked(content, shown, expected)
+        weights = tensors.checked_tensors(content, shown, expected)
         bias = weights[f"decoder{part}.bias"]
         return SparseCoder(
             encoder=weights[f"encoder{part}.weight"],

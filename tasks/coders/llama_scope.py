@@ -193,11 +193,11 @@ def _check(described: Description, shown: str) -> None:
 def _read(file: "Path", shown: str, described: Description, *, later: bool) -> "dict[str, Tensor]":
     from tasks.coders import tensors  # noqa: PLC0415
 
-    there = tensors.stored(file, shown)
+    there = tensors.safetensors_shapes(file, shown)
     d = described.d_model
     width = described.d_sae or int(d * (described.expansion_factor or 0))
     if not width:
-        tensors.require(shown, {"encoder.bias": there.get("encoder.bias", ())}, there)
+        tensors.require_shapes(shown, {"encoder.bias": there.get("encoder.bias", ())}, there)
         (width,) = there["encoder.bias"]
     shapes: dict[str, tuple[int, ...]] = {
         "encoder.weight": (width, d),
@@ -211,7 +211,7 @@ def _read(file: "Path", shown: str, described: Description, *, later: bool) -> "
     shapes |= {name: () for name in there if name.startswith(f"{_NORMS}.")}
     bias = f"use_decoder_bias {str(described.use_decoder_bias).lower()}"
     says = f"its {_LATER.config if later else _FIRST.config} says act_fn {described.act_fn} and {bias}"
-    return tensors.read(file, shown, Expected(shapes, says))
+    return tensors.read_safetensors(file, shown, Expected(shapes, says))
 
 
 def _coder(described: Description, weights: "dict[str, Tensor]", scales: _Scales) -> "SparseCoder":

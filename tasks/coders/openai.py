@@ -59,14 +59,14 @@ class OpenAI(Checkpoint):
         """The coder."""
         import torch  # noqa: PLC0415  (which the config must not cost)
 
-        from tasks.coders import torch_file  # noqa: PLC0415
+        from tasks.coders import tensors  # noqa: PLC0415
         from tasks.coders.activation_functions import JumpRelu, TopK  # noqa: PLC0415
         from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
         folder, name = self._file()
         with files.bring(folder, (name,), self.revision) as local:
-            content = torch_file.load(local / name, self.path)
-            stored = torch_file.shapes_of(content)
+            content = tensors.load_torch_file(local / name, self.path)
+            stored = tensors.tensor_shapes(content)
             width, d = (next(iter(stored.get(bias, ())), 0) for bias in ("latent_bias", "pre_bias"))
             shapes: dict[str, tuple[int, ...]] = {
                 "latent_bias": (width,),
@@ -75,7 +75,7 @@ class OpenAI(Checkpoint):
             }
             tied = "decoder.linear.weight" in stored and "decoder.weight" not in stored
             shapes |= {} if tied else {"decoder.weight": (d, width)}
-            found = torch_file.checked(content, self.path, _expected(shapes, content, tied=tied))
+            found = tensors.checked_tensors(content, self.path, _expected(shapes, content, tied=tied))
         k = _k(content, width, self.path)
         return SparseCoder(
             encoder=found["encoder.weight"],

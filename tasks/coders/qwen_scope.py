@@ -61,18 +61,18 @@ class QwenScope(Checkpoint):
 
     def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
-        from tasks.coders import torch_file  # noqa: PLC0415  (torch, which the config must not cost)
+        from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
         from tasks.coders.activation_functions import TopK  # noqa: PLC0415
         from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
         folder, name = self._place(site)
         shown = f"{folder}/{name}"
         with files.bring(folder, (name,), self.revision) as local:
-            content = torch_file.load(local / name, shown)
-        width, d_in = torch_file.matrix(content, shown, "W_enc")
+            content = tensors.load_torch_file(local / name, shown)
+        width, d_in = tensors.matrix_shape(content, shown, "W_enc")
         shapes = {"W_enc": (width, d_in), "b_enc": (width,), "W_dec": (d_in, width), "b_dec": (d_in,)}
         expected = Expected(shapes, "top-k coders of Qwen-Scope have none of that name")
-        weights = torch_file.checked(content, shown, expected)
+        weights = tensors.checked_tensors(content, shown, expected)
         return SparseCoder(
             encoder=weights["W_enc"],
             encoder_bias=weights["b_enc"],

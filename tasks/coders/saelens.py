@@ -1,16 +1,13 @@
-"""Checkpoints of SAELens: `cfg.json` and `sae_weights.safetensors`, of version 6 or the flat one before.
+"""Checkpoints of SAELens, `cfg.json` and `sae_weights.safetensors`: version 6 and the flat configs before it.
 
-Loads torch only in `load`. After sae_lens 6.54 (saes/*.py).
-
-What SAELens writes into `cfg.json`, in version 6 and in the flat one before, and what of it gloss can load.
-
-Knows no weights: loads no torch. After sae_lens 6.54 (saes/*.py, loading/pretrained_sae_loaders.py).
+First what `cfg.json` says and what of it gloss can load, then the weights. Loads torch only in `load`. After
+sae_lens 6.54 (saes/*.py, loading/pretrained_sae_loaders.py).
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import BaseModel, Field, field_validator
 
 from storage.errors import WrongRequest
 from tasks.coders import files
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from tasks.coders.sparse_coder import Normalisation, SparseCoder
 
     Weights = dict[str, Tensor]
-from pydantic import BaseModel, field_validator
 
 PURSUIT = "matching_pursuit"
 
@@ -244,9 +240,11 @@ class SAELens(Checkpoint):
         with files.bring(self.path, (CONFIG, WEIGHTS), self.revision) as folder:
             said = self._description(folder)
             self._check(said)
-            stored = tensors.stored(folder / WEIGHTS, shown)
+            stored = tensors.safetensors_shapes(folder / WEIGHTS, shown)
             factors = {name: (said.d_sae,) for name in FACTORS if name in stored}
-            weights = tensors.read(folder / WEIGHTS, shown, self._expected(said, stored.keys(), factors))
+            weights = tensors.read_safetensors(
+                folder / WEIGHTS, shown, self._expected(said, stored.keys(), factors)
+            )
         return _coder(said, self._folded(said, weights), self.norm_factor or 1.0)
 
     def _description(self, folder: "Path") -> Description:
@@ -352,11 +350,7 @@ def _at_norm(weights: "Weights") -> "Weights":
 
 def _coder(said: Description, weights: "Weights", factor: float) -> "SparseCoder":
     """The coder of folded weights; `factor` is what was folded into them, 1 where nothing was."""
-    from tasks.coders.sparse_coder import (  # noqa: PLC0415
-        ITSELF,
-        SparseCoder,
-        Transcoder,
-    )
+    from tasks.coders.sparse_coder import ITSELF, SparseCoder, Transcoder  # noqa: PLC0415
 
     bias, l0 = weights["b_dec"], said.metadata.l0
     target = said.metadata.hf_hook_name_out or said.metadata.hook_name_out

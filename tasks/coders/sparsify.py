@@ -123,7 +123,9 @@ class Sparsify(Checkpoint):
         if said.skip_connection:
             shapes["W_skip"] = (d, d)
         with files.bring(folder, (CONFIG, WEIGHTS), self.revision) as local:
-            weights = tensors.read(local / WEIGHTS, f"{folder}/{WEIGHTS}", _expected(said, shapes, folder))
+            weights = tensors.read_safetensors(
+                local / WEIGHTS, f"{folder}/{WEIGHTS}", _expected(said, shapes, folder)
+            )
         bias = weights["b_dec"]
         return SparseCoder(
             encoder=weights["encoder.weight"],

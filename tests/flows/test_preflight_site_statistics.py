@@ -10,8 +10,7 @@ from storage.lake import Lake
 from storage.layout import Step
 from tasks.activations.config import Coder
 from tasks.coders.base import SiteStatistics
-from tasks.coders.neurons import Neurons
-from tasks.coders.random_weights import RandomWeights
+from tasks.coders.baselines import Neurons, RandomWeights
 
 RANDOM = Coder(site="layers.2", source=RandomWeights(width=8, k=2), name="r")
 NEURONS = Coder(site="layers.2", source=Neurons(), name="n")

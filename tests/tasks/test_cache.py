@@ -6,7 +6,7 @@ from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
 from tasks.activations.subject import Subject
 from tasks.cache import CacheWork
-from tasks.coders.neurons import Neurons
+from tasks.coders.baselines import Neurons
 from tests.storage.toys import step
 
 

@@ -17,8 +17,7 @@ from tasks.activations.pack import pack
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
 from tasks.coders.base import SiteStatistics
-from tasks.coders.neurons import Neurons
-from tasks.coders.random_weights import RandomWeights
+from tasks.coders.baselines import Neurons, RandomWeights
 from tasks.coders.saelens import SAELens
 from tasks.coders.sparse_coder import Standardised
 from tasks.coders.sparsify import Sparsify
@@ -230,7 +229,7 @@ def test_what_a_transcoder_writes_is_centred_as_its_models_weights_were(
 def test_a_checkpoint_that_names_no_one_tensor_is_refused(tmp_path: Path) -> None:
     """What the config has to say instead is in the error."""
     with pytest.raises(
-        WrongRequest, match=r"write h\.1\.ln_2:normalised \(before\) or h\.1\.ln_2 \(behind\)$"
+        WrongRequest, match=r"write h\.1\.ln_2:normalised \(before\) or h\.1\.ln_2 \(after\)$"
     ):
         placed(tmp_path, {"hook_name": "blocks.1.ln2.hook_normalized"})
 

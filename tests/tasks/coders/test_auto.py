@@ -14,7 +14,7 @@ from tasks.coders import auto, files
 from tasks.coders.activation_functions import TopK
 from tasks.coders.auto import Auto
 from tasks.coders.base import Checkpoint, Declared, Place
-from tasks.coders.neurons import Neurons
+from tasks.coders.baselines import Neurons
 from tasks.coders.sparse_coder import SparseCoder
 
 

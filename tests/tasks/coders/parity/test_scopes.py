@@ -137,7 +137,7 @@ def test_encodes_and_decodes_as_saelens_does(
         return str(tmp_path / repo_id / subfolder / filename)
 
     def shapes(repo_id: str, filename: str) -> dict[str, tuple[int, ...]]:
-        return tensors.stored(tmp_path / repo_id / filename, filename)
+        return tensors.safetensors_shapes(tmp_path / repo_id / filename, filename)
 
     def converter(cfg_overrides: dict, **options: Any) -> object:
         known = getattr(loaders, f"{case.loader}_huggingface_loader")

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.coders import random_weights
+from tasks.coders import baselines
 from tasks.coders.base import Place, SiteStatistics
-from tasks.coders.random_weights import RandomWeights, directions
+from tasks.coders.baselines import RandomWeights, random_directions
 
 D = 24
 STATISTICS = SiteStatistics(
-    tuple(directions(1, D, 5)[0].tolist()), tuple((1 + directions(1, D, 6)[0]).tolist())
+    tuple(random_directions(1, D, 5)[0].tolist()), tuple((1 + random_directions(1, D, 6)[0]).tolist())
 )
 PLACE = Place("layers.2", D, statistics=STATISTICS)
 
@@ -21,7 +21,7 @@ PLACE = Place("layers.2", D, statistics=STATISTICS)
 @given(st.integers(0, 2**40), st.integers(1, 3000), st.integers(1, 3000))
 def test_rows_are_of_norm_one_and_depend_on_their_number_alone(seed: int, width: int, other: int) -> None:
     """Each row is a unit vector, and a wider coder begins with the rows of a narrower one."""
-    rows, others = directions(width, 5, seed), directions(other, 5, seed)
+    rows, others = random_directions(width, 5, seed), random_directions(other, 5, seed)
     both = min(width, other)
 
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(width))
@@ -30,10 +30,10 @@ def test_rows_are_of_norm_one_and_depend_on_their_number_alone(seed: int, width:
 
 def test_blocks_do_not_change_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many rows are drawn at once bounds memory and changes nothing."""
-    whole = directions(100, D, 22)
-    monkeypatch.setattr(random_weights, "BLOCK", 7)
+    whole = random_directions(100, D, 22)
+    monkeypatch.setattr(baselines, "BLOCK_ROWS", 7)
 
-    assert torch.equal(whole, directions(100, D, 22))
+    assert torch.equal(whole, random_directions(100, D, 22))
 
 
 def test_threads_do_not_change_the_weights() -> None:
@@ -42,7 +42,7 @@ def test_threads_do_not_change_the_weights() -> None:
     try:
         for number in (1, 3):
             torch.set_num_threads(number)
-            drawn.append(directions(2000, D, 22))
+            drawn.append(random_directions(2000, D, 22))
     finally:
         torch.set_num_threads(threads)
 
@@ -53,12 +53,12 @@ def test_a_seed_means_the_same_everywhere() -> None:
     """What was drawn once, on another day and machine, is drawn again."""
     expected = [[-0.61894375, -0.5332029, -0.5767177], [-0.2771857, 0.64425045, -0.71281797]]
 
-    assert expected == pytest.approx(directions(2, 3, 22).numpy(), abs=1e-7)
+    assert expected == pytest.approx(random_directions(2, 3, 22).numpy(), abs=1e-7)
 
 
 def test_directions_are_uniform() -> None:
     """Over many rows no direction is preferred: the mean is near zero, the covariance near that of a sphere."""
-    rows = directions(20_000, 4, 22)
+    rows = random_directions(20_000, 4, 22)
 
     assert rows.mean(0).abs().max() < 0.02
     torch.testing.assert_close(rows.T @ rows / len(rows), torch.eye(4) / 4, rtol=0, atol=0.01)
@@ -67,7 +67,7 @@ def test_directions_are_uniform() -> None:
 def test_it_is_a_topk_coder_with_its_transpose() -> None:
     """The k rows that a standardised vector is most aligned with fire, and the same rows decode."""
     coder = RandomWeights(width=100, k=7, seed=1).load("layers.2", PLACE)
-    x, rows = torch.randn(11, D), directions(100, D, 1)
+    x, rows = torch.randn(11, D), random_directions(100, D, 1)
     mean, deviation = torch.tensor(STATISTICS.mean), torch.tensor(STATISTICS.deviation)
 
     firings = coder.encode(x)

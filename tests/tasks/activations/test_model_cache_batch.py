@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.activations import memory
+from tasks.activations import model_cache
 
 
 def test_a_cpu_is_not_measured() -> None:
@@ -13,16 +13,16 @@ def test_a_cpu_is_not_measured() -> None:
     def never(_: int) -> None:
         raise AssertionError
 
-    assert memory.CPU == memory.found(torch.device("cpu"), 256, 0, never)
+    assert model_cache.CPU_BATCH == model_cache.largest_batch(torch.device("cpu"), 256, 0, never)
 
 
 @given(st.integers(1, 2**33), st.integers(0, 2**37), st.integers(2, 2**17))
 def test_the_largest_power_of_two_that_fits(each: int, room: int, length: int) -> None:
     """One sequence at least; otherwise within memory and the most tokens, and twice as many would not be."""
-    found = memory.fitting(each, room, length)
+    found = model_cache.batch_that_fits(each, room, length)
 
     def fits(sequences: int) -> bool:
-        return sequences * each <= room and sequences * length <= memory.MOST_TOKENS
+        return sequences * each <= room and sequences * length <= model_cache.MAX_BATCH_TOKENS
 
     assert 1 == found.bit_count()
     assert found == 1 or fits(found)

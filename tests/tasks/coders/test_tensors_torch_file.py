@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from storage.errors import WrongRequest
-from tasks.coders import torch_file
+from tasks.coders import tensors
 from tasks.coders.base import Expected
 from tests.tasks.coders.checkpoints import random
 
@@ -39,7 +39,7 @@ def test_nested_content_is_read(file: Path, options: dict) -> None:
     }  # fmt: skip
     torch.save(content, file, **options)
 
-    found = torch_file.load(file, "ae.pt")
+    found = tensors.load_torch_file(file, "ae.pt")
 
     nested = found.pop("ae")
     assert isinstance(nested, dict)
@@ -53,9 +53,13 @@ def test_tensors_are_read_as_float32(file: Path, dtype: torch.dtype) -> None:
     weight = torch.nn.Parameter(random(4, 3).to(dtype))
     torch.save({"w": weight, "other": torch.full((2,), torch.nan)}, file)
 
-    found = torch_file.read(file, "ae.pt", Expected({"w": (4, 3)}, SAYS, {"other": "it is of the training"}))
+    found = tensors.checked_tensors(
+        tensors.load_torch_file(file, "ae.pt"),
+        "ae.pt",
+        Expected({"w": (4, 3)}, SAYS, {"other": "it is of the training"}),
+    )
 
-    assert {"w": (4, 3), "other": (2,)} == torch_file.stored(file, "ae.pt")
+    assert {"w": (4, 3), "other": (2,)} == tensors.tensor_shapes(tensors.load_torch_file(file, "ae.pt"))
     assert {"w"} == set(found)
     assert torch.equal(weight.float(), found["w"])
     assert not found["w"].requires_grad
@@ -72,7 +76,9 @@ def test_float32_is_mapped_and_not_copied(file: Path) -> None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
     before = anonymous()
-    found = torch_file.read(file, "ae.pt", Expected({"w": (size // 4,)}, SAYS))
+    found = tensors.checked_tensors(
+        tensors.load_torch_file(file, "ae.pt"), "ae.pt", Expected({"w": (size // 4,)}, SAYS)
+    )
     assert anonymous() - before < size // 10
     assert size == found["w"].nbytes
 
@@ -93,7 +99,7 @@ def test_a_pickled_class_is_refused_by_its_name(file: Path, held: object, name: 
     with pytest.raises(
         WrongRequest, match=rf"^ae.pt holds a pickled ({name})\S*, which would run code[^\n]*$"
     ):
-        torch_file.load(file, "ae.pt")
+        tensors.load_torch_file(file, "ae.pt")
 
 
 @pytest.mark.parametrize("kept", [0, 3, 10, 0.5, 0.99])
@@ -106,7 +112,7 @@ def test_a_truncated_file_is_refused(file: Path, kept: float) -> None:
     with pytest.raises(
         WrongRequest, match=r"^ae.pt is not a whole file of torch.save \([^\n]+\): fetch[^\n]+$"
     ):
-        torch_file.load(file, "ae.pt")
+        tensors.load_torch_file(file, "ae.pt")
 
 
 def test_what_torch_did_not_save_is_refused(file: Path) -> None:
@@ -116,7 +122,7 @@ def test_what_torch_did_not_save_is_refused(file: Path) -> None:
     for content in [b"not a pickle", file.read_bytes()]:
         file.write_bytes(content)
         with pytest.raises(WrongRequest, match=r"^ae.pt is not a whole file of torch.save[^\n]+$"):
-            torch_file.load(file, "ae.pt")
+            tensors.load_torch_file(file, "ae.pt")
 
 
 def test_another_kind_of_pickle_is_refused(file: Path) -> None:
@@ -124,17 +130,17 @@ def test_another_kind_of_pickle_is_refused(file: Path) -> None:
     file.write_bytes(pickle.dumps({"w": 1}))
     said = r"^ae.pt is not a whole file of torch.save \(its pickle is of another kind\): fetch[^\n]+$"
     with pytest.raises(WrongRequest, match=said):
-        torch_file.load(file, "ae.pt")
+        tensors.load_torch_file(file, "ae.pt")
     torch.save({"w": torch.ones(3)}, file, pickle_protocol=4)
     with pytest.raises(WrongRequest, match=said):
-        torch_file.load(file, "ae.pt")
+        tensors.load_torch_file(file, "ae.pt")
 
 
 def test_a_bare_tensor_is_refused(file: Path) -> None:
     """A file without names is no state dict."""
     torch.save(torch.ones(3), file)
     with pytest.raises(WrongRequest, match=r"ae.pt holds a Tensor, not tensors by name"):
-        torch_file.load(file, "ae.pt")
+        tensors.load_torch_file(file, "ae.pt")
 
 
 @pytest.mark.parametrize(
@@ -150,11 +156,11 @@ def test_wrong_tensors_are_refused(file: Path, content: dict, said: str) -> None
     """A missing, misshapen or broken tensor is named with its file."""
     torch.save(content, file)
     with pytest.raises(WrongRequest, match=f"ae.pt ?{said}"):
-        torch_file.read(file, "ae.pt", Expected({"w": (2,)}, SAYS))
+        tensors.checked_tensors(tensors.load_torch_file(file, "ae.pt"), "ae.pt", Expected({"w": (2,)}, SAYS))
 
 
 def test_a_matrix_is_one() -> None:
     """What shapes are taken from has two of them."""
-    assert (3, 2) == torch_file.matrix({"w": torch.ones(3, 2)}, "ae.pt", "w")
+    assert (3, 2) == tensors.matrix_shape({"w": torch.ones(3, 2)}, "ae.pt", "w")
     with pytest.raises(WrongRequest, match=r"ae.pt: w has shape \[3\], where a matrix is expected"):
-        torch_file.matrix({"w": torch.ones(3)}, "ae.pt", "w")
+        tensors.matrix_shape({"w": torch.ones(3)}, "ae.pt", "w")

@@ -17,8 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from storage.errors import WrongRequest
 from tasks.activations.hooks import capturing
 from tasks.activations.model import LoadedSubject
-from tasks.activations.site_names import ARCHITECTURES, CENTRED, site
-from tasks.activations.sites import Site
+from tasks.activations.sites import ARCHITECTURES, CENTRED, Site
 from tests.tasks.activations import models
 from tests.tasks.activations.models import EPS, architecture, model, tokens, words
 
@@ -32,7 +31,7 @@ def named(subject: LoadedSubject, *, centred: bool = False) -> Named:
     """A function from names to their vectors [tokens, d]; `N` in a name is the second layer."""
 
     def vectors(name: str) -> Tensor:
-        there = site(name.replace("N", str(LAYER)), subject, centred=centred)
+        there = subject.site(name.replace("N", str(LAYER)), centred=centred)
         with torch.inference_mode(), capturing(subject.model, {there: subject.resolve(there)}) as forward:
             return forward(IDS)[there].flatten(0, 1)
 
@@ -58,17 +57,17 @@ def before_the_gain(name: str, subject: LoadedSubject) -> Site:
     """Where a `hook_normalized` lies; a LayerNorm's is refused, with the two sites that it may be."""
     text = name.replace("N", str(LAYER))
     if not has_layer_norms(subject):
-        return site(text, subject)
+        return subject.site(text)
     with pytest.raises(WrongRequest) as refused:
-        site(text, subject)
+        subject.site(text)
     said = re.fullmatch(
-        rf"{re.escape(text)} names no one tensor of a {kind(subject)} model: .* before or behind the norm's gain: "
-        r"write (\S+):normalised \(before\) or (\S+) \(behind\)",
+        rf"{re.escape(text)} names no one tensor of a {kind(subject)} model: .* before or after the norm's gain: "
+        r"write (\S+):normalised \(before\) or (\S+) \(after\)",
         str(refused.value),
     )
     assert said is not None, refused.value
     assert said[1] == said[2]
-    return site(f"{said[1]}:normalised", subject)
+    return subject.site(f"{said[1]}:normalised")
 
 
 def close(expected: Tensor, actual: Tensor) -> None:
@@ -87,7 +86,7 @@ def present(subject: LoadedSubject) -> list[str]:
 
 def times(read: Tensor, subject: LoadedSubject, name: str) -> Tensor:
     """What the linear map that reads a site makes of its vectors, by `writes` and the map's bias."""
-    there = site(name.replace("N", str(LAYER)), subject)
+    there = subject.site(name.replace("N", str(LAYER)))
     rows, bias = subject.writes(there), getattr(subject.resolve(there), "bias", None)
     assert rows is not None
     return read @ rows + (0 if bias is None else bias)
@@ -155,7 +154,7 @@ def test_what_is_written_adds_up(every: LoadedSubject) -> None:
 def test_the_mlp_makes_its_output_of_its_input(every: LoadedSubject) -> None:
     """Run on `mlp.hook_in`, the MLP gives `mlp.hook_out`."""
     at = named(every)
-    mlp = every.resolve(site(f"blocks.{LAYER}.mlp.hook_out", every))
+    mlp = every.resolve(every.site(f"blocks.{LAYER}.mlp.hook_out"))
 
     close(at("blocks.N.mlp.hook_out"), mlp(at("blocks.N.mlp.hook_in")))
 
@@ -181,7 +180,7 @@ def test_neurons_are_activations_of_what_is_before(every: LoadedSubject) -> None
             WrongRequest,
             match=r"^blocks\.1\.mlp\.hook_pre names no one tensor of a phi3 model: the gate.*: name another site$",
         ):
-            site("blocks.1.mlp.hook_pre", every)
+            every.site("blocks.1.mlp.hook_pre")
         return
     at = named(every)
     config = every.model.config.get_text_config()
@@ -190,7 +189,7 @@ def test_neurons_are_activations_of_what_is_before(every: LoadedSubject) -> None
         for key in ("hidden_activation", "activation_function", "hidden_act")
         if hasattr(config, key)
     )
-    mlp = every.resolve(site(f"blocks.{LAYER}.mlp.hook_out", every))
+    mlp = every.resolve(every.site(f"blocks.{LAYER}.mlp.hook_out"))
     gated = mlp.up_proj(at("blocks.N.mlp.hook_in")) if hasattr(mlp, "up_proj") else 1  # pyright: ignore[reportCallIssue]
 
     close(at("blocks.N.mlp.hook_post"), ACT2FN[function](at("blocks.N.mlp.hook_pre")) * gated)
@@ -263,7 +262,7 @@ def test_all_names_at_once(every: LoadedSubject) -> None:
     at = named(every)
     texts = sorted({name.replace("N", layer) for name in present(every) for layer in "10"}, reverse=True)
     normalised = {name for name in ARCHITECTURES[kind(every)] if name.endswith("hook_normalized")}
-    sites = [site(text, every) for text in texts]
+    sites = [every.site(text) for text in texts]
     sites += [
         before_the_gain(name.replace("N", layer), every) for name in sorted(normalised) for layer in "10"
     ]
@@ -292,7 +291,7 @@ def test_all_names_at_once(every: LoadedSubject) -> None:
 )
 def test_other_libraries_names(every: LoadedSubject, text: str, same: str) -> None:
     """dictionary_learning and OpenAI have names of their own for the same tensors."""
-    assert site(same, every) == site(text, every)
+    assert every.site(same) == every.site(text)
 
 
 def with_centred_weights(subject: LoadedSubject) -> LoadedSubject:
@@ -315,7 +314,7 @@ def test_centred_names_are_those_of_a_centred_model(every: LoadedSubject) -> Non
     """
     if not has_layer_norms(every):
         texts = [name.replace("N", str(LAYER)) for name in present(every)]
-        assert all(site(text, every, centred=True) == site(text, every) for text in texts)
+        assert all(every.site(text, centred=True) == every.site(text) for text in texts)
         return
     ours, raw, theirs = named(every, centred=True), named(every), named(with_centred_weights(every))
 
@@ -338,7 +337,7 @@ def test_centred_names_are_those_of_a_centred_model(every: LoadedSubject) -> Non
 )
 def test_names_are_centred_and_paths_are_not(name: str, text: str, found: Site) -> None:
     """That a library centred its weights says something of its own names only, and a form that is there stays."""
-    assert found == site(text, made(name), centred=True)
+    assert found == made(name).site(text, centred=True)
 
 
 def made(name: str) -> LoadedSubject:
@@ -369,7 +368,7 @@ def test_wrappers_are_stripped(
     text = f"{wrapper}layers.1.post_attention_layernorm{ending}"
 
     for subject in (multimodal, llama):
-        assert Site("layers.1.post_attention_layernorm") == site(text, subject)
+        assert Site("layers.1.post_attention_layernorm") == subject.site(text)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +392,7 @@ def test_wrappers_are_stripped(
 )
 def test_paths_and_forms(name: str, text: str, found: Site) -> None:
     """A module's path, a site's own name and a form at the end of any name."""
-    assert found == site(text, made(name))
+    assert found == made(name).site(text)
 
 
 def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
@@ -402,7 +401,7 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
         bare = every.unwrapped(path)
         for side in ("input", "output") if path else ():
             there = Site(bare, side)  # pyright: ignore[reportArgumentType]
-            assert there == site(str(there), every)
+            assert there == every.site(str(there))
             assert module is every.resolve(there)
 
 
@@ -438,7 +437,7 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
 def test_what_fits_nothing_is_refused(name: str, text: str, said: str) -> None:
     """A name that means no tensor of the model is refused with the reason or with the nearest names."""
     with pytest.raises(WrongRequest, match=said):
-        site(text, made(name))
+        made(name).site(text)
 
 
 def test_unknown_types_have_modules_only(gpt2: LoadedSubject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,8 +445,8 @@ def test_unknown_types_have_modules_only(gpt2: LoadedSubject, monkeypatch: pytes
     subject = LoadedSubject(model("gpt2"), gpt2.tokenizer, gpt2.device)
     monkeypatch.setattr(type(subject.model.config), "model_type", "unheard_of")
 
-    assert Site("h.1") == site("transformer.h.1", subject)
+    assert Site("h.1") == subject.site("transformer.h.1")
     with pytest.raises(
         WrongRequest, match=r"in models of type gemma, .*, and this one is unheard_of: name a module"
     ):
-        site("blocks.1.hook_resid_post", subject)
+        subject.site("blocks.1.hook_resid_post")

@@ -1,18 +1,21 @@
-"""A coder that learned nothing: random directions, of which the k best aligned with a vector fire.
+"""The paper's two baselines, which have no checkpoint: neurons and random weights. Loads torch only in `load`.
 
-The paper's baseline for its interventions: unit vectors drawn uniformly from the sphere encode, and their
-transpose decodes. What scores no better than this says nothing about what was trained.
+Neurons (the paper's section "Neurons") are the coordinates of a site: of the vector that goes into an MLP's last map,
+such as `layers.5.mlp.down_proj.input`, the k largest values fire.
 
+Random weights are the baseline for its interventions: unit vectors drawn uniformly from the sphere encode, of which the
+k best aligned with a vector fire, and their transpose decodes. What scores no better says nothing about training.
 Vectors are standardised first, each coordinate by its mean and its deviation at the site. A residual stream has a few
 coordinates that are hundreds of times as large as the others and hardly change: as they are, the same few directions
 would be the best aligned with every vector. Logits and neighbours in `features` are those of the unit vectors
-themselves. Loads torch only in `load`.
+themselves.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from storage.errors import WrongRequest
 from tasks.coders.base import Format, Place
 from tasks.fields import Seed
 
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 
     from tasks.coders.sparse_coder import SparseCoder
 
-BLOCK = 1024
+
+BLOCK_ROWS = 1024
 """Rows that are drawn at once, in float64 before they are rounded."""
 
 
@@ -60,7 +64,7 @@ class RandomWeights(Format):
         if place.statistics is None:
             msg = f"the site {place.site} has not been measured for a random coder"
             raise ValueError(msg)
-        rows = directions(self.width, place.d, self.seed)
+        rows = random_directions(self.width, place.d, self.seed)
         zero = torch.zeros(place.d)
         return Standardised(
             encoder=rows,
@@ -75,7 +79,7 @@ class RandomWeights(Format):
         )
 
 
-def directions(width: int, d: int, seed: int) -> "Tensor":
+def random_directions(width: int, d: int, seed: int) -> "Tensor":
     """[width, d] float32: unit vectors, uniform on the sphere. A wider draw begins with the narrower one.
 
     numpy's generator rather than torch's, which takes other approximations of the logarithm on other
@@ -86,7 +90,42 @@ def directions(width: int, d: int, seed: int) -> "Tensor":
 
     draw = np.random.Generator(np.random.PCG64(seed))
     rows = torch.empty(width, d)
-    for block in rows.split(BLOCK):
+    for block in rows.split(BLOCK_ROWS):
         drawn = torch.from_numpy(draw.standard_normal(block.shape))
         block.copy_(drawn / drawn.norm(dim=1, keepdim=True))
     return rows
+
+
+class Neurons(Format):
+    """Every coordinate of the site is a feature."""
+
+    kind: Literal["neurons"] = "neurons"
+    """No checkpoint: the site's own coordinates."""
+    k: int | None = Field(default=32, gt=0)
+    """How many fire on a token, the largest by signed value and above zero; the paper has 32 and 256. Null
+    lets all that are above zero fire."""
+
+    def digest(self, site: str | None) -> str:  # noqa: ARG002  (the site is no part of what neurons are)
+        """What they are: there is no checkpoint to hash."""
+        return f"neurons k={self.k}"
+
+    def load(self, site: str | None, place: Place) -> "SparseCoder":
+        """The site's coordinates as features; they write what the map after them makes of them."""
+        import torch  # noqa: PLC0415  (torch, which the config must not cost)
+
+        from tasks.coders.activation_functions import JumpRelu, TopK  # noqa: PLC0415
+        from tasks.coders.sparse_coder import Coordinates  # noqa: PLC0415
+
+        if self.k is not None and self.k > place.d:
+            msg = f"{site or place.site} has {place.d} neurons, of which {self.k} cannot fire: lower source.k"
+            raise WrongRequest(msg)
+        zero = torch.zeros(place.d)
+        return Coordinates(
+            encoder=torch.empty(0, place.d),
+            encoder_bias=zero,
+            centre=zero,
+            decoder=place.writes,
+            decoder_bias=None if place.writes is None else torch.zeros(place.writes.shape[1]),
+            activation=JumpRelu(torch.zeros(())) if self.k is None else TopK(self.k),
+            baseline=True,
+        )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.coders.base import Place
-from tasks.coders.neurons import Neurons
+from tasks.coders.baselines import Neurons
 from tasks.coders.sparse_coder import SparseCoder
 
 D, D_OUT = 48, 8
