@@ -22,16 +22,8 @@ from tasks.llm.request import Request
 from tasks.llm.token_count import prompt_ids
 from tasks.scorers import Scorer
 from tests.flows.command import DEMO, gloss, write_config
-from tests.tasks.llm.faulty_server import (
-    Answer,
-    Body,
-    Fault,
-    FaultyServer,
-    completion,
-    faulty_server,
-    members,
-    trial,
-)
+from tests.tasks.llm.faulty_server import Answer, Body, Fault, FaultyServer, faulty_server, trial
+from tests.tasks.llm.openai_replies import completion, members
 
 PRICES = {"prompt_price": 2.0, "completion_price": 8.0, "cached_price": 0.5}
 BLOCK = 16

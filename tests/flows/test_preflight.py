@@ -15,7 +15,8 @@ from storage.layout import Range, Step
 from storage.replies import REPLIES
 from storage.tables import TABLES
 from tests.flows.command import TINY
-from tests.tasks.llm.faulty_server import Body, FaultyServer, answered, faulty_server
+from tests.tasks.llm.faulty_server import Body, FaultyServer, faulty_server
+from tests.tasks.llm.openai_replies import answered
 
 PARTS = [Range(0, 10), Range(10, 20)]
 SURPRISAL = {"kind": "surprisal", "reader": "judge"}

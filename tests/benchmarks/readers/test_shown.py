@@ -21,7 +21,8 @@ from tasks.llm.readers import ReaderConfig
 from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
 from tasks.llm.token_count import BLOCK, Bill, PrefixCache, bill
 from tests.benchmarks.readers.recorded_run import ACTIVATING, recorded_run
-from tests.tasks.llm.faulty_server import Body, completion, faulty_server, trial
+from tests.tasks.llm.faulty_server import Body, faulty_server, trial
+from tests.tasks.llm.openai_replies import completion
 from tests.tasks.toys import oracle
 
 BASELINE = shown._READER.validate_python({"kind": "baseline"})

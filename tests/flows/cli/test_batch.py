@@ -17,7 +17,8 @@ from storage.lake import Lake
 from tasks.llm.openai import batch_files
 from tasks.llm.openai.batch_files import Files
 from tests.flows.command import gloss, write_config
-from tests.tasks.llm.faulty_server import Body, answered, with_choice
+from tests.tasks.llm.faulty_server import Body
+from tests.tasks.llm.openai_replies import answered, with_choice
 
 
 def _config(folder: Path, **reader: object) -> Path:

@@ -18,12 +18,11 @@ from tests.tasks.llm.faulty_server import (
     Behaviour,
     Body,
     Fault,
-    completion,
     faulty_server,
     mixture,
     refusing_port,
-    with_choice,
 )
+from tests.tasks.llm.openai_replies import completion, with_choice
 
 FEATURES, CONTEXTS = 50, 100
 FAULTS = (*TRANSIENT, Fault.STALL, Fault.STALL_MIDWAY)

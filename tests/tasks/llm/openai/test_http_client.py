@@ -20,19 +20,9 @@ from tasks.llm.openai.client import connect
 from tasks.llm.openai.encode import encode
 from tasks.llm.openai.preflight import preflight
 from tasks.llm.request import Message, Outcome, Request
-from tests.tasks.llm.faulty_server import (
-    Answer,
-    Behaviour,
-    Body,
-    Fault,
-    always,
-    answered,
-    faulty_server,
-    raw_response,
-    response,
-    script,
-)
-from tests.tasks.llm.openai.test_client import ASKED, Time, reader
+from tests.tasks.llm.faulty_server import Answer, Behaviour, Body, Fault, always, faulty_server, script
+from tests.tasks.llm.openai.client_calls import ASKED, Time, reader
+from tests.tasks.llm.openai_replies import answered, raw_response, response
 
 BOMB = raw_response(200, gzip.compress(b" " * 300_000_000), {"Content-Encoding": "gzip"})
 

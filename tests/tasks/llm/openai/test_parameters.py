@@ -12,8 +12,9 @@ from tasks.llm.openai.parameters import Parameters, refused_parameter
 from tasks.llm.openai.preflight import preflight
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Finding, Message, Outcome, Request
-from tests.tasks.llm.faulty_server import Answer, Behaviour, Body, Fault, answered, faulty_server, response
-from tests.tasks.llm.openai.test_client import ASKED, reader
+from tests.tasks.llm.faulty_server import Answer, Behaviour, Body, Fault, faulty_server
+from tests.tasks.llm.openai.client_calls import ASKED, reader
+from tests.tasks.llm.openai_replies import answered, response
 
 FULL = replace(ASKED, seed=7, temperature=0.5, stop=("\n\n",), max_tokens=20)
 SENT = ("max_tokens", "temperature", "seed", "stop")

@@ -15,13 +15,13 @@ from tests.tasks.llm.faulty_server import (
     Answer,
     Body,
     Fault,
-    answered,
     faulty_server,
     refusing_port,
     script,
     trial,
 )
-from tests.tasks.llm.openai.test_client import ASKED, CHOICE, Time, reader
+from tests.tasks.llm.openai.client_calls import ASKED, CHOICE, Time, reader
+from tests.tasks.llm.openai_replies import answered
 
 ASKED_NOW = replace(CHOICE, max_tokens=7)
 PROBABLE = replace(ASKED, choices=("0", "1"), top_logprobs=5)
