@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.handwritten import context
 from tasks.explainers import Explainer, best_of
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey
 from tasks.sampling.config import DECILES, Sampling
 from tasks.scorers import Scorer
 from tasks.scorers.base import Tries
@@ -22,7 +22,7 @@ _NEAR = {"cooccurring", "similar"}
 _LARGE = 200
 """Contexts of a kind, or of a decile, from which on more make no difference."""
 _EXPLANATION = "Words for moving through water."
-_KEY = "0/example"
+_KEY = RequestKey(0, "example")
 
 
 class Put(NamedTuple):

@@ -13,7 +13,7 @@ from benchmarks.report import Bound, Figure
 from storage import query, runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey
 from tasks.metrics import Estimate, spearman
 from tasks.scorers.ask import Adaptive, Course
 from tasks.scorers.base import Judgement
@@ -117,7 +117,7 @@ def _course(answers: Answers) -> Course:
         )
         for key, judged in answers.items()
     ]
-    return Course(questions[0].key.rsplit("/", 1)[0], questions)
+    return Course(RequestKey.of_explanation(questions[0].key), questions)
 
 
 def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:

@@ -16,7 +16,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import Remembering
-from tasks.llm.request import Outcome, Reader, Request
+from tasks.llm.request import Outcome, Reader, Request, RequestKey
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 
@@ -48,7 +48,7 @@ def detection(shown: int) -> Detection:
 def requests(scorer: Detection, about: Iterable[Feature]) -> Iterator[Request]:
     """The scorer's questions about an explanation of each feature."""
     for one in about:
-        yield from scorer.requests(f"{one.feature}/0/none", EXPLANATION, one)
+        yield from scorer.requests(RequestKey(one.feature, 0, "none"), EXPLANATION, one)
 
 
 def answer(request: dict[str, Any]) -> Mapping[str, object]:

@@ -17,7 +17,7 @@ from storage.errors import WrongRequest
 from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.handwritten import context as written_context
 from tasks.explainers import Explainer, best_of
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey
 from tasks.scorers import Scorer
 
 PARTS = 2
@@ -54,7 +54,7 @@ def prompts(explainers: Sequence[Explainer], scorers: Sequence[Scorer]) -> Itera
     for explainer in explainers:
         yield from _explaining(explainer, feature, explanation)
     for scorer in scorers:
-        requests = scorer.requests(f"{feature.feature}/0/none", explanation, feature)
+        requests = scorer.requests(RequestKey(feature.feature, 0, "none"), explanation, feature)
         yield _shown(f"scorer {scorer.name}", requests)
 
 
@@ -141,11 +141,11 @@ def _explaining(explainer: Explainer, feature: Feature, explanation: str) -> Ite
     if asking is not explainer:
         title = f"{title}, otherwise {asking.kind}"
     contexts = best_of.parted(asking, [feature])
-    yield _shown(title, asking.requests(f"{feature.feature}/0", contexts[feature.feature].shown))
+    yield _shown(title, asking.requests(RequestKey(feature.feature, 0), contexts[feature.feature].shown))
     chooser = best_of.detection(asking)
     if chooser is not None:
         held_out = contexts[feature.feature].held_out
-        requests = chooser.requests(f"{feature.feature}/0/held_out", explanation, held_out)
+        requests = chooser.requests(RequestKey(feature.feature, 0, "held_out"), explanation, held_out)
         yield _shown(f"{title}, best_of", requests)
 
 

@@ -18,6 +18,7 @@ from tasks.explainers.base import Explanation
 from tasks.explainers.best_of import Replicate
 from tasks.explainers.chat import Asking
 from tasks.llm.dispatch import ask_all
+from tasks.llm.request import RequestKey
 from tasks.llm.token_count import Bill, PrefixCache, Rehearsal, Tokenizer
 from tasks.scorers.base import Posed, pose, pose_alone
 
@@ -207,7 +208,7 @@ class Questions:
         """What it takes to ask about some explanations, and how many questions there are about each."""
         scorer, reader = scoring.scorer, self._rehearsal(scoring.scorer.reader)
         alone = scoring.explaining is None
-        asked: dict[str, int] = {}
+        asked: dict[RequestKey, int] = {}
         for posed in _each(
             pose_alone(found.score) if alone else pose(found.score, [*texts, *_shuffled(texts)])
         ):
@@ -331,9 +332,12 @@ def _each(posed: Sequence[Posed]) -> list[list[Posed]]:
 
 def _of(reader: Rehearsal, feature: int, control: str = "") -> Bill:
     """What was asked about one feature, under one control where one is named."""
-    about = (key.split("/") for key in reader.bills)
-    keys = ["/".join(key) for key in about if key[0] == str(feature) and (not control or key[-1] == control)]
-    return sum((reader.bills[key] for key in keys), Bill())
+    bills = (
+        bill
+        for key, bill in reader.bills.items()
+        if key.feature == feature and (not control or key.control == control)
+    )
+    return sum(bills, Bill())
 
 
 def spread(bills: Sequence[Bill], features: int) -> Bill:

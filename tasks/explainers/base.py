@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from tasks.contexts.context import Feature
-from tasks.llm.request import Outcome, Reply, Request, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 
 NOBODY = "none"
 """Reader and model of an explanation for which nobody was asked."""
@@ -86,7 +86,7 @@ class Component(BaseModel, frozen=True):
 class Explains(Protocol):
     """The pure hooks of an explainer that asks a reader; the client is never handed to it."""
 
-    def requests(self, key: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, feature: Feature) -> list[Request]:
         """One request per explanation wanted; `feature.contexts` are its explain-contexts.
 
         Keys begin with `key`, which is unique for the feature and the replicate.

@@ -12,9 +12,12 @@ from tasks.explainers.base import Explanation, explanation
 from tasks.explainers.chat import Asking
 from tasks.explainers.subset import Parted, fewer, part
 from tasks.llm.dispatch import ask_fitting
-from tasks.llm.request import Outcome, Reader, Request, half, standing, whole
+from tasks.llm.request import Outcome, Reader, Request, RequestKey, whole_key, without_halved
 from tasks.scorers.base import Judgement, judgements
 from tasks.scorers.detection import Detection
+
+_HELD_OUT = "held_out"
+"""Control of the keys of questions about contexts that were held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +46,31 @@ async def draw(explainer: Asking, contexts: Mapping[int, Parted], reader: Reader
 
     Where a feature's contexts do not fit into the model's context, every second one is shown, and so on down to one.
     """
-    shown: dict[str, tuple[Feature, int]] = {}
+    shown: dict[str, tuple[RequestKey, Feature]] = {}
 
-    def posed(key: str, feature: Feature, number: int) -> list[Request]:
-        made = explainer.replicate(number).requests(key, feature)
-        shown.update(dict.fromkeys((request.key for request in made), (feature, number)))
+    def posed(key: RequestKey, feature: Feature) -> list[Request]:
+        made = explainer.replicate(int(key.replicate)).requests(key, feature)
+        shown.update(dict.fromkeys((request.key for request in made), (key, feature)))
         return made
 
     def halves(request: Request) -> list[Request]:
-        feature, number = shown[request.key]
+        key, feature = shown[request.key]
         less = fewer(explainer, feature)
-        return posed(half(request.key), less, number) if less else []
+        return posed(key.with_half(), less) if less else []
 
     requests = [
         request
         for feature, divided in contexts.items()
         for number in range(explainer.replicates)
-        for request in posed(f"{feature}/{number}", divided.shown, number)
+        for request in posed(RequestKey(feature, number), divided.shown)
     ]
     tries: dict[str, list[Outcome]] = {request.key: [] for request in requests}
     for outcome in await ask_fitting(reader, requests, halves):
-        tries[whole(outcome.request.key)].append(outcome)
+        tries[whole_key(outcome.request.key)].append(outcome)
     return [
-        Replicate(feature.feature, number, last, found, tuple(refused), chosen=found.text is not None)
+        Replicate(key.feature, int(key.replicate), last, found, tuple(refused), chosen=found.text is not None)
         for *refused, last in tries.values()
-        for feature, number in (shown[last.request.key],)
+        for key, _ in (shown[last.request.key],)
         for found in (explanation(explainer, last),)
     ]
 
@@ -84,7 +87,9 @@ async def judge(
         for one in drawn
         if one.explanation.text is not None
         for request in scorer.requests(
-            f"{one.feature}/{one.number}/held_out", one.explanation.text, contexts[one.feature].held_out
+            _held_out_key(one),
+            one.explanation.text,
+            contexts[one.feature].held_out,
         )
     )
     return await ask_fitting(reader, questions, scorer.halves)
@@ -99,10 +104,10 @@ def choose(explainer: Asking, drawn: Sequence[Replicate], judged: Sequence[Outco
     scorer = detection(explainer)
     if scorer is None:
         return list(drawn)
-    found: dict[str, list[Judgement]] = defaultdict(list)
-    for outcome in standing(judged):
-        found[outcome.request.key.split("/held_out/")[0]] += judgements(scorer, outcome)
-    scored = [replace(one, held_out=balanced_accuracy(found[f"{one.feature}/{one.number}"])) for one in drawn]
+    found: dict[RequestKey, list[Judgement]] = defaultdict(list)
+    for outcome in without_halved(judged):
+        found[RequestKey.of_explanation(outcome.request.key)] += judgements(scorer, outcome)
+    scored = [replace(one, held_out=balanced_accuracy(found[_held_out_key(one)])) for one in drawn]
     best: dict[int, Replicate] = {}
     for one in sorted(scored, key=lambda one: (_rank(one), one.number)):
         if one.explanation.text is not None:
@@ -119,6 +124,10 @@ def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:
             return None
         shares.append(verdicts.count(truth) / len(verdicts))
     return sum(shares) / 2
+
+
+def _held_out_key(replicate: Replicate) -> RequestKey:
+    return RequestKey(replicate.feature, replicate.number, _HELD_OUT)
 
 
 def _rank(one: Replicate) -> float:

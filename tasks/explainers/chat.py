@@ -19,7 +19,7 @@ from tasks.explainers.reply_text import TAG, tagged
 from tasks.fields import LARGEST_SEED, ComponentName, Seed
 from tasks.llm import prompt
 from tasks.llm.reasoning import answer
-from tasks.llm.request import SAID, Message, Reply, Request, Unreadable, said
+from tasks.llm.request import SAID, Message, Reply, Request, RequestKey, Unreadable, said
 
 _LABELLED = re.compile(r"[A-Z]+:")
 """A line of an answer that is its explanation, or a note on a single question."""
@@ -132,13 +132,13 @@ class Asking(Component, frozen=True):
         """The explainer that asks for one of the replicates."""
         return self.model_copy(update={"seed": self.seed + number})
 
-    def requests(self, key: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, feature: Feature) -> list[Request]:
         """One request: the prompt, the few-shot turns, the feature."""
         system = prompt.read("tasks.explainers", f"{self.kind}.prompt.txt", self.prompt)
         asked = Message("user", noted(self.question(feature)))
         return [
             Request(
-                key=key,
+                key=str(key),
                 messages=(Message("system", system), *self._few_shots(), asked),
                 contexts=tuple(context.context for context in self.shown(feature)),
                 max_tokens=self.max_tokens,
@@ -214,7 +214,7 @@ class Asking(Component, frozen=True):
     def _answered(self) -> list[tuple[Request, str]]:
         """The few-shot answers, with a request that each may be the reply to."""
         shots = prompt.shots("tasks.explainers", self.shots_file)
-        asked = Request("0/example", messages=(Message("user", "example"),))
+        asked = Request(str(RequestKey(0, "example")), messages=(Message("user", "example"),))
         return [(asked, shot["answer"].strip()) for shot in shots]
 
 

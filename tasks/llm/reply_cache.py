@@ -19,7 +19,7 @@ import numpy as np
 
 from tasks.llm.dispatch import repeated
 from tasks.llm.openai.structured_output import obeys
-from tasks.llm.request import Outcome, Reader, Reply, Request, Structured, TokenLogprob, Usage
+from tasks.llm.request import Outcome, Reader, Reply, Request, Structured, TokenLogprob, Usage, feature_of
 
 _MOMENT = 0.02
 """Seconds for which an answer waits for others that are written with it: what a kill may lose beside what is under
@@ -248,9 +248,9 @@ def _asked_by(opened: _Open, request: Request) -> str:
 
 
 def _feature(request: Request) -> int:
-    """The feature that a request is about, which its key begins with; -1 for other keys."""
-    feature = request.key.split("/", 1)[0]
-    return int(feature) if feature.isdecimal() else -1
+    """The feature that a request is about; -1 for a request about none."""
+    feature = feature_of(request.key)
+    return -1 if feature is None else feature
 
 
 def _row(called: str, run: str, asked_by: str, cost: float | None, outcome: Outcome) -> Row:

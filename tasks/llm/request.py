@@ -3,11 +3,6 @@
 Knows nothing of HTTP, of features or of scores. Explainers and scorers make requests and read replies;
 a reader (`tasks/llm/openai/client.py`, `tasks/llm/baseline/reader.py`) carries the one to the other.
 
-How the keys of requests tell which were asked again with half of what they show, since they were too long.
-
-`<key>/half` shows half of what `<key>` shows, and nobody asks about the rest; `<key>/half1` and `<key>/half2` show one
-half each. Either may be halved again.
-
 What a client finds out about a reader's servers while it asks them, for whoever reports and remembers it.
 """
 
@@ -270,26 +265,80 @@ def said(reply: Reply) -> str:
     return f"{' '.join(reply.text.split())[:SAID]!r}{cut}"
 
 
-_MARK = "/half"
+_HALF = "half"
 
 
-def half(key: str, number: int | None = None) -> str:
-    """Key of a request that shows half of what the one with this key does; of half 1 or 2 where both are asked."""
-    return f"{key}{_MARK}{number or ''}"
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What a request is about. Its text is the request's key: replies are matched, cached and recorded by it.
+
+    `7/0` asks for explanation 0 of feature 7. `7/0/none/3` is question 3 of a scorer about that explanation, and
+    `7/0/none/3/1` part 1 of it. `7/0/none/3/half1` shows the first half of the contexts of `7/0/none/3`, and
+    `7/0/half` about half of those that `7/0` shows, which nobody asks the rest of. Halves may be halved again.
+    """
+
+    feature: int
+    replicate: int | str = 0
+    """Number of the explanation; where a reader is tried with known answers, the name of the component that asks."""
+    control: str | None = None
+    """`none`, `shuffled`, or `held_out` for the choice among replicates; null for requests of explainers."""
+    question: tuple[int, ...] = ()
+    """Number of the question, in as many levels as the scorer counts them by."""
+    part: int | None = None
+    """Number of the part of a question in parts."""
+    halves: tuple[int | None, ...] = ()
+    """Which half is shown at each halving: 1 or 2 where both are asked, null where only one is."""
+
+    def with_question(self, *numbers: int) -> "RequestKey":
+        """Key of one question about the same explanation."""
+        return replace(self, question=numbers)
+
+    def with_part(self, number: int) -> "RequestKey":
+        """Key of one part of the same question."""
+        return replace(self, part=number)
+
+    def with_half(self, number: int | None = None) -> "RequestKey":
+        """Key of the same request with half of what it shows."""
+        return replace(self, halves=(*self.halves, number))
+
+    def __str__(self) -> str:
+        levels = (self.feature, self.replicate, self.control, *self.question, self.part)
+        text = "/".join(str(level) for level in levels if level is not None)
+        for number in self.halves:
+            text = half_key(text, number)
+        return text
+
+    @classmethod
+    def of_explanation(cls, key: str) -> "RequestKey":
+        """The feature, replicate and control in a request's key, without question, part and halves."""
+        feature, replicate, *levels = key.split("/")
+        control = levels[0] if levels and not levels[0].startswith(_HALF) else None
+        return cls(int(feature), int(replicate) if replicate.isdecimal() else replicate, control)
 
 
-def whole(key: str) -> str:
-    """Key of the request that was halved to this one, in however many steps; itself where none was."""
-    return key.partition(_MARK)[0]
+def feature_of(key: str) -> int | None:
+    """The feature in a request's key; null for a request about none, such as a trial of a server."""
+    feature, slash, _ = key.partition("/")
+    return int(feature) if slash and feature.isdecimal() else None
 
 
-def halved(outcomes: Iterable[Outcome]) -> frozenset[str]:
-    """Keys of the requests that some of these are halves of."""
-    keys = (outcome.request.key for outcome in outcomes)
-    return frozenset(key.rpartition(_MARK)[0] for key in keys if _MARK in key)
+def half_key(key: str, number: int | None = None) -> str:
+    """Key of a request that shows half of what the one with this key shows; half 1 or 2 where both are asked."""
+    return f"{key}/{_HALF}{number or ''}"
 
 
-def standing(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Those that were not asked again in halves."""
-    again = halved(outcomes)
+def whole_key(key: str) -> str:
+    """Key of the request that was halved to this one, in however many steps; the same key where none was."""
+    return key.partition(f"/{_HALF}")[0]
+
+
+def halved_keys(outcomes: Iterable[Outcome]) -> frozenset[str]:
+    """Keys of the requests that were asked again in halves, by the outcomes of the halves."""
+    keys = (outcome.request.key.rpartition(f"/{_HALF}") for outcome in outcomes)
+    return frozenset(whole for whole, mark, _ in keys if mark)
+
+
+def without_halved(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of requests that were not asked again in halves."""
+    again = halved_keys(outcomes)
     return [outcome for outcome in outcomes if outcome.request.key not in again]

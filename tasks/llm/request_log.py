@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.errors import RunFailed
-from tasks.llm.request import Outcome, Usage, halved, standing
+from tasks.llm.request import Outcome, Usage, feature_of, halved_keys, without_halved
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Asked:
 
 def request_rows(asked: Asked, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
     """One row per request, in the order of the table: by feature, then key."""
-    again = halved(outcomes)
+    again = halved_keys(outcomes)
     rows = [_row(asked, outcome, again=outcome.request.key in again) for outcome in outcomes]
     return sorted(rows, key=lambda row: (row["feature"], row["request"]))
 
@@ -54,7 +54,7 @@ def _row(asked: Asked, outcome: Outcome, *, again: bool) -> dict[str, object]:
     usage = outcome.reply.usage if outcome.reply else Usage()
     return {
         "coder": asked.coder,
-        "feature": int(outcome.request.key.split("/", 1)[0]),
+        "feature": feature_of(outcome.request.key),
         "stage": asked.stage,
         "component": asked.component,
         "request": outcome.request.key,
@@ -91,7 +91,7 @@ def check_answered(outcomes: Sequence[Outcome], name: str) -> None:
 
     What was asked again in halves counts by them. Raises `Unanswered` with the first reason; running again asks again.
     """
-    last = standing(outcomes)
+    last = without_halved(outcomes)
     if last and all(outcome.reply is None for outcome in last):
         msg = (
             f"none of {len(last)} requests of {name} got a reply (the first: {last[0].reason}); "

@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from tasks.contexts import render
-from tasks.llm.request import Message, Outcome, Reply, Request
+from tasks.llm.request import Message, Outcome, Reply, Request, RequestKey, feature_of
 
 BLOCK = 16
 """Tokens per block of vLLM's prefix cache on a GPU."""
@@ -168,12 +168,12 @@ class Rehearsal:
     def __init__(self, tokenizer: Tokenizer | None, cache: PrefixCache) -> None:
         """Count as a server with this tokenizer and cache; without a tokenizer only requests are counted."""
         self._tokenizer, self._cache = tokenizer, cache
-        self.bills: dict[str, Bill] = defaultdict(Bill)
-        """What was asked, by the first three parts of the requests' keys: feature, replicate, control."""
+        self.bills: dict[RequestKey, Bill] = defaultdict(Bill)
+        """What the requests about each explanation cost, by feature, replicate and control."""
 
     async def ask(self, request: Request) -> Outcome:
         """Count a request and reply as its few-shot turns do."""
-        about = "/".join(request.key.split("/")[:3])
+        about = RequestKey.of_explanation(request.key)
         if self._tokenizer is None:
             self.bills[about] += Bill(requests=1)
         else:
@@ -184,5 +184,5 @@ class Rehearsal:
 def _said(request: Request) -> str:
     """One of the few-shot answers, another one for the next feature."""
     shown = answers(request)
-    feature = int(request.key.split("/", 1)[0])
+    feature = feature_of(request.key) or 0
     return shown[feature % len(shown)] if shown else json.dumps([])

@@ -18,7 +18,7 @@ from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.handwritten import context as written_context
 from tasks.explainers import Explainer, best_of
 from tasks.explainers.chat import Asking
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey, feature_of
 from tasks.scorers import Scorer
 
 Kind = Literal["explanations", "verdicts", "choices", "values"]
@@ -91,7 +91,9 @@ def digest(asked: Iterable[Component]) -> str:
 
 def theme_of(request: Request) -> int:
     """The theme that a question is about."""
-    return int(request.key.split("/", 1)[0])
+    number = feature_of(request.key)
+    assert number is not None
+    return number
 
 
 @cache
@@ -148,7 +150,7 @@ def _explaining(name: str, asking: Asking) -> Component:
     requests = [
         request
         for number in range(len(themes()))
-        for request in asking.requests(f"{number}/{name}", _feature(number, "random"))
+        for request in asking.requests(RequestKey(number, name), _feature(number, "random"))
     ]
     return Component(name, asking, "explanations", tuple(requests))
 
@@ -158,7 +160,7 @@ def _scoring(name: str, scorer: Scorer) -> Component:
     silent = (scorer.kinds or ("similar",))[0]
 
     def asked(number: int, which: str, explanation: str) -> list[Request]:
-        return scorer.requests(f"{number}/{name}/{which}", explanation, _feature(number, silent))
+        return scorer.requests(RequestKey(number, name, which), explanation, _feature(number, silent))
 
     every = [_by_turns(asked(number, "right", theme.explanation)) for number, theme in enumerate(themes())]
     rightly = list(_in_turn(every))

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.llm.dispatch import ask_fitting
-from tasks.llm.request import Outcome, Reader, Request, standing
+from tasks.llm.request import Outcome, Reader, Request, RequestKey, without_halved
 from tasks.scorers.base import Divides, Judgement, Judges, Posed, judgements
 
 LEVEL = 0.05
@@ -128,7 +128,7 @@ async def _in_rounds(
                 asked += some
         found = await ask_fitting(reader, asked, halves)
         outcomes += found
-        for outcome in standing(found):
+        for outcome in without_halved(found):
             open_ones[owners[outcome.request.key].key].judged += judgements(scorer, outcome)
         open_ones = {key: course for key, course in open_ones.items() if not course.done(adaptive)}
     return outcomes, owners
@@ -151,10 +151,10 @@ class Halves:
 class Course:
     """The questions about one explanation, as far as they are asked."""
 
-    def __init__(self, key: str, requests: Sequence[Request]) -> None:
+    def __init__(self, key: RequestKey, requests: Sequence[Request]) -> None:
         """None is asked. The order is random, whatever that of the requests, and the same for the same key."""
         order = list(requests)
-        random.Random(key).shuffle(order)  # noqa: S311  (a draw, not a secret)
+        random.Random(str(key)).shuffle(order)  # noqa: S311  (a draw, not a secret)
         self.truths = [truth for request in requests for truth in request.truths]
         self.judged: list[Judgement] = []
         self._left = iter(order)

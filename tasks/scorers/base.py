@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName, Seed
-from tasks.llm.request import Outcome, Reply, Request, Unreadable, standing
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable, without_halved
 
 
 class Options(BaseModel, frozen=True):
@@ -85,7 +85,7 @@ class Judges(Protocol):
     needs_explanation: ClassVar[bool]
     """Whether it judges an explanation. One that does not is put once per feature, with an empty text."""
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """The questions about one explanation; `feature.contexts` are its score-contexts.
 
         Keys begin with `key`, which is unique for the feature, replicate and control.
@@ -113,7 +113,7 @@ class Divides(Protocol):
 class Tries(Protocol):
     """A scorer that not every reader can answer as it must be answered, which its tokens tell before the run."""
 
-    def trials(self, key: str) -> list[Request]:
+    def trials(self, key: RequestKey) -> list[Request]:
         """What a reader is asked, beside one question, before the first."""
         ...
 
@@ -162,8 +162,8 @@ def valued(request: Request, values: Sequence[float]) -> list[Judgement]:
 class Posed:
     """One explanation put to a scorer: whose it is, and about which feature it is judged."""
 
-    key: str
-    """Prefix of its requests' keys."""
+    key: RequestKey
+    """What its requests' keys have in common."""
     feature: Feature
     replicate: int
     explanation_of: int
@@ -182,14 +182,14 @@ def pose(features: Sequence[Feature], explanations: Sequence[Mapping[str, object
     for row in explanations:
         number, other = int(str(row["feature"])), int(str(row["explanation_of"]))
         control = "none" if number == other else "shuffled"
-        key = f"{number}/{row['replicate']}/{control}"
+        key = RequestKey(number, int(str(row["replicate"])), control)
         posed.append(Posed(key, by_number[number], int(str(row["replicate"])), other, str(row["text"])))
     return posed
 
 
 def pose_alone(features: Sequence[Feature]) -> list[Posed]:
     """Every feature once, without an explanation."""
-    return [Posed(f"{one.feature}/0/none", one, 0, one.feature, "") for one in features]
+    return [Posed(RequestKey(one.feature, 0, "none"), one, 0, one.feature, "") for one in features]
 
 
 def judgement_rows(
@@ -201,7 +201,7 @@ def judgement_rows(
     """
     rows = [
         _row(judgement, owners[outcome.request.key], outcome, about)
-        for outcome in standing(outcomes)
+        for outcome in without_halved(outcomes)
         for judgement in judgements(scorer, outcome)
     ]
     return sorted(rows, key=lambda row: (row["feature"], row["replicate"], row["control"], row["context"]))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.llm.request import Message, Reply, Request, half
+from tasks.llm.request import Message, Reply, Request, RequestKey, half_key
 from tasks.scorers import logprobs
 from tasks.scorers.base import Judgement, labelled
 from tasks.scorers.chat import Asking, list_of, one_of, shots
@@ -55,7 +55,7 @@ class Classification(Asking, frozen=True):
 
     def ask(
         self,
-        key: str,
+        key: RequestKey,
         explanation: str,
         contexts: Sequence[Context],
         feature: Feature,
@@ -70,13 +70,13 @@ class Classification(Asking, frozen=True):
         groups = [order[i : i + self.shown] for i in range(0, len(order), self.shown)]
         return [
             self.request(
-                f"{key}/{number}",
+                str(key.with_question(number)),
                 system,
                 few_shots,
                 render.write([show(context) for context in group], explanation),
                 {context.context: context.activating for context in group},
                 form=one_of(_LABELS) if self.shown == 1 else list_of(_LABELS, len(group), len(group)),
-                together=key if self.shown == 1 else None,
+                together=str(key) if self.shown == 1 else None,
             )
             for number, group in enumerate(groups)
         ]
@@ -90,7 +90,7 @@ class Classification(Asking, frozen=True):
         first = (len(shown) + 1) // 2
         return [
             self.request(
-                half(request.key, number),
+                half_key(request.key, number),
                 system.text,
                 few_shots,
                 render.about(asked.text, len(shown), part),

@@ -11,7 +11,7 @@ from typing import Literal
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
-from tasks.llm.request import Message, Request
+from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.classification import Classification, few_shot_turns
 
 
@@ -22,7 +22,7 @@ class Detection(Classification, frozen=True):
     name: ComponentName = "detection"
     """What the tables call it; two scorers of one kind need two names."""
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about plain, unmarked contexts."""
         contexts = [context for context in feature.contexts if self.shows(context)]
         return self.ask(key, explanation, contexts, feature, _plain, _few_shots(singly=self.shown == 1))

@@ -20,7 +20,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.render import Named
 from tasks.fields import ComponentName
-from tasks.llm.request import Message, Request
+from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.base import listed
 from tasks.scorers.choice import Choice, few_shot_turns
 
@@ -56,7 +56,7 @@ class Discrimination(Choice, frozen=True):
             )
         return super().lacks(kinds)
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context of the feature, each among those of neighbours that were shown least."""
         near = [one for one in feature.contexts if one.near is not None and self.shows(one)]
         if len(near) < self.others:
@@ -69,7 +69,9 @@ class Discrimination(Choice, frozen=True):
             others = self._others(near, shown)
             texts = [render.text(one.strings) for one in others]
             own = sought, render.text(sought.strings)
-            requests.append(self.ask(f"{key}/{number}", _few_shots(), feature, own, texts, explanation))
+            requests.append(
+                self.ask(str(key.with_question(number)), _few_shots(), feature, own, texts, explanation)
+            )
         return requests
 
     def _own(self, feature: Feature, draw: random.Random) -> list[Context]:

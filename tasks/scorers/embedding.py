@@ -12,7 +12,7 @@ from tasks.contexts.context import Feature
 from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
-from tasks.llm.request import Reply, Request
+from tasks.llm.request import Reply, Request, RequestKey
 from tasks.scorers.base import Judgement, valued
 from tasks.scorers.numeric import Numeric, answers, units
 
@@ -24,7 +24,7 @@ class Embedding(Numeric, frozen=True):
     name: ComponentName = "embedding"
     """What the tables call it; two scorers of one kind need two names."""
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question in two parts: the explanation, and all contexts, which are the same for all explanations."""
         contexts = self.judged(feature.contexts, feature.feature)
         if not contexts:
@@ -33,10 +33,10 @@ class Embedding(Numeric, frozen=True):
         documents = tuple(raw(context.strings) for context in contexts)
         return [
             Request(
-                key=f"{key}/0",
+                key=str(key.with_question(0)),
                 parts=(
-                    Request(key=f"{key}/0/0", texts=(query,)),
-                    Request(key=f"{key}/0/1", texts=documents),
+                    Request(key=str(key.with_question(0).with_part(0)), texts=(query,)),
+                    Request(key=str(key.with_question(0).with_part(1)), texts=documents),
                 ),
                 contexts=tuple(context.context for context in contexts),
                 truths=tuple(context.activating for context in contexts),

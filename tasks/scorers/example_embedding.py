@@ -17,7 +17,7 @@ from tasks.contexts.marks import borrowed
 from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
-from tasks.llm.request import Reply, Request
+from tasks.llm.request import Reply, Request, RequestKey
 from tasks.scorers.base import Judgement, valued
 from tasks.scorers.numeric import Numeric, spread, stratified, units
 
@@ -36,7 +36,7 @@ class ExampleEmbedding(Numeric, frozen=True):
     """Whether the tokens are marked on which the feature fires, for embedding models that were trained on such; silent
     contexts are then marked at places borrowed from activating ones."""
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
         """One question: the examples, then the contexts to be judged; none without an activating context for each."""
         active = [context for context in feature.contexts if context.activating]
         layers = stratified(active, self.seed, feature.feature)
@@ -49,7 +49,7 @@ class ExampleEmbedding(Numeric, frozen=True):
         texts = [self._shown(context, active, feature.feature) for context in [*examples, *contexts]]
         return [
             Request(
-                key=f"{key}/0",
+                key=str(key.with_question(0)),
                 texts=tuple(texts),
                 contexts=tuple(context.context for context in contexts),
                 truths=tuple(context.activating for context in contexts),

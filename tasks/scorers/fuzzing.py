@@ -17,7 +17,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed, displaced, shared_out
 from tasks.fields import ComponentName
-from tasks.llm.request import Message, Request
+from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.classification import Classification, few_shot_turns
 
 SHARES = {"active": (1, 2, None), "mismarked": (2, 7, 7)}
@@ -45,7 +45,7 @@ class Fuzzing(Classification, frozen=True):
             raise ValueError(msg)
         return self
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about contexts with marked tokens."""
         contexts = self._posed(feature)
         positives = [context for context in contexts if context.activating]

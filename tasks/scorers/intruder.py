@@ -18,7 +18,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.contexts.marks import borrowed
 from tasks.contexts.render import Named
 from tasks.fields import ComponentName
-from tasks.llm.request import Message, Request
+from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.choice import Choice, few_shot_turns
 
 TOGETHER = 4
@@ -43,14 +43,16 @@ class Intruder(Choice, frozen=True):
         """Examples per question."""
         return TOGETHER + 1
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
         """One question per intruder, decile by decile in turn; a decile of fewer than four contexts has none."""
         deciles = self._deciles(feature)
         intruders = [one for one in feature.contexts if not one.activating and self.shows(one)]
         self.draw(feature.feature).shuffle(intruders)
         places = [(turn, decile) for turn in range(self.per_decile) for decile in deciles]
         return [
-            self._question(f"{key}/{decile}/{turn}", feature, deciles[decile], decile, turn, intruder)
+            self._question(
+                str(key.with_question(decile, turn)), feature, deciles[decile], decile, turn, intruder
+            )
             for (turn, decile), intruder in zip(places, intruders, strict=False)
         ]
 

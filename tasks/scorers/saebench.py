@@ -17,7 +17,7 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
-from tasks.llm.request import Reply, Request, Unreadable, said
+from tasks.llm.request import Reply, Request, RequestKey, Unreadable, said
 from tasks.scorers.base import Judgement, labelled
 from tasks.scorers.chat import Asking, list_of
 from tasks.scorers.reply_text import Wanted, stated
@@ -49,7 +49,7 @@ class SAEBench(Asking, frozen=True):
     kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("random",)
     """Kinds of non-activating contexts that are shown, all if null."""
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question; none about a feature with fewer contexts."""
         contexts = self._drawn(feature)
         if len(contexts) < TOP + WEIGHTED + RANDOM:
@@ -58,7 +58,7 @@ class SAEBench(Asking, frozen=True):
         question = render.write(texts, explanation, "fitting")
         truths = {context.context: context.activating for context in contexts}
         form = list_of(range(1, len(contexts) + 1), 0, len(contexts))
-        return [self.request(f"{key}/0", self.instructions(), (), question, truths, form=form)]
+        return [self.request(str(key.with_question(0)), self.instructions(), (), question, truths, form=form)]
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """A verdict on each window, from the list that is stated. Raises `Unreadable` without one."""

@@ -27,7 +27,7 @@ from tasks.contexts.handwritten import context as written_context
 from tasks.contexts.special_tokens import NOTE, SIGN, broken_up
 from tasks.fields import ComponentName
 from tasks.llm import prompt, reasoning
-from tasks.llm.request import Message, Reply, Request, TokenLogprob, Unreadable
+from tasks.llm.request import Message, Reply, Request, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers.base import Judgement
 from tasks.scorers.logprobs import skeleton, tokens_from
 from tasks.scorers.numeric import Numeric, answers
@@ -69,10 +69,10 @@ class Simulation(Numeric, frozen=True):
             raise ValueError(msg)
         return self
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context; token by token, of one part per token."""
         return [
-            self._question(f"{key}/{number}", explanation, context)
+            self._question(key.with_question(number), explanation, context)
             for number, context in enumerate(self.judged(feature.contexts, feature.feature))
         ]
 
@@ -96,15 +96,15 @@ class Simulation(Numeric, frozen=True):
         ((context, truth),) = zip(request.contexts, request.truths, strict=True)
         return [Judgement(context, truth, simulated=simulated, missing=len(reasons))]
 
-    def trials(self, key: str) -> list[Request]:
+    def trials(self, key: RequestKey) -> list[Request]:
         """What a reader is asked before the first question, to see in its tokens whether it can say 10 in one."""
         if self.mode == "all_at_once" or self.highest < TEN or self.alternatives is None:
             return []  # the tables of a prompt show it, and without log-probabilities nothing depends on it
         if self.route == "completion":
             table = f"{TAB}{TEN}\n".join(f"{letter}" for letter in "abcdefghij") + TAB
-            return [Request(key, prompt=table, max_tokens=2, top_logprobs=self.alternatives)]
+            return [Request(str(key), prompt=table, max_tokens=2, top_logprobs=self.alternatives)]
         turn = Message("user", f"Answer with the number {TEN} and nothing else.")
-        return [Request(key, messages=(turn,), max_tokens=_SAID, top_logprobs=self.alternatives)]
+        return [Request(str(key), messages=(turn,), max_tokens=_SAID, top_logprobs=self.alternatives)]
 
     def unfit(self, request: Request, reply: Reply) -> str | None:
         """Why a reader that answers an example or a trial so cannot be asked; null where nothing speaks against it."""
@@ -113,18 +113,18 @@ class Simulation(Numeric, frozen=True):
         apart = takes_ten_apart(reply.prompt, TAB) or takes_ten_apart(reply.completion)
         return _apart(request.key) if apart else None
 
-    def _question(self, key: str, explanation: str, context: Context) -> Request:
+    def _question(self, key: RequestKey, explanation: str, context: Context) -> Request:
         about = {"contexts": (context.context,), "truths": (context.activating,)}
         lines = [f"{one.translate(_VISIBLE)}{TAB}" for one in context.strings]
         if self.mode == "all_at_once":
             table = _table(explanation, (line + UNKNOWN for line in lines))
             text = self._head() + table
-            return Request(key, prompt=text, max_tokens=1, prompt_logprobs=self.alternatives, **about)
+            return Request(str(key), prompt=text, max_tokens=1, prompt_logprobs=self.alternatives, **about)
         parts = []
         for place in range(len(lines)):
             before = [line + UNKNOWN for line in lines[:place]]
-            parts.append(self._part(f"{key}/{place}", explanation, before, lines[place]))
-        return Request(key, parts=tuple(parts), **about)
+            parts.append(self._part(str(key.with_part(place)), explanation, before, lines[place]))
+        return Request(str(key), parts=tuple(parts), **about)
 
     def _part(self, key: str, explanation: str, before: list[str], line: str) -> Request:
         """The question about one token."""

@@ -19,7 +19,7 @@ from tasks.contexts.context import Feature
 from tasks.contexts.special_tokens import broken_up, raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
-from tasks.llm.request import Reply, Request, Unreadable
+from tasks.llm.request import Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import Judgement, valued
 from tasks.scorers.logprobs import tokens_from
 from tasks.scorers.numeric import Numeric, answers
@@ -36,14 +36,14 @@ class Surprisal(Numeric, frozen=True):
     pseudo: str = "Pieces of text that have nothing in common."
     """The explanation that explains nothing."""
 
-    def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
+    def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context, in two parts: with the explanation, and with the pseudo-explanation."""
         return [
             Request(
-                key=f"{key}/{number}",
+                key=str(key.with_question(number)),
                 parts=tuple(
                     Request(
-                        key=f"{key}/{number}/{part}",
+                        key=str(key.with_question(number).with_part(part)),
                         prompt=self._prompt(said, raw(context.strings)),
                         max_tokens=1,
                         prompt_logprobs=0,

@@ -18,7 +18,7 @@ from storage import runs
 from storage.lake import Lake
 from tasks.contexts.context import Feature
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey
 from tasks.llm.token_count import prompt_ids
 from tasks.scorers import Scorer
 from tests.flows.command import DEMO, gloss, write_config
@@ -387,7 +387,7 @@ def _introduction(kind: str, length: int) -> str:
     """A system prompt with which all that comes before the description has so many tokens."""
     scorer = TypeAdapter[Scorer](Scorer).validate_python({"kind": kind, "reader": "judge"})
     toy = Feature(0, 1.0, (context("a| b:1"),))
-    _, *shots, _ = scorer.requests("0/0/none", "", toy)[0].messages
+    _, *shots, _ = scorer.requests(RequestKey(0, 0, "none"), "", toy)[0].messages
     tokenizer = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
     taken = len(prompt_ids(Request("0", messages=tuple(shots)), tokenizer)) + TURN - (TURN - 1)
     return "the " * (length - taken)

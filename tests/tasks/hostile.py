@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from flows.unions import kinds
 from tasks.contexts.context import Described, Feature
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey
 from tasks.scorers import Scorer
 from tests.tasks.explainers.every import EVERY
 from tests.tasks.toys import HARBOUR
@@ -64,9 +64,9 @@ def hostile(texts: Sequence[str] = (*CONTROL, *WORDS)) -> Feature:
 def asked(feature: Feature, explanation: str = EXPLANATION) -> Iterator[tuple[str, Request]]:
     """What every explainer and every scorer asks, with its name; questions in parts come part by part."""
     for explainer in EVERY:
-        yield from ((explainer.name, request) for request in explainer.requests("7/0", feature))
+        yield from ((explainer.name, request) for request in explainer.requests(RequestKey(7, 0), feature))
     for scorer in SCORERS:
-        requests = scorer.requests("7/0/none", explanation, feature)
+        requests = scorer.requests(RequestKey(7, 0, "none"), explanation, feature)
         assert requests, scorer.name
         yield from ((scorer.name, part) for request in requests for part in request.parts or (request,))
 

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from tasks.llm.request import RequestKey
 from tasks.scorers.simulation import Simulation
 from tasks.scorers.surprisal import Surprisal
 from tests.tasks.hostile import EXPLANATION as HOSTILE
@@ -36,7 +37,9 @@ def test_surprisal(scorer: Served, model: Model) -> None:
     """The sum over every token of the context, with the explanation less without it, in nats."""
     asked = Surprisal(kind="surprisal", reader="r")
     rows = judged(scorer, asked)
-    for request, shown in zip(asked.requests("a", EXPLANATION, FEATURE), FEATURE.contexts, strict=True):
+    for request, shown in zip(
+        asked.requests(RequestKey(7), EXPLANATION, FEATURE), FEATURE.contexts, strict=True
+    ):
         text = "".join(shown.strings)
         explained, unexplained = (logprob(model, part.prompt or "", text) for part in request.parts)
         assert explained - unexplained == pytest.approx(rows[shown.context].value, abs=ALIKE)
@@ -47,7 +50,9 @@ def test_simulation(scorer: Served, model: Model) -> None:
     """The expected number behind each tab, over the numbers among the twenty likeliest tokens."""
     asked = Simulation(kind="simulation", reader="r")
     rows = judged(scorer, asked)
-    for request, shown in zip(asked.requests("a", EXPLANATION, FEATURE), FEATURE.contexts, strict=True):
+    for request, shown in zip(
+        asked.requests(RequestKey(7), EXPLANATION, FEATURE), FEATURE.contexts, strict=True
+    ):
         expected = simulated(model, request)
         assert expected == pytest.approx(list(rows[shown.context].simulated or ()), abs=ALIKE)
         assert max(expected) - min(expected) > 100 * ALIKE

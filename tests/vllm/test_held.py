@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from tasks.llm.openai.encode import encode
-from tasks.llm.request import Message, Outcome, Request
+from tasks.llm.request import Message, Outcome, Request, RequestKey
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 from tasks.scorers.intruder import Intruder
@@ -24,7 +24,7 @@ Held = Detection | Intruder | SAEBench
 
 def asked(server: Server, scorer: Held) -> list[Outcome]:
     """Without the few-shot turns, some of which are too many tokens for the little model."""
-    whole = scorer.requests("7/0/none", "Lighthouses.", HARBOUR)
+    whole = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", HARBOUR)
     return ask(server, [replace(one, messages=(one.messages[0], one.messages[-1])) for one in whole])
 
 

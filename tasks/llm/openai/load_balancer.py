@@ -18,6 +18,7 @@ from hashlib import blake2b
 from math import ceil, inf
 
 from tasks.llm.openai.backoff import backoff
+from tasks.llm.request import feature_of
 
 _SHORTEST_REST = 0.25
 _LOAD_BOUND = 1.25
@@ -114,22 +115,22 @@ def choose(
 ) -> Endpoint | None:
     """Return where to send a request of a size next; null while every endpoint rests or is full.
 
-    What comes before the first slash of a key is its feature: requests of one feature go to one
-    endpoint, unless it is busier than the others. Keys without a slash go where least is under way.
+    Requests about one feature go to one endpoint, unless it is busier than the others. Requests about none go where
+    least is under way.
     The endpoint to avoid, and those to shun, are the last resort.
     """
     ready = [one for one in endpoints if one.rest_until <= now and (one.room >= size or not one.outstanding)]
     candidates = [one for one in ready if one is not avoid and one.shun_until <= now] or ready
     if len(candidates) <= 1:
         return candidates[0] if candidates else None
-    feature, slash, _ = key.partition("/")
-    if not slash:
+    feature = feature_of(key)
+    if feature is None:
         return min(candidates, key=lambda one: (one.outstanding, _weight(one, key)))
     # Bounded loads (Mirrokni et al. 2018): someone is always below a bound above the mean.
     total = sum(endpoint.outstanding for endpoint in candidates)
     bound = ceil(_LOAD_BOUND * (total + 1) / len(candidates))
     free = [endpoint for endpoint in candidates if endpoint.outstanding < bound]
-    return min(free, key=lambda one: _weight(one, feature))
+    return min(free, key=lambda one: _weight(one, str(feature)))
 
 
 def _weight(endpoint: Endpoint, feature: str) -> bytes:

@@ -14,6 +14,7 @@ from flows.unions import kinds
 from tasks.contexts import render
 from tasks.explainers import Explainer
 from tasks.llm import prompt
+from tasks.llm.request import RequestKey
 from tasks.scorers import Scorer
 from tests.flows.command import DEMO, ROOT, TINY, write_config
 
@@ -108,7 +109,7 @@ def test_parts_of_a_question_are_shown_with_their_number() -> None:
     """The first of them, each with what it is."""
     feature, explanation = toy()
     each = [model.model_validate({"kind": kind, "reader": "r"}) for kind, model in kinds(Scorer).items()]
-    asked = [one.requests("7/0/none", explanation, feature) for one in each]  # type: ignore[attr-defined]
+    asked = [one.requests(RequestKey(7, 0, "none"), explanation, feature) for one in each]  # type: ignore[attr-defined]
     whole = [request for requests in asked for request in requests if request.parts]
     assert whole
     for request in whole:

@@ -13,7 +13,7 @@ from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.single_token import SingleToken
 from tasks.llm.baseline.describe import Description, understand
 from tasks.llm.baseline.reader import Baseline
-from tasks.llm.request import Message, Request
+from tasks.llm.request import Message, Request, RequestKey
 from tests.tasks.explainers.every import EVERY
 from tests.tasks.hostile import SCORERS, asked, shown
 from tests.tasks.toys import HARBOUR
@@ -111,7 +111,7 @@ def answered(request: Request) -> str:
 
 
 def explained(feature: Feature) -> Iterator[str]:
-    for request in Exemplars(kind="exemplars", reader="r").requests("7/0", feature):
+    for request in Exemplars(kind="exemplars", reader="r").requests(RequestKey(7, 0), feature):
         yield answered(request)
 
 

@@ -19,7 +19,7 @@ from tasks.explainers.reply_text import tagged
 from tasks.llm.baseline.describe import Description, understand, write
 from tasks.llm.baseline.reader import Baseline
 from tasks.llm.baseline.words import FORMS
-from tasks.llm.request import Message, Outcome, Request
+from tasks.llm.request import Message, Outcome, Request, RequestKey
 from tasks.scorers import Scorer
 from tasks.scorers.choice import Choice
 from tasks.scorers.detection import Detection
@@ -97,7 +97,7 @@ OTHERS = [
 
 
 def explained(contexts: list[Context]) -> str | None:
-    (request,) = EXEMPLARS.requests("7/0", Feature(7, 10.0, tuple(contexts)))
+    (request,) = EXEMPLARS.requests(RequestKey(7, 0), Feature(7, 10.0, tuple(contexts)))
     return explanation(EXEMPLARS, ask(request)).text
 
 
@@ -180,7 +180,7 @@ def test_it_answers_what_the_last_line_asks_for(named: Named | None, answer: str
 def test_only_rendered_text_is_seen(scorer: Scorer) -> None:
     """Truths, contexts, keys and what is right change no answer."""
     contexts = tuple(among_neighbours("lighthouse", 2))
-    requests = scorer.requests("7/0/none", "Lighthouse.", Feature(7, 10.0, contexts))
+    requests = scorer.requests(RequestKey(7, 0, "none"), "Lighthouse.", Feature(7, 10.0, contexts))
     assert requests
     for request in requests:
         blind = replace(request, key="0/x", contexts=(), truths=(), right=None)

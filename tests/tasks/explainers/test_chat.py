@@ -21,7 +21,7 @@ from tasks.explainers.chat import Asking, BestOf
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.single_token import Otherwise
 from tasks.llm.baseline.reader import Baseline
-from tasks.llm.request import Request, Unreadable
+from tasks.llm.request import Request, RequestKey, Unreadable
 from tests.tasks.explainers.every import EVERY, WHOLE, answered
 from tests.tasks.explainers.explaining import Fake, explain
 from tests.tasks.snapshots import kept, rendered
@@ -43,7 +43,7 @@ KEPT = {
 
 
 def asked(explainer: Asking, feature: Feature = WHOLE) -> Request:
-    (request,) = explainer.requests(f"{feature.feature}/0", feature)
+    (request,) = explainer.requests(RequestKey(feature.feature, 0), feature)
     return request
 
 

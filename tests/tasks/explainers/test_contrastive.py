@@ -8,6 +8,7 @@ from tasks.contexts.handwritten import context
 from tasks.explainers.base import Given
 from tasks.explainers.chat import BestOf, activating
 from tasks.explainers.contrastive import Contrastive
+from tasks.llm.request import RequestKey
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
 
@@ -20,7 +21,7 @@ def test_counterexamples_are_of_all_kinds() -> None:
         replace(context(f"text| {number}", 3 + number), kind=f"kind {number // 3}") for number in range(9)
     ]
     whole = replace(WHOLE, contexts=(*activating(WHOLE), *others))
-    (request,) = CONTRASTIVE.requests("7/0", whole)
+    (request,) = CONTRASTIVE.requests(RequestKey(7, 0), whole)
     lines = request.messages[-1].text.split("\n")
     assert ["Counterexample 1: text 1", "Counterexample 2: text 4", "Counterexample 3: text 7"] == lines[-3:]
     assert (0, 1, 2, 4, 7, 10) == request.contexts

@@ -9,7 +9,7 @@ import pytest
 from tasks.contexts import render
 from tasks.explainers.base import Explanation, explanation
 from tasks.explainers.exemplars import Exemplars
-from tasks.llm.request import Outcome, Reply, Request, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tests.tasks.snapshots import kept, rendered
 from tests.tasks.toys import LIGHTHOUSE, reading
 
@@ -19,7 +19,7 @@ SNAPSHOT = Path(__file__).parent / "snapshots" / "exemplars.txt"
 
 
 def asked() -> Request:
-    (request,) = EXPLAINER.requests("7/0", SHOWN)
+    (request,) = EXPLAINER.requests(RequestKey(7, 0), SHOWN)
     return request
 
 
@@ -30,7 +30,9 @@ def test_the_prompt_is_the_one_that_was_reviewed() -> None:
 
 def test_only_the_last_turn_depends_on_the_feature() -> None:
     """All before it is the same byte for byte, so that a server's prefix cache serves it."""
-    (other,) = EXPLAINER.requests("8/0", replace(SHOWN, feature=8, max=9.0, contexts=SHOWN.contexts[1:]))
+    (other,) = EXPLAINER.requests(
+        RequestKey(8, 0), replace(SHOWN, feature=8, max=9.0, contexts=SHOWN.contexts[1:])
+    )
     assert asked().messages[:-1] == other.messages[:-1]
     assert asked().messages[-1] != other.messages[-1]
 
@@ -51,7 +53,7 @@ def test_few_shot_turns_have_the_form_of_live_ones() -> None:
 def test_a_request_carries_what_the_config_says() -> None:
     """Contexts in their order, and the sampling options."""
     options = {"temperature": 0.7, "max_tokens": 9, "seed": 3}
-    (request,) = Exemplars(kind="exemplars", reader="r", **options).requests("7/0", SHOWN)  # type: ignore[arg-type]
+    (request,) = Exemplars(kind="exemplars", reader="r", **options).requests(RequestKey(7, 0), SHOWN)  # type: ignore[arg-type]
     assert (0, 1, 2) == request.contexts
     assert ("7/0", 0.7, 9, 3) == (request.key, request.temperature, request.max_tokens, request.seed)
 
@@ -60,7 +62,7 @@ def test_another_prompt_can_be_named(tmp_path: Path) -> None:
     """The file replaces the system turn and nothing else."""
     (tmp_path / "mine.txt").write_text("Explain {contexts}.\n")
     explainer = EXPLAINER.model_copy(update={"prompt": (tmp_path / "mine.txt").as_posix()})
-    (request,) = explainer.requests("7/0", SHOWN)
+    (request,) = explainer.requests(RequestKey(7, 0), SHOWN)
     assert "Explain {contexts}." == request.messages[0].text
     assert asked().messages[1:] == request.messages[1:]
     assert asked().digest != request.digest

@@ -13,6 +13,7 @@ from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.logits import Logits
 from tasks.explainers.single_token import SingleToken
 from tasks.llm.baseline.describe import Description, understand
+from tasks.llm.request import RequestKey
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
 
@@ -49,7 +50,9 @@ def test_other_features_pass_to_another_explainer(tmp_path: Path) -> None:
         (row["feature"], row["replicate"], row["reader"]) for row in rows
     ]
     assert {"one"} == {row["explainer"] for row in rows} == {request["component"] for request in requests}
-    assert [other.replicate(number).requests(f"7/{number}", WHOLE)[0] for number in (0, 1)] == reader.asked
+    assert [
+        other.replicate(number).requests(RequestKey(7, number), WHOLE)[0] for number in (0, 1)
+    ] == reader.asked
 
 
 def test_what_the_other_explainer_knows_is_known(tmp_path: Path) -> None:

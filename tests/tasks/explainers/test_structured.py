@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from storage.lake import Lake
 from tasks.explainers.structured import Structured
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.request import Outcome, Reply, Unreadable
+from tasks.llm.request import Outcome, Reply, RequestKey, Unreadable
 from tasks.llm.request_log import Asked, request_rows
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
@@ -20,7 +20,7 @@ from tests.tasks.llm.faulty_server import faulty_server
 from tests.tasks.toys import reading
 
 STRUCTURED = Structured(kind="structured", reader="r")
-(REQUEST,) = STRUCTURED.requests("7/0", WHOLE)
+(REQUEST,) = STRUCTURED.requests(RequestKey(7, 0), WHOLE)
 GOOD = {
     "components": [
         {"pattern": "ordinal numbers", "strength": 3},
@@ -118,7 +118,7 @@ def test_replies_are_held_to_the_schema() -> None:
 
 def test_nothing_is_held_where_it_is_not_wanted() -> None:
     """And the turns stay what they are."""
-    (free,) = STRUCTURED.model_copy(update={"held": False}).requests("7/0", WHOLE)
+    (free,) = STRUCTURED.model_copy(update={"held": False}).requests(RequestKey(7, 0), WHOLE)
     assert not free.held
     assert REQUEST.messages == free.messages
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.llm.dispatch import ask_fitting
-from tasks.llm.request import Outcome, Reply, Request, half, standing
+from tasks.llm.request import Outcome, Reply, Request, half_key, without_halved
 
 
 @dataclass
@@ -31,7 +31,7 @@ def halves(request: Request) -> list[Request]:
     words = (request.prompt or "").split()
     first = len(words) // 2
     parts = [words[:first], words[first:]] if first else []
-    return [Request(half(request.key, n), prompt=" ".join(part)) for n, part in enumerate(parts, start=1)]
+    return [Request(half_key(request.key, n), prompt=" ".join(part)) for n, part in enumerate(parts, start=1)]
 
 
 def ask(room: Room, *prompts: str) -> list[Outcome]:
@@ -45,7 +45,9 @@ def test_every_word_is_asked_about_once(sizes: list[int], words: int) -> None:
     room = Room(words)
     prompts = [[f"w{number}.{place}" for place in range(size)] for number, size in enumerate(sizes)]
     outcomes = ask(room, *map(" ".join, prompts))
-    found = [word for one in standing(outcomes) for word in (one.reply.text if one.reply else "").split()]
+    found = [
+        word for one in without_halved(outcomes) for word in (one.reply.text if one.reply else "").split()
+    ]
     assert sorted(word for prompt in prompts for word in prompt) == sorted(found)
     assert len(room.asked) == len(set(room.asked)) == len(outcomes)
     places = {one.request.key: place for place, one in enumerate(outcomes)}
@@ -56,7 +58,7 @@ def test_every_word_is_asked_about_once(sizes: list[int], words: int) -> None:
 def test_what_cannot_be_halved_fails_with_its_reason() -> None:
     """And so does what fails otherwise, which is asked as it is."""
     room = Room(0)
-    outcomes = standing(ask(room, "a b", "c", "d fail"))
+    outcomes = without_halved(ask(room, "a b", "c", "d fail"))
     assert ["1/0", "2/0", "0/0/half1", "0/0/half2"] == [one.request.key for one in outcomes]
     assert ["too long", "500", "too long", "too long"] == [one.reason for one in outcomes]
     assert 5 == len(room.asked)

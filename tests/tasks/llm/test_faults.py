@@ -10,6 +10,7 @@ from tasks.contexts.context import Feature
 from tasks.contexts.handwritten import context
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
+from tasks.llm.request import RequestKey
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 from tests.tasks.llm.faulty_server import (
@@ -81,7 +82,9 @@ def test_five_thousand_verdicts_survive_a_quarter_of_faults_and_a_dead_endpoint(
     async def run() -> list[tuple[int, bool | None, str | None, int]]:
         async with config.open() as client:
             asked = (
-                one for feature in wanted for one in SCORER.requests(f"{feature.feature}/0", "x", feature)
+                one
+                for feature in wanted
+                for one in SCORER.requests(RequestKey(feature.feature, 0), "x", feature)
             )
             outcomes = await ask_all(client, asked)
         return [

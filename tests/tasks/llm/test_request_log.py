@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.llm.request import Outcome, Reply, Request, half
+from tasks.llm.request import Outcome, Reply, Request, half_key
 from tasks.llm.request_log import Asked, Unanswered, check_answered, request_rows
 
 ASKED = Asked("toy", "score", "e/detection", "judge")
@@ -13,7 +13,7 @@ def outcome(key: str, reason: str | None = None) -> Outcome:
     return Outcome(Request(key, prompt=key), reply, reason, "here", "m", 1, 0.0, too_long=bool(reason))
 
 
-WHOLE, FIRST, SECOND = "7/0/none/0", half("7/0/none/0", 1), half("7/0/none/0", 2)
+WHOLE, FIRST, SECOND = "7/0/none/0", half_key("7/0/none/0", 1), half_key("7/0/none/0", 2)
 
 
 def test_a_request_that_was_asked_again_has_not_failed() -> None:

@@ -13,7 +13,7 @@ import pytest
 from storage.errors import WrongRequest
 from tasks.llm import sentence_transformers
 from tasks.llm.dispatch import ask_all
-from tasks.llm.request import Message, Outcome, Request
+from tasks.llm.request import Message, Outcome, Request, RequestKey
 from tasks.llm.sentence_transformers import Encoder, SentenceTransformersReader, Vectors, load_encoder
 from tasks.scorers.embedding import Embedding
 from tests.tasks.toys import LIGHTHOUSE
@@ -142,7 +142,7 @@ def test_other_questions_are_failures(request_: Request) -> None:
 def test_a_scorer_ranks_contexts_with_it() -> None:
     """By what they say: lighthouses before bread."""
     scorer = Embedding(kind="embedding", reader="r")
-    (outcome,) = ask(SMALL, scorer.requests("a", "Lighthouses.", LIGHTHOUSE))
+    (outcome,) = ask(SMALL, scorer.requests(RequestKey(7), "Lighthouses.", LIGHTHOUSE))
     assert outcome.reply is not None
     values = [row.value or 0.0 for row in scorer.read(outcome.request, outcome.reply)]
     assert min(values[:3]) > max(values[3:])

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tasks.contexts import render
 from tasks.llm.dispatch import ask_all
-from tasks.llm.request import Message, Request
+from tasks.llm.request import Message, Request, RequestKey
 from tasks.llm.token_count import Bill, PrefixCache, Rehearsal, bill, prompt_ids, reply_tokens
 from tests.flows.command import DEMO
 
@@ -114,8 +114,8 @@ def test_a_rehearsal_counts_parts_and_repeats_as_a_run_does() -> None:
 
     asyncio.run(ask_all(reader, [whole]))
 
-    assert 2 == reader.bills["3/0/none"].requests
-    assert 2 == reader.bills["3/0/none"].completion
+    assert 2 == reader.bills[RequestKey(3, 0, "none")].requests
+    assert 2 == reader.bills[RequestKey(3, 0, "none")].completion
 
 
 def test_bills_add_up() -> None:

@@ -8,6 +8,7 @@ import pytest
 from storage.errors import RunFailed
 from storage.lake import Lake
 from tasks.contexts.context import Context
+from tasks.llm.request import RequestKey
 from tasks.scorers.ask import Adaptive
 from tasks.scorers.chat import Asking
 from tasks.scorers.detection import Detection
@@ -106,7 +107,7 @@ def test_what_cannot_be_divided_fails(tmp_path: Path) -> None:
     lengths = [
         len(request.messages[-1].text)
         for feature in (1, 2)
-        for request in scorer.requests("", "", replace(HARBOUR, feature=feature))
+        for request in scorer.requests(RequestKey(0), "", replace(HARBOUR, feature=feature))
     ]
     rows, _, requests, reader = judged(tmp_path, scorer, max(lengths) - 1, shown)
     assert reader.refused

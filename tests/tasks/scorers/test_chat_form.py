@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.request import Outcome, Request
+from tasks.llm.request import Outcome, Request, RequestKey
 from tasks.llm.request_log import Asked, request_rows
 from tasks.scorers.base import judgements
 from tasks.scorers.chat import list_of
@@ -45,7 +45,7 @@ LOGPROBS = pytest.mark.parametrize(
 
 def asked(scorer: Held, **options: object) -> list[Request]:
     again = type(scorer).model_validate(scorer.model_dump() | options)
-    return again.requests("7/0/none", "Lighthouses.", HARBOUR)
+    return again.requests(RequestKey(7, 0, "none"), "Lighthouses.", HARBOUR)
 
 
 def allows(request: Request, text: str) -> bool:
@@ -130,14 +130,14 @@ def test_a_list_is_as_long_as_it_must_be(
 def test_questions_with_log_probabilities_are_held_too(kind: type[Held]) -> None:
     """To the same form as without, unless the option says otherwise."""
     options = {"kind": kind.__name__.lower(), "reader": "r"}
-    plain = kind.model_validate(options).requests("7/0/none", "x", HARBOUR)
+    plain = kind.model_validate(options).requests(RequestKey(7, 0, "none"), "x", HARBOUR)
     for held in (None, True):
         asked = kind.model_validate(options | {"logprobs": True, "held": held})
-        found = asked.requests("7/0/none", "x", HARBOUR)
+        found = asked.requests(RequestKey(7, 0, "none"), "x", HARBOUR)
         assert {(True, 5)} == {(request.held, request.top_logprobs) for request in found}
         assert [(one.choices, one.pattern) for one in plain] == [(one.choices, one.pattern) for one in found]
     free = kind.model_validate(options | {"logprobs": True, "held": False})
-    assert not any(request.held for request in free.requests("7/0/none", "x", HARBOUR))
+    assert not any(request.held for request in free.requests(RequestKey(7, 0, "none"), "x", HARBOUR))
 
 
 @EACH

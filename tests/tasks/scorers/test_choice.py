@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.contexts import render
 from tasks.contexts.context import Context
-from tasks.llm.request import Outcome, Reply, Request, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import judgements
 from tasks.scorers.discrimination import Discrimination
 from tasks.scorers.intruder import Intruder
@@ -30,7 +30,9 @@ Either = Intruder | Discrimination
 
 
 def asked(scorer: Either, contexts: Sequence[Context] = HARBOUR.contexts) -> list[Request]:
-    return scorer.requests("7/0/none", "Lighthouses.", replace(HARBOUR, contexts=tuple(contexts)))
+    return scorer.requests(
+        RequestKey(7, 0, "none"), "Lighthouses.", replace(HARBOUR, contexts=tuple(contexts))
+    )
 
 
 def lines(request: Request) -> list[str]:
@@ -56,7 +58,7 @@ def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Either) -> None:
 @BOTH
 def test_only_the_last_turn_depends_on_feature_and_explanation(scorer: Either) -> None:
     """All before it is the same byte for byte, so that a server's prefix cache serves it."""
-    other = scorer.requests("8/0/none", "Boats.", replace(HARBOUR, feature=8))
+    other = scorer.requests(RequestKey(8, 0, "none"), "Boats.", replace(HARBOUR, feature=8))
     assert 1 == len({request.messages[:-1] for request in [*asked(scorer), *other]})
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.contexts import render
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Outcome, Reply, Request, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import Judgement, judgement_rows, judgements, pose
 from tasks.scorers.detection import Detection
 from tasks.scorers.fuzzing import Fuzzing
@@ -26,7 +26,7 @@ BOTH = pytest.mark.parametrize("scorer", [DETECTION, FUZZING], ids=["detection",
 
 
 def asked(scorer: Detection | Fuzzing = DETECTION) -> list[Request]:
-    return scorer.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)
+    return scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)
 
 
 @BOTH
@@ -39,7 +39,7 @@ def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Detection | Fuzzing
 @BOTH
 def test_only_the_last_turn_depends_on_feature_and_explanation(scorer: Detection | Fuzzing) -> None:
     """All before it is the same byte for byte, so that a server's prefix cache serves it."""
-    other = scorer.requests("8/0/none", "Boats.", replace(LIGHTHOUSE, feature=8))
+    other = scorer.requests(RequestKey(8, 0, "none"), "Boats.", replace(LIGHTHOUSE, feature=8))
     assert 1 == len({request.messages[:-1] for request in [*asked(scorer), *other]})
 
 
@@ -110,7 +110,7 @@ def test_fuzzing_marks_both_classes_alike() -> None:
     negatives = [context("|".join(f"t{i}" for i in range(8)), 200 + number) for number in range(200)]
     feature = replace(LIGHTHOUSE, contexts=(*positives, *negatives))
     seen: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
-    for request in FUZZING.requests("7/0/none", "x", feature):
+    for request in FUZZING.requests(RequestKey(7, 0, "none"), "x", feature):
         lines = request.messages[-1].text.split("\n")[2:]
         for truth, line in zip(request.truths, lines, strict=True):
             seen[truth][line.partition(": ")[2]] += 1
@@ -129,7 +129,7 @@ def test_a_question_in_two_halves_is_the_same_question(
 ) -> None:
     """About the first and the other contexts, as they were shown, behind the same few-shot turns and description."""
     again = scorer.model_copy(update={"shown": shown, "logprobs": logprobs})
-    for request in again.requests("7/0/none", explanation, LIGHTHOUSE):
+    for request in again.requests(RequestKey(7, 0, "none"), explanation, LIGHTHOUSE):
         halves = again.halves(request)
         n = len(request.contexts)
         assert bool(halves) == (n > 1)
@@ -230,7 +230,7 @@ def test_rows_say_whose_explanation_was_judged() -> None:
         {"feature": 7, "replicate": 0, "explanation_of": 7, "text": "Lighthouses."},
     ]
     posed = pose([LIGHTHOUSE], explained)
-    assert ["7/0/shuffled", "7/0/none"] == [one.key for one in posed]
+    assert ["7/0/shuffled", "7/0/none"] == [str(one.key) for one in posed]
     owners, outcomes = {}, []
     for one in posed:
         for request in DETECTION.requests(one.key, one.text, one.feature):

@@ -17,7 +17,7 @@ from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.errors import EndpointRefused
 from tasks.llm.openai.preflight import preflight
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey
 from tasks.scorers import Scorer
 from tasks.scorers.base import Judgement, judgements
 from tasks.scorers.simulation import Simulation
@@ -60,7 +60,7 @@ def judged(
 
     async def run() -> list[Judgement]:
         async with OpenAIReader(urls=[server.url], model=NAME, attempts=1).open() as client:
-            outcomes = await ask_all(client, scorer.requests("7/0/none", explanation, feature))
+            outcomes = await ask_all(client, scorer.requests(RequestKey(7, 0, "none"), explanation, feature))
             return [row for outcome in outcomes for row in judgements(scorer, outcome)]
 
     rows = {row.context: row for row in asyncio.run(run())}
@@ -107,7 +107,9 @@ def test_surprisal_is_the_difference_of_two_sums_of_log_probabilities(server: Se
     """In nats, over every token of the context, with the explanation and with the pseudo-explanation."""
     scorer = Surprisal(kind="surprisal", reader="r")
     rows = judged(server, scorer)
-    for request, shown in zip(scorer.requests("a", EXPLANATION, FEATURE), FEATURE.contexts, strict=True):
+    for request, shown in zip(
+        scorer.requests(RequestKey(7), EXPLANATION, FEATURE), FEATURE.contexts, strict=True
+    ):
         text = "".join(shown.strings)
         explained, unexplained = (logprob(server.model, part.prompt or "", text) for part in request.parts)
         assert explained - unexplained == pytest.approx(rows[shown.context].value, abs=1e-3)
@@ -120,7 +122,7 @@ def test_what_is_asked_without_the_explanation_is_asked_once(server: Served) -> 
     asked = [
         request
         for text in ("Lighthouses.", "Boats.")
-        for request in scorer.requests(f"7/0/{text}", text, FEW)
+        for request in scorer.requests(RequestKey(7, 0, text), text, FEW)
     ]
     before = len(server.model.bodies)
 
@@ -138,7 +140,9 @@ def test_simulation_all_at_once_is_the_expected_number_behind_each_tab(numbers: 
     """Over the numbers among the twenty likeliest tokens."""
     scorer = Simulation(kind="simulation", reader="r")
     rows = judged(numbers, scorer)
-    for request, shown in zip(scorer.requests("a", EXPLANATION, FEATURE), FEATURE.contexts, strict=True):
+    for request, shown in zip(
+        scorer.requests(RequestKey(7), EXPLANATION, FEATURE), FEATURE.contexts, strict=True
+    ):
         expected = simulated(numbers.model, request)
         assert len(shown.strings) == len(expected)
         assert expected == pytest.approx(list(rows[shown.context].simulated or ()), abs=1e-3)

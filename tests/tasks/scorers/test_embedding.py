@@ -10,7 +10,7 @@ import pytest
 
 from tasks.contexts import render
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Outcome, Reply, Request, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import judgements
 from tasks.scorers.embedding import Embedding
 from tasks.scorers.example_embedding import ExampleEmbedding
@@ -24,12 +24,12 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 def asked() -> Request:
-    (request,) = EMBEDDING.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)
+    (request,) = EMBEDDING.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)
     return request
 
 
 def examples(scorer: ExampleEmbedding = EXAMPLES) -> Request:
-    (request,) = scorer.requests("7/0/none", "", HARBOUR)
+    (request,) = scorer.requests(RequestKey(7, 0, "none"), "", HARBOUR)
     return request
 
 
@@ -49,7 +49,7 @@ def test_the_texts_are_the_ones_that_were_reviewed(name: str, request_: Request)
 
 def test_contexts_are_the_same_texts_for_all_explanations() -> None:
     """They need not be embedded twice."""
-    (other,) = EMBEDDING.requests("7/0/shuffled", "Boats.", LIGHTHOUSE)
+    (other,) = EMBEDDING.requests(RequestKey(7, 0, "shuffled"), "Boats.", LIGHTHOUSE)
     assert asked().parts[1].digest == other.parts[1].digest
     assert asked().parts[0].digest != other.parts[0].digest
     assert tuple("".join(one.strings) for one in LIGHTHOUSE.contexts) == other.parts[1].texts
@@ -98,7 +98,7 @@ def test_examples_are_half_of_each_decile_and_are_not_judged() -> None:
             *(context("b", number) for number in range(40, 60)),
         ),
     )
-    (request,) = EXAMPLES.requests("a", "", feature)
+    (request,) = EXAMPLES.requests(RequestKey(7), "", feature)
     assert 20 == len(request.texts) - len(request.contexts)
     active = [number for number, truth in zip(request.contexts, request.truths, strict=True) if truth]
     assert dict.fromkeys(range(10), 2) == Counter(number // 4 for number in active)
@@ -108,7 +108,7 @@ def test_examples_are_half_of_each_decile_and_are_not_judged() -> None:
 def test_the_value_is_the_mean_cosine_to_the_examples() -> None:
     """Whatever their lengths are."""
     feature = replace(HARBOUR, contexts=HARBOUR.contexts[:4] + HARBOUR.contexts[10:12])
-    (request,) = EXAMPLES.requests("a", "", feature)
+    (request,) = EXAMPLES.requests(RequestKey(7), "", feature)
     assert (6, 4) == (len(request.texts), len(request.contexts))
     vectors = ((1.0, 0.0), (0.0, 9.0), (5.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (2.0, 2.0))
     rows = EXAMPLES.read(request, Reply("", vectors=vectors))
@@ -121,8 +121,8 @@ def test_marks_tell_nothing_of_whether_the_feature_fires() -> None:
     """Silent contexts are marked where some activating one is; without the option none is marked."""
     written = ["a| b:5| c| d:4", "e:3| f| g| h", "i| j| k:9| l:8", "m| n| o| p", "q| r| s| t"]
     feature = replace(LIGHTHOUSE, contexts=tuple(context(text, n) for n, text in enumerate(written)))
-    (marked,) = MARKED.requests("a", "", feature)
-    (plain,) = EXAMPLES.requests("a", "", feature)
+    (marked,) = MARKED.requests(RequestKey(7), "", feature)
+    (plain,) = EXAMPLES.requests(RequestKey(7), "", feature)
     shapes = [re.sub("[a-z]", "x", text) for text in marked.texts]
     assert {"x<< x>> x<< x>>", "<<x>> x x x", "x x<< x x>>"} == set(shapes[:3]) >= set(shapes[3:])
     assert [text.replace(render.OPEN, "").replace(render.CLOSE, "") for text in marked.texts] == list(
@@ -133,18 +133,18 @@ def test_marks_tell_nothing_of_whether_the_feature_fires() -> None:
 @pytest.mark.parametrize("contexts", [(), LIGHTHOUSE.contexts[:1], LIGHTHOUSE.contexts[3:]])
 def test_nothing_is_asked_without_two_activating_contexts(contexts: tuple) -> None:
     """One to be the example, and one to be judged by it."""
-    assert [] == EXAMPLES.requests("a", "", replace(LIGHTHOUSE, contexts=contexts))
+    assert [] == EXAMPLES.requests(RequestKey(7), "", replace(LIGHTHOUSE, contexts=contexts))
 
 
 def test_the_bound_counts_what_is_judged() -> None:
     """The examples stay all there are, unless they are bounded themselves."""
     few = EXAMPLES.model_copy(update={"contexts": 6})
-    (request,) = few.requests("a", "", HARBOUR)
+    (request,) = few.requests(RequestKey(7), "", HARBOUR)
     everything = examples()
     assert 6 == len(request.contexts)
     assert len(request.texts) - 6 == len(everything.texts) - len(everything.contexts)
     fewer = EXAMPLES.model_copy(update={"examples": 2})
-    (request,) = fewer.requests("a", "", HARBOUR)
+    (request,) = fewer.requests(RequestKey(7), "", HARBOUR)
     assert everything.contexts == request.contexts
     assert 2 == len(request.texts) - len(request.contexts)
     assert set(request.texts[:2]) < set(everything.texts)

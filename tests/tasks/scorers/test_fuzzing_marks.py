@@ -10,7 +10,7 @@ from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Context
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Request
+from tasks.llm.request import Request, RequestKey
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.judging import judge
 from tests.tasks.snapshots import kept, rendered
@@ -42,7 +42,7 @@ FEATURE = replace(LIGHTHOUSE, contexts=CONTEXTS)
 
 
 def asked(scorer: Fuzzing) -> list[Request]:
-    return scorer.requests("7/0/none", "Lighthouses.", FEATURE)
+    return scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", FEATURE)
 
 
 def windows(per_decile: int) -> list[Context]:
@@ -101,7 +101,7 @@ def test_wrong_marks_are_as_many_as_right_ones() -> None:
     ]
     feature = replace(LIGHTHOUSE, contexts=tuple(active))
     seen: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
-    for request in ACTIVE.requests("7/0/none", "x", feature):
+    for request in ACTIVE.requests(RequestKey(7, 0, "none"), "x", feature):
         lines = request.messages[-1].text.split("\n")[2:]
         for truth, line in zip(request.truths, lines, strict=True):
             marked = "".join(span for span, _ in render.read(line)[0].spans)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.llm.request import Outcome, Reply, TokenLogprob, Unreadable
+from tasks.llm.request import Outcome, Reply, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers import logprobs
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
@@ -36,10 +36,12 @@ def reply(*tokens: TokenLogprob) -> Reply:
 def test_they_are_asked_for_only_where_they_are_wanted(scorer: Detection | Fuzzing) -> None:
     """Off by default, since not all servers give them."""
     assert {logprobs.ALTERNATIVES} == {
-        request.top_logprobs for request in scorer.requests("7/0/none", "x", LIGHTHOUSE)
+        request.top_logprobs for request in scorer.requests(RequestKey(7, 0, "none"), "x", LIGHTHOUSE)
     }
     without = type(scorer).model_validate({"kind": scorer.kind, "reader": "r"})
-    assert {None} == {request.top_logprobs for request in without.requests("7/0/none", "x", LIGHTHOUSE)}
+    assert {None} == {
+        request.top_logprobs for request in without.requests(RequestKey(7, 0, "none"), "x", LIGHTHOUSE)
+    }
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_each_verdict_has_the_probability_of_its_digit(
     scorer: Detection | Fuzzing, verdicts: list[bool], sure: float
 ) -> None:
     """P(1) / (P(0) + P(1)), whatever was answered elsewhere."""
-    request = scorer.requests("7/0/none", "x", LIGHTHOUSE)[0]
+    request = scorer.requests(RequestKey(7, 0, "none"), "x", LIGHTHOUSE)[0]
     text = json.dumps([int(verdict) for verdict in verdicts])
     rows = scorer.read(request, Reply(text, completion=spelled(text, ["0", "1"], sure)))
     assert verdicts == [row.verdict for row in rows]
@@ -124,7 +126,7 @@ def test_each_verdict_has_the_probability_of_its_digit(
 def test_one_context_at_a_time_has_them_too() -> None:
     """The digit alone is the reply."""
     scorer = LISTS.model_copy(update={"shown": 1})
-    request = scorer.requests("7/0/none", "x", LIGHTHOUSE)[0]
+    request = scorer.requests(RequestKey(7, 0, "none"), "x", LIGHTHOUSE)[0]
     (row,) = scorer.read(request, reply(token(" 1", **{" 1": 0.6, "0": 0.2, "[": 0.2}), token(END)))
     assert (True, pytest.approx(0.75)) == (row.verdict, row.probability)
 
@@ -132,7 +134,7 @@ def test_one_context_at_a_time_has_them_too() -> None:
 @BOTH
 def test_a_server_that_gave_none_fails_its_contexts(scorer: Detection | Fuzzing) -> None:
     """Nobody guesses a probability from a verdict."""
-    request = scorer.requests("7/0/none", "x", HARBOUR)[0]
+    request = scorer.requests(RequestKey(7, 0, "none"), "x", HARBOUR)[0]
     rows = judgements(scorer, Outcome(request, Reply("[0, 1, 1]"), None, "here", "m", 1, 0.0))
     assert request.contexts == tuple(row.context for row in rows)
     assert {(None, None)} == {(row.verdict, row.probability) for row in rows}
@@ -141,7 +143,7 @@ def test_a_server_that_gave_none_fails_its_contexts(scorer: Detection | Fuzzing)
 
 def test_tokens_that_spell_something_else_fail() -> None:
     """Probabilities of other answers are none of these."""
-    request = LISTS.requests("7/0/none", "x", LIGHTHOUSE)[0]
+    request = LISTS.requests(RequestKey(7, 0, "none"), "x", LIGHTHOUSE)[0]
     other = Reply("[0, 1, 1]", completion=spelled("[0, 0, 1]", ["0", "1"], 0.9))
     with pytest.raises(Unreadable, match="don't spell its answer"):
         LISTS.read(request, other)

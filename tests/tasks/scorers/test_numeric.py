@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from storage.errors import WrongRequest
 from tasks.contexts.context import Context
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Reply, Request, Unreadable
+from tasks.llm.request import Reply, Request, RequestKey, Unreadable
 from tasks.scorers.embedding import Embedding
 from tasks.scorers.numeric import answers
 from tests.tasks.toys import LIGHTHOUSE
@@ -79,8 +79,10 @@ def test_a_prompt_of_ones_own_needs_its_slot(tmp_path: Path) -> None:
     file.write_text("Find this:")
     scorer = Embedding(kind="embedding", reader="r", prompt=str(file))
     with pytest.raises(WrongRequest, match=r"query.txt has no \{explanation\} in it"):
-        scorer.requests("a", "Lighthouses.", LIGHTHOUSE)
+        scorer.requests(RequestKey(7), "Lighthouses.", LIGHTHOUSE)
     other = tmp_path / "other.txt"
     other.write_text("Find this: {explanation}")
-    (request,) = scorer.model_copy(update={"prompt": str(other)}).requests("a", "A {b}.", LIGHTHOUSE)
+    (request,) = scorer.model_copy(update={"prompt": str(other)}).requests(
+        RequestKey(7), "A {b}.", LIGHTHOUSE
+    )
     assert ("Find this: A {b}.",) == request.parts[0].texts

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.llm import prompt
-from tasks.llm.request import Unreadable
+from tasks.llm.request import RequestKey, Unreadable
 from tasks.scorers.detection import Detection
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.snapshots import kept, rendered
@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("scorer", [DETECTION, FUZZING], ids=["detection",
 @BOTH
 def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Detection | Fuzzing) -> None:
     """A change of a rendered prompt shows in the kept copy (UPDATE_SNAPSHOTS=1 writes it)."""
-    first, *others = scorer.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)
+    first, *others = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)
     text = rendered(first) + "".join(rendered(replace(one, messages=one.messages[-1:])) for one in others)
     assert kept(SNAPSHOTS / f"{scorer.name}_one.txt", text) == text
 
@@ -31,12 +31,14 @@ def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Detection | Fuzzing
 @BOTH
 def test_every_turn_shows_one_context_and_is_answered_with_a_digit(scorer: Detection | Fuzzing) -> None:
     """The few-shot ones like the live one, and nothing speaks of a list."""
-    request = scorer.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)[0]
+    request = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)[0]
     system, *turns = request.messages
     assert "list" not in system.text
     assert all(re.fullmatch(r"Description: .+\n\nExample 1: .+", turn.text) for turn in turns[::2])
     assert {"0", "1"} == {turn.text for turn in turns[1::2]}
-    several = scorer.model_copy(update={"shown": 5}).requests("7/0/none", "Lighthouses.", LIGHTHOUSE)[0]
+    several = scorer.model_copy(update={"shown": 5}).requests(
+        RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE
+    )[0]
     shown = [line for turn in several.messages[1:-1:2] for line in re.findall(r"Example \d: (.*)", turn.text)]
     assert shown == [turn.text.partition("Example 1: ")[2] for turn in turns[:-1:2]]
 
@@ -46,7 +48,7 @@ def test_questions_about_one_explanation_go_together(scorer: Detection | Fuzzing
     """As lists where the server takes them; questions about several contexts are sent each by itself."""
     for shown, together in ((1, "7/0/none"), (5, None)):
         some = scorer.model_copy(update={"shown": shown})
-        found = some.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)
+        found = some.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)
         assert {together} == {request.together for request in found}
 
 
@@ -57,7 +59,7 @@ def test_questions_about_one_explanation_go_together(scorer: Detection | Fuzzing
 )
 def test_the_last_line_is_the_verdict(scorer: Detection | Fuzzing, text: str, verdict: bool) -> None:
     """A digit and nothing else, with or without brackets."""
-    request = scorer.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)[0]
+    request = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)[0]
     (row,) = scorer.read(request, reading(text))
     assert (*request.contexts, *request.truths, verdict) == (row.context, row.truth, row.verdict)
 
@@ -66,7 +68,7 @@ def test_the_last_line_is_the_verdict(scorer: Detection | Fuzzing, text: str, ve
 @pytest.mark.parametrize("text", ["", "2", "10", "01", "yes", "Example 1", "1, since it rains", "[0, 1]"])
 def test_anything_else_is_unreadable(scorer: Detection | Fuzzing, text: str) -> None:
     """A digit in a sentence may mean an example's number."""
-    request = scorer.requests("7/0/none", "Lighthouses.", LIGHTHOUSE)[0]
+    request = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)[0]
     with pytest.raises(Unreadable, match="no digit 0 or 1"):
         scorer.read(request, reading(text))
 
@@ -77,7 +79,9 @@ def test_kinds_leave_other_silent_contexts_out(scorer: Detection | Fuzzing) -> N
     kinds = {one.context: one.kind for one in HARBOUR.contexts}
     for named in (None, ("similar",), ("random", "cooccurring")):
         some = scorer.model_copy(update={"kinds": named})
-        asked = {n for request in some.requests("7/0/none", "x", HARBOUR) for n in request.contexts}
+        asked = {
+            n for request in some.requests(RequestKey(7, 0, "none"), "x", HARBOUR) for n in request.contexts
+        }
         expected = {n for n, kind in kinds.items() if kind == "activating" or named is None or kind in named}
         assert expected == asked
 
@@ -87,7 +91,7 @@ def test_marks_are_borrowed_alike_whatever_the_kinds() -> None:
 
     def lines(kinds: tuple[str, ...] | None) -> set[str]:
         some = FUZZING.model_copy(update={"kinds": kinds})
-        return {one.messages[-1].text for one in some.requests("7/0/none", "x", HARBOUR)}
+        return {one.messages[-1].text for one in some.requests(RequestKey(7, 0, "none"), "x", HARBOUR)}
 
     assert lines(("similar",)) < lines(None)
 

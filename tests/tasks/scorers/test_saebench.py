@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Outcome, Reply, Request, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import judgements
 from tasks.scorers.saebench import SAEBench
 from tests.tasks.snapshots import kept, rendered
@@ -22,7 +22,7 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 def asked(feature: Feature = HARBOUR, scorer: SAEBench = SAEBENCH) -> Request:
-    (request,) = scorer.requests("7/0/none", "Lighthouses.", feature)
+    (request,) = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", feature)
     return request
 
 
@@ -83,9 +83,9 @@ def test_a_window_without_a_positive_activation_can_be_drawn() -> None:
 
 def test_a_feature_with_fewer_windows_is_not_asked_about() -> None:
     """Its number would not be one of fourteen."""
-    assert [] == SAEBENCH.requests("7/0/none", "x", many(1, 2, 3))
+    assert [] == SAEBENCH.requests(RequestKey(7, 0, "none"), "x", many(1, 2, 3))
     few = replace(many(1, 2, 3, 4), contexts=many(1, 2, 3, 4).contexts[:-3])
-    assert [] == SAEBENCH.requests("7/0/none", "x", few)
+    assert [] == SAEBENCH.requests(RequestKey(7, 0, "none"), "x", few)
 
 
 def test_random_windows_are_needed_by_default() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from storage.lake import Lake
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Outcome, Reply, Request, TokenLogprob, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers.simulation import TAB, Simulation, expected
 from tests.tasks.judging import judge
 from tests.tasks.snapshots import kept, rendered
@@ -28,7 +28,7 @@ EVERY = pytest.mark.parametrize("scorer", [ONCE, CHAT, PROMPT], ids=["once", "ch
 
 
 def asked(scorer: Simulation, explanation: str = "Lighthouses.") -> list[Request]:
-    return scorer.requests("7/0/none", explanation, LIGHTHOUSE)
+    return scorer.requests(RequestKey(7, 0, "none"), explanation, LIGHTHOUSE)
 
 
 def top(**numbers: float) -> dict[str, float]:
@@ -68,7 +68,7 @@ def test_token_by_token_each_prompt_begins_with_the_one_before() -> None:
 def test_every_token_has_one_line(strings: list[str]) -> None:
     """Whatever its text is, the number of lines and of tabs is that of the tokens, and lines tell the tokens apart."""
     shown = replace(LIGHTHOUSE.contexts[0], strings=tuple(strings))
-    (request,) = ONCE.requests("a", "X.", replace(LIGHTHOUSE, contexts=(shown,)))
+    (request,) = ONCE.requests(RequestKey(7), "X.", replace(LIGHTHOUSE, contexts=(shown,)))
     lines = (request.prompt or "").rpartition("Description: X.\n")[2].split("\n")
     assert len(strings) == len(lines)
     assert all(line.count(TAB) == 1 and line.endswith("\t?") for line in lines)
@@ -329,13 +329,13 @@ def test_a_number_in_thoughts_is_no_activation() -> None:
 @pytest.mark.parametrize("scorer", [CHAT, PROMPT], ids=["chat", "completion"])
 def test_a_trial_shows_whether_10_is_one_token(scorer: Simulation) -> None:
     """One request that a 10 answers; where the reader says something else, nothing is known."""
-    (trial,) = scorer.trials("0/example")
+    (trial,) = scorer.trials(RequestKey(0, "example"))
     split, whole, other = generated(("1", {}), ("0", {})), generated(("10", {})), generated(("1", {}))
     assert "set highest: 9" in (scorer.unfit(trial, split) or "")
     assert (None, None) == (scorer.unfit(trial, whole), scorer.unfit(trial, other))
-    assert [] == scorer.model_copy(update={"highest": 9}).trials("0/example")
-    assert [] == SAID.trials("0/example")
-    assert [] == ONCE.trials("0/example")
+    assert [] == scorer.model_copy(update={"highest": 9}).trials(RequestKey(0, "example"))
+    assert [] == SAID.trials(RequestKey(0, "example"))
+    assert [] == ONCE.trials(RequestKey(0, "example"))
 
 
 def test_a_chat_that_says_10_in_two_tokens_fails() -> None:

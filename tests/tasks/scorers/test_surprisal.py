@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.contexts.handwritten import context
-from tasks.llm.request import Outcome, Reply, Request, TokenLogprob, Unreadable
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers.base import judgements
 from tasks.scorers.surprisal import TEXTS, Surprisal
 from tests.tasks.snapshots import kept, rendered
@@ -17,8 +17,8 @@ SURPRISAL = Surprisal(kind="surprisal", reader="r")
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
-def asked(explanation: str = "Lighthouses.", key: str = "7/0/none") -> list[Request]:
-    return SURPRISAL.requests(key, explanation, LIGHTHOUSE)
+def asked(explanation: str = "Lighthouses.", control: str = "none") -> list[Request]:
+    return SURPRISAL.requests(RequestKey(7, 0, control), explanation, LIGHTHOUSE)
 
 
 def answer(part: Request, *logprobs: float | None) -> Reply:
@@ -52,7 +52,7 @@ def test_each_context_is_asked_about_in_two_parts() -> None:
 
 def test_what_is_asked_without_the_explanation_is_the_same_for_all_explanations() -> None:
     """So that it need not be asked twice."""
-    one, other = asked(), asked("Boats.", "7/0/shuffled")
+    one, other = asked(), asked("Boats.", "shuffled")
     assert [request.parts[1].digest for request in one] == [request.parts[1].digest for request in other]
     assert not {request.parts[0].digest for request in one} & {request.parts[0].digest for request in other}
 
@@ -89,7 +89,7 @@ def test_the_value_is_what_the_explanation_saves() -> None:
 def test_characters_are_composed_as_tokenizers_do_it() -> None:
     """So that what comes back is what was sent."""
     feature = replace(LIGHTHOUSE, contexts=(context("cafe|\u0301"),))
-    (request,) = SURPRISAL.requests("a", "Lighthouses.", feature)
+    (request,) = SURPRISAL.requests(RequestKey(7), "Lighthouses.", feature)
     assert all((part.prompt or "").endswith("\ncaf\u00e9") for part in request.parts)
 
 
