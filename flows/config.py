@@ -25,7 +25,8 @@ from tasks.explainers import Explainer
 from tasks.explainers.base import Given
 from tasks.fields import LARGEST_SEED, NAME, Name, Seed, misread, worded
 from tasks.llm.readers import ReaderConfig
-from tasks.sampling.config import Sampling, Similar
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import Similar
 from tasks.scorers import Scorer
 
 SEEDED = {

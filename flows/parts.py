@@ -21,7 +21,7 @@ from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.part import ROW_GROUP
-from tasks.sampling.work import MOST
+from tasks.sampling.work import MAX_FIRINGS
 
 GROUPS = 2
 """Row groups of each part that a span takes up."""
@@ -38,11 +38,11 @@ def spans(buckets: Sequence[Range], firings: np.ndarray, parts: int, at_once: in
     """Neighbouring buckets together, so that spans fire about equally often: enough, but no more than can be held.
 
     `firings` are those of each feature, `parts` those of `activations`. There are no fewer spans than tasks run
-    `at_once`, if there are as many buckets. A span of more than `MOST` firings is a single bucket.
+    `at_once`, if there are as many buckets. A span of more than `MAX_FIRINGS` firings is a single bucket.
     """
     each = np.array([firings[bucket.first : bucket.end].sum() for bucket in buckets])
     total = int(each.sum())
-    count = max(total // (GROUPS * parts * ROW_GROUP), -(-total // MOST), at_once)
+    count = max(total // (GROUPS * parts * ROW_GROUP), -(-total // MAX_FIRINGS), at_once)
     return [part for span in _even(buckets, each, min(count, len(buckets))) for part in _held(*span)]
 
 
@@ -60,10 +60,10 @@ def _even(
 
 
 def _held(buckets: Sequence[Range], each: np.ndarray) -> Iterator[Sequence[Range]]:
-    """A span, in pieces where it would be more than `MOST`."""
+    """A span, in pieces where it would be more than `MAX_FIRINGS`."""
     begin, held = 0, 0
     for place, more in enumerate(each.tolist()):
-        if place > begin and held + more > MOST:
+        if place > begin and held + more > MAX_FIRINGS:
             yield buckets[begin:place]
             begin, held = place, 0
         held += more

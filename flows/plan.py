@@ -22,7 +22,8 @@ from tasks.llm.sentence_transformers import SentenceModel
 from tasks.reader_check import questions
 from tasks.reader_check.questions import Component
 from tasks.sampling import VERSION as CONTEXTS_VERSION
-from tasks.sampling.config import Sampling, SimilarText
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import SimilarText
 from tasks.scorers import Scorer
 
 FEATURES_VERSION = 4

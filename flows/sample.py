@@ -21,8 +21,9 @@ from storage.layout import Range
 from tasks.embeddings import EmbedWork, embed_windows
 from tasks.llm.sentence_transformers import SentenceModel
 from tasks.sample import sample_span
-from tasks.sampling.config import SimilarText
-from tasks.sampling.work import BLOCK, Bucket, SampleWork, blocks
+from tasks.sampling.negatives import SimilarText
+from tasks.sampling.negatives.base import BLOCK, blocks
+from tasks.sampling.work import Bucket, SampleWork
 
 
 @flow(name="sample", flow_run_name="{config.run} sample")
@@ -47,7 +48,7 @@ def _embed(plan: Plan, kind: SimilarText, workers: Workers) -> None:
     """Turn the windows that are searched into vectors, once for all coders."""
     config, lake = plan.config, plan.lake
     total, size = lake.rows(plan.tokens, "tokens"), BLOCK
-    found = blocks(total, kind.search, config.seed)
+    searched = blocks(total, kind.search, config.seed)
     work = EmbedWork(
         lake=lake,
         tokens=plan.tokens,
@@ -60,7 +61,7 @@ def _embed(plan: Plan, kind: SimilarText, workers: Workers) -> None:
         "vectors of windows",
         lake,
         work.step,
-        [Range(block * size, min((block + 1) * size, total)) for block in sorted(found)],
+        [Range(block * size, min((block + 1) * size, total)) for block in sorted(searched)],
         lambda part: workers.submit(embed_windows, work=work, part=part),
         workers.at_once,
     )

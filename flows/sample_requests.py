@@ -11,14 +11,14 @@ from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.handwritten import context
 from tasks.explainers import Explainer, best_of
 from tasks.llm.request import Request, RequestKey
-from tasks.sampling.config import DECILES, Sampling
+from tasks.sampling import DECILES
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import KINDS
 from tasks.scorers import Scorer
 from tasks.scorers.base import Tries
 
 _PER_DECILE = 4
-_KINDS = ("random", "silent", "same_token", "cooccurring", "similar", "similar_text")
-_OF_EACH: Mapping[str, int] = dict.fromkeys(_KINDS, 10)
-_NEAR = {"cooccurring", "similar"}
+_OF_EACH: Mapping[str, int] = dict.fromkeys(KINDS, 10)
 _LARGE = 200
 """Contexts of a kind, or of a decile, from which on more make no difference."""
 _EXPLANATION = "Words for moving through water."
@@ -102,5 +102,5 @@ def _contexts(per_decile: int, kinds: Mapping[str, int]) -> Iterator[Context]:
         yield replace(context(f"The| boat {number}| swam:9| away:2", number), decile=number // per_decile)
     first = DECILES * per_decile
     for number, kind in enumerate(kind for kind, count in kinds.items() for _ in range(count)):
-        near = 1 if kind in _NEAR else None
+        near = 1 if KINDS[kind].of_neighbours else None
         yield replace(context(f"A| stone| lay {number}| there", first + number), kind=kind, near=near)

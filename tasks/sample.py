@@ -1,8 +1,8 @@
-"""A span of buckets of features: activations -> contexts and samples. DuckDB draws; see `storage/sql/`.
+"""Sampling task: the contexts and samples of a span of buckets, from activations. DuckDB draws; see `storage/sql/`.
 
-The firings of a span are read once, since what is read of a Parquet part is whole row groups, and where features are
-many, one of them holds the firings of many buckets. Some buckets are drawn together, since every statement takes its
-time, however few features it is about.
+The firings of a span are read once: Parquet parts are read by whole row groups, and with many features one row group
+holds the firings of many buckets. Small buckets are drawn together, since each statement takes some time however few
+features it covers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,15 @@ from prefect.cache_policies import NO_CACHE
 from storage import query
 from storage.layout import Range, overlapping
 from storage.tables import CONTEXTS, SAMPLES
-from tasks.sampling import activating, non_activating
-from tasks.sampling.corpus_text import Text, text
+from tasks.sampling import activating
+from tasks.sampling.corpus_text import CorpusText
 from tasks.sampling.firings import Firings, between, with_activations
-from tasks.sampling.work import MOST, Bucket, SampleWork, joined, together
+from tasks.sampling.negatives import base as negatives
+from tasks.sampling.work import MAX_FIRINGS, Bucket, SampleWork, grouped, joined
 
 
 class Drawn(NamedTuple):
-    """What was drawn of a bucket, or of a piece of one."""
+    """Rows of both tables for a bucket, or a piece of one."""
 
     samples: pa.Table
     contexts: pa.Table
@@ -43,14 +44,14 @@ def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int
     with work.lake.connect(threads=1, memory=work.memory) as connection:
         counts = _counts(connection, work, span)
         read = partial(_read, connection, work)
-        # Before the text, for which the tasks of a process wait for each other.
-        firings = read(span, buckets) if counts.sum() <= MOST else None
-        draw = partial(_drawn, connection, work, _words(connection, work))
+        # Before the text, since the tasks of a process wait for each other to read that.
+        firings = read(span, buckets) if counts.sum() <= MAX_FIRINGS else None
+        draw = partial(_drawn, connection, work, _register_text(connection, work))
         if firings:
             return sum(
                 _write(work, bucket, [drawn])
-                for some in together(buckets)
-                for bucket, drawn in zip(some, draw(some, firings), strict=True)
+                for group in grouped(buckets)
+                for bucket, drawn in zip(group, draw(group, firings), strict=True)
             )
         return sum(
             _write(
@@ -59,22 +60,22 @@ def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int
                 [*chain.from_iterable(draw([piece], read(piece.part, [piece])) for piece in pieces)],
             )
             for bucket in buckets
-            for pieces in [bucket.pieces(counts[bucket.part.first - span.first :], MOST)]
+            for pieces in [bucket.pieces(counts[bucket.part.first - span.first :], MAX_FIRINGS)]
         )
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, span: Range) -> np.ndarray:
-    """Make ready what `features` says of a span; returns how often each of its features fires."""
+    """Register `described`, a span's rows of `features`; returns how often each of its features fires."""
     parts = overlapping(work.lake.parts(work.features, "features"), span)
     described = query.rows(connection, "sample_counts", features=parts, **span._asdict())
     connection.register("described", described)
     return described["firings"].to_numpy()
 
 
-def _words(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> Text:
-    """Make ready the text of the cache and its documents."""
-    words = text(work)
-    connection.register("texts", words.windows)
+def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> CorpusText:
+    """Register the texts of the cache's windows, and its segments; returns the text."""
+    text = work.text()
+    connection.register("texts", text.windows)
     query.run(
         connection,
         "sample_segments",
@@ -82,7 +83,7 @@ def _words(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> Text:
         length=work.sequence,
         apart=work.sampling.apart == "document",
     )
-    return words
+    return text
 
 
 def _read(
@@ -98,28 +99,29 @@ def _read(
 def _drawn(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
-    words: Text,
+    text: CorpusText,
     buckets: Sequence[Bucket],
     firings: Firings,
 ) -> Iterator[Drawn]:
-    """Samples and contexts of each of some neighbouring buckets, or of a piece of one, drawn together."""
+    """Samples and contexts of each of these neighbouring buckets, or of a piece of one; all are drawn together."""
     sampling = work.sampling
     whole = joined(buckets)
-    anywhere = activating.draw(connection, work, words, whole, firings.between(*whole.part))
+    windows = activating.draw(connection, work, text, whole, firings.between(*whole.part))
     for role, other, kinds in (
         ("explain", "score", sampling.contrast),
         ("score", "explain", sampling.negatives),
     ):
         if kinds:
             query.run(connection, "sample_barred", window=sampling.window, other=other)
+        pool = work.pool(connection, role, windows)
         for kind in kinds:
-            non_activating.draw(connection, work, kind, role, anywhere)
+            negatives.draw(pool, kind)
     contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))
     samples = query.rows(connection, "samples", SAMPLES)
     for part, *_ in buckets:
-        some = words.spelled(between(contexts, *part), sampling.window)
-        some = with_activations(some, firings.between(*part), work.sequence, sampling.window)
-        yield Drawn(between(samples, *part), some)
+        rows = text.with_tokens(between(contexts, *part))
+        rows = with_activations(rows, firings.between(*part), work.sequence, sampling.window)
+        yield Drawn(between(samples, *part), rows)
 
 
 def _numbered(contexts: pa.Table) -> pa.Table:
@@ -129,7 +131,7 @@ def _numbered(contexts: pa.Table) -> pa.Table:
 
 
 def _write(work: SampleWork, bucket: Bucket, drawn: Sequence[Drawn]) -> int:
-    """Write what was drawn of a bucket, piece by piece; returns how many contexts."""
+    """Write the rows of a bucket's pieces; returns how many contexts."""
     samples, contexts = (pa.concat_tables(pieces) for pieces in zip(*drawn, strict=True))
     work.lake.write(SAMPLES, work.step.part("samples", bucket.part), samples)
     work.lake.write(CONTEXTS, work.step.part("contexts", bucket.part), contexts)

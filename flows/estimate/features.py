@@ -32,7 +32,8 @@ from storage.lake import Lake
 from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import sampled
-from tasks.sampling.config import DECILES, Sampling
+from tasks.sampling import DECILES
+from tasks.sampling.config import Sampling
 
 _TWICE = 5
 """Tenths in which two tokens fire. In the demo the mean falls from 1.9 in the strongest tenth to 1.0 in the weakest."""

@@ -28,7 +28,7 @@ from flows.terminal import one_line
 from storage.tables import NO_CODER
 from tasks.llm.request import Usage
 from tasks.llm.token_count import Bill
-from tasks.sampling.config import DECILES
+from tasks.sampling import DECILES
 
 _ROW = {"requests": 23.3, "judgements": 2.8, "explanations": 285.0, "features": 245.0, "scores": 217.0}
 """Bytes of a row in the demo's lake."""

@@ -1,3 +1,3 @@
--- The rows of `candidates`, in no order.
+-- One row per candidate of the temporary table `candidates`, in no order.
 select *
 from candidates

@@ -1,29 +1,30 @@
--- Temporary table `nearest`: one row per feature of $asked and feature that fires on the same tokens, the $neighbours
--- with the greatest Jaccard index (tokens on which both fire, over tokens on which either does; delphi's measure),
--- nearest first. Counted on the searched sequences, the blocks $blocks of $block sequences; a feature that fires more
--- than $sampled times on them is looked at on that many of its tokens at random, and what it shares is scaled up.
--- Never width x width: only pairs that meet are counted. Needs `firings`; $activations: the searched parts.
+-- Temporary table `nearest`: one row per feature of $lacking and neighbour, a feature that fires on the same tokens:
+-- the $neighbours with the greatest Jaccard index (tokens on which both fire, over tokens on which either fires;
+-- delphi's measure), nearest first. Counted on the searched sequences, the blocks $blocks of $block sequences. Of a
+-- feature that fires more than $most_firings times on them, that many firings are drawn at random and the count of
+-- shared tokens is scaled up. Never width x width: only pairs that fire together are counted. Needs `firings`;
+-- $activations: the parts that hold the searched sequences.
 create or replace temporary table nearest as
-with inside as (
+with searched_firings as (
     select
         firings.feature,
         firings.sequence,
         firings.position,
         count(*) over (partition by firings.feature) as own
     from firings
-    where firings.feature in (select unnest($asked)) and firings.sequence // $block in (select unnest($blocks))
+    where firings.feature in (select unnest($lacking)) and firings.sequence // $block in (select unnest($blocks))
 ),
 
 sampled as (
     select *
-    from inside
+    from searched_firings
     qualify row_number() over (
         partition by feature
         order by hash(feature, sequence, position, $seed), sequence, position
-    ) <= $sampled
+    ) <= $most_firings
 ),
 
-met as (
+pairs as (
     select
         sampled.feature,
         read.feature as near,
@@ -49,12 +50,12 @@ others as (
 
 shared as (
     select
-        met.feature,
-        met.near,
-        met.own,
+        pairs.feature,
+        pairs.near,
+        pairs.own,
         others.others,
-        least(met.met * greatest(met.own / $sampled, 1), met.own, others.others) as shared
-    from met
+        least(pairs.met * greatest(pairs.own / $most_firings, 1), pairs.own, others.others) as shared
+    from pairs
     inner join others using (near)
 ),
 

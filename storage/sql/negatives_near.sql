@@ -1,9 +1,10 @@
--- Temporary table `candidates`: one row per window in which a neighbour of `nearest` fires and the feature doesn't.
--- Each neighbour gives windows at random, nearest neighbour first and at most $each of them; then, should that be too
--- few, each as many again, and so on. Of a neighbour $most windows of the searched sequences are looked at, the blocks
--- $blocks of $block sequences. Needs `nearest`, `texts` and `fired`; $activations: the searched parts.
+-- Temporary table `candidates`: one row per window in which a neighbour of `nearest` fires and the feature is silent.
+-- Each neighbour gives windows at random: the nearest neighbour first, at most $each per neighbour; where that is too
+-- few, as many again of each, and so on. At most $most windows of a neighbour are looked at, drawn from the searched
+-- sequences, the blocks $blocks of $block sequences. Needs `nearest`, `texts` and `fired`; $activations: the parts that
+-- hold the searched sequences.
 create or replace temporary table candidates as
-with spoken as (
+with active as (
     select distinct
         feature as near,
         sequence,
@@ -21,7 +22,7 @@ drawn as (
             partition by near
             order by hash(near, sequence, start, $seed), sequence, start
         ) as random
-    from spoken
+    from active
     qualify random <= $most
 ),
 

@@ -1,12 +1,12 @@
--- Adds to `found` one row per feature of $asked and silent window of the searched sequences that contains one of its
--- tokens, one for each text: of each token $places windows at random, the same ones for every feature. Searched are
--- the blocks $blocks of $block sequences; $tokens: the parts of `tokens` that hold them. Needs `wanted`, `texts` and
--- `fired`.
-insert into found
-with asking as (
+-- Adds to `token_windows` one row per feature of $lacking and silent window of the searched sequences that contains one
+-- of its tokens, one for each text: $places windows of each token at random, the same ones for every feature. Searched
+-- are the blocks $blocks of $block sequences; $tokens: the parts of `tokens` that hold them. Needs `wanted_tokens`,
+-- `texts` and `fired`.
+insert into token_windows
+with wanted as (
     select *
-    from wanted
-    where feature in (select unnest($asked))
+    from wanted_tokens
+    where feature in (select unnest($lacking))
 ),
 
 occurrences as (
@@ -18,48 +18,48 @@ occurrences as (
     where sequence // $block in (select unnest($blocks))
 ),
 
-spoken as materialized (
+containing as materialized (
     select distinct
         token,
         sequence,
         (position // $window * $window)::integer as start
     from occurrences
-    where token in (select asking.token from asking)
+    where token in (select wanted.token from wanted)
 ),
 
 places as (
     select *
-    from spoken
+    from containing
     qualify row_number() over (
         partition by token
         order by hash(token, sequence, start, $seed), sequence, start
     ) <= $places
 ),
 
-offered as (
+offers as (
     select
-        asking.feature,
+        wanted.feature,
         places.sequence,
         places.start,
-        max(struct_pack(firings := asking.firings, token := asking.token)) as best
+        max(struct_pack(firings := wanted.firings, token := wanted.token)) as best
     from places
-    inner join asking on places.token = asking.token
+    inner join wanted on places.token = wanted.token
     group by all
 )
 
 select
-    offered.feature,
-    offered.best.token,
-    offered.best.firings,
-    offered.sequence,
-    offered.start
-from offered
+    offers.feature,
+    offers.best.token,
+    offers.best.firings,
+    offers.sequence,
+    offers.start
+from offers
 anti join fired
     on
-        offered.feature = fired.feature
-        and offered.sequence * $length + offered.start = fired.origin
-inner join texts on offered.sequence = texts.sequence and offered.start = texts.start
+        offers.feature = fired.feature
+        and offers.sequence * $length + offers.start = fired.origin
+inner join texts on offers.sequence = texts.sequence and offers.start = texts.start
 qualify row_number() over (
-    partition by offered.feature, texts.text
-    order by offered.best desc, offered.sequence, offered.start
+    partition by offers.feature, texts.text
+    order by offers.best desc, offers.sequence, offers.start
 ) = 1

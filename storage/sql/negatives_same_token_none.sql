@@ -1,5 +1,5 @@
--- Temporary table `found`: one row per feature and silent window that contains one of its tokens; without rows.
-create or replace temporary table found (
+-- Temporary table `token_windows`, still empty: one row per feature and silent window that contains one of its tokens.
+create or replace temporary table token_windows (
     feature integer,
     token integer,
     firings bigint,

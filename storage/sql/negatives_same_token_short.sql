@@ -1,11 +1,11 @@
--- One row per feature that needs more windows than `found` has: fewer than its share of $n for one of its tokens.
--- Needs `wanted` and `found`.
+-- One row per feature that needs more windows than `token_windows` has: fewer than one token's share of $n. Needs
+-- `wanted_tokens` and `token_windows`.
 with shares as (
     select
         feature,
         token,
         $n * firings / sum(firings) over (partition by feature) as share
-    from wanted
+    from wanted_tokens
 ),
 
 had as (
@@ -13,7 +13,7 @@ had as (
         feature,
         token,
         count(*) as windows
-    from found
+    from token_windows
     group by all
 )
 

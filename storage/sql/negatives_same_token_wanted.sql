@@ -1,15 +1,15 @@
--- Temporary table `wanted`: one row per feature of $asked and token on which it fires, the $most tokens on which it
--- fires most, counted over $sampled of its firings at random. Needs `firings`; $tokens: parts of `tokens`.
-create or replace temporary table wanted as
+-- Temporary table `wanted_tokens`: one row per feature of $lacking and token: the $most_tokens tokens on which it fires
+-- most, counted over $most_firings of its firings at random. Needs `firings`; $tokens: parts of `tokens`.
+create or replace temporary table wanted_tokens as
 with sampled as (
     select firings.*
     from firings
-    where firings.feature in (select unnest($asked))
+    where firings.feature in (select unnest($lacking))
     qualify row_number() over (
         partition by firings.feature
         order by
             hash(firings.feature, firings.sequence, firings.position, $seed), firings.sequence, firings.position
-    ) <= $sampled
+    ) <= $most_firings
 ),
 
 counted as (
@@ -24,4 +24,4 @@ counted as (
 
 select *
 from counted
-qualify row_number() over (partition by feature order by firings desc, token) <= $most
+qualify row_number() over (partition by feature order by firings desc, token) <= $most_tokens

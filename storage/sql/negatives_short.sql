@@ -1,5 +1,6 @@
--- One row per sampled feature that was given fewer than $n contexts of a kind for a role so far, with the windows in
--- which it is silent, and those of sequences in which it is. Needs `drawable` and `drawn`.
+-- One row per sampled feature that has fewer than $n contexts of a kind for a role so far: `silent`, the number of
+-- windows in which it is silent, and `quiet`, the number of windows of sequences in which it never fires. Needs
+-- `drawable` and `drawn`.
 with given as (
     select
         feature,

@@ -1,12 +1,12 @@
--- Temporary table `nearest`: one row per feature of $asked and feature with a near row of the decoder or encoder ($by),
--- the $neighbours nearest first.
+-- Temporary table `nearest`: one row per feature of $lacking and neighbour, a feature with a near row of the decoder or
+-- encoder ($by): the $neighbours nearest, nearest first.
 create or replace temporary table nearest as
 with near as (
     select
         read.feature,
         unnest(if($by = 'encoder', read.encoder_neighbours, read.neighbours)) as near
     from read_parquet($features, hive_partitioning = false) as read
-    where read.feature in (select unnest($asked))
+    where read.feature in (select unnest($lacking))
 ),
 
 ranked as (

@@ -1,5 +1,5 @@
--- Temporary table `candidates`: one row per silent window whose text is near to those that the explainer is shown, the
--- nearest first. Needs `texts_nearby`.
+-- Temporary table `candidates`: one row per feature and silent window whose text is near to those that the explainer is
+-- shown, the nearest first. Needs `texts_nearby`.
 create or replace temporary table candidates as
 select
     feature,

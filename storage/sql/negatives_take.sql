@@ -1,6 +1,6 @@
--- Adds to `drawn` one row per non-activating context: the first of `silent`, windows of the grid, until a feature has
--- $n of the kind for the role. Whatever the kind, this is where it is made sure that no text is shown twice, and that
--- no token and no barred document is shared with what it was given before. Needs `barred`, `texts` and `drawn`.
+-- Adds to `drawn` one row per non-activating context: the first windows of `silent`, until a feature has $n of the kind
+-- for the role. Holds for every kind: no text is drawn twice, and no window overlaps an earlier context or a barred
+-- stretch. Needs `barred`, `texts` and `drawn`.
 insert into drawn by name
 with allowed as (
     select silent.*

@@ -1,15 +1,15 @@
 -- Temporary table `drawn`: one row per activating context; non-activating ones are added to it. The explainer gets up
--- to $explain windows, the $strongest strongest first and then those of `turns`. Each tenth gives the scorers up to
--- $score of what it has left, at random, so that they see all of a feature whatever the explainer saw. A tenth that has
--- too few for both keeps for the scorers their part of what both ask of it, one at least; the explainer passes on to
--- its next turn. No window is given twice. Needs `windows`, `tenths`, `shuffled`, `turns` and `told`.
+-- to $explain windows, the $strongest strongest first and then those of `turns`. Each decile gives the scorers up to
+-- $per_decile of its remaining windows at random, so that they see all strengths whatever the explainer saw. A decile
+-- with too few windows for both keeps for the scorers their share of what both need, at least one; the explainer goes
+-- on with its next turn. No window is drawn twice. Needs `windows`, `tenths`, `shuffled`, `turns` and `window_texts`.
 create or replace temporary table drawn as
 with shares as (
     select
         feature,
         decile,
         coalesce(sum(windows) filter (where side = 'either'), 0) as shared,
-        $explain // 10 + if(decile < $explain % 10, 1, 0) as share
+        $explain // $deciles + if(decile < $explain % $deciles, 1, 0) as share
     from tenths
     group by feature, decile
 ),
@@ -18,11 +18,15 @@ limits as (
     select
         feature,
         decile,
-        if(shared > 0, shared - greatest(1, least($score, shared * $score // ($score + share))), $explain) as most
+        if(
+            shared > 0,
+            shared - greatest(1, least($per_decile, shared * $per_decile // ($per_decile + share))),
+            $explain
+        ) as most
     from shares
 ),
 
-asked as (
+requested as (
     select
         feature,
         decile,
@@ -44,17 +48,17 @@ asked as (
     where windows.rank < $strongest and windows.side != 'score'
 ),
 
-spared as (
+permitted as (
     select
-        asked.*,
-        least(asked.rank, $strongest) as first,
+        requested.*,
+        least(requested.rank, $strongest) as first,
         row_number() over (
-            partition by asked.feature, asked.decile
-            order by least(asked.rank, $strongest), asked.turn, asked.origin
+            partition by requested.feature, requested.decile
+            order by least(requested.rank, $strongest), requested.turn, requested.origin
         ) as nth,
         limits.most
-    from asked
-    inner join limits on asked.feature = limits.feature and asked.decile = limits.decile
+    from requested
+    inner join limits on requested.feature = limits.feature and requested.decile = limits.decile
     qualify nth <= limits.most
 ),
 
@@ -62,7 +66,7 @@ to_explain as (
     select
         *,
         row_number() over (partition by feature order by first, turn, origin) - 1 as place
-    from spared
+    from permitted
     qualify place < $explain
 ),
 
@@ -76,7 +80,7 @@ to_score as (
     from shuffled
     anti join to_explain on shuffled.feature = to_explain.feature and shuffled.origin = to_explain.origin
     where shuffled.side != 'explain'
-    qualify row_number() over (partition by shuffled.feature, shuffled.decile order by shuffled.place) <= $score
+    qualify row_number() over (partition by shuffled.feature, shuffled.decile order by shuffled.place) <= $per_decile
 ),
 
 given as (
@@ -110,6 +114,6 @@ select
     given.place,
     null::integer as near,
     null::float as distance,
-    told.text
+    window_texts.text
 from given
-inner join told on given.origin = told.origin
+inner join window_texts on given.origin = window_texts.origin

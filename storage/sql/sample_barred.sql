@@ -1,6 +1,5 @@
--- Temporary table `barred`: one row per feature and stretch of a sequence that no further context for one role may
--- touch: all that the cache holds of the documents in which contexts of the other role, $other, lie. Needs `drawn` and
--- `segments`.
+-- Temporary table `barred`: one row per feature and stretch of a sequence that no further context of one role may
+-- overlap: all segments of the documents that hold contexts of the other role, $other. Needs `drawn` and `segments`.
 create or replace temporary table barred as
 with others as (
     select distinct

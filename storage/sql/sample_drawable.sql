@@ -1,6 +1,7 @@
--- Temporary table `drawable`: one row per feature of [$first, $end): what can be drawn of it, or why nothing can.
--- Needs `described`, `alike`, and how many sequences (`active`), windows of the grid (`gridded`) and windows that may
--- be drawn (`counted`) each fires in. $sequences and $slots give the size of the cache.
+-- Temporary table `drawable`: one row per feature of [$first, $end) with what can be drawn for it, or why it is
+-- skipped. Needs `described`, `alike`, and the number of sequences (`active`), windows of the grid (`gridded`) and
+-- windows that may be drawn (`counted`) in which each feature fires. $sequences and $slots give the size of the cache;
+-- $needed_silent is the number of windows that must lie in sequences without a firing.
 create or replace temporary table drawable as
 with base as (
     select
@@ -15,7 +16,7 @@ chosen as (
     select unnest($chosen) as feature
 ),
 
-again as (
+repeats as (
     select
         feature,
         count(*) as repeated
@@ -23,13 +24,13 @@ again as (
     group by feature
 ),
 
-told as (
+texts as (
     select
         counted.feature,
         counted.rows as placed,
-        counted.rows - coalesce(again.repeated, 0) as texts
+        counted.rows - coalesce(repeats.repeated, 0) as texts
     from counted
-    left join again using (feature)
+    left join repeats using (feature)
 ),
 
 joined as (
@@ -40,14 +41,14 @@ joined as (
         chosen.feature is not null as is_chosen,
         coalesce(gridded.rows, 0) as windows,
         $slots * ($sequences - coalesce(active.rows, 0)) as silent_windows,
-        coalesce(told.placed, 0) as placed,
-        coalesce(told.texts, 0) as texts,
-        least(coalesce(told.texts, 0), $most) as candidates
+        coalesce(texts.placed, 0) as placed,
+        coalesce(texts.texts, 0) as texts,
+        least(coalesce(texts.texts, 0), $most_windows) as candidates
     from base
     left join chosen using (feature)
     left join active using (feature)
     left join gridded using (feature)
-    left join told using (feature)
+    left join texts using (feature)
 )
 
 select
@@ -63,7 +64,7 @@ select
     if(is_chosen, texts - candidates, null) as left_out,
     case
         when not is_chosen then 'not chosen'
-        when firings < $min_firings or silent_windows < $negatives or candidates < $min_windows then 'skipped'
+        when firings < $min_firings or silent_windows < $needed_silent or candidates < $min_windows then 'skipped'
         else 'sampled'
     end as status,
     case
@@ -74,7 +75,7 @@ select
         when placed < $min_windows then format('fewer than {} windows fit around its peaks', $min_windows)
         when candidates < $min_windows
             then format('fewer than {} of its windows have a text of their own', $min_windows)
-        when silent_windows < $negatives
-            then format('it is too dense: fewer than {} windows lie in sequences where it is silent', $negatives)
+        when silent_windows < $needed_silent
+            then format('it is too dense: fewer than {} windows lie in sequences where it is silent', $needed_silent)
     end as reason
 from joined

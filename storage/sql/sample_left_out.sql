@@ -1,4 +1,4 @@
--- One row per window of `placed` that is left out, by its number there. Needs `alike`.
+-- One row per window of `placed` that is left out: its row number there. Needs `alike`.
 select row
 from alike
 order by row

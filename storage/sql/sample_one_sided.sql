@@ -1,5 +1,5 @@
--- Skips the features of `drawable` that leave the explainer or the scorers fewer than `$least` windows once documents
--- are kept apart. Needs `sides`.
+-- Updates one row per feature of `drawable` that leaves the explainer or the scorers fewer than $least windows once
+-- documents are kept apart: it is skipped. Needs `sides`.
 update drawable
 set
     status = 'skipped',

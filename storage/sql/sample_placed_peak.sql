@@ -1,10 +1,9 @@
--- One row per feature and window around one of its peaks, by feature and origin. The window of a firing begins half
--- a window before it, shifted as little as keeps it inside the sequence, and inside the document where there are
+-- One row per feature and window around one of its peaks, by feature and origin. The window of a firing begins half a
+-- window before it, shifted as little as keeps it inside the sequence, and inside the document where there are
 -- `segments`; a segment that is shorter has none. A firing is a peak when its window holds no stronger one, nor an
 -- equal one before it. Peaks are taken strongest first, the earlier of two equal ones, each whose window overlaps none
--- that is taken: at once where it overlaps no other, else by a fold over the crowded ones of its sequence. Needs
--- `firings` and `segments`. (Bounds of a frame that are no numbers, and lambdas of two arguments, are more
--- than sqlfluff can read.)
+-- that is taken: at once where it overlaps no other, else by a fold over the crowded peaks of its sequence. Needs
+-- `firings` and `segments`. (sqlfluff cannot parse frame bounds that are expressions, nor lambdas of two arguments.)
 with around as (
     select
         firings.*,
@@ -64,14 +63,14 @@ folded as (
         sequence,
         unnest(
             list_reduce( -- noqa: LT01
-                list_transform(strongest_first, lambda one: [one]), -- noqa: PRS
+                list_transform(strongest_first, lambda peak: [peak]), -- noqa: PRS
                 lambda kept, next: if(
-                    len(list_filter(kept, lambda one: abs(one.start - next[1].start) < $window)) = 0,
+                    len(list_filter(kept, lambda earlier: abs(earlier.start - next[1].start) < $window)) = 0,
                     kept || next,
                     kept
                 )
             )
-        ) as one
+        ) as peak
     from crowds
 ),
 
@@ -87,8 +86,8 @@ taken as (
     select
         feature,
         sequence,
-        one.start,
-        one.peak
+        folded.peak.start,
+        folded.peak.peak
     from folded
 )
 

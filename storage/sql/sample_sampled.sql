@@ -1,4 +1,4 @@
--- One row per feature of the bucket that is sampled, and how many windows its contexts are drawn from. Needs
+-- One row per feature of the bucket that is sampled, with the number of windows that its contexts are drawn from. Needs
 -- `drawable`.
 select
     feature,

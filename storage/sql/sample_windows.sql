@@ -1,3 +1,3 @@
--- The rows of `windows`, in no order.
+-- One row per window of `windows`, in no order.
 select *
 from windows

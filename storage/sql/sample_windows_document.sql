@@ -1,5 +1,5 @@
--- View `windows`: the rows of `ranked` that a reader may be shown, with whom they are for (`side`: the explainer, the
--- scorers, or either of them). Needs `ranked`, `drawable` and `sides`.
+-- View `windows`: one row per window of `ranked` that a reader may be shown, with `side`: the explainer, the scorers,
+-- or either of them. Needs `ranked`, `drawable` and `sides`.
 create or replace temporary view windows as
 select
     ranked.*,

@@ -1,4 +1,4 @@
--- View `windows`: the rows of `ranked`, which either reader may be shown (`side`). Needs `ranked`.
+-- View `windows`: one row per window of `ranked`; its `side` is `either` reader. Needs `ranked`.
 create or replace temporary view windows as
 select
     *,

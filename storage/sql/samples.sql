@@ -1,4 +1,4 @@
--- One row per feature of the bucket: what was drawn of it, or why nothing was. Needs `drawable` and `drawn`.
+-- One row per feature of the bucket: how many contexts were drawn for it, or why none. Needs `drawable` and `drawn`.
 with counted as (
     select
         feature,

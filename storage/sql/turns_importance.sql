@@ -1,6 +1,6 @@
--- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it does: at random
+-- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it gets it: at random
 -- without replacement, each time with a probability proportional to the peak. Exponential clocks do it (Efraimidis and
--- Spirakis 2006): the smallest -ln(u) / peak rings first. What peaks at 0 or below comes last. Needs `windows`.
+-- Spirakis 2006): the smallest -ln(u) / peak is first. Windows that peak at 0 or below come last. Needs `windows`.
 create or replace temporary table turns as
 with drawn as (
     select

@@ -1,6 +1,6 @@
--- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it does: first one of
--- each tenth by rank, the strongest tenth first, then a second one of each, at random inside the tenth (paper, 3.2).
--- Needs `shuffled`; no tenth gives more than $explain.
+-- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it gets it: first one
+-- of each decile by rank, the strongest decile first, then a second one of each, at random inside the decile (paper,
+-- 3.2). Needs `shuffled`; no decile gives more than $explain.
 create or replace temporary table turns as
 select
     feature,
@@ -8,6 +8,6 @@ select
     origin,
     peak,
     rank,
-    place * 10 + decile as turn
+    place * $deciles + decile as turn
 from shuffled
 where side != 'score' and place < $explain

@@ -1,5 +1,5 @@
--- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it does: at random,
--- all windows alike. Needs `shuffled`; no tenth gives more than $explain.
+-- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it gets it: at random,
+-- every window with the same probability. Needs `shuffled`; no decile gives more than $explain.
 create or replace temporary table turns as
 select
     feature,

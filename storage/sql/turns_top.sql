@@ -1,5 +1,5 @@
--- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it does: the strongest
--- first. Needs `windows`; no tenth gives more than $explain.
+-- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it gets it: the
+-- strongest first. Needs `windows`; no decile gives more than $explain.
 create or replace temporary table turns as
 select
     feature,

@@ -1,13 +1,13 @@
--- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it does: first one of
--- each tenth of the way from the feature's largest activation down to 0, the strongest tenth first, then a second one
--- of each, at random inside it. A tenth without windows is passed over; what peaks below 0 counts as 0. Needs
--- `windows` and `drawable`; no tenth by rank gives more than $explain.
+-- Temporary table `turns`: one row per window that the explainer may get, with the turn in which it gets it: first one
+-- of each tenth of the range from the feature's largest activation down to 0, the strongest tenth first, then a second
+-- one of each, at random inside it. A tenth without windows is skipped; a peak below 0 counts as 0. Needs `windows` and
+-- `drawable`; no decile by rank gives more than $explain.
 create or replace temporary table turns as
 with binned as (
     select
         windows.*,
         greatest(
-            0, least(9, floor((1 - windows.peak::double / drawable.max::double) * 10))
+            0, least($deciles - 1, floor((1 - windows.peak::double / drawable.max::double) * $deciles))
         )::integer as bin
     from windows
     inner join drawable using (feature)
@@ -20,6 +20,6 @@ select
     origin,
     peak,
     rank,
-    row_number() over (partition by feature, bin order by random, origin) * 10 + bin as turn
+    row_number() over (partition by feature, bin order by random, origin) * $deciles + bin as turn
 from binned
 qualify row_number() over (partition by feature, decile, bin order by random, origin) <= $explain

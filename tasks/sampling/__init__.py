@@ -1,4 +1,7 @@
-"""Which windows are drawn of a feature: activating ones, and non-activating ones of every kind."""
+"""Which windows of a feature are drawn as contexts: activating ones, and non-activating ones of every kind."""
 
 VERSION = 5
 """Raise it when the same cache gives other contexts."""
+
+DECILES = 10
+"""Tenths of a feature's windows, by rank of their peak (paper 3.2)."""

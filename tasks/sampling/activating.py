@@ -1,80 +1,86 @@
-"""Activating contexts of a bucket: where its windows lie, which may be shown, and which are."""
+"""Draw the activating contexts of a bucket: its windows, what can be drawn of each feature, and the draw itself."""
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from storage import query
-from tasks.sampling.config import DECILES, FEWEST, order, strongest
-from tasks.sampling.corpus_text import Text
+from tasks.sampling import DECILES
+from tasks.sampling.config import FEWEST, order, strongest
+from tasks.sampling.corpus_text import CorpusText
 from tasks.sampling.firings import Firings, counts, ranked
-from tasks.sampling.non_activating import Anywhere
 from tasks.sampling.random_order import shuffled
+from tasks.sampling.silent_windows import SilentWindows
 from tasks.sampling.work import Bucket, SampleWork
 
 
 def draw(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
-    words: Text,
+    text: CorpusText,
     bucket: Bucket,
     firings: Firings,
-) -> Anywhere:
-    """Make the temporary table `drawn` with the contexts of both readers; returns where others may be drawn.
+) -> SilentWindows:
+    """Make the temporary table `drawn` with the activating contexts of both readers; returns the silent windows.
 
-    Needs the span's `segments` and `described`; leaves `firings`, `fired` and `drawable` for the kinds of
-    non-activating contexts.
+    Needs the span's `segments` and `described`; leaves the tables `firings`, `fired` and `drawable` for the kinds of
+    negatives.
     """
     window, length = work.sampling.window, work.sequence
-    anywhere = Anywhere(firings.busy(), firings.fired(window, length), len(words.ids), length, window)
-    placed = _placed(connection, work, words, firings, anywhere.fired)
-    _draw(connection, work, _look(connection, work, bucket, placed, anywhere))
-    return anywhere
+    windows = SilentWindows(
+        firings.active_sequences(), firings.active_windows(window, length), len(text.ids), length, window
+    )
+    placed = _placed(connection, work, text, firings, windows.active_windows)
+    _draw(connection, work, _drawable(connection, work, bucket, placed, windows))
+    return windows
 
 
 def _placed(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
-    words: Text,
+    text: CorpusText,
     firings: Firings,
     fired: pa.Table,
 ) -> pa.Table:
-    """Register a bucket's firings and where they lie; returns the windows that its contexts are drawn from."""
+    """Register a bucket's firings and the windows in which they lie; returns the windows, of the grid or of peaks."""
     window, length = work.sampling.window, work.sequence
     connection.register("firings", firings.table())
     connection.register("fired", fired)
-    placed, told = fired, words.windows
+    placed, window_texts = fired, text.windows
     if work.sampling.windows == "peak":
         placed = query.rows(connection, "sample_placed_peak", window=window, length=length)
-        told = words.told(np.unique(placed["origin"].to_numpy()), window)
+        window_texts = text.window_texts(np.unique(placed["origin"].to_numpy()))
     connection.register("placed", placed.append_column("row", [np.arange(placed.num_rows)]))
-    connection.register("told", told)
+    connection.register("window_texts", window_texts)
     query.run(connection, "sample_alike")
     return placed
 
 
-def _look(
+def _drawable(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
     bucket: Bucket,
     placed: pa.Table,
-    anywhere: Anywhere,
+    grid: SilentWindows,
 ) -> pa.Table:
-    """Find out what can be drawn of each feature; returns the windows that its contexts are drawn from."""
+    """Make the temporary table `drawable`; returns the windows that contexts are drawn from, ranked by peak."""
     sampling, window = work.sampling, work.sampling.window
-    for name, rows in {"active": anywhere.busy, "gridded": anywhere.fired, "counted": placed}.items():
+    windows_of = {"active": grid.active_sequences, "gridded": grid.active_windows, "counted": placed}
+    for name, rows in windows_of.items():
         connection.register(name, counts(rows))
     query.run(
         connection,
         "sample_drawable",
         coder=work.coder,
         chosen=bucket.chosen.tolist(),
-        most=sampling.most_windows,
+        most_windows=sampling.most_windows,
         min_firings=sampling.min_firings,
         min_windows=FEWEST,
-        negatives=sum(kind.n for kind in (*sampling.contrast, *sampling.negatives) if kind.kind == "random"),
-        sequences=anywhere.sequences,
-        slots=anywhere.slots,
+        needed_silent=sum(
+            kind.n for kind in (*sampling.contrast, *sampling.negatives) if kind.in_silent_sequences
+        ),
+        sequences=grid.sequences,
+        slots=grid.slots,
         **bucket.part._asdict(),
     )
     readers = {"explain": sampling.explain, "score": DECILES * sampling.per_decile}
@@ -89,21 +95,24 @@ def _look(
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork, windows: pa.Table) -> None:
-    """The activating contexts of both readers."""
+    """Make the temporary table `drawn` with the activating contexts of both readers."""
     sampling, ordered = work.sampling, order(work.sampling.strategy)
-    # What equal parts of each tenth come to; other orders may take all of the explainer's windows from one tenth, and
-    # so may any where the tenths of one side are not alike.
+    # The explainer's share of each decile where all give equally many; other orders may take all of its windows from
+    # one decile, as may every order where the deciles of one side differ in size.
     even = sampling.strategy.kind == "quantiles" and sampling.apart == "window"
     share = sampling.explain // DECILES + 1 if even else sampling.explain
     first, tenths = shuffled(windows, share + sampling.per_decile)
     connection.register("shuffled", first)
     connection.register("tenths", tenths)
-    query.run(connection, f"turns_{ordered}", explain=sampling.explain)
+    deciles = {"deciles": DECILES}
+    by_tenths = deciles if ordered in {"quantiles", "values"} else {}
+    query.run(connection, f"turns_{ordered}", explain=sampling.explain, **by_tenths)
     query.run(
         connection,
         "sample_activating",
         explain=sampling.explain,
-        score=sampling.per_decile,
+        per_decile=sampling.per_decile,
         strongest=strongest(sampling.strategy, sampling.explain),
         length=work.sequence,
+        **deciles,
     )

@@ -1,8 +1,6 @@
-"""In which windows features fire, how strongly, and how they rank by that.
+"""Firings of features as sorted columns: the windows in which they fire, their peaks, and ranks by peak.
 
-The part of sampling that touches every firing, so that it runs over sorted columns instead of in SQL (ADR 15).
-
-Columns that are sorted by feature, and by a place in the cache within it.
+This part of sampling touches every firing, so it runs over sorted columns instead of in SQL (ADR 15).
 """
 
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tasks.sampling.config import DECILES
+from tasks.sampling import DECILES
 from tasks.sampling.random_order import randoms
 
 
@@ -21,7 +19,7 @@ def between(rows: pa.Table, first: int, end: int) -> pa.Table:
 
 
 def keys(feature: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """[n] int64 that sort as feature and a place, below 2^40, do; those of neighbouring places differ by 1."""
+    """[n] int64 that sort as (feature, place) does, `place` below 2^40; neighbouring places differ by 1."""
     return (feature.astype(np.int64) << 40) + place
 
 
@@ -40,40 +38,40 @@ class Firings:
 
     @classmethod
     def of(cls, rows: pa.Table) -> "Firings":
-        """The firings of a table, in whatever order its rows are; quickly where they are sorted within each feature."""
+        """The firings of a table in any order; faster where its rows are sorted within each feature."""
         columns = [rows[name].to_numpy() for name in cls.__annotations__]
         order = np.argsort(columns[0], kind="stable")
-        found = cls(*(column[order] for column in columns))
-        if found.is_sorted():
-            return found
-        order = np.lexsort((found.position, found.sequence, found.feature))
-        return cls(*(column[order] for column in vars(found).values()))
+        firings = cls(*(column[order] for column in columns))
+        if firings.is_sorted():
+            return firings
+        order = np.lexsort((firings.position, firings.sequence, firings.feature))
+        return cls(*(column[order] for column in vars(firings).values()))
 
     def is_sorted(self) -> bool:
-        """Whether rows are sorted as they should be; a database may return them otherwise."""
+        """Whether rows are sorted by feature, sequence and position; a database may return them otherwise."""
         places = keys(self.feature, self.sequence * (int(self.position.max(initial=0)) + 1) + self.position)
         return bool(np.all(places[1:] > places[:-1]))
 
     def between(self, first: int, end: int) -> "Firings":
         """Those of the features [first, end), not copied."""
-        some = slice(*np.searchsorted(self.feature, [first, end]))
-        return Firings(self.feature[some], self.sequence[some], self.position[some], self.activation[some])
+        rows = slice(*np.searchsorted(self.feature, [first, end]))
+        return Firings(self.feature[rows], self.sequence[rows], self.position[rows], self.activation[rows])
 
     def table(self) -> pa.Table:
         """As a table, not copied."""
         return pa.table(vars(self))
 
-    def busy(self) -> pa.Table:
+    def active_sequences(self) -> pa.Table:
         """One row per feature and sequence in which it fires."""
         begins = np.flatnonzero(_changes(self.feature) | _changes(self.sequence))
         return pa.table({"feature": self.feature[begins], "sequence": self.sequence[begins]})
 
-    def fired(self, window: int, length: int) -> pa.Table:
+    def active_windows(self, window: int, length: int) -> pa.Table:
         """One row per feature and window of the grid in which it fires: `feature`, `origin` and `peak`, sorted.
 
-        The grid cuts a sequence of `length` tokens from its beginning into windows of `window` (paper, 3.2); firings
-        behind its last whole window lie in none. A window is named by its `origin`: how many tokens of the cache,
-        sequence behind sequence, lie before it.
+        The grid cuts a sequence of `length` tokens from its beginning into windows of `window` tokens (paper, 3.2);
+        firings after the last whole window are in none. The `origin` of a window is its offset in the cache: the
+        number of tokens before it, all sequences concatenated.
         """
         inside = self.position < length // window * window
         feature, activation = self.feature[inside], self.activation[inside]
@@ -86,20 +84,21 @@ class Firings:
 def ranked(placed: pa.Table, left_out: np.ndarray, drawable: pa.Table, seed: int) -> pa.Table:
     """Windows by peak: `feature`, `origin`, `peak`, `rank`, `decile` and `random`; rank 0 is the strongest.
 
-    Of two equal ones the earlier comes first. `placed` is sorted by feature and origin, and its rows `left_out` are
-    passed over. Of each feature of `drawable` (`feature`, `candidates`) the strongest `candidates` are kept, of others
-    none. `decile` is the tenth of them that the rank falls into, `random` shuffles them by the seed.
+    Of two equal peaks the earlier comes first. `placed` is sorted by feature and origin; its rows `left_out` are
+    skipped. The strongest `candidates` windows of each feature of `drawable` (`feature`, `candidates`) are kept, and
+    none of other features. `decile` is the tenth of them that the rank falls into, `random` shuffles them by the
+    seed.
     """
     features, candidates = drawable["feature"].to_numpy(), drawable["candidates"].to_numpy()
     feature, origin, peak = (placed[name].to_numpy() for name in ("feature", "origin", "peak"))
     if len(left_out):
         feature, origin, peak = (np.delete(column, left_out) for column in (feature, origin, peak))
     order = _by_peak(feature, peak)
-    # Features stand where they stood: windows are sorted within them.
+    # The order of features is unchanged: windows are sorted within them.
     origin, peak = origin[order], peak[order]
     firsts, ends = (np.searchsorted(feature, features, side) for side in ("left", "right"))
     kept = np.minimum(ends - firsts, candidates)
-    _, rows = _spread(firsts, firsts + kept)
+    _, rows = _concatenated_ranges(firsts, firsts + kept)
     rank = rows - np.repeat(firsts, kept)
     feature, origin = feature[rows], origin[rows]
     return pa.table(
@@ -123,11 +122,11 @@ def with_activations(contexts: pa.Table, firings: Firings, length: int, window: 
     begins = keys(feature, sequence * length + start)
     fired = keys(firings.feature, firings.sequence * length + firings.position)
     firsts, ends = np.searchsorted(fired, begins), np.searchsorted(fired, begins + window)
-    rows, found = _spread(firsts, ends)
+    rows, firing = _concatenated_ranges(firsts, ends)
     shape = (contexts.num_rows, window)
     activations, strengths = np.zeros(shape, np.float32), np.full(shape, -np.inf, np.float32)
-    activations[rows, fired[found] - begins[rows]] = firings.activation[found]
-    strengths[rows, fired[found] - begins[rows]] = firings.activation[found]
+    activations[rows, fired[firing] - begins[rows]] = firings.activation[firing]
+    strengths[rows, fired[firing] - begins[rows]] = firings.activation[firing]
     columns = {
         "activations": pa.ListArray.from_arrays(
             pa.array(np.arange(0, activations.size + 1, window, dtype=np.int32)),
@@ -140,40 +139,40 @@ def with_activations(contexts: pa.Table, firings: Firings, length: int, window: 
     return contexts
 
 
-def _spread(firsts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every number of every range [first, end): which range it is in, and itself."""
+def _concatenated_ranges(firsts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All numbers of the ranges [first, end): for each number the index of its range, and the number itself."""
     sizes = ends - firsts
     nth = np.repeat(np.arange(len(sizes)), sizes)
     return nth, np.arange(len(nth)) + np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
 
 
 def _by_peak(feature: np.ndarray, peak: np.ndarray) -> np.ndarray:
-    """[n] int64: the order of features, which are sorted, with the highest peaks first and equal ones as they are."""
+    """[n] int64: indices that sort by feature, then by descending peak, stably. `feature` is sorted already."""
     highest = _descending(peak)
     if not len(peak):
         return highest
-    # Activations are kept to eleven bits (ADR 11), so that the end of every number is alike.
+    # Activations are stored with eleven bits (ADR 11), so the low bits of all numbers are equal.
     alike = np.bitwise_or.reduce(highest ^ highest[0])
     spare = (int(alike) & -int(alike)).bit_length() - 1 if alike else 32
     place, group = len(peak).bit_length(), feature - feature[0]
     key = group.astype(np.int64) << (32 - spare) | highest >> spare
     if int(group[-1]).bit_length() + (32 - spare) + place > 63:
         return np.argsort(key, kind="stable")
-    # With its place behind it no number is there twice, and numbers themselves are sorted four times as fast.
+    # With the place in its low bits each number is unique; numbers are sorted four times as fast as indices.
     key = key << place | np.arange(len(key))
     key.sort()
     return key & (1 << place) - 1
 
 
 def counts(rows: pa.Table) -> pa.Table:
-    """How many rows of a table each feature has that has any: `feature` and `rows`. The table is sorted by feature."""
+    """Rows per feature of a table that is sorted by feature, one row per feature with any: `feature` and `rows`."""
     feature = rows["feature"].to_numpy()
     begins = np.flatnonzero(_changes(feature))
     return pa.table({"feature": feature[begins], "rows": np.diff(begins, append=len(feature))})
 
 
 def _changes(values: np.ndarray) -> np.ndarray:
-    """[n] bool: where a value differs from the one before it; the first always does."""
+    """[n] bool: whether a value differs from the one before it; true for the first."""
     return np.concatenate([np.ones(min(1, len(values)), bool), values[1:] != values[:-1]])
 
 

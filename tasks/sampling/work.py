@@ -1,29 +1,29 @@
-"""What sampling one coder needs to know.
+"""The sampling of one coder: its inputs, and the buckets of features that are drawn together."""
 
-Which sequences are searched for non-activating contexts: whole blocks at random, the same ones for every feature.
-"""
-
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
+import duckdb
 import numpy as np
 
 from storage.lake import Lake
 from storage.layout import Range, Step
-from tasks.sampling.config import Sampling, SimilarText
+from tasks.sampling.config import Sampling
+from tasks.sampling.corpus_text import CorpusText, corpus_text
+from tasks.sampling.negatives import SimilarText
+from tasks.sampling.negatives.base import Pool
+from tasks.sampling.silent_windows import SilentWindows
 
-MOST = 16_000_000
-"""Firings that are held at a time, some sixty bytes each."""
-TOGETHER = 1_024
-"""Features that are drawn together, if they come in smaller buckets."""
+MAX_FIRINGS = 16_000_000
+"""Firings that are held at a time, about sixty bytes each."""
+GROUP_FEATURES = 1_024
+"""Features that are drawn together where buckets are smaller."""
 
 
 @dataclass(frozen=True)
 class SampleWork:
-    """What sampling one coder needs, the same for each of its buckets."""
+    """Inputs and options of the sampling of one coder, the same for each of its buckets."""
 
     lake: Lake
     coder: str
@@ -40,33 +40,51 @@ class SampleWork:
     embeddings: Mapping[SimilarText, Step] = field(default_factory=dict)
     """The vectors that each kind `similar_text` compares."""
 
+    def text(self) -> CorpusText:
+        """The tokens of the cache."""
+        return corpus_text(self.lake, self.tokens, self.sequence, self.sampling.window)
+
+    def pool(self, connection: duckdb.DuckDBPyConnection, role: str, windows: SilentWindows) -> Pool:
+        """What the non-activating contexts of a role (`explain` or `score`) are drawn from."""
+        return Pool(
+            connection=connection,
+            role=role,
+            windows=windows,
+            lake=self.lake,
+            tokens=self.tokens,
+            activations=self.activations,
+            features=self.features,
+            seed=self.seed,
+            embeddings=self.embeddings,
+        )
+
 
 class Bucket(NamedTuple):
-    """A bucket that is still to be drawn."""
+    """A bucket of features whose contexts are not drawn yet."""
 
     part: Range
     chosen: np.ndarray
     """Its chosen features, int32; an array, since Prefect looks at every item of a list."""
 
     def pieces(self, firings: np.ndarray, most: int) -> Iterator["Bucket"]:
-        """The bucket in pieces that fire at most `most` times each, single features aside.
+        """The bucket in pieces with at most `most` firings each; a feature with more is a piece of its own.
 
-        `firings` are those of its features, in their order; more may follow.
+        `firings` are the firing counts of its features, in their order; more may follow.
         """
         first, end = self.part
         while first < end:
-            ahead = np.cumsum(firings[first - self.part.first : end - self.part.first])
-            size = max(1, int(np.searchsorted(ahead, most, "right")))
+            cumulated = np.cumsum(firings[first - self.part.first : end - self.part.first])
+            size = max(1, int(np.searchsorted(cumulated, most, "right")))
             piece = Range(first, min(first + size, end))
             yield Bucket(piece, self.chosen[slice(*np.searchsorted(self.chosen, piece))])
             first = piece.end
 
 
-def together(buckets: Sequence[Bucket]) -> Iterator[Sequence[Bucket]]:
-    """Neighbouring buckets in groups of at most `TOGETHER` features; a larger one alone."""
+def grouped(buckets: Sequence[Bucket]) -> Iterator[Sequence[Bucket]]:
+    """Neighbouring buckets in groups of at most `GROUP_FEATURES` features; a larger bucket is a group of its own."""
     begin = 0
     for place, bucket in enumerate(buckets):
-        if place > begin and bucket.part.end - buckets[begin].part.first > TOGETHER:
+        if place > begin and bucket.part.end - buckets[begin].part.first > GROUP_FEATURES:
             yield buckets[begin:place]
             begin = place
     if buckets:
@@ -77,46 +95,3 @@ def joined(buckets: Sequence[Bucket]) -> Bucket:
     """Neighbouring buckets as one."""
     whole = Range(buckets[0].part.first, buckets[-1].part.end)
     return Bucket(whole, np.concatenate([bucket.chosen for bucket in buckets]))
-
-
-BLOCK = 256
-"""Sequences per block that is searched: neighbours in the corpus, so that a search reads few parts."""
-
-FIRST = 4_096
-"""Sequences in which every token is looked for first."""
-
-GROWTH = 4
-"""How many times as many sequences and windows are looked at, each time that they were too few for a feature."""
-
-
-def blocks(sequences: int, most: int, seed: int) -> list[int]:
-    """Blocks of `BLOCK` sequences that a search looks at, in its order: enough to hold `most`, all if there are fewer.
-
-    A smaller search is the beginning of a larger one.
-    """
-    every = list(range(-(-sequences // BLOCK)))
-    random.Random(f"{seed}/search").shuffle(every)  # noqa: S311  (a draw, not a secret)
-    return every[: -(-most // BLOCK)]
-
-
-def holding(parts: Sequence[str], searched: Sequence[int]) -> list[str]:
-    """The parts that hold sequences of the blocks."""
-    return [part for part in parts if any(_holds(Range.of(part), block) for block in searched)]
-
-
-def _holds(part: Range, block: int) -> bool:
-    return part.first < (block + 1) * BLOCK and block * BLOCK < part.end
-
-
-def searching(work: SampleWork, step: Step, table: str, searched: Sequence[int]) -> dict[str, object]:
-    """Parameters of a statement that searches a table."""
-    parts = holding(work.lake.parts(step, table), searched)
-    return {table: parts, "blocks": list(searched), "block": BLOCK}
-
-
-def rounds(searched: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The blocks in turn: `FIRST` sequences, then `MORE` times as many in all, and so on."""
-    ends = [0, FIRST // BLOCK]
-    while ends[-1] < len(searched):
-        ends.append(GROWTH * ends[-1])
-    return (searched[begin:end] for begin, end in pairwise(ends))

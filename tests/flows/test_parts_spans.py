@@ -23,7 +23,7 @@ def test_spans_are_the_buckets_in_order(counts: list[int], size: int, parts: int
     firings = np.array(counts)
     buckets = ranges(len(counts), size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST", 50)
+        patch.setattr(module, "MAX_FIRINGS", 50)
         patch.setattr(module, "ROW_GROUP", 7)
         found = spans(buckets, firings, parts, at_once)
     assert buckets == [bucket for span in found for bucket in span]

@@ -13,7 +13,8 @@ from storage.lake import Lake
 from storage.layout import Range, Step, ranges
 from storage.tables import ACTIVATIONS, FEATURES, TOKENS
 from tasks.sample import sample_span
-from tasks.sampling.config import Random, Sampling
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import Random
 from tasks.sampling.work import Bucket, SampleWork
 from tests.storage.toys import value
 

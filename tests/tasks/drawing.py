@@ -10,12 +10,11 @@ import pyarrow as pa
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import EMBEDDINGS
-from tasks.sampling import non_activating
-from tasks.sampling import work as sample_work
-from tasks.sampling.config import Negatives, Sampling, SimilarText
+from tasks.sampling.config import Sampling
 from tasks.sampling.firings import Firings
-from tasks.sampling.non_activating import Anywhere
-from tasks.sampling.work import SampleWork, blocks
+from tasks.sampling.negatives import Negatives, SimilarText, base
+from tasks.sampling.silent_windows import SilentWindows
+from tasks.sampling.work import SampleWork
 from tests.tasks.caches import LENGTH, Cache, steps, work
 from tests.tasks.caches import drawn as drawn_cache
 
@@ -102,8 +101,8 @@ def embedded(lake: Lake, cache: Worded, asked: SampleWork) -> SampleWork:
         if isinstance(kind, SimilarText):
             config = {"model": "toy", "search": kind.search}
             found[kind] = Step("embeddings", "corpus", ("embeddings",), config, 1, steps()[:1])
-            searched = sorted(blocks(cache.sequences, kind.search, asked.seed))
-            size = sample_work.BLOCK
+            searched = sorted(base.blocks(cache.sequences, kind.search, asked.seed))
+            size = base.BLOCK
             parts = [Range(block * size, min((block + 1) * size, cache.sequences)) for block in searched]
             for part in parts:
                 rows = EMBEDDINGS.rows(_vectors(cache, part))
@@ -169,11 +168,11 @@ def draw(
     before = pa.Table.from_pylist(list(given), schema=pa.schema(list(DRAWN.items())))
     with lake.connect(threads=threads) as connection:
         firings = Firings.of(_firings(cache, chosen))
-        fired = firings.fired(WINDOW, LENGTH)
-        anywhere = Anywhere(firings.busy(), fired, cache.sequences, LENGTH, WINDOW)
+        fired = firings.active_windows(WINDOW, LENGTH)
+        silent = SilentWindows(firings.active_sequences(), fired, cache.sequences, LENGTH, WINDOW)
         tables = {
             "firings": firings.table(),
-            "fired": anywhere.fired,
+            "fired": fired,
             "drawable": _drawable(cache, chosen),
             "barred": pa.Table.from_pylist(
                 list(barred), pa.schema([("feature", INT), ("sequence", BIG), ("first", INT), ("end", INT)])
@@ -190,11 +189,12 @@ def draw(
             {
                 "tokens": lake.parts(asked.tokens, "tokens"),
                 "window": WINDOW,
-                "slots": anywhere.slots,
+                "slots": silent.slots,
             },
         )
+        pool = asked.pool(connection, "score", silent)
         for kind in kinds:
-            non_activating.draw(connection, asked, kind, "score", anywhere)
+            base.draw(pool, kind)
         rows = connection.execute("select * from drawn order by feature, kind, place").to_arrow_table()
     texts = {(row["feature"], row["sequence"], row["start"]) for row in given}
     return [row for row in rows.to_pylist() if (row["feature"], row["sequence"], row["start"]) not in texts]

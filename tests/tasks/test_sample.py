@@ -286,7 +286,7 @@ def test_a_bucket_in_pieces_gives_the_same_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Features that fire more often than can be held at a time are drawn some at a time."""
-    monkeypatch.setattr(module, "MOST", 300)
+    monkeypatch.setattr(module, "MAX_FIRINGS", 300)
     lake = Lake(tmp_path.as_posix())
     CACHE.write(lake)
     assert undisturbed == sampled(lake, CACHE, kind)

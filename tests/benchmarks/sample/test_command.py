@@ -77,7 +77,7 @@ def delphi(request: Mapping[str, Any]) -> dict[str, Any]:
 def here(module: str, request: Mapping[str, Any], **_: object) -> dict[str, Any]:
     """A child's answer from this process, through JSON as from another one."""
     S3FileSystem.clear_instance_cache()
-    corpus_text._kept.clear()  # another process would have none
+    corpus_text._cache.clear()  # another process would have none
     if module.endswith("delphi_peer"):
         return delphi(request)
     answer = importlib.import_module(module).answer(json.loads(json.dumps(request)))

@@ -1,7 +1,8 @@
 """Features made of any text, whose prompts are as long as real ones."""
 
 from flows.estimate.features import typical
-from tasks.sampling.config import Random, Sampling, Similar
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import Random, Similar
 
 WINDOWS = [tuple(f" w{window}.{place}" for place in range(8)) for window in range(20)]
 SAMPLING = Sampling(

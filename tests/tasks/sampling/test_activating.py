@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from storage.lake import Lake
 from storage.layout import Range
-from tasks.sampling.config import Random, Sampling, Silent
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import Random, Silent
 from tests.tasks import account
 from tests.tasks.caches import LENGTH, Cache, drawn, sample, sampling, steps, work
 

@@ -9,7 +9,6 @@ import pytest
 from storage.lake import Lake
 from storage.tables import CONTEXTS
 from tasks.sampling import corpus_text as module
-from tasks.sampling.corpus_text import text
 from tests.storage.toys import some
 from tests.tasks.caches import LENGTH, Cache, drawn, sampling, steps, work
 
@@ -29,7 +28,7 @@ def test_it_is_what_the_lake_holds(lake: Lake, batch: int, monkeypatch: pytest.M
     """Ids and strings of every token, however many sequences are read at a time."""
     monkeypatch.setattr(module, "BATCH", batch)
     rows = lake.read("tokens", lake.parts(steps()[0], "tokens"))
-    found = text(work(lake, sampling()))
+    found = work(lake, sampling()).text()
     assert (CACHE.sequences, LENGTH) == found.ids.shape
     assert rows["tokens"].to_pylist() == found.ids.tolist()
     strings = found.strings.take(pa.array(found.spellings.reshape(-1))).to_pylist()
@@ -40,7 +39,7 @@ def test_it_is_what_the_lake_holds(lake: Lake, batch: int, monkeypatch: pytest.M
 @pytest.mark.parametrize("window", [3, 4, 16])
 def test_windows_have_equal_hashes_where_their_tokens_are_equal(lake: Lake, window: int) -> None:
     """One row per window of the grid, one hash per text."""
-    found = text(work(lake, sampling(window=window)))
+    found = work(lake, sampling(window=window)).text()
     rows = found.windows.to_pylist()
     grid = [(s, slot * window) for s in range(CACHE.sequences) for slot in range(LENGTH // window)]
     assert grid == [(row["sequence"], row["start"]) for row in rows]
@@ -53,13 +52,13 @@ def test_windows_have_equal_hashes_where_their_tokens_are_equal(lake: Lake, wind
 
 def test_contexts_get_their_tokens(lake: Lake) -> None:
     """Any window can be looked up, wherever it begins, any number of times."""
-    found = text(work(lake, sampling()))
+    found = work(lake, sampling(window=5)).text()
     bare = some(CONTEXTS, 3).drop_columns(["tokens", "strings"])
     places = {"sequence": [49, 0, 49], "start": [11, 0, 11]}
     for name, values in places.items():
         field = CONTEXTS.schema.field(name)
         bare = bare.set_column(bare.schema.get_field_index(name), field, pa.array(values, field.type))
-    rows = found.spelled(bare, 5)
+    rows = found.with_tokens(bare)
     wanted = [
         [CACHE.token(s, start + i) for i in range(5)] for s, start in zip(*places.values(), strict=True)
     ]
@@ -70,18 +69,18 @@ def test_contexts_get_their_tokens(lake: Lake) -> None:
 def test_no_context_is_no_error(lake: Lake) -> None:
     """A bucket whose features are all skipped has an empty table."""
     bare = CONTEXTS.empty().drop_columns(["tokens", "strings"])
-    assert CONTEXTS.empty() == text(work(lake, sampling())).spelled(bare, 5).select(
+    assert CONTEXTS.empty() == work(lake, sampling(window=5)).text().with_tokens(bare).select(
         CONTEXTS.schema.names
     ).cast(CONTEXTS.schema)
 
 
 def test_a_cache_is_read_once(lake: Lake, tmp_path: Path) -> None:
     """The same one is given to every bucket; another lake's or another window length's is another."""
-    one = text(work(lake, sampling()))
-    assert text(work(Lake(lake.uri), sampling())) is one
+    one = work(lake, sampling()).text()
+    assert work(Lake(lake.uri), sampling()).text() is one
     other = Lake((tmp_path / "other").as_posix())
     Cache(30, 1, {}).write(other)
-    assert (30, LENGTH) == text(work(other, sampling())).ids.shape
-    again = text(work(lake, sampling()))
+    assert (30, LENGTH) == work(other, sampling()).text().ids.shape
+    again = work(lake, sampling()).text()
     assert again is not one
     assert np.array_equal(again.ids, one.ids)

@@ -57,17 +57,17 @@ def test_a_window_has_the_largest_activation_in_it(
             place = feature, sequence * LENGTH + position // window * window
             peaks[place] = max(activation, peaks.get(place, activation))
     found = firings(rows, sorted(rows))
-    rows_found = found.fired(window, LENGTH).to_pylist()
+    rows_found = found.active_windows(window, LENGTH).to_pylist()
     assert [(*place, peaks[place]) for place in sorted(peaks)] == [tuple(row.values()) for row in rows_found]
     busy = sorted({(feature, sequence) for feature, sequence, _ in rows})
-    assert busy == [tuple(row.values()) for row in found.busy().to_pylist()]
+    assert busy == [tuple(row.values()) for row in found.active_sequences().to_pylist()]
 
 
 @given(ROWS, st.dictionaries(st.integers(0, 4), st.integers(1, 8)), st.data())
 @PATIENT
 def test_windows_rank_by_peak(rows: dict, candidates: dict[int, int], data: st.DataObject) -> None:
     """The strongest first, of equal ones the earlier; as many as are candidates, in equal parts of them."""
-    placed = firings(rows, sorted(rows)).fired(2, LENGTH)
+    placed = firings(rows, sorted(rows)).active_windows(2, LENGTH)
     left_out = (
         data.draw(st.sets(st.integers(0, max(0, placed.num_rows - 1))).map(sorted)) if placed.num_rows else []
     )

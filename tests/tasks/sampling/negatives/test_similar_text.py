@@ -17,10 +17,11 @@ from storage.layout import Range, Step, ranges
 from storage.tables import EMBEDDINGS
 from tasks.embeddings import EmbedWork, embed_windows
 from tasks.llm.sentence_transformers import SentenceModel
-from tasks.sampling import similar_text as module
-from tasks.sampling.config import Sampling, SimilarText
-from tasks.sampling.similar_text import vectors
-from tasks.sampling.work import blocks
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import SimilarText
+from tasks.sampling.negatives import similar_text as module
+from tasks.sampling.negatives.base import blocks
+from tasks.sampling.negatives.similar_text import Vectors
 from tests.tasks.caches import LENGTH, Cache, sample, steps, work
 from tests.tasks.drawing import WINDOW, Worded, draw, embedded, shown, toy_units, worded
 
@@ -125,8 +126,8 @@ def test_texts_that_are_not_searched_are_turned_into_vectors(
     tmp_path: Path, windows: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each feature's own, by themselves, so that buckets change nothing; only where they are not known."""
-    monkeypatch.setattr("tasks.sampling.work.BLOCK", 10)
-    monkeypatch.setattr("tasks.sampling.similar_text.BLOCK", 10)
+    for name in ("base", "similar_text"):
+        monkeypatch.setattr(f"tasks.sampling.negatives.{name}.BLOCK", 10)
     asked_for: list[int] = []
 
     def units(_: SentenceModel, texts: Sequence[str]) -> np.ndarray:
@@ -171,16 +172,20 @@ def test_a_lakes_vectors_are_read_once(tmp_path: Path) -> None:
     kinds = (SimilarText(n=3), SimilarText(n=3, search=10))
     asked = work(lake, Sampling(window=WINDOW, negatives=kinds[:1], contrast=kinds[1:]))
     asked = embedded(lake, CACHE, asked)
-    one, two = (vectors(asked, asked.embeddings[kind]) for kind in kinds)
-    assert vectors(asked, asked.embeddings[kinds[0]]) is one
-    assert vectors(asked, asked.embeddings[kinds[1]]) is two
+
+    def vectors(step: Step, current: Mapping[SimilarText, Step]) -> Vectors:
+        return module.vectors(lake, step, LENGTH, current.values())
+
+    made = asked.embeddings
+    one, two = (vectors(made[kind], made) for kind in kinds)
+    assert vectors(made[kinds[0]], made) is one
+    assert vectors(made[kinds[1]], made) is two
     assert list(range(0, CACHE.sequences * LENGTH, WINDOW)) == one.origins.tolist()
     texts = [CACHE.text(*divmod(origin, LENGTH)) for origin in one.origins.tolist()]
     assert np.array_equal(np.stack([CACHE.vector(text) for text in texts]), one.units.rows)
-    less = replace(asked, embeddings={kinds[1]: asked.embeddings[kinds[1]]})
-    module._kept.pop((lake.uri, asked.embeddings[kinds[1]].fingerprint))
-    vectors(less, asked.embeddings[kinds[1]])
-    assert [(lake.uri, asked.embeddings[kinds[1]].fingerprint)] == list(module._kept)
+    module._cache.pop((lake.uri, made[kinds[1]].fingerprint))
+    vectors(made[kinds[1]], {kinds[1]: made[kinds[1]]})
+    assert [(lake.uri, made[kinds[1]].fingerprint)] == list(module._cache)
 
 
 TOPICS = {

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.sampling.non_activating import Anywhere, begin
+from tasks.sampling.silent_windows import SilentWindows, random_start
 from tests.tasks.sampling.test_firings import firings
 
 PATIENT = settings(deadline=None)
@@ -19,10 +19,11 @@ Place = tuple[int, int]
 PLACES = [(sequence, slot * WINDOW) for sequence in range(SEQUENCES) for slot in range(SLOTS)]
 
 
-def anywhere(rows: dict[tuple[int, int, int], float]) -> Anywhere:
+def silent_windows(rows: dict[tuple[int, int, int], float]) -> SilentWindows:
     """The cache of some firings."""
-    found = firings(rows, sorted(rows))
-    return Anywhere(found.busy(), found.fired(WINDOW, LENGTH), SEQUENCES, LENGTH, WINDOW)
+    all_firings = firings(rows, sorted(rows))
+    active = all_firings.active_sequences(), all_firings.active_windows(WINDOW, LENGTH)
+    return SilentWindows(*active, SEQUENCES, LENGTH, WINDOW)
 
 
 def silent(rows: dict[tuple[int, int, int], float], feature: int, *, quiet: bool) -> set[Place]:
@@ -49,7 +50,7 @@ def test_windows_with_a_firing_are_left_out(rows: dict, asked: list[tuple[int, P
     windows = pa.table(
         {"feature": feature.astype(np.int32), "sequence": sequence, "start": start.astype(np.int32)}
     )
-    found = anywhere(rows).silent(windows)
+    found = silent_windows(rows).only_silent(windows)
     wanted = [(f, *place) for f, place in asked if place in silent(rows, f, quiet=False)]
     assert wanted == [tuple(row.values()) for row in found.to_pylist()]
 
@@ -57,24 +58,24 @@ def test_windows_with_a_firing_are_left_out(rows: dict, asked: list[tuple[int, P
 @given(ROWS, st.booleans(), st.integers(0, 99))
 @PATIENT
 def test_all_silent_windows_are_offered_once(rows: dict, quiet: bool, seed: int) -> None:
-    """In an order that hangs on the seed alone."""
-    grid, start = anywhere(rows), begin(seed, "random", "score")
+    """In an order that depends on the seed alone."""
+    grid, start = silent_windows(rows), random_start(seed, "random", "score")
     for feature in range(6):
-        found = places(grid.every(feature, start, quiet=quiet), feature)
+        found = places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
         assert sorted(silent(rows, feature, quiet=quiet)) == sorted(found)
-        assert found == places(grid.every(feature, start, quiet=quiet), feature)
+        assert found == places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
 
 
 @given(ROWS, st.booleans(), st.integers(1, 12), st.integers(0, 99))
 @PATIENT
 def test_draws_are_the_same_alone_and_among_others(rows: dict, quiet: bool, n: int, seed: int) -> None:
     """With `quiet` none lies in a sequence in which the feature fires."""
-    grid, start = anywhere(rows), begin(seed, "silent", "score")
+    grid, start = silent_windows(rows), random_start(seed, "silent", "score")
     counts = {feature: len(silent(rows, feature, quiet=quiet)) for feature in range(6)}
 
     def some(*features: int) -> pa.Table:
         wanted = {"feature": np.array(features, np.int32), "silent": [counts[one] for one in features]}
-        return grid.some(pa.table(wanted), n, start, quiet=quiet)
+        return grid.sample(pa.table(wanted), n, start, silent_sequences=quiet)
 
     together = some(*counts)
     for feature, count in counts.items():
@@ -88,7 +89,7 @@ def test_draws_are_the_same_alone_and_among_others(rows: dict, quiet: bool, n: i
 def test_draws_favour_no_window() -> None:
     """Each of the windows is met about as often as any other."""
     wanted = pa.table({"feature": np.arange(200, dtype=np.int32), "silent": np.full(200, len(PLACES))})
-    found = anywhere({}).some(wanted, 1_000, begin(1), quiet=True)
+    found = silent_windows({}).sample(wanted, 1_000, random_start(1), silent_sequences=True)
     counts = defaultdict(int)
     for row in found.to_pylist():
         counts[row["sequence"], row["start"]] += 1

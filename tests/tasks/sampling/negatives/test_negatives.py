@@ -14,18 +14,18 @@ from pydantic import TypeAdapter, ValidationError
 from storage.lake import Lake
 from storage.layout import Range
 from tasks.llm.sentence_transformers import SentenceModel
-from tasks.sampling import non_activating
-from tasks.sampling.config import (
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import (
     Cooccurring,
     Negatives,
     Random,
     SameToken,
-    Sampling,
     Silent,
     Similar,
     SimilarText,
+    neighbours,
 )
-from tasks.sampling.work import BLOCK, blocks, holding
+from tasks.sampling.negatives.base import BLOCK, blocks, parts_with_blocks
 from tests.tasks.caches import LENGTH, Firings, sample, steps, work
 from tests.tasks.drawing import WINDOW, Worded, draw, embedded, toy_units, worded
 
@@ -280,7 +280,7 @@ def test_what_a_frequent_feature_meets_is_estimated_on_a_sample(monkeypatch: pyt
     both = {place: 1.0 for number, place in enumerate(sorted(cache.firings[0])) if number % 2}
     cache.firings[1] = both
     exact = {row["near"]: row["distance"] for row in tried(cache, [Cooccurring(n=60)]) if row["feature"] == 0}
-    monkeypatch.setattr(non_activating, "FIRINGS", 400)
+    monkeypatch.setattr(neighbours, "FIRINGS", 400)
     assert len(cache.firings[0]) > 1500
     about = {row["near"]: row["distance"] for row in tried(cache, [Cooccurring(n=60)]) if row["feature"] == 0}
     assert {2} <= set(exact) == set(about)
@@ -389,9 +389,9 @@ def test_another_seed_draws_other_windows(tmp_path: Path, undisturbed: list[dict
 @pytest.fixture
 def blocks_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches in a small cache: blocks of ten sequences, of which one is the first round."""
-    monkeypatch.setattr("tasks.sampling.work.BLOCK", 10)
-    monkeypatch.setattr("tasks.sampling.similar_text.BLOCK", 10)
-    monkeypatch.setattr("tasks.sampling.work.FIRST", 10)
+    for module in ("base", "similar_text", "same_token"):
+        monkeypatch.setattr(f"tasks.sampling.negatives.{module}.BLOCK", 10)
+    monkeypatch.setattr("tasks.sampling.negatives.same_token.FIRST", 10)
 
 
 @pytest.mark.usefixtures("blocks_of_ten")
@@ -435,9 +435,9 @@ def test_blocks_are_enough_and_begin_alike(sequences: int, few: int, many: int, 
 def test_only_parts_that_hold_searched_sequences_are_read() -> None:
     """By the ranges that their names give."""
     parts = [f"lake/tokens/x/{first:010d}-{first + 512:010d}.parquet" for first in range(0, 2048, 512)]
-    assert parts[:1] == holding(parts, [0])
-    assert [parts[0], parts[2]] == holding(parts, [5, 1, 0])
-    assert [] == holding(parts, [9])
+    assert parts[:1] == parts_with_blocks(parts, [0])
+    assert [parts[0], parts[2]] == parts_with_blocks(parts, [5, 1, 0])
+    assert [] == parts_with_blocks(parts, [9])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.sampling.similar_text import Units, groups, mean, nearest, places, units
+from tasks.sampling.negatives.similar_text import Units, mean, nearest, sorted_index, units, values_by_key
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -80,13 +80,13 @@ def test_a_mean_weighs_directions_alike() -> None:
 
 def test_values_are_found_among_sorted_ones() -> None:
     """Whether they are there, and where; among none there is none."""
-    there, where = places(np.array([9, 2, 4, 3]), np.array([2, 3, 8]))
-    assert [False, True, False, True] == there.tolist()
-    assert [0, 1] == where[there].tolist()
-    assert not places(np.array([9]), np.zeros(0, np.int64))[0].any()
+    present, index = sorted_index(np.array([9, 2, 4, 3]), np.array([2, 3, 8]))
+    assert [False, True, False, True] == present.tolist()
+    assert [0, 1] == index[present].tolist()
+    assert not sorted_index(np.array([9]), np.zeros(0, np.int64))[0].any()
 
 
 def test_values_are_grouped_by_key() -> None:
     """One group for each key that is asked for, whether it has values or not."""
-    found = groups([1, 2, 5], np.array([1, 1, 3, 5]), np.array([10, 11, 12, 13]))
-    assert [[10, 11], [], [13]] == [group.tolist() for group in found]
+    grouped = values_by_key([1, 2, 5], np.array([1, 1, 3, 5]), np.array([10, 11, 12, 13]))
+    assert [[10, 11], [], [13]] == [group.tolist() for group in grouped]

@@ -1,0 +1,98 @@
+"""Windows of the grid in which features are silent: the test for it, and random draws from the whole cache."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.sampling.firings import between, keys
+from tasks.sampling.random_order import splitmix64
+
+DRAWS_PER_WINDOW = 1.25
+"""Draws of silent windows, on average, for each window that is needed: some windows are drawn twice, some texts occur
+twice, and some windows are contexts already."""
+SPARE = 20
+"""Draws of silent windows in addition to these."""
+
+
+@dataclass(frozen=True)
+class SilentWindows:
+    """The grid of a cache, and where in it some features fire."""
+
+    active_sequences: pa.Table
+    """One row per feature and sequence in which it fires, sorted by them."""
+    active_windows: pa.Table
+    """One row per feature and window of the grid in which it fires, sorted by `feature` and `origin`."""
+    sequences: int
+    """Sequences of the cache."""
+    length: int
+    """Tokens per sequence."""
+    window: int
+    """Tokens per window."""
+
+    @property
+    def slots(self) -> int:
+        """Windows per sequence."""
+        return self.length // self.window
+
+    def only_silent(self, windows: pa.Table) -> pa.Table:
+        """The rows of `windows` (`feature`, `sequence`, `start`) in which the feature is silent."""
+        feature, sequence, start = (windows[name].to_numpy() for name in ("feature", "sequence", "start"))
+        active = keys(*(self.active_windows[name].to_numpy() for name in ("feature", "origin")))
+        return windows.filter(~_isin_sorted(keys(feature, sequence * self.length + start), active))
+
+    def sample(self, features: pa.Table, n: int, start: np.uint64, *, silent_sequences: bool) -> pa.Table:
+        """Draws with replacement, enough to give each feature `n` silent windows on average.
+
+        `features` has `feature` and `silent`: its number of silent windows, with `silent_sequences` of those in
+        sequences without a firing. With `silent_sequences` only windows of such sequences are returned; without it,
+        windows in which the feature fires may be among them. `start` seeds the draws.
+        """
+        total, silent = self.sequences * self.slots, np.maximum(1, features["silent"].to_numpy())
+        turns = np.minimum(total, np.ceil((DRAWS_PER_WINDOW * n + SPARE) * (total / silent))).astype(np.int64)
+        feature = np.repeat(features["feature"].to_numpy().astype(np.int64), turns)
+        turn = np.arange(len(feature)) - np.repeat(np.cumsum(turns) - turns, turns)
+        random = splitmix64(splitmix64(feature.astype(np.uint64) + start) + turn.astype(np.uint64))
+        place = (random % np.uint64(total)).astype(np.int64)
+        if silent_sequences:
+            active = keys(*(self.active_sequences[name].to_numpy() for name in ("feature", "sequence")))
+            kept = ~_isin_sorted(keys(feature, place // self.slots), active)
+            feature, turn, place = feature[kept], turn[kept], place[kept]
+        return self._table(feature, place, turn.astype(np.uint64))
+
+    def all_silent(self, feature: int, start: np.uint64, *, silent_sequences: bool) -> pa.Table:
+        """All silent windows of a feature in a random order; with `silent_sequences` those of silent sequences."""
+        silent = np.ones((self.sequences, self.slots), bool)
+        if silent_sequences:
+            silent[between(self.active_sequences, feature, feature + 1)["sequence"].to_numpy()] = False
+        origin = between(self.active_windows, feature, feature + 1)["origin"].to_numpy()
+        silent[origin // self.length, origin % self.length // self.window] = False
+        place = np.flatnonzero(silent)
+        random = splitmix64(splitmix64(np.array([feature], np.uint64) + start) + place.astype(np.uint64))
+        return self._table(np.full(len(place), feature), place, random)
+
+    def _table(self, feature: np.ndarray, place: np.ndarray, turn: np.ndarray) -> pa.Table:
+        sequence, slot = np.divmod(place, self.slots)
+        return pa.table(
+            {
+                "feature": feature.astype(np.int32),
+                "sequence": sequence,
+                "start": (slot * self.window).astype(np.int32),
+                "turn": turn,
+            }
+        )
+
+
+def random_start(*names: object) -> np.uint64:
+    """The start of the random numbers of one purpose, which `names` identify."""
+    text = "/".join(str(name) for name in names)
+    return np.uint64(int.from_bytes(sha256(text.encode()).digest()[:8], "little"))
+
+
+def _isin_sorted(values: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """[n] bool: which of `values` [n] are in `members`, which is sorted."""
+    places = np.searchsorted(members, values)
+    inside = places < len(members)
+    inside[inside] = members[places[inside]] == values[inside]
+    return inside
