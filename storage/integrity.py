@@ -31,7 +31,7 @@ def check(lake: Lake, path: str, size: int | None, committed: File | None = None
 
 def _rows(lake: Lake, path: str, size: int, expected: str | None) -> int:
     read = lake.reader(path)
-    footer = part.footer(read, size)
+    footer = part.read_footer(read, size)
     expected = expected or footer.crc32
     if expected is None:
         return part.decode(read(0, size))

@@ -58,7 +58,7 @@ def seal(buffer: pa.Buffer) -> bytes:
     return data.tobytes()
 
 
-def footer(read: Read, size: int, tail: bytes | None = None) -> Footer:
+def read_footer(read: Read, size: int, tail: bytes | None = None) -> Footer:
     """The rows and the checksum of a part of `size` bytes, by its metadata; `tail` is its end, where it was read.
 
     Raises `BadPart` where it has none.

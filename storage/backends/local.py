@@ -11,17 +11,21 @@ import duckdb
 import fsspec
 from fsspec import AbstractFileSystem
 
+from storage.backends.base import Backend
 from storage.errors import WrongRequest
 
 _DRAFT = re.compile(r"\.[a-z0-9_]{8}\.part|\.writable-[0-9a-f]{32}")
-"""Names of files that are being written, and of those by which it is tried whether any can be."""
+"""Names of unfinished files, and of the empty ones that test whether a lake is writable."""
 
 
-class LocalBackend:
+class LocalBackend(Backend):
     """A local folder, by path or `file://` URI."""
 
+    scheme = "file"
+    example = "a folder"
+
     def __init__(self, uri: str) -> None:
-        """Remember the folder; makes nothing. Raises `WrongRequest` for what can be no folder's path."""
+        """Remember the folder; creates nothing. Raises `WrongRequest` where the path can be no folder's."""
         try:
             folder = Path(uri.removeprefix("file://")).expanduser().absolute()
             with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -32,17 +36,12 @@ class LocalBackend:
             raise WrongRequest(msg) from error
         self._root = folder.as_posix()
 
-    @property
-    def root(self) -> str:
-        """The absolute path."""
-        return self._root
-
     def filesystem(self) -> AbstractFileSystem:
         """The local filesystem."""
         return fsspec.filesystem("file")
 
     def put(self, path: str, data: bytes) -> None:
-        """Write beside the final name, then rename: the rename is the moment at which the file exists."""
+        """Write to a draft in the same folder, then rename it, which is atomic."""
         final = Path(self._root, path)
         final.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=final.parent, prefix=".", suffix=".part", delete=False) as draft:
@@ -60,13 +59,8 @@ class LocalBackend:
         """The absolute path of a file."""
         return f"{self._root}/{path}"
 
-    @property
-    def advice(self) -> str:
-        """What to do when the folder refuses something."""
-        return "check its path and its rights"
-
     def remove_drafts(self, age: float) -> int:
-        """Remove drafts that nobody has written to for `age` seconds; returns how many."""
+        """Remove drafts that have not been written to for `age` seconds; returns how many."""
         oldest, removed = time.time() - age, 0
         for folder, _, names in os.walk(self._root):
             for draft in (Path(folder, name) for name in names if _DRAFT.fullmatch(name)):

@@ -1,8 +1,7 @@
 """A lake in an S3 bucket (AWS, MinIO, rclone and the like).
 
-Credentials, region and endpoint come from where every AWS tool takes them (`AWS_ACCESS_KEY_ID`,
-`AWS_ENDPOINT_URL`, profiles, instance roles) and are given to DuckDB as a secret of the connection,
-in memory only.
+Credentials, region and endpoint come from where every AWS tool takes them (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`,
+profiles, instance roles). DuckDB gets them as a secret of the connection, in memory only.
 """
 
 import importlib.util
@@ -18,33 +17,29 @@ import duckdb
 import fsspec
 from fsspec import AbstractFileSystem
 
+from storage.backends.base import Backend
+
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
 LOG = logging.getLogger(__name__)
 
 _RETRIES = {"http_retries": 8, "http_retry_wait_ms": 200, "http_retry_backoff": 2}
-"""How DuckDB retries requests: for 25 seconds, where by itself it gives up after half a second.
-s3fs tries five times by itself, or as AWS_MAX_ATTEMPTS says."""
+"""How DuckDB retries requests: for 25 seconds; its default gives up after half a second.
+s3fs makes five attempts by default, or as many as AWS_MAX_ATTEMPTS."""
 
 
-class S3Backend:
+class S3Backend(Backend):
     """`s3://bucket/prefix`."""
 
-    def __init__(self, uri: str) -> None:
-        """Remember bucket and prefix; reaches nothing."""
-        self._root = uri.removeprefix("s3://").rstrip("/")
-
-    @property
-    def root(self) -> str:
-        """`bucket/prefix`."""
-        return self._root
+    scheme = "s3"
+    example = "s3://bucket/prefix"
 
     def filesystem(self) -> AbstractFileSystem:
-        """An s3fs filesystem that keeps no listings, since other machines write here too.
+        """An s3fs filesystem without a cache of listings, since other machines write to the lake too.
 
-        Some servers send the whole object's checksum with a part of it, which no reader could confirm. Without any
-        credentials requests are not signed, as public buckets allow.
+        Response checksums are validated only where required: some servers send the whole object's checksum with a
+        part of it. Without credentials requests are not signed, which public buckets allow.
         """
         anonymous = _resolved(_environment()).credentials is None
         config: dict[str, object] = {"response_checksum_validation": "when_required"}
@@ -58,14 +53,6 @@ class S3Backend:
             config_kwargs=config,
         )
 
-    def put(self, path: str, data: bytes) -> None:
-        """One upload: S3 shows an object only when its upload is complete."""
-        self.filesystem().pipe_file(f"{self._root}/{path}", data)
-
-    def uri(self, path: str) -> str:
-        """The object's URI."""
-        return f"s3://{self._root}/{path}"
-
     @property
     def advice(self) -> str:
         """What to do when the bucket refuses something."""
@@ -77,7 +64,7 @@ class S3Backend:
         return "check its path, its rights, the AWS_* variables"
 
     def remove_drafts(self, age: float) -> int:
-        """Remove uploads in several requests that a kill cut off, which are stored and shown to nobody, and probes."""
+        """Abort old multipart uploads, which are stored but not listed, and remove old tests for write access."""
         bucket, _, prefix = self._root.partition("/")
         begin = f"{prefix}/" if prefix else ""
         filesystem: Any = self.filesystem()  # s3fs's, whose type knows its calls
@@ -91,8 +78,8 @@ class S3Backend:
             filesystem.call_s3(
                 "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
             )
-        found = filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{begin}.writable-")
-        probes = [probe for probe in found.get("Contents", []) if probe["LastModified"] <= oldest]
+        listing = filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{begin}.writable-")
+        probes = [probe for probe in listing.get("Contents", []) if probe["LastModified"] <= oldest]
         for probe in probes:
             filesystem.call_s3("delete_object", Bucket=bucket, Key=probe["Key"])
         return len(old) + len(probes)
@@ -110,14 +97,15 @@ class S3Backend:
             return
         connection.load_extension(extension.as_posix())
         for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
-            connection.execute(f"set {setting} = ''")  # taken from the environment, and shown to any query
+            # DuckDB takes them from the environment, and shows them to any query.
+            connection.execute(f"set {setting} = ''")
         for setting, value in _RETRIES.items():
             connection.execute(f"set {setting} = {value}")
         connection.execute(*_secret())
 
 
 def _extension() -> Path | None:
-    """The extension's file that fits this DuckDB, if its package is there."""
+    """The extension's file for this version of DuckDB, if its package is installed."""
     package = importlib.util.find_spec("duckdb_extension_httpfs")
     if package is None or package.origin is None:
         return None
@@ -127,19 +115,19 @@ def _extension() -> Path | None:
 
 
 def _secret() -> tuple[str, list[str | bool]]:
-    """A DuckDB secret with what botocore finds: the one resolver that every AWS tool agrees with."""
-    found = _resolved(_environment())
-    endpoint = urlsplit(found.endpoint)
-    options: dict[str, str | bool] = {"region": found.region}
+    """A DuckDB secret with the endpoint, region and credentials that botocore resolves, as every AWS tool does."""
+    resolved = _resolved(_environment())
+    endpoint = urlsplit(resolved.endpoint)
+    options: dict[str, str | bool] = {"region": resolved.region}
     if not endpoint.netloc.endswith("amazonaws.com"):
         options |= {
             "endpoint": endpoint.netloc,
             "url_style": "path",
             "use_ssl": endpoint.scheme == "https",
         }
-    if found.credentials is not None:
-        # Frozen anew for every connection: those of a role expire, and botocore renews them.
-        frozen = found.credentials.get_frozen_credentials()
+    if resolved.credentials is not None:
+        # Read anew for every connection: a role's credentials expire, and botocore renews them.
+        frozen = resolved.credentials.get_frozen_credentials()
         options |= {"key_id": frozen.access_key or "", "secret": frozen.secret_key or ""}
         if frozen.token:
             options["session_token"] = frozen.token
@@ -152,7 +140,7 @@ def _environment() -> frozenset[tuple[str, str]]:
 
 
 class _Resolved(NamedTuple):
-    """Where requests go and who signs them."""
+    """Endpoint, region and credentials of requests."""
 
     endpoint: str
     region: str
@@ -161,13 +149,13 @@ class _Resolved(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _resolved(_environment: frozenset[tuple[str, str]]) -> _Resolved:
-    # Making a client takes botocore a third of a second, and a run makes thousands of connections.
+    # Cached: botocore takes a third of a second to make a client, and a run makes thousands of connections.
     from botocore.session import get_session  # noqa: PLC0415  (slow to import, and only s3 lakes need it)
 
     session = get_session()
     # botocore itself looks at AWS_DEFAULT_REGION only; the other SDKs at AWS_REGION.
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
-    # With keys made up: of the client only its endpoint is asked, and it would look for credentials once more.
+    # Only the client's endpoint is read; placeholder keys keep it from resolving credentials again.
     client = session.create_client(
         "s3",
         region_name=region,

@@ -200,7 +200,9 @@ def test_an_unknown_scheme_is_refused() -> None:
     """The message says what was given and what is allowed."""
     with pytest.raises(WrongRequest) as refusal:
         Lake("gs://bucket/lake")
-    assert "lake gs://bucket/lake: gs:// is not supported; give a folder or s3://" == str(refusal.value)
+    assert "lake gs://bucket/lake: gs:// is not supported; give a folder or s3://bucket/prefix" == str(
+        refusal.value
+    )
 
 
 @pytest.mark.parametrize("uri", ["runs/lake*", "s3://bucket/lake?", "lake[1]"])

@@ -25,7 +25,7 @@ def _sum(data: bytes) -> str:
 def test_a_part_of_every_table_carries_its_own_checksum(table: Table) -> None:
     """What its end says is what is found by reading all of it, with its rows; the same rows give the same bytes."""
     data = encode(table, some(table))
-    end = part.footer(_reader(data), len(data))
+    end = part.read_footer(_reader(data), len(data))
     assert (2, _sum(data)) == end
     assert data == encode(table, some(table))
 
@@ -33,12 +33,12 @@ def test_a_part_of_every_table_carries_its_own_checksum(table: Table) -> None:
 def test_every_flipped_bit_is_seen() -> None:
     """Anywhere in a part, the checksum's own digits included: it is none any more, or has another checksum."""
     whole = encode(ACTIVATIONS, firings(*range(40)))
-    _, written = part.footer(_reader(whole), len(whole))
+    _, written = part.read_footer(_reader(whole), len(whole))
     for place in range(len(whole)):
         data = bytearray(whole)
         data[place] ^= 1 << place % 8
         try:
-            found, end = _sum(bytes(data)), part.footer(_reader(bytes(data)), len(data)).crc32
+            found, end = _sum(bytes(data)), part.read_footer(_reader(bytes(data)), len(data)).crc32
         except BadPart:
             continue
         assert (found, found) != (written, end), place
@@ -56,9 +56,9 @@ def test_blocks_of_any_size_give_the_same_checksum(monkeypatch: pytest.MonkeyPat
 def test_long_metadata_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where what is read at the end of a part does not hold all of it."""
     data = encode(ACTIVATIONS, firings(1, 2))
-    whole = part.footer(_reader(data), len(data))
+    whole = part.read_footer(_reader(data), len(data))
     monkeypatch.setattr(part, "TAIL", 40)
-    assert whole == part.footer(_reader(data), len(data))
+    assert whole == part.read_footer(_reader(data), len(data))
     assert whole.crc32 == _sum(data)
 
 
@@ -67,7 +67,7 @@ def test_a_part_of_before_has_no_checksum_and_is_decoded() -> None:
     file = io.BytesIO()
     pq.write_table(firings(1, 2, 3), file)
     data = file.getvalue()
-    assert (3, None) == part.footer(_reader(data), len(data))
+    assert (3, None) == part.read_footer(_reader(data), len(data))
     assert 3 == part.decode(data)
 
 
@@ -84,6 +84,6 @@ def test_pages_carry_checksums_of_their_own() -> None:
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1" * 4, b"no part at all", b"\xff" * 20 + b"PAR1"])
 def test_what_is_no_part_is_none(data: bytes) -> None:
     """It is no exception of another library's."""
-    for read in (part.footer, part.checksum):
+    for read in (part.read_footer, part.checksum):
         with pytest.raises(BadPart):
             read(_reader(data), len(data))
