@@ -8,8 +8,6 @@ from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     model_validator,
@@ -23,7 +21,7 @@ from tasks.activations.corpus import Corpus
 from tasks.activations.subject import Subject
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
-from tasks.fields import LARGEST_SEED, NAME, Name, Seed, misread, worded
+from tasks.fields import LARGEST_SEED, NAME, ConfigModel, Name, Seed, misread, worded
 from tasks.llm.readers import ReaderConfig
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import Similar
@@ -44,19 +42,13 @@ MOST_TRIED = 50
 """Contexts per decile that are tried out to tell how many a scorer needs."""
 
 
-class Model(BaseModel):
-    """Base of the config's parts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class AllFeatures(Model):
+class AllFeatures(ConfigModel, frozen=True):
     """Every feature of every coder."""
 
     choose: Literal["all"]
 
 
-class ListedFeatures(Model):
+class ListedFeatures(ConfigModel, frozen=True):
     """Features by index, of every coder."""
 
     choose: Literal["list"]
@@ -74,7 +66,7 @@ class ListedFeatures(Model):
         return self
 
 
-class RangeOfFeatures(Model):
+class RangeOfFeatures(ConfigModel, frozen=True):
     """A range of indices, of every coder."""
 
     choose: Literal["range"]
@@ -91,7 +83,7 @@ class RangeOfFeatures(Model):
         return self
 
 
-class SampledFeatures(Model):
+class SampledFeatures(ConfigModel, frozen=True):
     """A seeded random sample of every coder's features, dead ones included."""
 
     choose: Literal["sample"]
@@ -99,7 +91,7 @@ class SampledFeatures(Model):
     """How many of each coder."""
 
 
-class FeaturesByDensity(Model):
+class FeaturesByDensity(ConfigModel, frozen=True):
     """Features that fire on a share of all tokens between two bounds."""
 
     choose: Literal["density"]
@@ -122,14 +114,14 @@ Features = Annotated[
 ]
 
 
-class Controls(Model):
+class Controls(ConfigModel, frozen=True):
     """Floors that are measured beside every run."""
 
     shuffled: int = Field(default=200, ge=0)
     """Features that are also scored with another feature's explanation; 0 leaves the control out."""
 
 
-class Budget(Model):
+class Budget(ConfigModel, frozen=True):
     """What a run may spend on readers; changes nothing in the tables."""
 
     cost: float = Field(gt=0, allow_inf_nan=False)
@@ -138,7 +130,7 @@ class Budget(Model):
     work at one run at once each counts what was paid before it began, and what it pays itself."""
 
 
-class Amounts(Model):
+class Amounts(ConfigModel, frozen=True):
     """How much is done at a time; changes nothing in the tables."""
 
     shard: int = Field(default=512, ge=1)
@@ -154,7 +146,7 @@ class Amounts(Model):
     """Buckets whose requests are under way at a time."""
 
 
-class Threads(Amounts):
+class Threads(Amounts, frozen=True):
     """Tasks run in threads of this process; requests to readers in its event loop."""
 
     kind: Literal["threads"] = "threads"
@@ -162,7 +154,7 @@ class Threads(Amounts):
     """CPU tasks at a time."""
 
 
-class Dask(Amounts):
+class Dask(Amounts, frozen=True):
     """Shards and buckets are made by the workers of a Dask cluster, one process per GPU; requests in this one."""
 
     kind: Literal["dask"]
@@ -172,7 +164,7 @@ class Dask(Amounts):
     """Seconds to wait for the scheduler."""
 
 
-class RunConfig(Model):
+class RunConfig(ConfigModel, frozen=True):
     """A run: what is explained, from which text, by whom, and how it is judged."""
 
     run: Name

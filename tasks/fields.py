@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ConfigModel(BaseModel, frozen=True):
+    """Base of all parts of a config: frozen, without unknown keys, and with attribute docstrings as descriptions."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
 
 LARGEST_SEED = 2**63 - 1
 """What servers, DuckDB and Parquet take: a signed number of 64 bits."""

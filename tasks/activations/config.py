@@ -3,18 +3,16 @@
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from storage.errors import WrongRequest
 from tasks.activations.sites import Site
 from tasks.coders import Source
-from tasks.fields import LONGEST_NAME
+from tasks.fields import LONGEST_NAME, ConfigModel
 
 
-class Describing(BaseModel):
+class Describing(ConfigModel, frozen=True):
     """What decoder and encoder rows are compared with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     logits: int = Field(default=10, ge=0)
     """Tokens that a feature raises most, and lowers most; 0 leaves them out."""
@@ -27,10 +25,8 @@ class Describing(BaseModel):
     """Features with the nearest encoder rows, at the same cost; 0 leaves them out."""
 
 
-class Coder(BaseModel, frozen=True):
+class Coder(ConfigModel, frozen=True):
     """One sparse coder and the site it is hooked to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     site: str | None = None
     """Module path in the subject model, `layers.5` or `layers.5.mlp`; `.input` for a module's input; or the name

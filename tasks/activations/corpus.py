@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from storage.errors import WrongRequest
 from tasks.activations.corpora import files
 from tasks.activations.corpora.base import Source, Unit, Wanted
 from tasks.activations.corpora.hub import HubDataset, repository
+from tasks.fields import ConfigModel
 
 Packing = Literal["joined", "by_document"]
 """How documents become sequences."""
@@ -22,10 +23,8 @@ class Document(NamedTuple):
     text: str
 
 
-class Corpus(BaseModel, frozen=True):
+class Corpus(ConfigModel, frozen=True):
     """The text that the features fire on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: str = Field(min_length=1)
     """Parquet, Arrow, JSON lines (`.jsonl`, `.ndjson`, `.json`) or text (`.txt`), the last two also `.gz` or `.zst`:

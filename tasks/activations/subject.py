@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from storage.errors import WrongRequest
 from tasks.coders import files, tokenizer_files
+from tasks.fields import ConfigModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -26,10 +27,8 @@ TOKENIZER_FILES = (
 )
 
 
-class Subject(BaseModel, frozen=True):
+class Subject(ConfigModel, frozen=True):
     """The language model whose features are explained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str = Field(min_length=1)
     """Local folder in the Hugging Face layout, or a name on the Hub; weights in safetensors only. GGUF has to be

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.coders.sparse_coder import SparseCoder
 
 
-class Auto(Checkpoint):
+class Auto(Checkpoint, frozen=True):
     """A checkpoint whose format nobody has named. It is the same as if its format were named."""
 
     looked_for: ClassVar[str] = "any of the others"

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict
-
 from storage.errors import WrongRequest
+from tasks.fields import ConfigModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,10 +93,8 @@ class Declared(NamedTuple):
     """Whether it was trained on vectors whose mean over coordinates was taken away."""
 
 
-class Format(BaseModel, ABC):
+class Format(ConfigModel, ABC, frozen=True):
     """A sparse coder's checkpoint, or what stands for one. One file per format, one line in `Source`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     needs_statistics: ClassVar[bool] = False
     """Whether the coder is made to the measure of its site (`Place.statistics`)."""
@@ -141,7 +138,7 @@ class Format(BaseModel, ABC):
         """
 
 
-class Checkpoint(Format):
+class Checkpoint(Format, frozen=True):
     """A format whose coder lies in files."""
 
     path: str

@@ -29,7 +29,7 @@ BLOCK_ROWS = 1024
 """Rows that are drawn at once, in float64 before they are rounded."""
 
 
-class RandomWeights(Format):
+class RandomWeights(Format, frozen=True):
     """A random top-k coder, as wide as one likes, of vectors whose coordinates are standardised."""
 
     needs_statistics: ClassVar[bool] = True
@@ -96,7 +96,7 @@ def random_directions(width: int, d: int, seed: int) -> "Tensor":
     return rows
 
 
-class Neurons(Format):
+class Neurons(Format, frozen=True):
     """Every coordinate of the site is a feature."""
 
     kind: Literal["neurons"] = "neurons"

@@ -143,7 +143,7 @@ class Weights(NamedTuple):
     revision: str | None
 
 
-class CircuitTracer(Checkpoint):
+class CircuitTracer(Checkpoint, frozen=True):
     """One layer of a transcoder set, or the features of one layer of a cross-layer transcoder.
 
     What a cross-layer feature writes is the sum of what it writes into each layer, its effect on the

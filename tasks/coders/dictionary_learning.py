@@ -133,7 +133,7 @@ class Config(BaseModel):
     buffer: Buffer = Buffer()
 
 
-class DictionaryLearning(Checkpoint):
+class DictionaryLearning(Checkpoint, frozen=True):
     """A coder of any of the library's classes. Batch top-k fires above the threshold that training kept."""
 
     looked_for: ClassVar[str] = f"{CONFIG} with trainer.dict_class beside {WEIGHTS}"

@@ -41,7 +41,7 @@ _L0 = re.compile(r"average_l0_(?P<l0>\d+(\.\d+)?)")
 _CANONICAL = re.compile(r"(^|[/-])canonical(/|$)")
 
 
-class GemmaScope(Checkpoint):
+class GemmaScope(Checkpoint, frozen=True):
     """A JumpReLU autoencoder or transcoder of Gemma Scope, for Gemma 2."""
 
     looked_for: ClassVar[str] = f"{WEIGHTS} in Gemma Scope's layout, or a path to an .npz file"

@@ -68,7 +68,7 @@ class _Found(NamedTuple):
     """Whether it has a skip connection, where the config says so or denies it."""
 
 
-class GemmaScope2(Checkpoint):
+class GemmaScope2(Checkpoint, frozen=True):
     """A JumpReLU autoencoder or transcoder of Gemma Scope 2, for Gemma 3."""
 
     looked_for: ClassVar[str] = f"{WEIGHTS} or params_layer_N.safetensors in Gemma Scope 2's layout"

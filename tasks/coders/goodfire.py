@@ -18,7 +18,7 @@ _ENDINGS = (".pt", ".pth")
 _NAME = re.compile(r"-SAE-l(?P<layer>\d+)(\.pth?)?$")
 
 
-class Goodfire(Checkpoint):
+class Goodfire(Checkpoint, frozen=True):
     """A ReLU autoencoder of Goodfire or of qresearch."""
 
     looked_for: ClassVar[str] = "a .pt or .pth file called ...-SAE-l{layer}, as Goodfire and qresearch do"

@@ -77,7 +77,7 @@ class _Scales(NamedTuple):
     writes: float
 
 
-class LlamaScope(Checkpoint):
+class LlamaScope(Checkpoint, frozen=True):
     """A JumpReLU autoencoder or transcoder of Llama Scope."""
 
     looked_for: ClassVar[str] = (

@@ -22,7 +22,7 @@ _PLACE = re.compile(
 )
 
 
-class OpenAI(Checkpoint):
+class OpenAI(Checkpoint, frozen=True):
     """A ReLU coder (v1, v4) or a top-k coder of normalised vectors (v5)."""
 
     looked_for: ClassVar[str] = (

@@ -22,7 +22,7 @@ _L0 = re.compile(r"L0_(?P<k>\d+)(?=/|$)")
 _NUMBER = re.compile(r"\.(?P<layer>\d+)(?=\.|$)")
 
 
-class QwenScope(Checkpoint):
+class QwenScope(Checkpoint, frozen=True):
     """A top-k autoencoder of Qwen-Scope."""
 
     looked_for: ClassVar[str] = "layer{n}.sae.pt, as Qwen-Scope names its files"

@@ -196,7 +196,7 @@ FACTORS = ("scaling_factor", "finetuning_scaling_factor")
 """What a fine-tuning before version 6 multiplied activations by, before they were decoded."""
 
 
-class SAELens(Checkpoint):
+class SAELens(Checkpoint, frozen=True):
     """A sparse coder saved by SAELens.
 
     Its architecture is standard (ReLU), gated, topk, abstopk, jumprelu (which batchtopk is saved as),

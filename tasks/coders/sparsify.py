@@ -52,7 +52,7 @@ class Description(BaseModel):
         return self.transcode or self.skip_connection
 
 
-class Sparsify(Checkpoint):
+class Sparsify(Checkpoint, frozen=True):
     """A sparse autoencoder or transcoder trained with sparsify: topk or groupmax."""
 
     looked_for: ClassVar[str] = (

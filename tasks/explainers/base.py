@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from tasks.contexts.context import Feature
+from tasks.fields import ConfigModel
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 
 NOBODY = "none"
@@ -40,10 +39,8 @@ class Explanation:
     """Who wrote an explanation that was known already."""
 
 
-class Component(BaseModel, frozen=True):
+class Component(ConfigModel, frozen=True):
     """What all explainers have: what they need, whom they ask, and what they know without asking anyone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     needs_features: ClassVar[bool] = False
     """Whether it needs what the table `features` says of a feature."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.handwritten import context as written_context
@@ -16,7 +16,7 @@ from tasks.contexts.special_tokens import noted
 from tasks.explainers import reply_text
 from tasks.explainers.base import Component, Given
 from tasks.explainers.reply_text import TAG, tagged
-from tasks.fields import LARGEST_SEED, ComponentName, Seed
+from tasks.fields import LARGEST_SEED, ComponentName, ConfigModel, Seed
 from tasks.llm import prompt
 from tasks.llm.reasoning import answer
 from tasks.llm.request import SAID, Message, Reply, Request, RequestKey, Unreadable, said
@@ -25,13 +25,11 @@ _LABELLED = re.compile(r"[A-Z]+:")
 """A line of an answer that is its explanation, or a note on a single question."""
 
 
-class BestOf(BaseModel):
+class BestOf(ConfigModel, frozen=True):
     """How the best of several replicates is found: by detection on contexts that the explainer is not shown.
 
     They are explain-contexts; those of the scorers have no part in it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     held_out: int = Field(default=10, ge=1)
     """Activating explain-contexts that are kept from the explainer, and as many non-activating ones; at most half of

@@ -20,10 +20,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from storage.errors import WrongRequest
 from tasks.coders import files
+from tasks.fields import ConfigModel
 from tasks.llm.request import Outcome, Reply, Request
 
 if TYPE_CHECKING:
@@ -220,10 +221,8 @@ def _packaged(name: str) -> Path:
     return found[0]
 
 
-class SentenceTransformersReader(BaseModel):
+class SentenceTransformersReader(ConfigModel, frozen=True):
     """An embedding model of the library sentence-transformers (`pip install 'gloss-sae[embeddings]'`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["sentence_transformers"]
     model: Annotated[str, Field(min_length=1)]

@@ -7,49 +7,48 @@ here and one `storage/sql/turns_<kind>.sql`; a new kind of negatives is one file
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from tasks.fields import ConfigModel
 from tasks.sampling import DECILES
 from tasks.sampling.negatives import Negatives, Random
 
 
-class Strategy(BaseModel):
+class Strategy(ConfigModel, frozen=True):
     """Base of the strategies."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-
-class Quantiles(Strategy):
+class Quantiles(Strategy, frozen=True):
     """Equal parts from each tenth of the windows by rank of their peak."""
 
     kind: Literal["quantiles"] = "quantiles"
 
 
-class Values(Strategy):
+class Values(Strategy, frozen=True):
     """Equal parts from each tenth of the way from the largest activation down to 0, as far as each holds windows."""
 
     kind: Literal["values"] = "values"
 
 
-class AtRandom(Strategy):
+class AtRandom(Strategy, frozen=True):
     """Windows at random, all alike."""
 
     kind: Literal["random"] = "random"
 
 
-class Top(Strategy):
+class Top(Strategy, frozen=True):
     """The strongest windows."""
 
     kind: Literal["top"] = "top"
 
 
-class Importance(Strategy):
+class Importance(Strategy, frozen=True):
     """Windows at random without replacement, each with a probability proportional to its peak."""
 
     kind: Literal["importance"] = "importance"
 
 
-class Mix(Strategy):
+class Mix(Strategy, frozen=True):
     """The strongest windows, and others by another strategy."""
 
     kind: Literal["mix"] = "mix"
@@ -77,10 +76,8 @@ FEWEST = 2 * DECILES
 """Windows that a feature must have: one of each tenth for each of both readers."""
 
 
-class Sampling(BaseModel):
+class Sampling(ConfigModel, frozen=True):
     """Contexts per feature. Explain- and score-contexts never share a window, and no text is shown twice."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     window: int = Field(default=32, ge=2)
     """Tokens per context; at most a sequence."""

@@ -24,8 +24,9 @@ from itertools import islice
 from math import comb
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from tasks.fields import ConfigModel
 from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Outcome, Reader, Request, RequestKey, without_halved
 from tasks.scorers.base import Divides, Judgement, Judges, Posed, judgements
@@ -41,14 +42,12 @@ class Interval(NamedTuple):
     high: float
 
 
-class Adaptive(BaseModel):
+class Adaptive(ConfigModel, frozen=True):
     """Ask in rounds, and stop as soon as the score is known well enough.
 
     The intervals in `scores` don't know of it: they are those of as many contexts as were judged, drawn at once, and a
     little too narrow.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     half_width: float = Field(default=0.08, gt=0, lt=0.5)
     """Half the width of the interval, an anytime-valid one of 95 %, at which a feature is done. The default ranks

@@ -9,17 +9,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tasks.contexts.context import Context, Feature
-from tasks.fields import ComponentName, Seed
+from tasks.fields import ComponentName, ConfigModel, Seed
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable, without_halved
 
 
-class Options(BaseModel, frozen=True):
+class Options(ConfigModel, frozen=True):
     """Options that all scorers have."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     needs_explanation: ClassVar[bool] = True
     """Whether it judges an explanation, or the feature alone."""

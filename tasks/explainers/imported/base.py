@@ -10,16 +10,14 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 import fsspec
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from storage.errors import RunFailed, WrongRequest
 from tasks.coders import files
+from tasks.fields import ConfigModel
 
 
-class Columns(BaseModel):
+class Columns(ConfigModel, frozen=True):
     """What the columns or keys of some explanations are called."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     feature: str = "feature"
     """The feature's index: a number, or a number in text."""

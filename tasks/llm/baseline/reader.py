@@ -10,9 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from tasks.contexts import render
+from tasks.fields import ConfigModel
 from tasks.llm.baseline import judge
 from tasks.llm.baseline.describe import describe, understand
 from tasks.llm.baseline.judge import verdicts
@@ -24,10 +23,8 @@ VERSION = 3
 """Raise it when the same question gets another answer."""
 
 
-class BaselineReader(BaseModel):
+class BaselineReader(ConfigModel, frozen=True):
     """The baseline reader; needs nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["baseline"]
 

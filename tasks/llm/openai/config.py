@@ -6,9 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -16,6 +14,7 @@ from pydantic import (
 )
 
 from tasks.coders import tokenizer_files
+from tasks.fields import ConfigModel
 from tasks.llm.openai.parameters import MaxTokensKey, Omittable, Parameters
 
 
@@ -80,10 +79,8 @@ _Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 _Pause = Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
 
 
-class OpenAIConfig(BaseModel):
+class OpenAIConfig(ConfigModel, frozen=True):
     """One model behind one or more OpenAI-compatible servers, such as vLLM's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["openai"] = "openai"
     """Which kind of reader this is."""
@@ -111,7 +108,7 @@ class OpenAIConfig(BaseModel):
     max_tokens_key: MaxTokensKey | None = None
     """What the servers call the longest reply; null sends `max_tokens`, and the other name to a server that refuses
     this one."""
-    omit: list[Omittable] = []
+    omit: list[Omittable] = []  # noqa: RUF012  (pydantic copies it)
     """Settings that are never sent; those that a server refuses by name are left out without being listed here."""
     replies: Annotated[Literal["keep", "keep_failures", "off"], BeforeValidator(_word)] = "keep"
     """Replies are kept in the lake and the same request is never asked twice: `keep`; `keep_failures` keeps the reasons

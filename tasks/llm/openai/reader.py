@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.llm.request import Note, Request
 
 
-class OpenAIReader(OpenAIConfig):
+class OpenAIReader(OpenAIConfig, frozen=True):
     """One model behind one or more OpenAI-compatible servers, such as vLLM's."""
 
     def open(self, note: "Note | None" = None) -> "AbstractAsyncContextManager[Client]":

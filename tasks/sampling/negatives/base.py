@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
+from tasks.fields import ConfigModel
 from tasks.sampling.silent_windows import SilentWindows
 
 CANDIDATES = pa.schema(
@@ -44,10 +45,8 @@ BLOCK = 256
 """Sequences per block that is searched: neighbours in the corpus, so that a search reads few parts."""
 
 
-class Kind(BaseModel, ABC, frozen=True):
+class Kind(ConfigModel, ABC, frozen=True):
     """Settings that every kind has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     if TYPE_CHECKING:
         kind: str  # each kind declares its own literal, after `n`: the order of fields belongs to the fingerprint

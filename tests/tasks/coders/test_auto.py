@@ -18,7 +18,7 @@ from tasks.coders.baselines import Neurons
 from tasks.coders.sparse_coder import SparseCoder
 
 
-class Toy(Checkpoint):
+class Toy(Checkpoint, frozen=True):
     """A format that is told by one file."""
 
     looked_for: ClassVar[str] = "toy.json"
@@ -41,7 +41,7 @@ class Toy(Checkpoint):
         return SparseCoder(eye, zero, zero, eye, zero, TopK(1), target=site)
 
 
-class Other(Toy):
+class Other(Toy, frozen=True):
     """Another one."""
 
     looked_for: ClassVar[str] = "other.json"
