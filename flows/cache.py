@@ -9,7 +9,7 @@ from flows import run_record
 from flows.config import RunConfig
 from flows.parts import drain, make_parts, unwritten
 from flows.plan import Plan
-from flows.preflight import check_cache, record_site_statistics
+from flows.preflight import check_cache, handed_on, record_site_statistics
 from flows.progress import progress, say
 from flows.repair import mend
 from flows.runners import Workers, at_work
@@ -28,12 +28,14 @@ would be read again by each of many small parts."""
 @flow(name="cache", flow_run_name="{config.run} cache")
 def cache(config: RunConfig) -> None:
     """Make what is missing of the cache, then commit it."""
-    plan = Plan(config)
+    prepared = handed_on(config)
+    plan = prepared.plan if prepared else Plan(config)
     unfinished = plan.unfinished("cache")
     if not unfinished:
         return
-    for line in check_cache(plan):
-        say(line)
+    if not prepared:
+        for line in check_cache(plan):
+            say(line)
     work = CacheWork(
         lake=plan.lake,
         subject=config.subject,

@@ -7,9 +7,8 @@ from prefect import flow
 from flows import run_record
 from flows.config import RunConfig
 from flows.llm_stage import about, account_of, each_bucket, explain_work, opened
-from flows.optional_readers import without_absent
 from flows.plan import Explaining, Plan
-from flows.preflight import check_explainers, check_readers
+from flows.preflight import prepare
 from flows.reader_check import check_readers_skill
 from flows.repair import mend
 from storage.layout import Range
@@ -21,18 +20,16 @@ from tasks.llm.request import Reader
 @flow(name="explain", flow_run_name="{config.run} explain")
 async def explain(config: RunConfig) -> None:
     """Let every explainer explain every sampled feature."""
-    config, _ = await without_absent(config)
-    plan = Plan(config)
-    check_explainers(plan)
-    await check_readers(plan, "explain")
-    await check_readers_skill(plan, ("explain",))
+    prepared = await prepare(config, ("explain",))
+    plan = prepared.plan
+    await check_readers_skill(plan, ("explain",), prepared.findings)
     run_record.record_run(plan)
     mend(plan)
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]
     names = [name for explaining in todo for name in explaining.explainer.readers.values()]
     account = account_of(plan)
-    async with opened(config, names, account) as readers:
+    async with opened(plan.config, names, account, prepared.findings) as readers:
         for explaining in todo:
             await _explain(plan, explaining, readers, account)
 

@@ -12,11 +12,12 @@ that a run which goes on in another way than it began says so. `readers/<hash>.j
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from flows.config import RunConfig
 from flows.plan import Explaining, Plan, Scoring
-from flows.progress import Bar, progress, say, say_once
+from flows.progress import Bar, progress, say
 from storage import query
 from storage.errors import Damaged
 from storage.lake import Lake
@@ -32,65 +33,81 @@ from tasks.llm.request import Finding, Note, Reader
 from tasks.llm.request_log import Asked, Prices
 from tasks.score import ScoreWork
 
-_REMEMBERED = frozenset({"form", "logprobs", "parameters"})
-_TAKEN: dict[tuple[str, str, str], Parameters] = {}
-"""Settings that servers were found to take, by lake, run and reader: each stage of a run opens its readers anew."""
-_WAYS = {"plain": "without a form", "held": "held to a form"}
+_RECORDED = frozenset({"form", "logprobs", "parameters"})
+"""Findings that the lake keeps for later runs."""
+_FORMS = {"plain": "without a form", "held": "held to a form"}
 
 
-def noting(config: RunConfig, name: str, reader: OpenAIReader) -> Note:
-    """Says and remembers what is found out of a reader's servers."""
+@dataclass
+class Findings:
+    """What a command has found out about its readers' servers; each stage opens its readers anew."""
+
+    reported: set[str] = field(default_factory=set)
+    """Lines that the user was shown."""
+    parameters: dict[str, Parameters] = field(default_factory=dict)
+    """Settings that the servers take, by reader."""
+
+    def report(self, line: str) -> None:
+        """Show a line to the user, once."""
+        if line not in self.reported:
+            self.reported.add(line)
+            say(line)
+
+
+def noting(config: RunConfig, name: str, reader: OpenAIReader, findings: Findings) -> Note:
+    """Reports what is found out about a reader's servers, and records it in the lake."""
     lake, file = Lake(config.lake), path(reader)
 
     def note(finding: Finding) -> None:
-        say_once(config.lake, config.run, f"readers.{name} {finding.line}")
+        findings.report(f"readers.{name} {finding.line}")
         if finding.about == "parameters":
-            _TAKEN[config.lake, config.run, name] = Parameters.read(str(finding.value))
-        if finding.about not in _REMEMBERED:
+            findings.parameters[name] = Parameters.read(str(finding.value))
+        if finding.about not in _RECORDED:
             return
-        known = {"reader": reader.identity(), **_known(lake, file)}
-        before = known.get(finding.about)
+        record = {"reader": reader.identity(), **_record(lake, file)}
+        before = record.get(finding.about)
         if before not in (None, finding.value) and finding.about != "parameters":
-            say_once(config.lake, config.run, _changed(name, finding, str(before)))
+            findings.report(_changed(name, finding, str(before)))
         if before != finding.value:
-            lake.write_json(file, {**known, finding.about: finding.value})
+            lake.write_json(file, {**record, finding.about: finding.value})
 
     return note
 
 
-def informed(config: RunConfig, name: str, reader: OpenAIReader) -> OpenAIReader:
-    """The reader with the settings that this process has found its servers to take in the same run."""
-    taken = _TAKEN.get((config.lake, config.run, name))
-    if taken is None:
+def informed(name: str, reader: OpenAIReader, findings: Findings) -> OpenAIReader:
+    """The reader with the settings that the same command has found its servers to take."""
+    parameters = findings.parameters.get(name)
+    if parameters is None:
         return reader
-    return reader.model_copy(update={"max_tokens_key": taken.max_tokens_key, "omit": sorted(taken.omit)})
+    return reader.model_copy(
+        update={"max_tokens_key": parameters.max_tokens_key, "omit": sorted(parameters.omit)}
+    )
 
 
 def parameters(lake: Lake, reader: OpenAIReader) -> Parameters:
     """Settings that a reader's servers take, by its config and by what a run has found out."""
-    known = _known(lake, path(reader)).get("parameters")
-    found = Parameters.read(str(known)) if known else Parameters()
-    key = reader.max_tokens_key or found.max_tokens_key
-    return Parameters(key, reader.parameters.omit | found.omit)
+    text = _record(lake, path(reader)).get("parameters")
+    recorded = Parameters.read(str(text)) if text else Parameters()
+    key = reader.max_tokens_key or recorded.max_tokens_key
+    return Parameters(key, reader.parameters.omit | recorded.omit)
 
 
 def path(reader: OpenAIReader) -> str:
-    """Where what was found out of a reader is remembered."""
+    """The file of the lake that holds what was found out about a reader's servers."""
     return f"readers/{sha256(spelled(reader.identity()).encode()).hexdigest()[:16]}.json"
 
 
-def _known(lake: Lake, file: str) -> dict[str, object]:
-    """What is remembered; nothing where the file cannot be read as what it should be."""
+def _record(lake: Lake, file: str) -> dict[str, object]:
+    """The recorded findings; none where the file cannot be read as JSON."""
     try:
-        known = lake.read_json(file)
+        return lake.read_json(file) or {}
     except Damaged:
         return {}
-    return known or {}
 
 
 def _changed(name: str, finding: Finding, before: str) -> str:
     what = "its replies" if finding.about == "form" else "its replies with log-probabilities"
-    was, now = (_WAYS.get(way, f"held to a form by {way}") for way in (before, finding.value))
+    was, now = (_FORMS.get(way, f"held to a form by {way}") for way in (before, finding.value))
     return (
         f"readers.{name} has changed: {what} came {was} before in this lake, and now come {now};"
         " column structured of requests tells them apart"
@@ -139,16 +156,19 @@ def score_work(plan: Plan, scoring: Scoring) -> ScoreWork:
 
 def special_tokens(plan: Plan) -> SpecialTokens:
     """The special tokens of the subject's tokenizer, from its files; by their form where these name none."""
+    return SpecialTokens(plan.config.subject.special_tokens())
+
+
+def special_tokens_note(plan: Plan) -> list[str]:
+    """A line where no file names the special tokens."""
     subject = plan.config.subject
-    names = subject.special_tokens()
-    if names is None:
-        say_once(
-            plan.config.lake,
-            plan.config.run,
-            f"subject: no file of {subject.model}'s tokenizer that names special tokens is at hand; in contexts they "
-            "are known by their form, such as <|im_end|>",
-        )
-    return SpecialTokens(names)
+    if subject.special_tokens() is not None:
+        return []
+    line = (
+        f"subject: no file of {subject.model}'s tokenizer that names special tokens is at hand; in contexts they "
+        "are known by their form, such as <|im_end|>"
+    )
+    return [line]
 
 
 def account_of(plan: Plan) -> Account:
@@ -171,11 +191,14 @@ def account_of(plan: Plan) -> Account:
 
 @asynccontextmanager
 async def opened(
-    config: RunConfig, names: Iterable[str], account: Account
+    config: RunConfig, names: Iterable[str], account: Account, findings: Findings
 ) -> AsyncIterator[dict[str, Reader]]:
     """The readers of some names, opened once for all buckets, so that `in_flight` bounds them together."""
     async with AsyncExitStack() as stack:
-        readers = {name: await stack.enter_async_context(_open(config, name)) for name in sorted(set(names))}
+        readers = {
+            name: await stack.enter_async_context(_open(config, name, findings))
+            for name in sorted(set(names))
+        }
         # Only what is not kept already is paid for.
         yield {
             name: remembering(config, name, Metered(reader, prices(config, name), account))
@@ -183,11 +206,11 @@ async def opened(
         }
 
 
-def _open(config: RunConfig, name: str) -> AbstractAsyncContextManager[Reader]:
-    described = config.readers[name]
-    if isinstance(described, OpenAIReader):
-        return informed(config, name, described).open(noting(config, name, described))
-    return described.open()
+def _open(config: RunConfig, name: str, findings: Findings) -> AbstractAsyncContextManager[Reader]:
+    reader = config.readers[name]
+    if isinstance(reader, OpenAIReader):
+        return informed(name, reader, findings).open(noting(config, name, reader, findings))
+    return reader.open()
 
 
 def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:

@@ -41,7 +41,7 @@ from flows.cache import cache
 from flows.explain import explain
 from flows.interrupts import last_act
 from flows.plan import STAGES, Plan
-from flows.preflight import preflight
+from flows.preflight import Prepared, hand_on, preflight
 from flows.progress import say
 from flows.run import begin, run
 from flows.sample import sample
@@ -217,13 +217,13 @@ class EmbeddedServer(SubprocessASGIServer):
             self._socket.close()
 
 
-def check(plan: Plan, wanted: tuple[str, ...]) -> None:
-    """Raises `WrongRequest` before Prefect is started where a request can be seen to be wrong."""
-    asyncio.run(preflight(plan, wanted))
+def check(plan: Plan, stages: tuple[str, ...]) -> list[str]:
+    """Check a request before Prefect is started; returns lines for the user. Raises `WrongRequest` if it is wrong."""
+    return asyncio.run(preflight(plan, stages))
 
 
-def work(plan: Plan, wanted: tuple[str, ...]) -> None:
-    """Run some stages as flows. Every failure of a task that is not one of ours becomes `RunFailed`."""
+def work(plan: Plan, stages: tuple[str, ...]) -> None:
+    """Run some stages of a checked plan as flows. A task's failure other than our own errors becomes `RunFailed`."""
     # Heartbeats let a server notice dead flows; a flow of this process dies with the command, and each sync flow
     # would wait a second for its heartbeat thread. Its handler of SIGTERM would put that of the command aside.
     with (
@@ -234,7 +234,7 @@ def work(plan: Plan, wanted: tuple[str, ...]) -> None:
         while True:
             before = lost()
             try:
-                return asyncio.run(_run(plan, wanted))
+                return asyncio.run(_run(plan, stages, checked=not before))
             except (WrongRequest, RunFailed):
                 raise
             except Exception as error:
@@ -248,12 +248,14 @@ def work(plan: Plan, wanted: tuple[str, ...]) -> None:
                 raise RunFailed(msg) from error
 
 
-async def _run(plan: Plan, wanted: tuple[str, ...]) -> None:
-    if wanted == STAGES:
-        await run(plan.config)
-        return
-    for stage in wanted:
-        await begin(stage, plan.config)
+async def _run(plan: Plan, stages: tuple[str, ...], *, checked: bool) -> None:
+    """Start the flows; where they are started again they check their request again, as models are loaded anew."""
+    with hand_on(Prepared(plan)) if checked else nullcontext():
+        if stages == STAGES:
+            await run(plan.config)
+            return
+        for stage in stages:
+            await begin(stage, plan.config)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from tasks.llm import prompt
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.sentence_transformers import SentenceModel
 from tasks.reader_check import questions
-from tasks.reader_check.questions import Component
 from tasks.sampling import VERSION as CONTEXTS_VERSION
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import SimilarText
@@ -40,6 +39,10 @@ SCORES_VERSION = 5
 no raising, since a hash of all is in the step."""
 
 
+Component = tuple[str, str]
+"""`explainers` or `scorers`, and the name of one of them."""
+
+
 @dataclass(frozen=True)
 class CoderSteps:
     """What is made of one coder before anyone reads anything."""
@@ -52,16 +55,41 @@ class CoderSteps:
 
 @dataclass(frozen=True)
 class Explaining:
-    """One explainer at work on one coder."""
+    """One explainer's explanations of one coder's features."""
 
     coder: CoderSteps
     explainer: Explainer
     step: Step
 
+    @property
+    def name(self) -> str:
+        """The explainer's name in the config."""
+        return self.explainer.name
+
+    @property
+    def component(self) -> Component:
+        """The explainer, whatever the coder."""
+        return ("explainers", self.name)
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Names of the readers that it asks, each once."""
+        return tuple(dict.fromkeys(self.explainer.readers.values()))
+
+    @property
+    def asks_for(self) -> Step:
+        """The step whose rows are made from the readers' replies."""
+        return self.step
+
+    @property
+    def asks_about(self) -> tuple[Step, ...]:
+        """The steps that must be complete before its requests are known."""
+        return (self.coder.contexts,)
+
 
 @dataclass(frozen=True)
 class Scoring:
-    """One scorer at work on one explainer's explanations, or on a coder's features alone."""
+    """One scorer's judgements of one explainer's explanations, or of a coder's features alone."""
 
     coder: CoderSteps
     explaining: Explaining | None
@@ -75,13 +103,42 @@ class Scoring:
         """What the tables call the explainer."""
         return self.explaining.explainer.name if self.explaining else NO_EXPLAINER
 
+    @property
+    def name(self) -> str:
+        """The scorer's name in the config."""
+        return self.scorer.name
+
+    @property
+    def component(self) -> Component:
+        """The scorer, whatever the coder and the explainer."""
+        return ("scorers", self.name)
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The name of the reader that it asks."""
+        return (self.scorer.reader,)
+
+    @property
+    def asks_for(self) -> Step:
+        """The step whose rows are made from the reader's replies."""
+        return self.judgements
+
+    @property
+    def asks_about(self) -> tuple[Step, ...]:
+        """The steps that must be complete before its requests are known."""
+        return (self.coder.contexts, *([self.explaining.step] if self.explaining else []))
+
+
+Asker = Explaining | Scoring
+"""An explainer or a scorer on one coder: what asks readers."""
+
 
 @dataclass(frozen=True)
 class Checking:
     """Questions with known answers to one reader, before it is asked anything else."""
 
     reader: str
-    components: tuple[Component, ...]
+    components: tuple[questions.Component, ...]
     step: Step
 
 
@@ -251,6 +308,11 @@ class Plan:
                 found.append(Checking(name, asked, Step("check", name, ("requests",), config, CHECK_VERSION)))
         return tuple(found)
 
+    def askers(self, *stages: str) -> tuple[Asker, ...]:
+        """Who asks readers in some stages: explainers in `explain`, scorers in `score`, nobody in the others."""
+        by_stage: dict[str, tuple[Asker, ...]] = {"explain": self.explanations, "score": self.scores}
+        return tuple(asker for stage in stages for asker in by_stage.get(stage, ()))
+
     def stage(self, name: str) -> tuple[Step, ...]:
         """The steps of one stage: cache, sample, explain or score."""
         return {
@@ -283,6 +345,9 @@ class Plan:
 
 STAGES = ("cache", "sample", "explain", "score")
 """The stages of a run, in order."""
+
+ASKING_STAGES = ("explain", "score")
+"""The stages that ask readers."""
 
 
 def _dump(model: BaseModel) -> dict[str, object]:

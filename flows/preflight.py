@@ -1,15 +1,23 @@
-"""Everything that can be found wrong with a request before anything is written.
+"""The preparation of a run: everything that can be found wrong with a request before anything is written.
 
-Only what is still to be done is checked: a finished cache needs no model, a finished run no endpoint.
+Only what is still to be done is checked: a finished cache needs no model, a finished run no endpoint. It is done once
+per command and handed on to the stages with `hand_on`; a stage that runs alone prepares itself.
 """
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from flows import leases
+from flows.config import RunConfig
 from flows.feature_selection import check
-from flows.plan import Explaining, Plan, Scoring
-from flows.progress import say_once
+from flows.llm_stage import Findings, special_tokens_note
+from flows.optional_readers import without_absent
+from flows.plan import Asker, Plan, Scoring
+from flows.progress import say
 from flows.replay import MANY, unanswered
 from flows.sample_requests import examples
 from storage.errors import WrongRequest
@@ -18,7 +26,7 @@ from tasks.activations.config import Coder
 from tasks.coders.base import SiteStatistics
 from tasks.llm.openai.errors import EndpointRefused
 from tasks.llm.openai.preflight import EndpointsAway
-from tasks.llm.openai.preflight import preflight as look_at
+from tasks.llm.openai.preflight import preflight as check_endpoints
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import ReaderConfig
 from tasks.llm.request import Reply, Request
@@ -31,26 +39,72 @@ if TYPE_CHECKING:
 
 DOUBTFUL_FVU = 0.5
 """Above it a coder is not refused, as some are that bad, but its user is told."""
-_ANSWERED: set[tuple[str, ...]] = set()
-"""Lakes, readers and steps: what the kept replies answered once, they answer again."""
 
 
-async def preflight(plan: Plan, stages: tuple[str, ...]) -> None:
-    """Check what some stages need: corpus, subject, sites, coders, endpoints, lake.
+@dataclass(frozen=True)
+class Prepared:
+    """A run that was checked, for the stages that follow."""
 
-    Raises `WrongRequest` with the first fault.
+    plan: Plan
+    """Of the config without what absent optional readers would do."""
+    findings: Findings = field(default_factory=Findings)
+    """What the stages find out about the readers' servers."""
+
+
+_handed_on: ContextVar[Prepared | None] = ContextVar("prepared run", default=None)
+
+
+@contextmanager
+def hand_on(prepared: Prepared) -> Iterator[None]:
+    """Let the flows of the same run that are started meanwhile use what is prepared already."""
+    token = _handed_on.set(prepared)
+    try:
+        yield
+    finally:
+        _handed_on.reset(token)
+
+
+def handed_on(config: RunConfig) -> Prepared | None:
+    """What the command or flow that starts this one has prepared; null for a stage that runs alone."""
+    prepared = _handed_on.get()
+    return prepared if prepared and prepared.plan.config == config else None
+
+
+async def prepare(config: RunConfig, stages: tuple[str, ...]) -> Prepared:
+    """What is handed on, or else prepared here: optional readers, the plan, the preflight, and a line on each finding.
+
+    Raises `WrongRequest` before anything is written.
     """
+    if prepared := handed_on(config):
+        return prepared
+    config, notes = await without_absent(config)
+    plan = Plan(config)
+    leases.check(plan)
+    for line in [*notes, *await preflight(plan, stages)]:
+        say(line)
+    return Prepared(plan)
+
+
+async def preflight(plan: Plan, stages: tuple[str, ...]) -> list[str]:
+    """Check what some stages need: corpus, subject, sites, coders, endpoints, lake; returns lines for the user.
+
+    They say how each coder fits its site, and which readers are not there and not needed. Raises `WrongRequest` with
+    the first fault.
+    """
+    lines: list[str] = []
     if "cache" in stages:
-        await asyncio.to_thread(check_cache, plan)
+        lines += await asyncio.to_thread(check_cache, plan)
     if "sample" in stages:
         check_choice(plan)
         await asyncio.to_thread(check_text_models, plan)
     if "explain" in stages:
         check_explainers(plan)
-    for stage in stages:
-        await _look(plan, stage)  # what there is to say the stage says when it begins, as with coders
+    lines += await check_readers(plan, stages)
+    if any(unfinished_askers(plan, stages).values()):
+        lines += special_tokens_note(plan)
     if plan.unfinished(*stages):
         plan.lake.check_writable()
+    return lines
 
 
 def check_cache(plan: Plan) -> list[str]:
@@ -68,9 +122,9 @@ def check_cache(plan: Plan) -> list[str]:
     fits = model_cache.try_out(config.subject, config.corpus, config.coders)
     lines = []
     for coder in config.coders:
-        found = model_cache.hooked(config.subject, coder)
-        check(config.features, found.coder.width, coder.name)
-        lines.append(f"{coder.name} at {found.site}: {_fit(fits[coder.name])}")
+        hooked = model_cache.hooked(config.subject, coder)
+        check(config.features, hooked.coder.width, coder.name)
+        lines.append(f"{coder.name} at {hooked.site}: {_fit(fits[coder.name])}")
     return lines
 
 
@@ -106,100 +160,77 @@ def check_text_models(plan: Plan) -> None:
             SentenceModel(kind.model, kind.revision).check()
 
 
-async def check_readers(plan: Plan, stage: str) -> None:
-    """Ask the readers of a stage whether they are there, and say, once, what is not there and not needed.
+async def check_readers(plan: Plan, stages: Sequence[str]) -> list[str]:
+    """Check that the readers of some stages are there; a line on each that is not, or not with all its urls.
 
-    Raises `WrongRequest` with the first that is needed and not there, or cannot be used. Only those are asked for whom
-    there is something left: scores are derived without anyone.
+    Raises `WrongRequest` with the first that is needed and not there, or cannot be used. Only readers with outstanding
+    requests are looked for: scores are derived without any.
     """
-    for line in await _look(plan, stage):
-        say_once(plan.config.lake, plan.config.run, line)
+    lines = [line for stage in stages for line in await _check_stage_readers(plan, stage)]
+    return [*dict.fromkeys(lines)]
 
 
-class _Asking(NamedTuple):
-    """A step whose rows a reader gives."""
-
-    reader: str
-    step: Step
-    component: str
-    one: Explaining | Scoring
-
-
-async def _look(plan: Plan, stage: str) -> list[str]:
-    """Look for the readers of a stage; returns a line on each that is not there, or not with all its urls."""
-    waiting: dict[str, list[_Asking]] = {}
-    for asking in _asking(plan, stage):
-        if _has_gaps(plan, asking):
-            waiting.setdefault(asking.reader, []).append(asking)
+async def _check_stage_readers(plan: Plan, stage: str) -> list[str]:
     lines: list[str] = []
-    for name, every in sorted(waiting.items()):
+    for reader, askers in sorted(unfinished_askers(plan, (stage,)).items()):
         # A scorer relies on the same thing whatever coder or explanation it judges.
-        scorers = [asking.one.scorer for asking in every if isinstance(asking.one, Scoring)]
-        relied = {request.digest: request for scorer in scorers for request in examples(scorer)}
+        scorers = [asker.scorer for asker in askers if isinstance(asker, Scoring)]
+        trials = {request.digest: request for scorer in scorers for request in examples(scorer)}
         try:
-            away = await _away(plan.config.readers[name], tuple(relied.values()), scorers)
+            away = await _away(plan.config.readers[reader], tuple(trials.values()), scorers)
         except EndpointsAway as error:
-            lines.append(await _without(plan, name, every, error))
+            lines.append(await _not_needed(plan, reader, askers, error))
         except EndpointRefused as error:
-            msg = f"readers.{name}: {error}{_more(plan, name, every)}"
+            msg = f"readers.{reader}: {error}{_may_ask_more(plan, reader, askers)}"
             raise WrongRequest(msg) from error
         else:
             if away:
                 back = "its other urls, and uses these when they are back"
-                lines.append(f"readers.{name}: {'; '.join(away)}; the run goes on with {back}")
+                lines.append(f"readers.{reader}: {'; '.join(away)}; the run goes on with {back}")
     return lines
 
 
-def unfinished_askers(plan: Plan, stages: Sequence[str]) -> dict[str, list[Explaining | Scoring]]:
-    """Explainers and scorers of some stages that have something left to do, by the reader that they ask."""
-    found: dict[str, list[Explaining | Scoring]] = {}
-    for asking in (asking for stage in stages for asking in _asking(plan, stage)):
-        if _has_gaps(plan, asking):
-            found.setdefault(asking.reader, []).append(asking.one)
-    return found
+def unfinished_askers(plan: Plan, stages: Sequence[str]) -> dict[str, list[Asker]]:
+    """Explainers and scorers of some stages that have something left to ask, by reader."""
+    by_reader: dict[str, list[Asker]] = {}
+    for asker in plan.askers(*stages):
+        if _has_gaps(plan, asker):
+            for reader in asker.readers:
+                by_reader.setdefault(reader, []).append(asker)
+    return by_reader
 
 
-def _asking(plan: Plan, stage: str) -> Iterator[_Asking]:
-    if stage == "explain":
-        for one in plan.explanations:
-            for reader in dict.fromkeys(one.explainer.readers.values()):
-                yield _Asking(reader, one.step, one.explainer.name, one)
-    if stage == "score":
-        for one in plan.scores:
-            yield _Asking(one.scorer.reader, one.judgements, one.scorer.name, one)
-
-
-def _has_gaps(plan: Plan, asking: _Asking) -> bool:
+def _has_gaps(plan: Plan, asker: Asker) -> bool:
     """Whether a part is missing; where all are there, the step has only to be committed."""
-    lake, step, contexts = plan.lake, asking.step, asking.one.coder.contexts
+    lake, step, contexts = plan.lake, asker.asks_for, asker.coder.contexts
     if lake.complete(step):
         return False
     return not lake.complete(contexts) or bool(lake.missing(step, lake.ranges(contexts)))
 
 
-async def _away(reader: ReaderConfig, relied: Sequence[Request], scorers: Sequence[Scorer]) -> list[str]:
+async def _away(reader: ReaderConfig, trials: Sequence[Request], scorers: Sequence[Scorer]) -> list[str]:
     """Look for a reader; returns what is wrong with those of its urls that are not there. Raises as they do."""
 
     def unfit(example: Request, reply: Reply) -> str | None:
         trying = [scorer for scorer in scorers if isinstance(scorer, Tries)]
-        asking = [one for one in trying if example.digest in {request.digest for request in examples(one)}]
-        return next((why for one in asking if (why := one.unfit(example, reply))), None)
+        concerned = [
+            scorer for scorer in trying if example.digest in {request.digest for request in examples(scorer)}
+        ]
+        return next((reason for scorer in concerned if (reason := scorer.unfit(example, reply))), None)
 
     if isinstance(reader, OpenAIReader):
-        return await look_at(reader, relied, unfit)
+        return await check_endpoints(reader, trials, unfit)
     await reader.check()
     return []
 
 
-async def _without(plan: Plan, reader: str, every: Sequence[_Asking], error: EndpointsAway) -> str:
-    """A line that says that the kept replies do without a reader. Raises `WrongRequest` where they do not."""
-    names = _names(every)
-    steps = (plan.lake.uri, reader, *(asking.step.fingerprint for asking in every))
-    left = 0 if steps in _ANSWERED else await unanswered(plan, reader, [asking.one for asking in every])
+async def _not_needed(plan: Plan, reader: str, askers: Sequence[Asker], error: EndpointsAway) -> str:
+    """A line that says that the cached replies do without a reader. Raises `WrongRequest` where they do not."""
+    names = _names(askers)
+    left = await unanswered(plan, reader, askers)
     if left == 0:
-        _ANSWERED.add(steps)
         return f"readers.{reader} is not there and not needed: the kept replies answer all that {names} would ask"
-    more = _more(plan, reader, every)
+    more = _may_ask_more(plan, reader, askers)
     if left:
         count = f"more than {MANY:,}" if left > MANY else f"{left:,}"
         more = f"; requests of {names} without a kept reply: {count}, which gloss batch can write into a file"
@@ -207,27 +238,27 @@ async def _without(plan: Plan, reader: str, every: Sequence[_Asking], error: End
     raise WrongRequest(msg) from error
 
 
-def _more(plan: Plan, reader: str, every: Sequence[_Asking]) -> str:
+def _may_ask_more(plan: Plan, reader: str, askers: Sequence[Asker]) -> str:
     """What a reader is needed for, where a run that has begun may be thought to have it all."""
     if getattr(plan.config.readers[reader], "replies", "off") == "off" or not plan.lake.files("replies"):
         return ""
-    return f"; {_names(every)} may have more to ask than the replies that are kept"
+    return f"; {_names(askers)} may have more to ask than the replies that are kept"
 
 
-def _names(every: Sequence[_Asking]) -> str:
-    return ", ".join(dict.fromkeys(asking.component for asking in every))
+def _names(askers: Sequence[Asker]) -> str:
+    return ", ".join(dict.fromkeys(asker.name for asker in askers))
 
 
 def recorded_site_statistics(plan: Plan) -> dict[Coder, SiteStatistics]:
     """Statistics of sites that the lake holds, for the plan's coders that need statistics and whose cache has begun."""
-    found = {}
+    statistics = {}
     for coder in plan.coders:
         content = (
             plan.lake.read_json(_path(coder.activations)) if coder.coder.source.needs_statistics else None
         )
         if content is not None:
-            found[coder.coder] = SiteStatistics(tuple(content["mean"]), tuple(content["deviation"]))
-    return found
+            statistics[coder.coder] = SiteStatistics(tuple(content["mean"]), tuple(content["deviation"]))
+    return statistics
 
 
 def record_site_statistics(
@@ -238,10 +269,10 @@ def record_site_statistics(
     On another machine the same tokens give other last bits, and a coder must be the same for all of its shards: they
     are written when a cache begins and read by whoever continues it.
     """
-    there = recorded_site_statistics(plan)
+    recorded = recorded_site_statistics(plan)
     for coder in plan.coders:
         statistics = measured.get(coder.coder)
-        if statistics is not None and coder.coder not in there:
+        if statistics is not None and coder.coder not in recorded:
             plan.lake.write_json(_path(coder.activations), dict(statistics._asdict()))
     return recorded_site_statistics(plan)
 

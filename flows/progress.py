@@ -27,8 +27,6 @@ ARTIFACT_SECONDS = 5.0
 """Least time between two updates of the artifact, each of which costs Prefect's server 27 ms."""
 LINE_SECONDS = 10.0
 """Least time between two plain lines."""
-_SAID: set[tuple[str, str, str]] = set()
-"""Lakes, runs, and lines that were said of them in this process."""
 
 
 class Bar:
@@ -127,13 +125,6 @@ def progress(title: str, total: int) -> Iterator[Bar]:
 def say(line: str) -> None:
     """One line between the bars."""
     terminal.errors().print(terminal.one_line(line))
-
-
-def say_once(lake: str, run: str, line: str) -> None:
-    """As `say`, once for each run of a lake: every stage of a command finds the same out by itself."""
-    if (lake, run, line) not in _SAID:
-        _SAID.add((lake, run, line))
-        say(line)
 
 
 @contextmanager

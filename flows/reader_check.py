@@ -14,8 +14,8 @@ from prefect.logging import get_run_logger
 from rich.text import Text
 
 from flows import terminal
-from flows.llm_stage import about, account_of, asked, opened, remembering
-from flows.plan import STAGES, Checking, Explaining, Plan, Scoring
+from flows.llm_stage import Findings, about, account_of, asked, opened, remembering
+from flows.plan import STAGES, Asker, Checking, Plan
 from flows.preflight import unfinished_askers
 from flows.progress import say
 from flows.replay import Silent, unanswered
@@ -49,7 +49,7 @@ class Checked(NamedTuple):
         return [one for one in self.results if one.at_chance]
 
 
-async def check_readers_skill(plan: Plan, stages: Sequence[str]) -> None:
+async def check_readers_skill(plan: Plan, stages: Sequence[str], findings: Findings) -> None:
     """Check the readers that some stages are about to ask for the first time, and say what they cannot do.
 
     Raises as asking does: `RunFailed` when the budget is spent or no endpoint is there any more.
@@ -58,7 +58,7 @@ async def check_readers_skill(plan: Plan, stages: Sequence[str]) -> None:
         return
     for check in await due(plan, stages):
         say(f"readers.{check.reader}: asking {_count(check)} questions with known answers (reader_check)")
-        checked = await ask(plan, check)
+        checked = await ask(plan, check, findings)
         say(summary(checked))
         for line in warnings(checked):
             _warn(line)
@@ -77,9 +77,7 @@ async def due(plan: Plan, stages: Sequence[str]) -> list[Checking]:
     ]
 
 
-async def _is_asked(
-    plan: Plan, reader: str, askers: Sequence[Explaining | Scoring], stages: Sequence[str]
-) -> bool:
+async def _is_asked(plan: Plan, reader: str, askers: Sequence[Asker], stages: Sequence[str]) -> bool:
     """Whether a reader has something to answer.
 
     Without contexts it is taken to have; where nobody can tell before explanations are there, its own stage will.
@@ -94,9 +92,9 @@ async def _is_asked(
     return tuple(stages) != STAGES if left is None else left > 0
 
 
-async def ask(plan: Plan, check: Checking) -> Checked:
+async def ask(plan: Plan, check: Checking, findings: Findings) -> Checked:
     """Ask a reader its questions, those without a kept reply, and commit them if it answered any."""
-    async with opened(plan.config, [check.reader], account_of(plan)) as readers:
+    async with opened(plan.config, [check.reader], account_of(plan), findings) as readers:
         outcomes = await _outcomes(check, readers[check.reader])
     commit(plan, check, outcomes)
     return _found(check, outcomes)

@@ -1,9 +1,7 @@
-"""Explainers and scorers at work without a trace: they ask what they have still to ask, and no table is written.
+"""Dry-run a stage: send its outstanding requests to the given readers and write no tables.
 
-It goes the way of a run, bucket by bucket, with readers of the caller's. What is kept already is not asked. Questions
-that hang on answers which did not come are not asked either.
-
-Whether the replies that are kept answer all that a reader has still to be asked, so that it need not be there.
+Buckets are taken in a run's order. Requests with a cached reply are not sent, nor are those that depend on replies
+which did not come. `unanswered` counts so the requests that the cached replies leave to a reader.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,7 +12,7 @@ from functools import partial
 import pyarrow as pa
 
 from flows.llm_stage import about, explain_work, remembering, score_work
-from flows.plan import Explaining, Plan, Scoring
+from flows.plan import Asker, Explaining, Plan
 from storage.lake import Lake
 from storage.layout import Range
 from storage.table import Table
@@ -25,104 +23,88 @@ from tasks.llm.request import Outcome, Reader, Request
 from tasks.llm.request_log import Unanswered
 from tasks.score import judge_bucket
 
+MANY = 1000
+"""Requests without a cached reply after which no more are counted: with a large run that would take long."""
 
-class _Aside(Lake):
-    """A lake of which tables are read and not written."""
+
+class _ReadOnlyLake(Lake):
+    """A lake whose tables are read and not written."""
 
     def write(self, table: Table, path: str, rows: pa.Table) -> int:  # noqa: ARG002  (as a lake has it)
         """Write nothing."""
         return 0
 
 
-def asking(one: Explaining | Scoring) -> frozenset[str]:
-    """The readers that an explainer or a scorer asks."""
-    return frozenset(one.explainer.readers.values() if isinstance(one, Explaining) else [one.scorer.reader])
-
-
-async def ask(
+async def replay(
     plan: Plan,
-    one: Explaining | Scoring,
+    asker: Asker,
     readers: Mapping[str, Reader],
     enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Ask what one explainer or scorer has still to ask, until before a bucket it is `enough`.
+    """Send the outstanding requests of one explainer or scorer, bucket by bucket, until it is `enough`.
 
     Raises `RunFailed` when what it needs is not there.
     """
-    step = one.step if isinstance(one, Explaining) else one.judgements
-    bucket = _bucket(plan, one, readers)
-    for part in plan.lake.missing(step, plan.lake.ranges(one.coder.contexts)):
+    ask_bucket = _bucket_task(plan, asker, readers)
+    for part in plan.lake.missing(asker.asks_for, plan.lake.ranges(asker.coder.contexts)):
         if enough():
             return
-        async with about(step, part, [readers[name] for name in sorted(asking(one))]):
+        async with about(asker.asks_for, part, [readers[name] for name in sorted(asker.readers)]):
             with suppress(Unanswered):
-                await bucket(part)
+                await ask_bucket(part)
 
 
-def _bucket(
-    plan: Plan, one: Explaining | Scoring, readers: Mapping[str, Reader]
+def _bucket_task(
+    plan: Plan, asker: Asker, readers: Mapping[str, Reader]
 ) -> Callable[[Range], Awaitable[int]]:
-    aside = _Aside(plan.config.lake)
-    if isinstance(one, Explaining):
-        return partial(explain_bucket.fn, replace(explain_work(plan, one), lake=aside), readers=readers)
-    work = replace(score_work(plan, one), lake=aside)
-    return partial(judge_bucket.fn, work, reader=readers[one.scorer.reader])
-
-
-MANY = 1000
-"""Requests without a kept reply after which nobody looks for more: with a large run that would take long."""
+    lake = _ReadOnlyLake(plan.config.lake)
+    if isinstance(asker, Explaining):
+        return partial(explain_bucket.fn, replace(explain_work(plan, asker), lake=lake), readers=readers)
+    work = replace(score_work(plan, asker), lake=lake)
+    return partial(judge_bucket.fn, work, reader=readers[asker.scorer.reader])
 
 
 class Silent:
-    """Answers nothing, and remembers what it is asked: what no kept reply answered."""
+    """A reader that answers nothing and records what it is asked: what no cached reply answered."""
 
-    def __init__(self, called: Callable[[Request], str]) -> None:
-        """Nothing is asked yet; `called` is what a reply is kept by."""
+    def __init__(self, request_name: Callable[[Request], str]) -> None:
+        """Nothing is asked yet; `request_name` gives the name by which a reply is cached."""
         self.asked: set[str] = set()
-        self._called = called
+        self._request_name = request_name
 
     async def ask(self, request: Request) -> Outcome:
-        """Note a request."""
-        self.asked.add(self._called(request))
+        """Record a request."""
+        self.asked.add(self._request_name(request))
         return Outcome(request, None, "nobody was asked", "", "", attempts=0, latency=0.0)
 
 
-async def unanswered(
-    plan: Plan, reader: str, askers: Sequence[Explaining | Scoring], many: int = MANY
-) -> int | None:
-    """Requests of some explainers and scorers to a reader that no kept reply answers; a bit over `many` for more.
+async def unanswered(plan: Plan, reader: str, askers: Sequence[Asker], many: int = MANY) -> int | None:
+    """Requests of some explainers and scorers to a reader that no cached reply answers; a bit over `many` for more.
 
-    Null where nobody can tell: what they ask about is not there yet, or hangs on another reader's answers, or the lake
-    keeps none of this one.
+    Null where it cannot be told: what they ask about is not there yet, or depends on another reader's replies, or the
+    lake caches none of this one.
     """
     if not plan.lake.files("replies") or getattr(plan.config.readers[reader], "replies", "off") == "off":
         return None
     silent: dict[str, Silent] = {}
     async with AsyncExitStack() as stack:
         readers: dict[str, Reader] = {}
-        for called in sorted({called for one in askers for called in asking(one)}):
-            described = plan.config.readers[called]
+        for reader_name in sorted({reader_name for asker in askers for reader_name in asker.readers}):
+            described = plan.config.readers[reader_name]
             if isinstance(described, OpenAIReader):
-                silent[called] = Silent(partial(name, spelled(described.identity())))
-                readers[called] = remembering(plan.config, called, silent[called])
+                silent[reader_name] = Silent(partial(name, spelled(described.identity())))
+                readers[reader_name] = remembering(plan.config, reader_name, silent[reader_name])
             else:
-                readers[called] = await stack.enter_async_context(described.open())
-        for one in askers:
-            if not _begun(plan, one):
+                readers[reader_name] = await stack.enter_async_context(described.open())
+        for asker in askers:
+            if not all(plan.lake.complete(step) for step in asker.asks_about):
                 return None
-            await ask(plan, one, readers, lambda: len(silent[reader].asked) > many)
-    hanging = any(silent[writer].asked for writer in _writers(askers) & silent.keys() - {reader})
-    return None if hanging and not silent[reader].asked else len(silent[reader].asked)
+            await replay(plan, asker, readers, lambda: len(silent[reader].asked) > many)
+    undecided = any(silent[writer].asked for writer in _writers(askers) & silent.keys() - {reader})
+    return None if undecided and not silent[reader].asked else len(silent[reader].asked)
 
 
-def _begun(plan: Plan, one: Explaining | Scoring) -> bool:
-    """Whether all is there that one asks about."""
-    explaining = one.explaining if isinstance(one, Scoring) else None
-    needed = [one.coder.contexts, *([explaining.step] if explaining else [])]
-    return all(plan.lake.complete(step) for step in needed)
-
-
-def _writers(askers: Sequence[Explaining | Scoring]) -> set[str]:
-    """Readers that write explanations, upon which questions to those that choose among them hang."""
-    explainers = [one.explainer for one in askers if isinstance(one, Explaining)]
+def _writers(askers: Sequence[Asker]) -> set[str]:
+    """Readers that write explanations, on which the requests to those that choose among them depend."""
+    explainers = [asker.explainer for asker in askers if isinstance(asker, Explaining)]
     return {explainer.asking.reader for explainer in explainers if explainer.asking}

@@ -6,10 +6,8 @@ from flows import leases, run_record
 from flows.cache import cache
 from flows.config import RunConfig
 from flows.explain import explain
-from flows.optional_readers import without_absent
-from flows.plan import STAGES, Plan
-from flows.preflight import preflight
-from flows.progress import say
+from flows.plan import STAGES
+from flows.preflight import hand_on, prepare
 from flows.reader_check import check_readers_skill
 from flows.report import publish, report
 from flows.sample import sample
@@ -22,19 +20,15 @@ async def run(config: RunConfig) -> None:
 
     Raises `WrongRequest` before anything is written, `RunFailed` and what a task raised later on.
     """
-    config, left_out = await without_absent(config)
-    for line in left_out:
-        say(line)
-    plan = Plan(config)
-    leases.check(plan)
-    await preflight(plan, STAGES)
-    with leases.scope():
-        await check_readers_skill(plan, STAGES)
+    prepared = await prepare(config, STAGES)
+    plan = prepared.plan
+    with leases.scope(), hand_on(prepared):
+        await check_readers_skill(plan, STAGES, prepared.findings)
         for stage in STAGES:
             if plan.unfinished(stage):
-                await begin(stage, config)
+                await begin(stage, plan.config)
         run_record.record_run(plan)
-        publish(report(plan.lake, config.run, config.seed))
+        publish(report(plan.lake, plan.config.run, plan.config.seed))
 
 
 async def begin(stage: str, config: RunConfig) -> None:

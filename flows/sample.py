@@ -14,7 +14,7 @@ from flows.config import RunConfig
 from flows.feature_selection import buckets, chosen
 from flows.parts import firing_counts, make_parts, make_spans, spans
 from flows.plan import CoderSteps, Plan
-from flows.preflight import check_choice, check_text_models
+from flows.preflight import check_choice, check_text_models, handed_on
 from flows.repair import mend
 from flows.runners import Workers, at_work
 from storage.layout import Range
@@ -29,10 +29,12 @@ from tasks.sampling.work import Bucket, SampleWork
 @flow(name="sample", flow_run_name="{config.run} sample")
 def sample(config: RunConfig) -> None:
     """Draw the contexts of every coder's chosen features."""
-    plan = Plan(config)
+    prepared = handed_on(config)
+    plan = prepared.plan if prepared else Plan(config)
     unfinished = plan.unfinished("sample")
-    check_choice(plan)
-    check_text_models(plan)
+    if not prepared:
+        check_choice(plan)
+        check_text_models(plan)
     with at_work(config.runner) as workers:
         run_record.record_run(plan)
         mend(plan)

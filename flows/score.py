@@ -5,10 +5,9 @@ from prefect import flow
 from flows import run_record
 from flows.config import RunConfig
 from flows.llm_stage import about, account_of, each_bucket, opened, score_work
-from flows.optional_readers import without_absent
 from flows.parts import make_parts
 from flows.plan import Plan, Scoring
-from flows.preflight import check_readers
+from flows.preflight import prepare
 from flows.reader_check import check_readers_skill
 from flows.repair import mend
 from flows.runners import Workers, at_work
@@ -21,20 +20,20 @@ from tasks.score import judge_bucket, score_bucket
 @flow(name="score", flow_run_name="{config.run} score")
 async def score(config: RunConfig) -> None:
     """Let every scorer judge every explanation, and the shuffled control, then derive the scores."""
-    config, _ = await without_absent(config)
-    plan = Plan(config)
-    await check_readers(plan, "score")
-    await check_readers_skill(plan, ("score",))
+    prepared = await prepare(config, ("score",))
+    plan = prepared.plan
+    await check_readers_skill(plan, ("score",), prepared.findings)
     run_record.record_run(plan)
     mend(plan)
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]
     asking = [scoring for scoring in todo if scoring.judgements in unfinished]
     account = account_of(plan)
-    async with opened(config, (scoring.scorer.reader for scoring in asking), account) as readers:
+    names = [scoring.scorer.reader for scoring in asking]
+    async with opened(plan.config, names, account, prepared.findings) as readers:
         for scoring in asking:
             await _judge(plan, scoring, readers[scoring.scorer.reader], account)
-    with at_work(config.runner) as workers:
+    with at_work(plan.config.runner) as workers:
         for scoring in todo:
             _score(plan, scoring, workers)
 

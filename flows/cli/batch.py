@@ -14,12 +14,13 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
-from flows import llm_stage, replay, terminal
+from flows import llm_stage, terminal
 from flows.config_file import load_config
 from flows.interrupts import last_act
 from flows.llm_stage import remembering
 from flows.next_command import again
-from flows.plan import STAGES, Explaining, Plan, Scoring
+from flows.plan import ASKING_STAGES, STAGES, Asker, Plan, Scoring
+from flows.replay import replay
 from flows.terminal import one_line
 from storage.errors import RunFailed, WrongRequest
 from tasks.llm.openai.batch_files import Files, Name, Reading, Writing, results
@@ -28,8 +29,6 @@ from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import name, spelled
 from tasks.llm.request import Reader
 
-_ASKING = ("explain", "score")
-"""The stages that ask readers."""
 _TAKEN = frozenset({"/v1/chat/completions", "/v1/embeddings"})
 """Routes of ours that `vllm run-batch` takes, as of vLLM 0.32; to a line of another it writes an error."""
 
@@ -71,7 +70,7 @@ def read(options: argparse.Namespace) -> int:
     plan, console = _plan(options), terminal.console()
     found = results([Path(file) for file in options.file])
     readers = {called: Reading(found, *endpoint) for called, endpoint in _endpoints(plan).items()}
-    asyncio.run(_go(plan, _ASKING, readers))
+    asyncio.run(_go(plan, ASKING_STAGES, readers))
     kept = sum(len(reader.replies) for reader in readers.values())
     refused = {called: why for reader in readers.values() for called, why in reader.refused.items()}
     console.print(f"{kept:,} replies of {len(found):,} results are kept in {plan.lake.uri}")
@@ -106,12 +105,9 @@ def _left(plan: Plan, called: str, reader: Reading) -> AbstractSet[str]:
 def _ready(plan: Plan, options: argparse.Namespace, asked: AbstractSet[str]) -> None:
     """Raises `RunFailed` where a stage's requests cannot be told yet, with the command that comes first."""
     for one in _askers(plan, (options.stage,)):
-        if not replay.asking(one) <= asked:
+        if not {*one.readers} <= asked:
             continue
-        needed = [one.coder.contexts]
-        if isinstance(one, Scoring) and one.explaining is not None:
-            needed.append(one.explaining.step)
-        for step in needed:
+        for step in one.asks_about:
             if not plan.lake.complete(step):
                 first = next(stage for stage in STAGES if plan.unfinished(stage))
                 msg = (
@@ -160,14 +156,13 @@ async def _go(plan: Plan, stages: Sequence[str], asked: Mapping[str, Reader]) ->
     """Ask what some stages have still to ask. Raises `RunFailed` when what they need is not there."""
     readers = {called: remembering(plan.config, called, reader) for called, reader in asked.items()}
     for one in _askers(plan, stages):
-        if replay.asking(one) <= readers.keys():
-            await replay.ask(plan, one, readers)
+        if {*one.readers} <= readers.keys():
+            await replay(plan, one, readers)
 
 
-def _askers(plan: Plan, stages: Sequence[str]) -> Iterator[Explaining | Scoring]:
-    if "explain" in stages:
-        yield from plan.explanations
-    for one in plan.scores if "score" in stages else ():
-        # Whoever names this stage is told what it needs; whoever reads has nothing of it yet.
-        if stages == ("score",) or one.explaining is None or plan.lake.complete(one.explaining.step):
-            yield one
+def _askers(plan: Plan, stages: Sequence[str]) -> Iterator[Asker]:
+    for asker in plan.askers(*stages):
+        # `batch write` names its stage and is told what is missing; `batch read` has nothing of later stages yet.
+        explaining = asker.explaining if isinstance(asker, Scoring) else None
+        if stages == ("score",) or explaining is None or plan.lake.complete(explaining.step):
+            yield asker

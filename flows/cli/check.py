@@ -13,6 +13,7 @@ from rich.text import Text
 
 from flows import reader_check, run_record, terminal
 from flows.config_file import load_config
+from flows.llm_stage import Findings
 from flows.optional_readers import without_absent
 from flows.plan import Checking, Plan
 from flows.reader_check import Checked
@@ -73,7 +74,7 @@ async def _all(plan: Plan) -> tuple[list[Checked], list[str]]:
 
 async def _asked(plan: Plan, one: Checking) -> Checked:
     await plan.config.readers[one.reader].check()
-    return await reader_check.ask(plan, one)
+    return await reader_check.ask(plan, one, Findings())
 
 
 def _unchecked(plan: Plan) -> list[str]:

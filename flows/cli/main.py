@@ -233,7 +233,7 @@ def _estimate(options: argparse.Namespace) -> int:
 
 
 def _work(plan: Plan, stages: tuple[str, ...]) -> None:
-    from flows.progress import waiting  # noqa: PLC0415  (with the little of Prefect that loads at once)
+    from flows.progress import say, waiting  # noqa: PLC0415  (with the little of Prefect that loads at once)
 
     loads = "cache" in stages and bool(plan.unfinished("cache"))
     said = (
@@ -242,7 +242,9 @@ def _work(plan: Plan, stages: tuple[str, ...]) -> None:
     with waiting(said, plainly=loads):
         from flows import local_prefect  # noqa: PLC0415  (Prefect takes seconds to import)
 
-        local_prefect.check(plan, stages)
+        lines = local_prefect.check(plan, stages)
+    for line in lines:
+        say(line)
     local_prefect.work(plan, stages)
 
 

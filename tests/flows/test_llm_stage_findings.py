@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import llm_stage, progress
+from flows import llm_stage
 from flows.config import RunConfig
 from storage.lake import Lake
 from tasks.llm.openai.parameters import Parameters
@@ -22,12 +22,13 @@ def reader(**changes: object) -> OpenAIReader:
     return OpenAIReader.model_validate({"urls": ["http://127.0.0.1:1/v1"], "model": "m", **changes})
 
 
-def find(folder: Path, run: str, *found: Finding, **changes: object) -> None:
-    """Let a run, as a process of its own, find something out."""
-    progress._SAID.clear()
+def find(folder: Path, run: str, *noted: Finding, **changes: object) -> llm_stage.Findings:
+    """Let a command find something out, opening its reader anew each time; returns what it hands on."""
     config = RunConfig.model_validate({**TINY, "run": run, "lake": folder.as_posix()})
-    for finding in found:
-        llm_stage.noting(config, "judge", reader(**changes))(finding)
+    findings = llm_stage.Findings()
+    for finding in noted:
+        llm_stage.noting(config, "judge", reader(**changes), findings)(finding)
+    return findings
 
 
 def test_it_is_said_once_in_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,13 +89,11 @@ def test_a_record_that_cannot_be_read_is_made_anew(tmp_path: Path, content: str)
 
 
 def test_a_later_stage_sends_what_servers_were_found_to_take(tmp_path: Path) -> None:
-    """Refusals are paid for once in a run, though each stage opens its readers anew; another run tries anew."""
-    find(tmp_path, "one", TAKES)
-    config = RunConfig.model_validate({**TINY, "run": "one", "lake": tmp_path.as_posix()})
+    """Refusals are paid for once in a command, though each stage opens its readers anew; another command tries anew."""
+    findings = find(tmp_path, "one", TAKES)
 
-    later = llm_stage.informed(config, "judge", reader())
+    later = llm_stage.informed("judge", reader(), findings)
 
     assert Parameters("max_completion_tokens", frozenset({"seed"})) == later.parameters
     assert reader().identity() == later.identity()
-    other = config.model_copy(update={"run": "two"})
-    assert reader() == llm_stage.informed(other, "judge", reader())
+    assert reader() == llm_stage.informed("judge", reader(), llm_stage.Findings())

@@ -18,20 +18,18 @@ def plan(model: str) -> Plan:
     return cast("Plan", SimpleNamespace(config=config))
 
 
-def test_special_tokens_are_those_of_the_subject(capsys: pytest.CaptureFixture[str]) -> None:
-    """By the files of its tokenizer; nothing has to be said of it."""
-    found = llm_stage.special_tokens(plan(str(DEMO / "subject")))
-    assert (SIGN, "<s>") == (found.shown("<eos>"), found.shown("<s>"))
-    assert "" == capsys.readouterr().err
+def test_special_tokens_are_those_of_the_subject() -> None:
+    """They come from the files of its tokenizer, and there is nothing to report."""
+    demo = plan(str(DEMO / "subject"))
+    special = llm_stage.special_tokens(demo)
+    assert (SIGN, "<s>") == (special.shown("<eos>"), special.shown("<s>"))
+    assert [] == llm_stage.special_tokens_note(demo)
 
 
-def test_a_tokenizer_that_is_gone_is_said_once(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A finished cache is explained without it: special tokens have their form."""
+def test_a_missing_tokenizer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished cache is explained without it: special tokens are known by their form."""
     monkeypatch.setattr(Subject, "special_tokens", lambda _: None)
-    llm_stage.special_tokens(plan("owner/gone"))
-    found = llm_stage.special_tokens(plan("owner/gone"))
-    assert (SIGN, "end") == (found.shown("<|im_end|>"), found.shown("end"))
-    said = capsys.readouterr()
-    assert 1 == (said.out + said.err).count("owner/gone")
+    special = llm_stage.special_tokens(plan("owner/gone"))
+    assert (SIGN, "end") == (special.shown("<|im_end|>"), special.shown("end"))
+    (line,) = llm_stage.special_tokens_note(plan("owner/gone"))
+    assert "owner/gone" in line

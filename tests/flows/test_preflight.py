@@ -49,12 +49,8 @@ def make_all(plan: Plan) -> None:
     make(plan, *(scoring.judgements for scoring in plan.scores))
 
 
-def look(plan: Plan, stages: Sequence[str] = ("explain", "score")) -> None:
-    async def each() -> None:
-        for stage in stages:
-            await check_readers(plan, stage)
-
-    asyncio.run(each())
+def look(plan: Plan, stages: Sequence[str] = ("explain", "score")) -> list[str]:
+    return asyncio.run(check_readers(plan, stages))
 
 
 def untouched(server: FaultyServer) -> bool:
@@ -161,20 +157,15 @@ def keep_a_reply(plan: Plan) -> None:
     plan.lake.write(REPLIES, "replies/0123/0000000000-0000000010-00.parquet", REPLIES.empty())
 
 
-def test_a_reader_of_whom_nothing_is_left_to_ask_need_not_be_there(
-    tmp_path: Path, closed: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """That is said once, though every stage looks: here there is no feature that anything could be asked about."""
+def test_a_reader_without_outstanding_requests_need_not_be_there(tmp_path: Path, closed: str) -> None:
+    """It is reported: here there is no feature that anything could be asked about."""
     plan = planned(tmp_path, closed)
     make_all(plan)
     plan.lake.remove(plan.scores[0].judgements.manifest)
     plan.lake.remove(plan.scores[0].judgements.part("requests", PARTS[0]))
     keep_a_reply(plan)
-    look(plan)
-    look(plan)
-    assert capsys.readouterr().err.split("\n") == [
-        "readers.judge is not there and not needed: the kept replies answer all that detection would ask",
-        "",
+    assert look(plan) == [
+        "readers.judge is not there and not needed: the kept replies answer all that detection would ask"
     ]
 
 
@@ -193,19 +184,19 @@ def test_kept_replies_do_not_stand_for_a_reader_where_nobody_can_tell(tmp_path: 
     )
 
 
-def test_one_url_of_several_may_be_away(
-    tmp_path: Path, closed: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is said, once, and the others are tried as ever; a wrong one is refused beside it."""
+def test_one_url_of_several_may_be_away(tmp_path: Path, closed: str) -> None:
+    """It is reported once for all stages, and the others are checked as usual; a wrong one among them is refused."""
     with faulty_server() as server, faulty_server(models=("other",)) as wrong:
         judge = {"kind": "openai", "urls": [closed, server.url], "model": "tiny"}
         plan = planned(tmp_path, "", readers={"judge": judge}, scorers=[SURPRISAL])
-        look(plan)
+        lines = look(plan)
         assert ["/v1/completions"] == server.paths
-        assert capsys.readouterr().err == (
-            f"readers.judge: {closed} cannot be reached (connection refused); the run goes on with its other urls, "
-            "and uses these when they are back\n"
-        )
+        assert lines == [
+            (
+                f"readers.judge: {closed} cannot be reached (connection refused); the run goes on with its other urls, "
+                "and uses these when they are back"
+            )
+        ]
         judge["urls"] += [wrong.url]
         with pytest.raises(WrongRequest, match=f"^readers.judge: {wrong.url} does not serve the model tiny"):
             look(planned(tmp_path, "", readers={"judge": judge}))

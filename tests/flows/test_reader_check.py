@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import reader_check, replay
+from flows import reader_check
 from flows.cli.main import main
 from flows.config import RunConfig
 from flows.estimate.page import is_asked
 from flows.estimate.requests import Questions
 from flows.estimate.tokenizers import counted
-from flows.llm_stage import account_of, opened
+from flows.llm_stage import Findings, account_of, opened
 from flows.optional_readers import optional
 from flows.plan import STAGES, Plan
+from flows.replay import replay
 from storage import runs
 from storage.errors import RunFailed
 from storage.layout import Range
@@ -151,9 +152,9 @@ def answered(plan: Plan, stage: str) -> None:
     """Let the reader answer all that a stage would ask, and keep its replies, as a batch does."""
 
     async def go() -> None:
-        async with opened(plan.config, ["judge"], Account()) as readers:
+        async with opened(plan.config, ["judge"], Account(), Findings()) as readers:
             for one in plan.explanations if stage == "explain" else plan.scores:
-                await replay.ask(plan, one, readers)
+                await replay(plan, one, readers)
 
     asyncio.run(go())
 
@@ -174,7 +175,7 @@ def test_a_new_run_asks_its_reader_first_and_never_again(case: Case) -> None:
     plan = case.plan()
     assert ["judge"] == due(plan)
     (check,) = plan.checks
-    found = asyncio.run(reader_check.ask(plan, check))
+    found = asyncio.run(reader_check.ask(plan, check, Findings()))
     assert (QUESTIONS, []) == (case.asked, found.bad)
     assert all(one.faults == [] for one in found.results)
 
@@ -249,7 +250,7 @@ def test_a_run_says_loudly_what_its_reader_cannot_do(case: Case, capsys: pytest.
     """It goes on; what is said comes with what to do. A second look asks and says nothing."""
     case.judge.constant = "[0, 0, 0, 0, 0]"
     plan = case.plan()
-    asyncio.run(reader_check.check_readers_skill(plan, STAGES))
+    asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
     said = capsys.readouterr().err
     assert "readers.judge: asking 15 questions" in said
     assert re.search(
@@ -258,13 +259,13 @@ def test_a_run_says_loudly_what_its_reader_cannot_do(case: Case, capsys: pytest.
     assert re.search(r"WARNING: readers.judge, asked by exemplars: 4 of 4 answers cannot be read \(", said)
     assert "--no-check" in said
     asked = case.asked
-    asyncio.run(reader_check.check_readers_skill(plan, STAGES))
+    asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
     assert ("", asked) == (capsys.readouterr().err, case.asked)
 
 
 def test_a_good_reader_is_told_in_two_lines(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     """How much was right, beside chance."""
-    asyncio.run(reader_check.check_readers_skill(case.plan(), STAGES))
+    asyncio.run(reader_check.check_readers_skill(case.plan(), STAGES, Findings()))
     lines = capsys.readouterr().err.splitlines()
     right = "exemplars 4 of 4, detection 1.00 (chance 0.50), discrimination 1.00 (chance 0.20)"
     assert [
@@ -276,10 +277,10 @@ def test_a_good_reader_is_told_in_two_lines(case: Case, capsys: pytest.CaptureFi
 def test_reader_check_false_asks_nothing(case: Case) -> None:
     """What a check has cost before stays in the plan."""
     plan = case.plan(reader_check=False)
-    asyncio.run(reader_check.check_readers_skill(plan, STAGES))
+    asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
     assert 0 == case.asked
     (check,) = case.plan().checks
-    asyncio.run(reader_check.ask(plan, check))
+    asyncio.run(reader_check.ask(plan, check, Findings()))
     assert check.step in case.plan(reader_check=False).recorded
 
 
@@ -287,11 +288,11 @@ def test_a_budget_ends_a_check_too(case: Case) -> None:
     """What it has bought is kept: a larger budget goes on from there."""
     plan = case.plan(budget={"cost": 1e-4})
     with pytest.raises(RunFailed, match=r"budget\.cost"):
-        asyncio.run(reader_check.check_readers_skill(plan, STAGES))
+        asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
     begun = case.asked
     assert begun < QUESTIONS
     larger = case.plan(budget={"cost": 1.0})
-    asyncio.run(reader_check.check_readers_skill(larger, STAGES))
+    asyncio.run(reader_check.check_readers_skill(larger, STAGES, Findings()))
     assert QUESTIONS == case.asked
     assert account_of(larger).spent == pytest.approx(sum(float(str(row["cost"])) for row in ledger(larger)))
 
@@ -302,7 +303,7 @@ def test_a_reader_that_answers_nothing_is_asked_again(tmp_path: Path) -> None:
         case = Case(server, Judge(), tmp_path)
         plan = case.plan()
         (check,) = plan.checks
-        found = asyncio.run(reader_check.ask(plan, check))
+        found = asyncio.run(reader_check.ask(plan, check, Findings()))
         assert all(one.failed == one.questions for one in found.results)
         assert ["judge"] == due(plan)
 
@@ -310,9 +311,9 @@ def test_a_reader_that_answers_nothing_is_asked_again(tmp_path: Path) -> None:
 def test_another_component_is_another_check_of_which_only_the_new_is_asked(case: Case) -> None:
     """Replies are kept by what was asked, whatever check it was in."""
     plan = case.plan()
-    asyncio.run(reader_check.check_readers_skill(plan, STAGES))
+    asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
     more = case.plan(scorers=[*SCORERS, {"kind": "fuzzing", "reader": "judge"}])
-    asyncio.run(reader_check.check_readers_skill(more, STAGES))
+    asyncio.run(reader_check.check_readers_skill(more, STAGES, Findings()))
     assert QUESTIONS + 5 == case.asked
     # The run has now one check, and all that was paid is in its log.
     assert QUESTIONS + 5 == sum(int(str(row["calls"])) for row in ledger(more))
@@ -382,7 +383,7 @@ def test_an_estimate_counts_the_questions(case: Case) -> None:
     asking = Questions(plan, {"judge": counted(plan.config, "judge")}, [], optional(plan))
     line = asyncio.run(asking.check(check))
     assert (QUESTIONS, "check", False) == (line.bill.requests, line.component, line.done)
-    asyncio.run(reader_check.ask(plan, check))
+    asyncio.run(reader_check.ask(plan, check, Findings()))
     assert asyncio.run(asking.check(check)).done
     tokens = sum(int(str(row["prompt_tokens"])) for row in ledger(plan))
     assert 0.5 < line.bill.prompt / tokens < 2  # the server counts by another tokenizer
@@ -393,7 +394,7 @@ def test_an_estimate_leaves_out_what_a_run_would_not_ask(case: Case) -> None:
     (check,) = case.plan().checks
     assert is_asked(case.plan(), check)
     assert not is_asked(case.plan(reader_check=False), check)
-    asyncio.run(reader_check.ask(case.plan(), check))
+    asyncio.run(reader_check.ask(case.plan(), check, Findings()))
     assert is_asked(case.plan(reader_check=False), check)
 
 
@@ -403,7 +404,7 @@ def test_a_dry_run_names_the_check(case: Case, capsys: pytest.CaptureFixture[str
     assert "to do  check    check " in capsys.readouterr().out
     assert 0 == main(["run", case.file(), "--dry-run", "--no-check"])
     assert " check " not in capsys.readouterr().out
-    asyncio.run(reader_check.check_readers_skill(case.plan(), STAGES))
+    asyncio.run(reader_check.check_readers_skill(case.plan(), STAGES, Findings()))
     assert 0 == main(["explain", case.file(), "--dry-run"])
     assert "done   check    check " in capsys.readouterr().out
 
