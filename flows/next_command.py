@@ -1,4 +1,4 @@
-"""Commands as they can be typed: gloss where it really is, on the config, keys and lake that this one was given."""
+"""Commands to paste into a shell, with the path of gloss and the config, settings and lake of the current command."""
 
 import argparse
 import os
@@ -10,22 +10,19 @@ from pathlib import Path
 DEFAULT_LAKE = "./gloss-lake"
 
 
-def gloss() -> str:
-    """What gloss is called from here."""
+def program() -> str:
+    """`gloss` where a shell finds it, else its path relative to the working directory."""
     called = Path(sys.argv[0])
     return "gloss" if shutil.which("gloss") or called.name != "gloss" else os.path.relpath(called)
 
 
-def about(lake: str) -> str:
-    """` --lake L` for a question, nothing for the lake that questions are about by themselves."""
+def lake_option(lake: str) -> str:
+    """` --lake L`, or nothing for the default lake."""
     return "" if lake == DEFAULT_LAKE else f" --lake {shlex.quote(lake)}"
 
 
-def again(options: argparse.Namespace, *words: str) -> str:
-    """A command on the same config: `words` are its name and what stands before the config, such as `batch read`.
-
-    With the keys that were changed and the lake that was named.
-    """
+def config_command(options: argparse.Namespace, *words: str) -> str:
+    """Another command on the config, `--set` and `--lake` of `options`; `words` name it, such as `batch read`."""
     settings = "".join(f" --set {shlex.quote(setting)}" for setting in options.set)
     lake = f" --lake {shlex.quote(options.lake)}" if options.lake else ""
-    return f"{gloss()} {' '.join(words)} {shlex.quote(options.config)}{settings}{lake}"
+    return f"{program()} {' '.join(words)} {shlex.quote(options.config)}{settings}{lake}"

@@ -5,10 +5,11 @@ A reader that always answers alike, or prefers a place in the list, is seen here
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE
+from rich.table import Column
 from rich.table import Table as Grid
 
-from flows.terminal import one_line
+from flows.terminal import NameCell, name_column, number_column, one_line
+from flows.terminal import table as terminal_table
 
 PLACES = 6
 """Places of a question that a terminal shows; of more the first three and the last two."""
@@ -38,20 +39,21 @@ def warnings(rows: Sequence[dict], *, varied: bool) -> list[str]:
 
 def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
     """The table for a terminal of 80 columns; `varied` where there are several coders or explainers."""
-    found = Grid(
+    grid = terminal_table(
+        name_column("scorer"),
+        number_column("yes"),
+        number_column("true"),
+        Column("yes by place", justify="right"),
+        Column("commonest", justify="right"),
+        number_column("failed"),
         title="How the readers answered",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+        caption="yes: share of positive verdicts, true: the same if all were right\n"
+        "commonest: a question's verdicts in order, or the example named",
     )
-    found.add_column("scorer", overflow="fold")
-    for title in ("yes", "true", "yes by place", "commonest", "failed"):
-        found.add_column(title, justify="right", no_wrap=title not in {"yes by place", "commonest"})
     for row in rows:
         style = "bold red" if is_constant(row) else "yellow" if row["failed_share"] >= 0.5 else None
-        found.add_row(
-            one_line(who(row, varied=varied)),
+        grid.add_row(
+            NameCell(who(row, varied=varied)),
             share(row["yes_share"]),
             share(row["true_share"]),
             places(row["places"]),
@@ -59,12 +61,7 @@ def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
             f"{row['failed_share']:.0%}",
             style=style,
         )
-    found.caption = (
-        "yes: share of positive verdicts, true: the same if all were right\n"
-        "commonest: a question's verdicts in order, or the example named"
-    )
-    found.caption_justify = "left"
-    return found
+    return grid
 
 
 def table(rows: Sequence[dict]) -> list[dict[str, object]]:

@@ -6,7 +6,6 @@ from math import isnan
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -14,7 +13,8 @@ from rich.text import Text
 
 from flows import reader_answers
 from flows.scorer_agreement import Agreement, agreements, grids, heading, table
-from flows.terminal import one_line, plain, rows
+from flows.terminal import NameCell, name_column, number_column, one_line, plain, rows
+from flows.terminal import table as terminal_table
 from storage import query, runs
 from storage.lake import Lake
 from tasks.metrics import Estimate, margin, median
@@ -217,29 +217,21 @@ def _varied(lines: list[Line]) -> bool:
 
 
 def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
-    grid = Grid(
+    by = sorted({_by(line, readers) for line in lines if not line.alone})
+    grid = terminal_table(
+        name_column("scorer"),
+        *map(number_column, ("median", "shuffled floor", "mean margin", "n")),
         title="Scores, with 95 % intervals",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+        caption="\n".join([one_line("; ".join(_measured(lines))), one_line("; ".join(by))]),
     )
-    for title in ("scorer", "median", "shuffled floor", "mean margin", "n"):
-        if title == "scorer":
-            grid.add_column(title, overflow="fold")
-        else:
-            grid.add_column(title, no_wrap=True, justify="right")
     for line in lines:
         grid.add_row(
-            one_line(_who(line) if _varied(lines) else line.scorer),
+            NameCell(_who(line) if _varied(lines) else line.scorer),
             interval(line.score, short=True),
             NO_FLOOR if line.alone else interval(line.floor, short=True),
             "" if line.alone else interval(line.above, sign=True, short=True),
             str(line.score.n),
         )
-    by = sorted({_by(line, readers) for line in lines if not line.alone})
-    grid.caption = "\n".join([one_line("; ".join(_measured(lines))), one_line("; ".join(by))])
-    grid.caption_justify = "left"
     return grid
 
 

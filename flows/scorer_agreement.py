@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import isnan
 
-from rich.box import SIMPLE
 from rich.table import Table as Grid
 
-from flows.terminal import one_line
+from flows.terminal import NameCell, name_column, number_column
+from flows.terminal import table as terminal_table
 from tasks.metrics import Estimate, spearman
 
 COMMON = 20
@@ -62,14 +62,13 @@ def grids(agreement: Agreement) -> Iterator[Grid]:
     numbers = {scorer: number for number, scorer in enumerate(agreement.scorers, start=1)}
     for first in range(0, len(numbers) - 1, ACROSS - 1):
         across = agreement.scorers[first : min(first + ACROSS - 1, len(numbers) - 1)]
-        grid = Grid(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-        grid.add_column("scorer", no_wrap=True)
-        for scorer in across:
-            grid.add_column(str(numbers[scorer]), no_wrap=True, justify="right")
+        grid = terminal_table(
+            name_column("scorer"), *(number_column(str(numbers[scorer])) for scorer in across)
+        )
         for scorer in agreement.scorers[first:]:
             pairs = ((other, scorer) for other in across)
             cells = [_cell(agreement.found.get(pair)) if _below(numbers, pair) else "" for pair in pairs]
-            grid.add_row(f"{numbers[scorer]} {one_line(scorer)}", *cells)
+            grid.add_row(NameCell(f"{numbers[scorer]} {scorer}"), *cells)
         yield grid
 
 

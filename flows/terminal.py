@@ -23,8 +23,12 @@ from itertools import accumulate
 from types import TracebackType
 from typing import IO, Any, NoReturn
 
+from rich.box import SIMPLE
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment
+from rich.table import Column, Table
 from rich.text import Span, Text
 
 JOINERS = {"\u200c", "\u200d"}
@@ -141,6 +145,85 @@ def guarded() -> Iterator[None]:
 
 def _uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     sys.stderr.write(inert("".join(traceback.format_exception(kind, error, where))))
+
+
+NARROWEST_NAME = 12
+"""Columns of names are not made narrower than this, in characters."""
+_PIECE = re.compile(r"\s*(?:[^\s/]+/?|/)")
+"""What a name is broken between: at spaces, and after slashes."""
+
+
+def shorten(name: str, width: int) -> str:
+    """A name in at most `width` columns of the terminal, `…` for its middle: `llama-la…-layer-23`."""
+    if cell_len(name) <= width:
+        return name
+    if width < 2:
+        return set_cell_size(name, width)
+    end = ""
+    for character in reversed(name):
+        if cell_len(character + end) > (width - 1) // 2:
+            break
+        end = character + end
+    return f"{set_cell_size(name, width - 1 - cell_len(end)).rstrip()}…{end}"
+
+
+def name_lines(name: str, width: int) -> list[str]:
+    """A name such as `coder/explainer/scorer` in lines of at most `width` columns of the terminal.
+
+    It is broken at spaces and after slashes alone; a piece that is too long for a line is shortened in its middle.
+    """
+    lines = [""]
+    for piece in _PIECE.findall(name):
+        if lines[-1] and cell_len(lines[-1] + piece) > width:
+            lines.append(piece.lstrip())
+        else:
+            lines[-1] += piece
+    return [shorten(line, width) for line in lines]
+
+
+class NameCell:
+    """A name in a table, broken and shortened as `name_lines` does, to the width that its column has."""
+
+    def __init__(self, name: str, style: str = "") -> None:
+        self._name, self._style = one_line(name), style
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """The whole name on one line, where there is room."""
+        width = cell_len(self._name)
+        return Measurement(min(width, NARROWEST_NAME), width).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Its lines."""
+        for line in name_lines(self._name, options.max_width):
+            yield Text(line, self._style, no_wrap=True)
+
+
+def name_column(title: str, width: int | None = None) -> Column:
+    """A column of `NameCell`s: as wide as its names, or narrower to make room for numbers, unless it has a `width`."""
+    return Column(title, width=width, min_width=min(NARROWEST_NAME, cell_len(title)))
+
+
+def number_column(title: str) -> Column:
+    """A column of numbers, to the right and never broken."""
+    return Column(title, justify="right", no_wrap=True)
+
+
+def table(*columns: Column, title: str = "", caption: str = "", edges: bool = True) -> Table:
+    """A table in the layout that all tables of gloss have; `edges` are the empty lines above and below it.
+
+    Title and caption are broken between words alone.
+    """
+    return Table(
+        *columns,
+        title=Text(title, "italic", overflow="ignore") if title else None,
+        title_justify="left",
+        caption=Text(caption, "dim italic", overflow="ignore") if caption else None,
+        caption_justify="left",
+        box=SIMPLE,
+        show_edge=edges,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
 
 
 _NUMBERS = re.compile(r"[+-]?\d[\d .,+%\[\]-]*")

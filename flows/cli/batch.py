@@ -18,7 +18,7 @@ from flows import llm_stage, terminal
 from flows.config_file import load_config
 from flows.interrupts import last_act
 from flows.llm_stage import remembering
-from flows.next_command import again
+from flows.next_command import config_command
 from flows.plan import ASKING_STAGES, STAGES, Asker, Plan, Scoring
 from flows.replay import replay
 from flows.terminal import one_line
@@ -46,21 +46,21 @@ def write(options: argparse.Namespace) -> int:
         asyncio.run(_go(plan, (options.stage,), readers))
     count = sum(len(reader.written) for reader in readers.values())
     if not count:
-        said = (
-            f"Nothing of {options.stage} is left to ask, and no file is written. Next: {_next(plan, options)}"
+        console.print(
+            f"Nothing of {options.stage} is left to ask, and no file is written. Next: {_next(plan, options)}",
+            soft_wrap=True,
         )
-        console.print(said, soft_wrap=True)
         return 0
     where = ", ".join(map(str, files.paths))
     console.print(f"{count:,} requests of {options.stage} are in {where}")
     for path in files.paths:
         route = _route(path)
         if route is not None and route not in _TAKEN:
-            said = (
-                f"  vllm run-batch does not take {path}, which is for {route}: give it to a service that does"
+            console.print(
+                f"  vllm run-batch does not take {path}, which is for {route}: give it to a service that does",
+                soft_wrap=True,
             )
-            console.print(said, soft_wrap=True)
-    reading = f"Next: {again(options, 'batch', 'read')} RESULTS.jsonl"
+    reading = f"Next: {config_command(options, 'batch', 'read')} RESULTS.jsonl"
     console.print(reading, soft_wrap=True)
     return 0
 
@@ -84,8 +84,8 @@ def read(options: argparse.Namespace) -> int:
     left = {name for called, reader in readers.items() for name in _left(plan, called, reader)}
     if left:
         stage = "explain" if plan.unfinished("explain") else "score"
-        said = f"  {len(left):,} have no reply yet; into a new file: {again(options, 'batch', 'write')} {stage} FILE"
-        console.print(said, soft_wrap=True)
+        command = f"{config_command(options, 'batch', 'write')} {stage} FILE"
+        console.print(f"  {len(left):,} have no reply yet; into a new file: {command}", soft_wrap=True)
     console.print(f"Next: {_next(plan, options)}", soft_wrap=True)
     return 1 if refused else 0
 
@@ -112,14 +112,14 @@ def _ready(plan: Plan, options: argparse.Namespace, asked: AbstractSet[str]) -> 
                 first = next(stage for stage in STAGES if plan.unfinished(stage))
                 msg = (
                     f"{step.stage} of {step.name} is not complete in {plan.lake.uri}; run this first: "
-                    f"{again(options, first)}"
+                    f"{config_command(options, first)}"
                 )
                 raise RunFailed(msg)
 
 
 def _next(plan: Plan, options: argparse.Namespace) -> str:
     """The command that makes use of the replies."""
-    return again(options, "explain" if plan.scores and plan.unfinished("explain") else "run")
+    return config_command(options, "explain" if plan.scores and plan.unfinished("explain") else "run")
 
 
 def _route(path: Path) -> str | None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
@@ -113,21 +112,21 @@ def _show(plan: Plan, found: Sequence[Checked], notes: Sequence[str], console: C
 
 def _grid(checked: Checked) -> Grid:
     """One row per explainer and scorer, for 80 columns."""
-    grid = Grid(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    grid.add_column("asked by", overflow="fold")
-    for title in ("n", "right", "chance", "lost", "copies"):
-        grid.add_column(title, justify="right", no_wrap=True)
-    grid.add_column("always", overflow="fold")
+    grid = terminal.table(
+        terminal.name_column("asked by"),
+        *map(terminal.number_column, ("n", "right", "chance", "lost", "copies")),
+        terminal.name_column("always"),
+    )
     for one in checked.results:
         explains = not one.chance
         grid.add_row(
-            terminal.one_line(one.component),
+            terminal.NameCell(one.component),
             str(one.questions),
             _right(one),
             "" if explains else f"{one.chance:.2f}",
             str(one.failed + one.unreadable),
             str(one.copies) if explains else "",
-            terminal.one_line(one.constant or ""),
+            terminal.NameCell(one.constant or ""),
             style="bold red" if one.at_chance else "yellow" if one.faults else None,
         )
     return grid

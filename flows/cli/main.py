@@ -1,4 +1,4 @@
-"""The `gloss` command. A subcommand is a stage, a run, or a question about a lake.
+"""The `gloss` command: its arguments, its exit codes, and the commands that run stages.
 
 Prefect and torch are loaded only when there is something to run.
 """
@@ -22,7 +22,7 @@ from flows.cli.verify import show_damage
 from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.interrupts import spare_loopback
-from flows.next_command import DEFAULT_LAKE, about, again, gloss
+from flows.next_command import DEFAULT_LAKE, config_command, lake_option, program
 from flows.optional_readers import without_absent
 from flows.plan import STAGES, Plan
 from flows.repair import damage_lines, remove_drafts
@@ -46,6 +46,17 @@ QUIET = {
 CONFIG = "what the run is, in YAML: docs/config.md has every key"
 SETTING = "change one key of the config, for this command"
 LAKE = "folder or s3://bucket/prefix"
+FIRST_COMMANDS = """to begin with, the demo (see README.md):
+  gloss run deployments/demo/demo.yaml           run it all; again: continue
+  gloss status                                   what is done, step by step
+  gloss sql "select explanation from summary"    ask the tables a question"""
+STAGE_HELP = {
+    "cache": ("corpus, model and coders to firings", "my-sae.yaml"),
+    "sample": ("firings to contexts", "my-sae.yaml --set sample.min_firings=100"),
+    "explain": ("contexts to explanations", "my-sae.yaml --retry-failed"),
+    "score": ("explanations to scores", "my-sae.yaml --dry-run"),
+}
+"""Help and example of each stage's command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,61 +87,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command understands."""
-    whole = terminal.Parser(
-        prog="gloss", description="Explain the features of sparse coders, and say how far to trust it."
+    """The arguments of every command, each with an example in its help."""
+    gloss_parser = terminal.Parser(
+        prog="gloss",
+        description=f"Explain the features of sparse coders, and say how far to trust it.\n\n{FIRST_COMMANDS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    whole.add_argument("--version", action="version", version=f"gloss {__version__}")
-    commands = whole.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, said: str) -> argparse.ArgumentParser:
-        return _command(commands, name, said)
-
-    _run_command(command("run", "the whole pipeline; run again to continue"), STAGES)
-    helps = {
-        "cache": "corpus, model and coders to firings",
-        "sample": "firings to contexts",
-        "explain": "contexts to explanations",
-        "score": "explanations to scores",
-    }
-    for stage in STAGES:
-        _run_command(command(stage, f"one stage: {helps[stage]}"), (stage,))
-    checking = command("check", "what the readers can do: some twenty questions of known answers to each")
-    _config_arguments(checking)
-    checking.add_argument("--format", choices=("table", "json"), default="table")
-    checking.set_defaults(act=_check)
-    estimate = command("estimate", "what a run takes: tokens, cost, hours; asks nobody")
-    _config_arguments(estimate)
-    estimate.add_argument("--format", choices=("table", "json"), default="table")
-    estimate.set_defaults(act=_estimate)
-    _asking_command(command("status", "how far runs are"), show_status, "run", "only this run, part by part")
-    _asking_command(
-        command("tables", "the tables and their columns"), show_tables, "table", "the columns of this one"
+    gloss_parser.add_argument("--version", action="version", version=f"gloss {__version__}")
+    commands = gloss_parser.add_subparsers(required=True, metavar="COMMAND")
+    _run_command(
+        _command(
+            commands, "run", "the whole pipeline; run again to continue", "my-sae.yaml --set features.n=20"
+        ),
+        STAGES,
     )
-    verify = command("verify", "read the whole lake, name what is damaged, and let the next run make it anew")
-    _asking_command(verify, show_damage, "run", "only this run's tables")
-    prompts = command("prompts", "every prompt, on a feature written by hand")
+    for stage, (help_text, example) in STAGE_HELP.items():
+        _run_command(_command(commands, stage, f"one stage: {help_text}", example), (stage,))
+    help_text = "what the readers can do: some twenty questions with known answers to each"
+    _report_command(_command(commands, "check", help_text, "my-sae.yaml"), _check)
+    help_text = "tokens, cost and hours of a run; sends no requests"
+    _report_command(_command(commands, "estimate", help_text, "my-sae.yaml --set features.n=500"), _estimate)
+    _lake_command(
+        _command(commands, "status", "how far runs are", "my-run --lake s3://my-bucket/gloss"),
+        show_status,
+        "run",
+        "only this run",
+    )
+    _lake_command(
+        _command(commands, "tables", "the tables and their columns", "features"),
+        show_tables,
+        "table",
+        "the columns of this one",
+    )
+    help_text = "read the whole lake, name what is damaged, and let the next run make it anew"
+    _lake_command(
+        _command(commands, "verify", help_text, "my-run"), show_damage, "run", "only this run's tables"
+    )
+    prompts = _command(commands, "prompts", "every prompt, on a feature written by hand", "my-sae.yaml")
     prompts.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="only what this run sends")
     prompts.add_argument("--set", action="append", default=[], metavar="a.b=c", help=SETTING)
     prompts.set_defaults(act=show_prompts)
-    _batch_commands(command("batch", "requests and replies as files, for batch APIs"))
-    sql = command("sql", "ask the tables a question")
-    sql.add_argument("query", metavar="QUERY", help="a SELECT over the tables and the view summary")
-    sql.add_argument("--run", help="only this run's rows")
-    said = "by itself what FILE ends with (.csv, .json, .parquet, .txt), and a table on a terminal"
-    sql.add_argument("--format", choices=("table", "csv", "json", "parquet"), help=said)
-    sql.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
-    sql.add_argument(
-        "--files", action="store_true", help="let the query read files beside the lake's, and URLs"
+    help_text, example = (
+        "requests and replies as files, for batch APIs",
+        "write my-sae.yaml explain requests.jsonl",
     )
-    sql.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help=LAKE)
-    sql.set_defaults(act=ask_sql)
-    return whole
+    _batch_commands(_command(commands, "batch", help_text, example))
+    example = '"select feature, explanation, score from summary" -o summary.csv'
+    _sql_command(_command(commands, "sql", "ask the tables a question", example))
+    return gloss_parser
 
 
-def _command(commands: "argparse._SubParsersAction[Any]", name: str, said: str) -> argparse.ArgumentParser:
-    """A command that says of itself what the list of commands says of it."""
-    return commands.add_parser(name, help=said, description=f"{said[0].upper()}{said[1:]}.")
+def _command(
+    commands: "argparse._SubParsersAction[Any]", name: str, help_text: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a command: its help begins with its line in the list of commands, and ends with the example."""
+    command = commands.add_parser(
+        name,
+        help=help_text,
+        description=f"{help_text[0].upper()}{help_text[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.epilog = f"example:\n  {command.prog} {example}"
+    return command
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,24 +159,32 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run_command(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> None:
     _config_arguments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
     if "explain" in stages or "score" in stages:
-        said = "ask again what failed, in this lake's parts of the run and in all that hangs on them"
-        parser.add_argument("--retry-failed", action="store_true", help=said)
-        said = "begin without trying the readers out, as reader_check: false does"
-        parser.add_argument("--no-check", action="store_true", help=said)
+        help_text = "retry failed requests, in this lake's parts of the run and in all parts made from them"
+        parser.add_argument("--retry-failed", action="store_true", help=help_text)
+        help_text = "begin without checking the readers, as reader_check: false does"
+        parser.add_argument("--no-check", action="store_true", help=help_text)
     parser.set_defaults(act=_run, stages=stages)
+
+
+def _report_command(parser: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int]) -> None:
+    """A command that prints a report about a config."""
+    _config_arguments(parser)
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.set_defaults(act=act)
 
 
 def _batch_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    written = _command(commands, "write", "what a stage has still to ask, as a batch file")
-    _config_arguments(written)
-    written.add_argument("stage", metavar="STAGE", choices=("explain", "score"), help="explain or score")
-    said = "a new file, one request per line; more files, numbered, where one batch cannot take them all"
-    written.add_argument("file", metavar="FILE", help=said)
-    written.set_defaults(act=_batch, verb="write")
-    read = _command(commands, "read", "keep a batch's replies, so that the run finds them")
+    help_text = "a stage's outstanding requests, as a batch file"
+    write = _command(commands, "write", help_text, "my-sae.yaml explain requests.jsonl")
+    _config_arguments(write)
+    write.add_argument("stage", metavar="STAGE", choices=("explain", "score"), help="explain or score")
+    help_text = "a new file, one request per line; numbered files, where one batch cannot take them all"
+    write.add_argument("file", metavar="FILE", help=help_text)
+    write.set_defaults(act=_batch, verb="write")
+    read = _command(commands, "read", "store a batch's replies for the run", "my-sae.yaml results.jsonl")
     _config_arguments(read)
     read.add_argument(
         "file", nargs="+", metavar="FILE", help="files of the batches' results, or their folder"
@@ -166,12 +192,24 @@ def _batch_commands(parser: argparse.ArgumentParser) -> None:
     read.set_defaults(act=_batch, verb="read")
 
 
-def _asking_command(
-    parser: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int], name: str, said: str
+def _lake_command(
+    parser: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int], name: str, help_text: str
 ) -> None:
-    parser.add_argument(name, nargs="?", metavar=name.upper(), help=said)
+    """A command about a lake, with an optional name of a run or a table."""
+    parser.add_argument(name, nargs="?", metavar=name.upper(), help=help_text)
     parser.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help=LAKE)
     parser.set_defaults(act=act)
+
+
+def _sql_command(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", metavar="QUERY", help="a SELECT over the tables and the view summary")
+    parser.add_argument("--run", help="only this run's rows")
+    help_text = "by default what FILE ends with (.csv, .json, .parquet, .txt), and a table on a terminal"
+    parser.add_argument("--format", choices=("table", "csv", "json", "parquet"), help=help_text)
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
+    parser.add_argument("--files", action="store_true", help="also let the query read other files, and URLs")
+    parser.add_argument("--lake", default=DEFAULT_LAKE, metavar="URI", help=LAKE)
+    parser.set_defaults(act=ask_sql)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -190,26 +228,26 @@ def _run(options: argparse.Namespace) -> int:
     with leases.scope():
         remove_drafts(plan.lake)
         if getattr(options, "retry_failed", False):
-            plan = _retrying(plan, options, console)
+            plan = _plan_retries(plan, options, console)
         if plan.unfinished(*options.stages):
-            _work(plan, options.stages)
+            _run_stages(plan, options.stages)
         else:
             console.print("Nothing left to do: every table of this run is committed.")
             run_record.record_run(plan)
         remove_drafts(plan.lake)
-        return _conclude(plan, console, options) if options.stages == STAGES else 0
+        return _show_report(plan, console, options) if options.stages == STAGES else 0
 
 
-def _retrying(plan: Plan, options: argparse.Namespace, console: Console) -> Plan:
-    """The plan after what failed was taken out of the lake; failures that are kept are asked again as well."""
+def _plan_retries(plan: Plan, options: argparse.Namespace, console: Console) -> Plan:
+    """Remove failures from the lake and plan anew; readers that keep failures in their cache retry them as well."""
     failed = forget_failures(plan)
     console.print(f"Asking again: {failed:,} requests that failed.")
-    kept = [
+    failures_kept = [
         name
         for name, reader in plan.config.readers.items()
         if getattr(reader, "replies", "off") == "keep_failures"
     ]
-    settings = (*options.set, *(f"readers.{name}.replies=keep" for name in kept))
+    settings = (*options.set, *(f"readers.{name}.replies=keep" for name in failures_kept))
     config, _ = asyncio.run(without_absent(load_config(options.config, settings, options.lake)))
     return Plan(config)
 
@@ -232,14 +270,14 @@ def _estimate(options: argparse.Namespace) -> int:
     return show_estimate(options)
 
 
-def _work(plan: Plan, stages: tuple[str, ...]) -> None:
+def _run_stages(plan: Plan, stages: tuple[str, ...]) -> None:
     from flows.progress import say, waiting  # noqa: PLC0415  (with the little of Prefect that loads at once)
 
     loads = "cache" in stages and bool(plan.unfinished("cache"))
-    said = (
-        "loading the model, trying the coders out" if loads else "checking the request, loading what it needs"
+    message = (
+        "loading the model, trying the coders" if loads else "checking the request, loading what it needs"
     )
-    with waiting(said, plainly=loads):
+    with waiting(message, plainly=loads):
         from flows import local_prefect  # noqa: PLC0415  (Prefect takes seconds to import)
 
         lines = local_prefect.check(plan, stages)
@@ -269,47 +307,47 @@ def _show_plan(plan: Plan, console: Console, stages: tuple[str, ...]) -> int:
 
 
 def _checks(plan: Plan, stages: tuple[str, ...]) -> Iterator[tuple[str, Step]]:
-    """Checks of readers that are done, or will be where kept replies do not answer all."""
+    """The reader checks that are done, and those that the run has to do."""
     if not plan.checks:
         return
     from flows.preflight import unfinished_askers  # noqa: PLC0415  (as above)
 
-    asked = unfinished_askers(plan, stages)
+    needed = unfinished_askers(plan, stages)
     for check in plan.checks:
         if plan.lake.complete(check.step):
             yield "done ", check.step
-        elif plan.config.reader_check and check.reader in asked:
+        elif plan.config.reader_check and check.reader in needed:
             yield "to do", check.step
 
 
-def _conclude(plan: Plan, console: Console, options: argparse.Namespace) -> int:
+def _show_report(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     from flows.report import advice, report, show  # noqa: PLC0415  (as above)
 
     config = plan.config
-    found = report(plan.lake, config.run, config.seed)
+    run_report = report(plan.lake, config.run, config.seed)
     console.print()
-    show(found, console, {part.name: _by(config, part) for part in config.explainers})
-    if not found.explained:
-        console.print(f"\nNothing was explained: {advice(found)}.", soft_wrap=True)
+    show(run_report, console, {part.name: _reader_kind(config, part) for part in config.explainers})
+    if not run_report.explained:
+        console.print(f"\nNothing was explained: {advice(run_report)}.", soft_wrap=True)
         return 1
     console.print(Text.assemble("\nThe tables are in ", (terminal.one_line(config.lake), "bold"), ". Next:"))
-    for command in _next(options, plan):
+    for command in _next_commands(options, plan):
         console.print(f"  {terminal.one_line(command)}", soft_wrap=True)
     return 0
 
 
-def _by(config: RunConfig, explainer: Explainer) -> str:
-    """The kind of reader that writes an explainer's explanations; empty where nobody is asked."""
+def _reader_kind(config: RunConfig, explainer: Explainer) -> str:
+    """The kind of an explainer's reader; empty for an explainer without one."""
     return config.readers[explainer.asking.reader].kind if explainer.asking else ""
 
 
-def _next(options: argparse.Namespace, plan: Plan) -> tuple[str, str, str]:
-    """Three commands that work as they stand, and are about this run alone."""
-    config, lake = plan.config, about(plan.config.lake)
-    alone = "" if runs.names(plan.lake) == [config.run] else f" --run {config.run}"
+def _next_commands(options: argparse.Namespace, plan: Plan) -> tuple[str, str, str]:
+    """Three commands about this run that can be pasted into a shell."""
+    config, lake = plan.config, lake_option(plan.config.lake)
+    run_option = "" if runs.names(plan.lake) == [config.run] else f" --run {config.run}"
     best = "select feature, explanation, score, margin from summary order by score desc limit 10"
     return (
-        f'{gloss()} sql{lake}{alone} "{best}"',
-        f"{gloss()} tables{lake}",
-        f"{again(options, 'run')}   # again: nothing is redone",
+        f'{program()} sql{lake}{run_option} "{best}"',
+        f"{program()} tables{lake}",
+        f"{config_command(options, 'run')}   # again: nothing is redone",
     )

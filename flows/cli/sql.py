@@ -25,7 +25,7 @@ import pyarrow.csv
 
 from flows import terminal
 from flows.cli import table_view
-from flows.cli.lake_info import reached, say_damage, say_uncommitted
+from flows.cli.lake_info import reachable_lake, say_damage, say_uncommitted
 from flows.interrupts import last_act
 from flows.terminal import harmless, inert
 from storage import runs, summary
@@ -195,7 +195,7 @@ _OPTIONS = {b"analyze", b"analyse", b"format", b"verbose"}
 def ask_sql(options: argparse.Namespace) -> int:
     """Run a query and write its answer."""
     form = _form(options.format, options.output)
-    lake = reached(options.lake)
+    lake = reachable_lake(options.lake)
     with lake.connect() as connection:
         connection.execute("set python_enable_replacements = false")  # no table is a variable of this program
         attached = runs.attach(lake, connection, options.run)
@@ -322,7 +322,7 @@ def under_explain(text: str) -> str:
 
 def _write(answer: duckdb.DuckDBPyRelation, form: str, draft: Path | None) -> None:
     if form == "table" and draft is None:
-        table_view.show(answer, terminal.console())
+        table_view.show_answer(answer, terminal.console())
     elif draft is None:
         sys.stdout.flush()
         sink = sys.stdout.buffer
@@ -332,7 +332,7 @@ def _write(answer: duckdb.DuckDBPyRelation, form: str, draft: Path | None) -> No
         write_parquet(answer, draft)
     elif form == "table":
         with draft.open("w", encoding="utf-8") as text:
-            table_view.show(answer, terminal.console(text, width=terminal.console().width))
+            table_view.show_answer(answer, terminal.console(text, width=terminal.console().width))
     else:
         with draft.open("wb") as sink:
             WRITERS[form](answer, sink)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flows import terminal
-from flows.cli.lake_info import reached
+from flows.cli.lake_info import reachable_lake
 from storage import replies, runs
 from storage.errors import Damaged, WrongRequest
 from storage.integrity import check
@@ -44,7 +44,7 @@ class Findings:
 
 def show_damage(options: argparse.Namespace) -> int:
     """Verify a lake, or one run; returns 1 where something was damaged. Raises `WrongRequest` without such a run."""
-    lake, console = reached(options.lake), terminal.console()
+    lake, console = reachable_lake(options.lake), terminal.console()
     found = verify(lake, options.run)
     for stray in found.stray:
         terminal.say_error("gloss:", f"{stray.path}: {stray.how}, and nobody reads it", "yellow")

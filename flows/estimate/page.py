@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -19,7 +18,7 @@ from flows.estimate.history import kept
 from flows.estimate.requests import Line, Questions
 from flows.estimate.tokenizers import Counted, counted
 from flows.llm_stage import account_of, prices
-from flows.next_command import again
+from flows.next_command import config_command
 from flows.optional_readers import optional, without_missing
 from flows.plan import Checking, Plan
 from flows.preflight import unfinished_askers
@@ -152,7 +151,7 @@ def show_estimate(options: argparse.Namespace) -> int:
     plan = Plan(config)
     plan.lake.check_reachable()
     with waiting("loading what is counted with"):
-        found = asyncio.run(estimate(plan, left_out, again(options, "run")))
+        found = asyncio.run(estimate(plan, left_out, config_command(options, "run")))
     if options.format == "json":
         print(json.dumps(_plain(found), indent=1))  # noqa: T201  (it is asked for)
     else:
@@ -199,27 +198,29 @@ def _show(found: Estimate, console: Console) -> None:
 
 
 def _cache_grid(found: Estimate) -> Grid:
-    grid = Grid(box=SIMPLE, pad_edge=False)
-    for column in ("coder", "features", "firings", "GB of firings"):
-        grid.add_column(column, justify="left" if column == "coder" else "right")
+    grid = terminal.table(
+        terminal.name_column("coder"), *map(terminal.number_column, ("features", "firings", "GB of firings"))
+    )
     for name, cache in found.caches.coders.items():
         firings = "?" if cache.firings is None else f"{cache.firings:,.0f}"
         size = "?" if cache.bytes is None else f"{cache.bytes / 1e9:,.3f}"
-        grid.add_row(one_line(name), f"{found.grounds[name].features:,}", firings, size)
+        grid.add_row(terminal.NameCell(name), f"{found.grounds[name].features:,}", firings, size)
     return grid
 
 
 def _question_grid(found: Estimate) -> Grid:
-    grid = Grid(box=SIMPLE, pad_edge=False)
-    for column in ("questions of", "reader", "requests", "prompt", "cached", "completion", "cost"):
-        words = column in {"questions of", "reader"}
-        grid.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    grid = terminal.table(
+        *map(terminal.name_column, ("questions of", "reader")),
+        *map(terminal.number_column, ("requests", "prompt", "cached", "completion", "cost")),
+    )
     several = len(found.grounds) > 1
     for line in found.lines:
         about = f"{line.coder}/{line.component}" if several and line.coder != NO_CODER else line.component
         cost = found.cost(line)
         grid.add_row(
-            one_line(about + _remark(line)), one_line(line.reader), *_numbers(line.bill, cost.likely)
+            terminal.NameCell(about + _remark(line)),
+            terminal.NameCell(line.reader),
+            *_numbers(line.bill, cost.likely),
         )
         if line.guessed:
             grid.add_row(_LONGEST, "", *_numbers(line.most, cost.most))

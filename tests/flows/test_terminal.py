@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
@@ -145,3 +146,52 @@ def test_the_end_of_a_run_shows_what_readers_said_and_obeys_none_of_it(text: str
     shown = file.getvalue()
     assert not FORBIDDEN.search(shown)
     assert 5 == shown.count("⏎[bold]gloss: done")
+
+
+NAMES = st.lists(st.text(st.sampled_from("abc_-.7é漢"), min_size=1, max_size=40), min_size=1, max_size=4)
+
+
+@given(NAMES, st.sampled_from(["/", " "]), st.integers(1, 60))
+def test_names_are_broken_between_their_parts(parts: list[str], separator: str, width: int) -> None:
+    """Every line fits the width; a part is whole, or shortened on a line of its own where it is wider than a line."""
+    lines = terminal.name_lines(separator.join(parts), width)
+
+    assert [] == [line for line in lines if cell_len(line) > width]
+    ended = "/" if separator == "/" else ""
+    ends = [*([ended] * (len(parts) - 1)), ""]
+    pieces = [f"{part}{end}" for part, end in zip(parts, ends, strict=True)]
+    shown = [piece for line in lines for piece in re.findall(r"[^\s/]+/?", line)]
+    if all(cell_len(piece) <= width for piece in pieces):
+        assert pieces == shown
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
+    """The middle of a name says least: layers differ at the end."""
+    assert "llama-la…layer-23" == terminal.shorten("llama-large-coder-of-layer-23", 17)
+    assert "layer-23" == terminal.shorten("layer-23", 8)
+
+
+def test_numbers_keep_their_columns_beside_long_names() -> None:
+    """The column of names gives way, so that no number is broken; a longer title and caption wrap between words."""
+    file = io.StringIO()
+    grid = terminal.table(
+        terminal.name_column("scorer"),
+        *map(terminal.number_column, ("median", "floor", "margin")),
+        title="Scores of llama-3.1-8b-instruct-layer-23-residual-stream-transcoder, with 95 % intervals",
+    )
+    interval = "0.71 [0.69, 0.73]"
+    names = [f"llama-3.1-8b-instruct-layer-{layer}/exemplars/detection" for layer in (23, 24)]
+    for name in names:
+        grid.add_row(terminal.NameCell(name), *[interval] * 3)
+
+    terminal.console(file, width=80).print(grid)
+
+    lines = file.getvalue().splitlines()
+    assert 80 >= max(map(len, lines))
+    assert 2 == sum(line.count(interval) == 3 for line in lines)
+    shown = [line.split()[0] for line in lines if "…" in line]
+    assert ["layer-23/", "layer-24/"] == [name[-9:] for name in shown]
+    assert {"llama-3."} == {name[:8] for name in shown}
+    assert (
+        "Scores of llama-3.1-8b-instruct-layer-23-residual-stream-transcoder, with 95 %" == lines[0].rstrip()
+    )

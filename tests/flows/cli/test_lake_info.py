@@ -1,4 +1,4 @@
-"""`gloss tables`: what a lake holds, and what it means."""
+"""`gloss tables` and `gloss status`: what a lake holds, what it means, and how far its runs are."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from flows.cli.main import main
 from storage import summary
 from storage.tables import TABLES
+from tests.storage import made as made_lake
 
 
 def _flat(text: str) -> str:
@@ -74,3 +75,52 @@ def test_a_name_that_is_nearly_one_is_pointed_at(lake: Path, capsys: pytest.Capt
     """A misspelt table is refused with the right name."""
     assert 2 == main(["tables", "judgments", "--lake", str(lake)])
     assert "did you mean judgements?" in capsys.readouterr().err
+
+
+def test_status_shows_each_step_below_its_stage(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The stages stand once each, in the order of the run; a title counts the complete steps."""
+    assert 0 == main(["status", "--lake", str(lake)])
+
+    title, _, header, _, *lines = capsys.readouterr().out.splitlines()
+    stages = [line.strip() for line in lines if line.strip() and "complete" not in line]
+    assert f"made in {lake}: 28 of 28 steps complete" == title
+    assert ["step", "state", "parts", "rows", "MB"] == header.split()
+    assert stages == list(dict.fromkeys(stages))
+    assert ["tokens", "activations", "features", "contexts", "explanations"] == stages[:5]
+    assert ["large", "small"] == sorted(
+        line.split()[0] for line in lines[lines.index(_line(lines, "features")) :][1:3]
+    )
+
+
+def _line(lines: list[str], word: str) -> str:
+    return next(line for line in lines if line.split() == [word])
+
+
+@pytest.mark.parametrize("words", [("status",), ("tables",), ("tables", "summary")], ids=" ".join)
+def test_long_names_are_whole_on_80_columns(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+) -> None:
+    """Names are broken after slashes alone, and no line is wider than the terminal."""
+    coder = "llama-3.1-8b-instruct-layer-23-residual"
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(made_lake, "CODERS", {coder: "layers.2", "small": "layers.5"})
+    made_lake.made((tmp_path / "lake").as_posix(), ("detection", "fuzzing_of_mismarked_tokens"))
+    monkeypatch.chdir(tmp_path)
+
+    assert 0 == main([*words, "--lake", "lake"])
+
+    lines = capsys.readouterr().out.splitlines()
+    if words == ("status",):
+        pieces = {piece for line in lines for piece in line.split()}
+        assert {
+            coder,
+            f"{coder}/odd/",
+            "fuzzing_of_mismarked_tokens",
+            "small/odd/fuzzing_of_mismarked_tokens",
+        } <= pieces
+    if words[-1] == "summary":
+        assert [line for line in lines if line.startswith("fuzzing_of_mismarked_tokens_margin ")]
+    assert 80 >= max(len(line.rstrip()) for line in lines if line != lines[0])

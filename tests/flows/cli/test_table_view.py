@@ -16,7 +16,7 @@ def _shown(question: str, width: int = 80, *, terminal: bool = False, **paramete
     file = io.StringIO()
     with duckdb.connect() as connection:
         answer = connection.sql(question, params=parameters or None)
-        table_view.show(answer, console(file, width=width, force_terminal=terminal, color_system=None))
+        table_view.show_answer(answer, console(file, width=width, force_terminal=terminal, color_system=None))
     return file.getvalue()
 
 
@@ -49,6 +49,17 @@ def test_days_beyond_pythons_are_shown() -> None:
     shown = _shown("select 'infinity'::timestamp as a, '290309-12-22'::date as b, interval '3 days' as c")
 
     assert ["infinity", "290309-12-22", "3", "days"] == shown.splitlines()[2].split()
+
+
+def test_no_word_is_broken_in_a_table() -> None:
+    """A column is as wide as its longest word, and where that doesn't fit each row is a block."""
+    name = "llama-layer-23/exemplars/detection"
+    question = "select $name as name, 0.5 as score, repeat('word ', 20) as explanation"
+
+    table, blocks = (_shown(question, width, name=name).splitlines() for width in (80, 50))
+
+    assert [name] == [line.split()[0] for line in table if "0.5" in line]
+    assert f"name         {name}" == blocks[1].rstrip()
 
 
 def test_a_grid_is_shown_wherever_it_fits() -> None:
