@@ -149,6 +149,9 @@ def _uncaught(kind: type[BaseException], error: BaseException, where: TracebackT
 
 NARROWEST_NAME = 12
 """Columns of names are not made narrower than this, in characters."""
+LONGEST_WORD = 40
+"""Columns of the terminal that a word may take in the title or caption of a table."""
+_WORD = re.compile(r"\S+")
 _PIECE = re.compile(r"\s*(?:[^\s/]+/?|/)")
 """What a name is broken between: at spaces, and after slashes."""
 
@@ -211,13 +214,13 @@ def number_column(title: str) -> Column:
 def table(*columns: Column, title: str = "", caption: str = "", edges: bool = True) -> Table:
     """A table in the layout that all tables of gloss have; `edges` are the empty lines above and below it.
 
-    Title and caption are broken between words alone.
+    Title and caption are wrapped between words; words longer than `LONGEST_WORD` are shortened in their middle.
     """
     return Table(
         *columns,
-        title=Text(title, "italic", overflow="ignore") if title else None,
+        title=_WORD.sub(lambda word: shorten(word[0], LONGEST_WORD), title) or None,
         title_justify="left",
-        caption=Text(caption, "dim italic", overflow="ignore") if caption else None,
+        caption=_WORD.sub(lambda word: shorten(word[0], LONGEST_WORD), caption) or None,
         caption_justify="left",
         box=SIMPLE,
         show_edge=edges,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows import terminal
 from flows.cli import table_view
-from flows.cli.lake_info import reached
+from flows.cli.lake_info import reachable_lake
 from storage import runs
 
 FILE = Path(__file__).parents[1] / "sql.md"
@@ -23,13 +23,13 @@ QUESTION = re.compile(r"(^```sql\n(.*?)^```\n\n)^```text\n.*?^```\n", re.MULTILI
 
 def page(uri: str, text: str) -> str:
     """The page's text with the answers that a lake gives. Raises `WrongRequest` when it holds no run."""
-    lake = reached(uri)
+    lake = reachable_lake(uri)
     with lake.connect() as connection:
         runs.attach(lake, connection)
 
         def answer(question: re.Match[str]) -> str:
             console = terminal.console(io.StringIO(), width=80)
-            table_view.show(connection.sql(question[2]), console)
+            table_view.show_answer(connection.sql(question[2]), console)
             lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
             return f"{question[1]}```text\n{''.join(line.rstrip() + chr(10) for line in lines)}```\n"
 
