@@ -15,7 +15,7 @@ from tasks.contexts.context import Feature, descriptions, features
 from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explainers import Explainer, best_of
 from tasks.explainers.base import NOBODY, Explanation
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.llm.request import Outcome, Reader
 from tasks.llm.request_log import Asked, check_answered, finish_reason, request_rows
 from tasks.retries import unless_refused
@@ -72,7 +72,7 @@ async def explain_bucket(work: ExplainWork, part: Range, readers: Mapping[str, R
 
 
 async def _ask(
-    work: ExplainWork, asking: Asking, unknown: Sequence[Feature], readers: Mapping[str, Reader]
+    work: ExplainWork, asking: ChatExplainer, unknown: Sequence[Feature], readers: Mapping[str, Reader]
 ) -> tuple[list[best_of.Replicate], list[Outcome], list[Outcome]]:
     """The explanations of some features, and the requests that they and the choice among them took."""
     contexts = best_of.parted(asking, unknown)
@@ -121,7 +121,7 @@ def _known(work: ExplainWork, feature: int, found: Explanation) -> dict[str, obj
     }
 
 
-def _row(work: ExplainWork, asking: Asking, one: best_of.Replicate) -> dict[str, object]:
+def _row(work: ExplainWork, asking: ChatExplainer, one: best_of.Replicate) -> dict[str, object]:
     """An explanation that a reader gave, or should have."""
     usage = one.outcome.reply.usage if one.outcome.reply else None
     return _found(work, one.feature, one.explanation) | {

@@ -13,7 +13,7 @@ from flows.plan import Plan
 from storage import query, runs
 from storage.tables import NO_EXPLAINER
 from tasks.explainers import Explainer, best_of
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.scorers import Scorer
 
 ASIDE = {"name", "reader", "seed"}
@@ -82,7 +82,7 @@ def seen(every: Sequence[Kept], run: str, component: Component, model: str) -> P
     of_model = [one for one in every if one.model == model and one.component.stage == component.stage]
     alike = [one for one in of_model if _same(one.component.asked, component.asked)]
     own = [one for one in alike if one.run == run and one.component.name == component.name]
-    explained = isinstance(component.asked, Asking)
+    explained = isinstance(component.asked, ChatExplainer)
     akin = [one for one in of_model if explained and type(one.component.asked) is type(component.asked)]
     return _mean([one.pace for one in own or alike or akin])
 

@@ -16,7 +16,7 @@ from storage.tables import NO_CODER
 from tasks.explainers import best_of
 from tasks.explainers.base import Explanation
 from tasks.explainers.best_of import Replicate
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import RequestKey
 from tasks.llm.token_count import Bill, PrefixCache, Rehearsal, Tokenizer
@@ -247,7 +247,7 @@ def as_seen(line: Line, pace: Pace | None) -> Line:
     return line._replace(bill=bill, most=replace(most, completion=most.longest), pace=pace)
 
 
-def _explained(drawn: Replicate, asking: Asking) -> Replicate:
+def _explained(drawn: Replicate, asking: ChatExplainer) -> Replicate:
     """A replicate with the explanation of a few-shot answer, another one for the next feature.
 
     It cannot be read from a reply: one that repeats the prompt's own examples is no explanation.

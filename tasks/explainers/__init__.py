@@ -1,13 +1,13 @@
-"""Every explainer. A new one is one file, its prompt file and a line or two here.
+"""Every explainer: a new one is one file, its prompt file, and its import and name here."""
 
-One that asks a reader has another line in `single_token.py`, which passes features on to it.
-"""
-
-from typing import Annotated
+from functools import reduce
+from operator import or_
+from typing import Annotated, get_args
 
 from pydantic import Field
 
 from tasks.explainers.chain_of_thought import ChainOfThought
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.imports import Import
@@ -20,3 +20,8 @@ Explainer = Annotated[
     Exemplars | ChainOfThought | NoActivations | Logits | Contrastive | SingleToken | Structured | Import,
     Field(discriminator="kind"),
 ]
+
+_CHAT = [member for member in get_args(get_args(Explainer)[0]) if issubclass(member, ChatExplainer)]
+SingleToken.model_rebuild(
+    _types_namespace={"Otherwise": Annotated[reduce(or_, _CHAT), Field(discriminator="kind")]}
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from tasks.contexts.context import Feature
 from tasks.explainers.base import Explanation, explanation
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.subset import Parted, fewer, part
 from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Outcome, Reader, Request, RequestKey, whole_key, without_halved
@@ -36,12 +36,12 @@ class Replicate:
     """Whether scorers judge it."""
 
 
-def parted(explainer: Asking, features: Iterable[Feature]) -> dict[int, Parted]:
+def parted(explainer: ChatExplainer, features: Iterable[Feature]) -> dict[int, Parted]:
     """What the explainer is shown of each feature, and what it is not."""
     return {feature.feature: part(explainer, feature) for feature in features}
 
 
-async def draw(explainer: Asking, contexts: Mapping[int, Parted], reader: Reader) -> list[Replicate]:
+async def draw(explainer: ChatExplainer, contexts: Mapping[int, Parted], reader: Reader) -> list[Replicate]:
     """Ask for all replicates of all features; those with a text are chosen as long as nothing else is said.
 
     Where a feature's contexts do not fit into the model's context, every second one is shown, and so on down to one.
@@ -76,7 +76,7 @@ async def draw(explainer: Asking, contexts: Mapping[int, Parted], reader: Reader
 
 
 async def judge(
-    explainer: Asking, contexts: Mapping[int, Parted], drawn: Sequence[Replicate], reader: Reader
+    explainer: ChatExplainer, contexts: Mapping[int, Parted], drawn: Sequence[Replicate], reader: Reader
 ) -> list[Outcome]:
     """Ask about the contexts that were held out, by every replicate that has a text; nothing without `best_of`."""
     scorer = detection(explainer)
@@ -95,7 +95,9 @@ async def judge(
     return await ask_fitting(reader, questions, scorer.halves)
 
 
-def choose(explainer: Asking, drawn: Sequence[Replicate], judged: Sequence[Outcome]) -> list[Replicate]:
+def choose(
+    explainer: ChatExplainer, drawn: Sequence[Replicate], judged: Sequence[Outcome]
+) -> list[Replicate]:
     """All replicates, with what each scored on what was held out; of each feature the best is chosen.
 
     Of equal ones the lower is; one that could not be judged is only where no other was. Without `best_of` nothing
@@ -134,7 +136,7 @@ def _rank(one: Replicate) -> float:
     return 1.0 if one.held_out is None else -one.held_out
 
 
-def detection(explainer: Asking) -> Detection | None:
+def detection(explainer: ChatExplainer) -> Detection | None:
     """The scorer that chooses among replicates; null where none does."""
     best_of = explainer.best_of
     if best_of is None:

@@ -9,12 +9,12 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tasks.contexts.context import Feature
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
 
 
-class ChainOfThought(Asking, frozen=True):
+class ChainOfThought(ChatExplainer, frozen=True):
     """Explain a feature from contexts on which it fires, step by step."""
 
     shots_file: ClassVar[str] = "chain_of_thought.shots.yaml"

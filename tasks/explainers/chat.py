@@ -40,7 +40,7 @@ class BestOf(ConfigModel, frozen=True):
     """Contexts per question."""
 
 
-class Asking(Component, frozen=True):
+class ChatExplainer(Component, frozen=True):
     """Options that all explainers that ask a reader have, and what they do alike."""
 
     shots_file: ClassVar[str]
@@ -87,7 +87,7 @@ class Asking(Component, frozen=True):
         return self
 
     @property
-    def asking(self) -> "Asking":
+    def asking(self) -> "ChatExplainer":
         """It itself."""
         return self
 

@@ -13,13 +13,13 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.explainers.base import Explanation, Given
-from tasks.explainers.chat import Asking, activating, silent
+from tasks.explainers.chat import ChatExplainer, activating, silent
 from tasks.explainers.exemplars import exemplars
 from tasks.explainers.subset import spread
 from tasks.fields import ComponentName
 
 
-class Contrastive(Asking, frozen=True):
+class Contrastive(ChatExplainer, frozen=True):
     """Explain a feature from contexts on which it fires and from others on which it is silent."""
 
     shots_file: ClassVar[str] = "contrastive.shots.yaml"

@@ -4,11 +4,11 @@ from typing import ClassVar, Literal
 
 from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.explainers.chat import Asking, activating
+from tasks.explainers.chat import ChatExplainer, activating
 from tasks.fields import ComponentName
 
 
-class Exemplars(Asking, frozen=True):
+class Exemplars(ChatExplainer, frozen=True):
     """Explain a feature from contexts on which it fires."""
 
     shots_file: ClassVar[str] = "exemplars.shots.yaml"

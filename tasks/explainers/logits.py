@@ -13,12 +13,12 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.explainers.base import Explanation, Given
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
 
 
-class Logits(Asking, frozen=True):
+class Logits(ChatExplainer, frozen=True):
     """Explain a feature from contexts on which it fires and from what it does to the next token."""
 
     shots_file: ClassVar[str] = "logits.shots.yaml"

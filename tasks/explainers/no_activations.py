@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.explainers.chat import Asking, activating
+from tasks.explainers.chat import ChatExplainer, activating
 from tasks.fields import ComponentName
 
 
-class NoActivations(Asking, frozen=True):
+class NoActivations(ChatExplainer, frozen=True):
     """Explain a feature from contexts with marked tokens only."""
 
     shots_file: ClassVar[str] = "exemplars.shots.yaml"

@@ -5,28 +5,18 @@ others pass to another explainer, or stay unexplained.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.contexts.special_tokens import SIGN
 from tasks.explainers.base import Component, Explanation, Given
-from tasks.explainers.chain_of_thought import ChainOfThought
-from tasks.explainers.chat import Asking
-from tasks.explainers.contrastive import Contrastive
-from tasks.explainers.exemplars import Exemplars
-from tasks.explainers.logits import Logits
-from tasks.explainers.no_activations import NoActivations
-from tasks.explainers.structured import Structured
+from tasks.explainers.chat import ChatExplainer
 from tasks.fields import ComponentName
 
-Otherwise = Annotated[
-    Exemplars | ChainOfThought | NoActivations | Logits | Contrastive | Structured,
-    Field(discriminator="kind"),
-]
-"""Every explainer that asks a reader."""
+if TYPE_CHECKING:
+    Otherwise = ChatExplainer
+    """Any explainer that asks a reader; `tasks/explainers/__init__.py` makes the union of them when it has them all."""
 
 
 class SingleToken(Component, frozen=True):
@@ -37,11 +27,11 @@ class SingleToken(Component, frozen=True):
     kind: Literal["single_token"]
     name: ComponentName = "single_token"
     """What the tables call it; two explainers of one kind need two names."""
-    otherwise: Otherwise | None = None
+    otherwise: "Otherwise | None" = None
     """The explainer of the other features, with its options; its name is not used. If null, they stay unexplained."""
 
     @property
-    def asking(self) -> Asking | None:
+    def asking(self) -> ChatExplainer | None:
         """The explainer of the other features."""
         return self.otherwise
 

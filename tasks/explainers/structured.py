@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WithJsonSchema
 
 from tasks.contexts.context import Feature
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
 from tasks.llm.reasoning import answer
@@ -78,7 +78,7 @@ FORM = json.dumps(Structure.model_json_schema())
 """Its JSON schema."""
 
 
-class Structured(Asking, frozen=True):
+class Structured(ChatExplainer, frozen=True):
     """Explain a feature by its components, as JSON."""
 
     shots_file: ClassVar[str] = "structured.shots.yaml"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from tasks.contexts.context import Context, Feature
-from tasks.explainers.chat import Asking, activating, silent
+from tasks.explainers.chat import ChatExplainer, activating, silent
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def spread(items: Sequence[T], n: int) -> tuple[T, ...]:
     return tuple(items[(2 * i + 1) * len(items) // (2 * n)] for i in range(n))
 
 
-def part(explainer: Asking, feature: Feature) -> Parted:
+def part(explainer: ChatExplainer, feature: Feature) -> Parted:
     """Hold out activating contexts from all deciles alike, and as many non-activating ones, from all kinds alike.
 
     At most half of the activating ones go, and of the others where the explainer shows some itself.
@@ -50,7 +50,7 @@ def _numbers(contexts: Sequence[Context]) -> list[int]:
     return [context.context for context in contexts]
 
 
-def fewer(explainer: Asking, feature: Feature) -> Feature | None:
+def fewer(explainer: ChatExplainer, feature: Feature) -> Feature | None:
     """The feature with every second context that the explainer shows of each class; null where one is left of each.
 
     They are evenly spaced in the order in which they are shown, so that deciles and kinds keep their shares.

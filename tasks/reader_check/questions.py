@@ -17,7 +17,7 @@ import yaml
 from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.handwritten import context as written_context
 from tasks.explainers import Explainer, best_of
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.llm.request import Request, RequestKey, feature_of
 from tasks.scorers import Scorer
 
@@ -56,7 +56,7 @@ class Component:
 
     name: str
     """As the table `requests` has it."""
-    asker: Asking | Scorer
+    asker: ChatExplainer | Scorer
     kind: Kind
     requests: tuple[Request, ...]
 
@@ -145,7 +145,7 @@ def _feature(number: int, kind: str) -> Feature:
     return Feature(number, max(one.peak for one in own), tuple(contexts), themes()[number].described)
 
 
-def _explaining(name: str, asking: Asking) -> Component:
+def _explaining(name: str, asking: ChatExplainer) -> Component:
     """Each feature to be explained."""
     requests = [
         request

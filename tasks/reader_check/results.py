@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tasks.explainers import reply_text
 from tasks.explainers.base import explanation
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.llm.request import Outcome, Unreadable
 from tasks.metrics import Estimate, wilson
 from tasks.reader_check.questions import Component, theme_of, themes
@@ -87,7 +87,7 @@ class CheckResult:
 
 def check_result(component: Component, outcomes: Sequence[Outcome]) -> CheckResult:
     """What the outcomes of a component's questions say, in the order of these questions."""
-    read = _explained if isinstance(component.asker, Asking) else _judged
+    read = _explained if isinstance(component.asker, ChatExplainer) else _judged
     answers = read(component, outcomes)
     reasons = Counter(_kind_of(reason) for reason in answers.reasons)
     commonest = reasons.most_common(1)[0][0] if reasons else None
@@ -121,7 +121,7 @@ class _Answers(NamedTuple):
 
 def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
     asker = component.asker
-    assert isinstance(asker, Asking)
+    assert isinstance(asker, ChatExplainer)
     found = [explanation(asker, outcome) for outcome in outcomes]
     copied = [_is_copy(asker, outcome) for outcome in outcomes]
     texts = [
@@ -145,7 +145,7 @@ def _names(text: str, beginnings: Sequence[str]) -> bool:
     return any(word.startswith(tuple(beginnings)) for word in reply_text.words(text))
 
 
-def _is_copy(asker: Asking, outcome: Outcome) -> bool:
+def _is_copy(asker: ChatExplainer, outcome: Outcome) -> bool:
     """Whether an explanation repeats a few-shot example of its own prompt, which is why it is none."""
     if outcome.reply is None or asker.shots != "all":
         return False
@@ -158,7 +158,7 @@ def _is_copy(asker: Asking, outcome: Outcome) -> bool:
 
 def _judged(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
     asker = component.asker
-    assert not isinstance(asker, Asking)
+    assert not isinstance(asker, ChatExplainer)
     every = [(outcome, judgements(asker, outcome)) for outcome in outcomes]
     reasons = [judged[0].reason for _, judged in every if judged and judged[0].reason]
     answered = [(outcome, judged) for outcome, judged in every if not (judged and judged[0].reason)]

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from tasks.contexts.context import Context
 from tasks.contexts.handwritten import context as written_context
 from tasks.llm import prompt
-from tasks.llm.request import Message, Request
+from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers import logprobs
 from tasks.scorers.ask import Adaptive
 from tasks.scorers.base import Options
@@ -50,7 +50,7 @@ def list_of(numbers: Sequence[int], least: int, most: int) -> Form:
     return Form(pattern=rf"\[{some}\]" if least else rf"\[({some})?\]")
 
 
-class Asking(Options, frozen=True):
+class ChatScorer(Options, frozen=True):
     """Options that all scorers that ask by chat have."""
 
     temperature: float = Field(default=0.0, ge=0)
@@ -94,21 +94,25 @@ class Asking(Options, frozen=True):
 
     def request(
         self,
-        key: str,
-        system: str,
-        few_shots: Sequence[Message],
+        key: RequestKey | str,
         question: str,
         truths: Mapping[int, bool],
         *,
         form: Form,
+        system: str | None = None,
+        few_shots: Sequence[Message] = (),
         right: int | None = None,
         together: str | None = None,
     ) -> Request:
         """A question about contexts with their truths, and the form of its reply."""
         held = form if self.holds else Form()
         return Request(
-            key=key,
-            messages=(Message("system", system), *few_shots, Message("user", question)),
+            key=str(key),
+            messages=(
+                Message("system", self.instructions() if system is None else system),
+                *few_shots,
+                Message("user", question),
+            ),
             contexts=tuple(truths),
             truths=tuple(truths.values()),
             right=right,

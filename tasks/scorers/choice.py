@@ -9,14 +9,14 @@ from tasks.contexts.render import Named
 from tasks.llm.request import Message, Reply, Request
 from tasks.scorers import logprobs
 from tasks.scorers.base import Judgement
-from tasks.scorers.chat import Asking, one_of, shots
+from tasks.scorers.chat import ChatScorer, one_of, shots
 from tasks.scorers.reply_text import stated_number
 
 _BEFORE = r"(?:(?:example|number|option|excerpt)[^\w\n]*)?"
 """What a reader may call it."""
 
 
-class Choice(Asking, frozen=True):
+class Choice(ChatScorer, frozen=True):
     """Options that they have in common."""
 
     named: ClassVar[Named]
@@ -69,10 +69,9 @@ class Choice(Asking, frozen=True):
         texts.insert(place, text)
         return self.request(
             key,
-            self.instructions(),
-            few_shots,
             render.write(texts, description, self.named),
             {context.context: True},
+            few_shots=few_shots,
             right=place + 1,
             form=one_of(range(1, self.examples + 1)),
         )

@@ -11,7 +11,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.llm.request import Message, Reply, Request, RequestKey, half_key
 from tasks.scorers import logprobs
 from tasks.scorers.base import Judgement, labelled
-from tasks.scorers.chat import Asking, list_of, one_of, shots
+from tasks.scorers.chat import ChatScorer, list_of, one_of, shots
 from tasks.scorers.reply_text import Wanted, stated
 
 _LIST = Wanted(
@@ -25,7 +25,7 @@ _LABEL = re.compile("[01]")
 _LABELS = (0, 1)
 
 
-class Classification(Asking, frozen=True):
+class Classification(ChatScorer, frozen=True):
     """Options that detection and fuzzing have in common."""
 
     shown: int = Field(default=5, ge=1)
@@ -70,11 +70,11 @@ class Classification(Asking, frozen=True):
         groups = [order[i : i + self.shown] for i in range(0, len(order), self.shown)]
         return [
             self.request(
-                str(key.with_question(number)),
-                system,
-                few_shots,
+                key.with_question(number),
                 render.write([show(context) for context in group], explanation),
                 {context.context: context.activating for context in group},
+                system=system,
+                few_shots=few_shots,
                 form=one_of(_LABELS) if self.shown == 1 else list_of(_LABELS, len(group), len(group)),
                 together=str(key) if self.shown == 1 else None,
             )
@@ -91,10 +91,10 @@ class Classification(Asking, frozen=True):
         return [
             self.request(
                 half_key(request.key, number),
-                system.text,
-                few_shots,
                 render.about(asked.text, len(shown), part),
                 dict(shown[part]),
+                system=system.text,
+                few_shots=few_shots,
                 form=list_of(_LABELS, len(shown[part]), len(shown[part])),
             )
             for number, part in ((1, slice(first)), (2, slice(first, None)))

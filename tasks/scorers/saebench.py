@@ -19,7 +19,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
 from tasks.llm.request import Reply, Request, RequestKey, Unreadable, said
 from tasks.scorers.base import Judgement, labelled
-from tasks.scorers.chat import Asking, list_of
+from tasks.scorers.chat import ChatScorer, list_of
 from tasks.scorers.reply_text import Wanted, stated
 
 TOP, WEIGHTED, RANDOM = 2, 2, 10
@@ -37,7 +37,7 @@ FAINTEST = 1e-9
 """Peak of a window without a positive activation, as some coders have, where windows are drawn by their peaks."""
 
 
-class SAEBench(Asking, frozen=True):
+class SAEBench(ChatScorer, frozen=True):
     """Which of fourteen windows fit the explanation?"""
 
     measure: ClassVar[Literal["accuracy"]] = "accuracy"
@@ -58,7 +58,7 @@ class SAEBench(Asking, frozen=True):
         question = render.write(texts, explanation, "fitting")
         truths = {context.context: context.activating for context in contexts}
         form = list_of(range(1, len(contexts) + 1), 0, len(contexts))
-        return [self.request(str(key.with_question(0)), self.instructions(), (), question, truths, form=form)]
+        return [self.request(key.with_question(0), question, truths, form=form)]
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """A verdict on each window, from the list that is stated. Raises `Unreadable` without one."""

@@ -15,7 +15,7 @@ PAGES = {
     "deployments": ROOT / "deployments" / "README.md",
     "vllm": ROOT / "deployments" / "vllm" / "README.md",
 }
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from flows.sample_requests import Put, each, examples
 from flows.unions import kinds
 from tasks.explainers import Explainer
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.llm.baseline.reader import Baseline, BaselineReader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import Unreadable
@@ -18,7 +18,7 @@ from tasks.llm.sentence_transformers import SentenceTransformersReader
 from tasks.scorers import Scorer
 
 KINDS = list(kinds(Scorer))
-EXPLAINERS = [kind for kind, model in kinds(Explainer).items() if issubclass(model, Asking)]
+EXPLAINERS = [kind for kind, model in kinds(Explainer).items() if issubclass(model, ChatExplainer)]
 BASELINE = BaselineReader(kind="baseline")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tasks.contexts.context import Described
 from tasks.explainers.chain_of_thought import ChainOfThought
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.logits import Logits
@@ -13,7 +13,7 @@ from tasks.explainers.no_activations import NoActivations
 from tasks.explainers.structured import Structured
 from tests.tasks.toys import LIGHTHOUSE
 
-EVERY: tuple[Asking, ...] = (
+EVERY: tuple[ChatExplainer, ...] = (
     Exemplars(kind="exemplars", reader="r"),
     ChainOfThought(kind="chain_of_thought", reader="r"),
     NoActivations(kind="no_activations", reader="r"),
@@ -33,7 +33,7 @@ WHOLE = replace(
 )
 
 
-def answered(explainer: Asking) -> str:
+def answered(explainer: ChatExplainer) -> str:
     """A reply in the form that an explainer asks for, with an explanation that is none of its examples."""
     if explainer.kind == "structured":
         part = {"pattern": "the word lighthouse", "strength": 9}

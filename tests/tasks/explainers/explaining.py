@@ -10,7 +10,7 @@ from storage.layout import Range, Step
 from storage.tables import CONTEXTS, FEATURES, SAMPLES
 from tasks.contexts.context import Feature
 from tasks.explain import ExplainWork, explain_bucket
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.imports import Import
 from tasks.explainers.single_token import SingleToken
 from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
@@ -39,7 +39,7 @@ class Fake:
 def explain(
     lake: Lake,
     features: Iterable[Feature],
-    explainer: Asking | SingleToken | Import,
+    explainer: ChatExplainer | SingleToken | Import,
     readers: Mapping[str, Reader],
 ) -> tuple[list[dict], list[dict]]:
     """Explanations and requests for features with their explain-contexts and descriptions."""

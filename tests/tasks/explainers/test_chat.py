@@ -17,7 +17,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
-from tasks.explainers.chat import Asking, BestOf
+from tasks.explainers.chat import BestOf, ChatExplainer
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.single_token import Otherwise
 from tasks.llm.baseline.reader import Baseline
@@ -42,7 +42,7 @@ KEPT = {
 """Fingerprints of the question about `WHOLE` before there were the options `shots` and `stop`."""
 
 
-def asked(explainer: Asking, feature: Feature = WHOLE) -> Request:
+def asked(explainer: ChatExplainer, feature: Feature = WHOLE) -> Request:
     (request,) = explainer.requests(RequestKey(feature.feature, 0), feature)
     return request
 
@@ -53,18 +53,18 @@ def members(union: object) -> set[type]:
 
 def test_every_kind_is_tested_here_and_can_be_passed_to() -> None:
     """Whatever explainer asks a reader, `single_token` may pass features on to it."""
-    asking = {one for one in members(Explainer) if issubclass(one, Asking)}
+    asking = {one for one in members(Explainer) if issubclass(one, ChatExplainer)}
     assert asking == members(Otherwise) == {type(one) for one in EVERY}
 
 
 @pytest.mark.parametrize("explainer", EVERY[1:], ids=lambda one: one.kind)
-def test_the_prompt_is_the_one_that_was_reviewed(explainer: Asking) -> None:
+def test_the_prompt_is_the_one_that_was_reviewed(explainer: ChatExplainer) -> None:
     """A change of the rendered prompt shows in the kept copy (UPDATE_SNAPSHOTS=1 writes it)."""
     assert kept(SNAPSHOTS / f"{explainer.kind}.txt", rendered(asked(explainer))) == rendered(asked(explainer))
 
 
 @EACH
-def test_only_the_last_turn_depends_on_the_feature(explainer: Asking) -> None:
+def test_only_the_last_turn_depends_on_the_feature(explainer: ChatExplainer) -> None:
     """All before it is the same byte for byte, so that a server's prefix cache serves it."""
     other = replace(WHOLE, feature=8, max=9.0, contexts=WHOLE.contexts[1:5])
     assert asked(explainer).messages[:-1] == asked(explainer, other).messages[:-1]
@@ -72,7 +72,7 @@ def test_only_the_last_turn_depends_on_the_feature(explainer: Asking) -> None:
 
 
 @EACH
-def test_few_shot_turns_have_the_form_of_live_ones(explainer: Asking) -> None:
+def test_few_shot_turns_have_the_form_of_live_ones(explainer: ChatExplainer) -> None:
     """They show marked examples, with activations where live ones have them, and their answers can be read."""
     turns = asked(explainer).messages[1:]
     assert ["user", "assistant"] * 3 + ["user"] == [turn.role for turn in turns]
@@ -85,7 +85,7 @@ def test_few_shot_turns_have_the_form_of_live_ones(explainer: Asking) -> None:
 
 
 @EACH
-def test_silent_contexts_are_no_examples(explainer: Asking) -> None:
+def test_silent_contexts_are_no_examples(explainer: ChatExplainer) -> None:
     """Where an explainer has non-activating contexts of its own, none of them is shown as an activating one."""
     shown = render.read(asked(explainer).messages[-1].text)
     assert 3 == len(shown)
@@ -93,7 +93,7 @@ def test_silent_contexts_are_no_examples(explainer: Asking) -> None:
 
 
 @EACH
-def test_an_answer_of_a_reader_is_written_down(explainer: Asking, tmp_path: Path) -> None:
+def test_an_answer_of_a_reader_is_written_down(explainer: ChatExplainer, tmp_path: Path) -> None:
     """The whole way: one row with the text, the model, the tokens and the hash of what was asked."""
     answer = answered(explainer)
     (row,), (request,) = explain(Lake(str(tmp_path)), [WHOLE], explainer, {"r": Fake(lambda _: answer)})
@@ -108,7 +108,7 @@ def test_an_answer_of_a_reader_is_written_down(explainer: Asking, tmp_path: Path
 
 
 @EACH
-def test_garbage_is_no_explanation(explainer: Asking, tmp_path: Path) -> None:
+def test_garbage_is_no_explanation(explainer: ChatExplainer, tmp_path: Path) -> None:
     """A row without a text, which no scorer judges, with the reason."""
     (row,), _ = explain(Lake(str(tmp_path)), [WHOLE], explainer, {"r": Fake(lambda _: "I see lighthouses.")})
     assert (None, None, "failed", False) == tuple(row[n] for n in ("text", "structure", "status", "chosen"))
@@ -117,7 +117,7 @@ def test_garbage_is_no_explanation(explainer: Asking, tmp_path: Path) -> None:
 
 
 @EACH
-def test_a_few_shot_answer_is_no_explanation(explainer: Asking, tmp_path: Path) -> None:
+def test_a_few_shot_answer_is_no_explanation(explainer: ChatExplainer, tmp_path: Path) -> None:
     """Word for word, in another letter case, or with a few words changed: a failed row that says so."""
     said = r"it repeats the example answer '.+' of the prompt in the reply to 7/0; .* shots: none"
     for example in explainer.examples:
@@ -130,7 +130,7 @@ def test_a_few_shot_answer_is_no_explanation(explainer: Asking, tmp_path: Path) 
     assert re.fullmatch(f"{said}.*", row["reason"])
 
 
-def answered_with(explainer: Asking, text: str) -> str:
+def answered_with(explainer: ChatExplainer, text: str) -> str:
     if explainer.kind != "structured":
         return f"EXPLANATION: {text}"
     part = {"pattern": text, "strength": 9}
@@ -138,7 +138,7 @@ def answered_with(explainer: Asking, text: str) -> str:
 
 
 @EACH
-def test_few_shots_may_be_left_out(explainer: Asking, tmp_path: Path) -> None:
+def test_few_shots_may_be_left_out(explainer: ChatExplainer, tmp_path: Path) -> None:
     """Then the question follows the system turn; nothing could be repeated, and explanations are made anew."""
     bare = explainer.model_copy(update={"shots": "none"})
     system, *_, question = asked(explainer).messages
@@ -150,7 +150,7 @@ def test_few_shots_may_be_left_out(explainer: Asking, tmp_path: Path) -> None:
 
 
 @EACH
-def test_what_is_asked_is_what_was_asked_before_there_were_options(explainer: Asking) -> None:
+def test_what_is_asked_is_what_was_asked_before_there_were_options(explainer: ChatExplainer) -> None:
     """Few-shots and no stop: replies that a lake has kept answer it; a stop is another question."""
     assert {"all": ()} == {explainer.shots: explainer.stop} == {explainer.shots: asked(explainer).stop}
     assert KEPT[explainer.kind] == asked(explainer).fingerprint[:16]
@@ -162,7 +162,7 @@ def test_what_is_asked_is_what_was_asked_before_there_were_options(explainer: As
 @EACH
 @settings(max_examples=20, deadline=None)
 @given(thoughts=st.text(max_size=60))
-def test_thoughts_never_change_an_explanation(explainer: Asking, thoughts: str) -> None:
+def test_thoughts_never_change_an_explanation(explainer: ChatExplainer, thoughts: str) -> None:
     """Whatever stands in them, another answer too."""
     own, other = answered(explainer), answered_with(explainer, "Boats.")
     reply = reading(f"<think>\n{thoughts}\n{other}\n</think>\n{own}")
@@ -170,7 +170,9 @@ def test_thoughts_never_change_an_explanation(explainer: Asking, thoughts: str) 
 
 
 @EACH
-def test_an_answer_in_thoughts_that_were_cut_off_is_a_failure(explainer: Asking, tmp_path: Path) -> None:
+def test_an_answer_in_thoughts_that_were_cut_off_is_a_failure(
+    explainer: ChatExplainer, tmp_path: Path
+) -> None:
     """With that reason, and with the way in which the reply ended."""
     thoughts = f"<think>\nA first guess.\n{answered(explainer)}\nBut the third"
     reader = Fake(lambda _: thoughts, finish_reason="length")
@@ -185,7 +187,7 @@ def test_an_answer_in_thoughts_that_were_cut_off_is_a_failure(explainer: Asking,
 
 
 @EACH
-def test_the_baseline_answers_what_it_understands(explainer: Asking) -> None:
+def test_the_baseline_answers_what_it_understands(explainer: ChatExplainer) -> None:
     """It explains by marked examples, and says so where more is shown or another form is wanted."""
     request = asked(explainer)
     outcome = asyncio.run(Baseline().ask(request))
@@ -200,7 +202,7 @@ def test_the_baseline_answers_what_it_understands(explainer: Asking) -> None:
 
 
 @EACH
-def test_replicates_differ_by_their_seed(explainer: Asking, tmp_path: Path) -> None:
+def test_replicates_differ_by_their_seed(explainer: ChatExplainer, tmp_path: Path) -> None:
     """Each is a row with its own number and the seed that was sent."""
     several = explainer.model_copy(update={"replicates": 3, "temperature": 0.7, "seed": 40})
     reader = Fake(lambda request: answered(explainer) if request.seed != 41 else "no")
@@ -213,7 +215,7 @@ def test_replicates_differ_by_their_seed(explainer: Asking, tmp_path: Path) -> N
 
 
 @EACH
-def test_another_prompt_can_be_named(explainer: Asking, tmp_path: Path) -> None:
+def test_another_prompt_can_be_named(explainer: ChatExplainer, tmp_path: Path) -> None:
     """The file replaces the system turn and nothing else, and explanations are made anew."""
     (tmp_path / "mine.txt").write_text("Explain {contexts}.\n")
     mine = explainer.model_copy(update={"prompt": (tmp_path / "mine.txt").as_posix()})
@@ -246,7 +248,7 @@ def test_options_that_make_no_sense_are_refused(options: dict, said: str) -> Non
     ],
 )
 def test_a_run_must_give_what_is_held_out(
-    explainer: Asking, held_out: int, changes: dict[str, int], said: str | None
+    explainer: ChatExplainer, held_out: int, changes: dict[str, int], said: str | None
 ) -> None:
     """The explainer must be left half of its contexts, and there must be non-activating ones to judge by."""
     best = explainer.model_copy(update={"best_of": BestOf(held_out=held_out)})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.reply_text import COPIED, FEWEST_WORDS, repeated, share, words
 from tests.tasks.explainers.every import EVERY
 
@@ -35,23 +35,23 @@ EACH = pytest.mark.parametrize("explainer", EVERY, ids=lambda one: one.kind)
 
 @EACH
 @pytest.mark.parametrize("text", GENUINE)
-def test_an_explanation_of_the_same_in_other_words_is_no_copy(explainer: Asking, text: str) -> None:
+def test_an_explanation_of_the_same_in_other_words_is_no_copy(explainer: ChatExplainer, text: str) -> None:
     """Features of prefixes, operators and trials exist."""
     assert repeated(text, explainer.example_phrases) is None
 
 
-def long(explainer: Asking) -> list[str]:
+def long(explainer: ChatExplainer) -> list[str]:
     return [text for text in explainer.examples if len(words(text)) >= FEWEST_WORDS]
 
 
 @EACH
-def test_all_examples_are_compared(explainer: Asking) -> None:
+def test_all_examples_are_compared(explainer: ChatExplainer) -> None:
     """Each is long enough for it."""
     assert 3 == len(long(explainer)) == len(explainer.examples)
 
 
 @EACH
-def test_two_words_exchanged_make_it_no_other(explainer: Asking) -> None:
+def test_two_words_exchanged_make_it_no_other(explainer: ChatExplainer) -> None:
     """Whichever two of a whole answer."""
     for text in long(explainer):
         said = words(text)
@@ -64,7 +64,7 @@ def test_two_words_exchanged_make_it_no_other(explainer: Asking) -> None:
 @EACH
 @settings(max_examples=20, deadline=None)
 @given(st.data())
-def test_nothing_put_into_a_copy_hides_it(explainer: Asking, data: st.DataObject) -> None:
+def test_nothing_put_into_a_copy_hides_it(explainer: ChatExplainer, data: st.DataObject) -> None:
     """Words before, after and in between, other letter cases and punctuation."""
     text = data.draw(st.sampled_from(explainer.examples))
     draw = random.Random(data.draw(st.integers()))

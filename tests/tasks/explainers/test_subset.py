@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contexts.context import Context, Feature
-from tasks.explainers.chat import Asking, BestOf, activating, silent
+from tasks.explainers.chat import BestOf, ChatExplainer, activating, silent
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.subset import part, spread
@@ -15,7 +15,7 @@ from tasks.explainers.subset import part, spread
 BEST = {"reader": "r", "temperature": 0.7, "replicates": 2}
 
 
-def explainer(held_out: int, *, contrastive: bool = False) -> Asking:
+def explainer(held_out: int, *, contrastive: bool = False) -> ChatExplainer:
     best = BestOf(held_out=held_out)
     if contrastive:
         return Contrastive(kind="contrastive", best_of=best, **BEST)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contexts.context import Context, Feature
-from tasks.explainers.chat import Asking, activating, silent
+from tasks.explainers.chat import ChatExplainer, activating, silent
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.subset import fewer
@@ -21,7 +21,7 @@ def feature(active: int, others: int) -> Feature:
     return Feature(7, 1.0, tuple(shown))
 
 
-def steps(explainer: Asking, whole: Feature) -> list[tuple[Context, ...]]:
+def steps(explainer: ChatExplainer, whole: Feature) -> list[tuple[Context, ...]]:
     """What is shown before and after each halving."""
     found = [explainer.shown(whole)]
     while (less := fewer(explainer, whole)) is not None:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from flows.cli.prompts import _each_kind, _variants
 from tasks.contexts.context import Context
 from tasks.explainers import Explainer
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.reader_check import questions
 from tasks.reader_check.questions import LEAST, Component, components, digest, themes, wrong
 from tasks.scorers import Scorer
@@ -160,7 +160,7 @@ def test_right_explanations_name_their_feature_alone() -> None:
 def test_explanations_are_asked_for_as_in_a_run() -> None:
     """With the explainer's own prompt, few-shot turns and options."""
     asking = explainer("exemplars", max_tokens=77).asking
-    assert isinstance(asking, Asking)
+    assert isinstance(asking, ChatExplainer)
     (one,) = components("reader", [asking], [])  # type: ignore[list-item]
     assert len(themes()) == len(one.requests)
     assert {77} == {request.max_tokens for request in one.requests}

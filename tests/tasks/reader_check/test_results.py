@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from tasks.explainers.chat import Asking
+from tasks.explainers.chat import ChatExplainer
 from tasks.llm.request import Outcome, Reader, Reply, Request
 from tasks.reader_check.questions import Component, components, theme_of, themes
 from tasks.reader_check.results import CheckResult, check_result
@@ -239,5 +239,5 @@ def test_how_replies_were_held_is_counted() -> None:
     detection = next(one for one in every() if one.name == "detection")
     found = results(Held(lambda truth: truth), [detection])["detection"]
     assert {"structured_outputs": len(detection.requests)} == found.forms
-    exemplars = next(one for one in every() if isinstance(one.asker, Asking))
+    exemplars = next(one for one in every() if isinstance(one.asker, ChatExplainer))
     assert {} == results(Skilled(oracle(), right), [exemplars])[exemplars.name].forms

@@ -10,7 +10,7 @@ from storage.lake import Lake
 from tasks.contexts.context import Context
 from tasks.llm.request import RequestKey
 from tasks.scorers.ask import Adaptive
-from tasks.scorers.chat import Asking
+from tasks.scorers.chat import ChatScorer
 from tasks.scorers.detection import Detection
 from tasks.scorers.fuzzing import Fuzzing
 from tasks.scorers.intruder import Intruder
@@ -30,7 +30,7 @@ def contexts(n: int = 40) -> list[Context]:
 
 
 def judged(
-    folder: Path, scorer: Asking, characters: int, shown: list[Context] | None = None
+    folder: Path, scorer: ChatScorer, characters: int, shown: list[Context] | None = None
 ) -> tuple[list[dict], list[dict], list[dict], Narrow[Known]]:
     reader = Narrow(oracle(), characters)
     features = {feature: ("Harbours.", shown or contexts()) for feature in (1, 2)}
