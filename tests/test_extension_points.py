@@ -122,7 +122,7 @@ def test_a_rating_by_chat_is_told_as_its_form_says(extended: Path) -> None:
     assert extended.is_dir()
     llm, toys = import_module("tasks.llm.request"), import_module("tests.tasks.toys")
     scorer = import_module("tasks.scorers.rating").Rating(kind="rating", reader="r")
-    requests = scorer.requests("7/0/none", "Lighthouses.", toys.HARBOUR)
+    requests = scorer.requests(llm.RequestKey(7, 0, "none"), "Lighthouses.", toys.HARBOUR)
     assert len(toys.HARBOUR.contexts) == len(requests)
     assert {tuple("0123456789")} == {request.choices for request in requests}
     assert 7.0 == scorer.read(requests[0], llm.Reply("7"))[0].value
@@ -159,7 +159,7 @@ def test_an_explainer_asks_and_is_read(extended: Path) -> None:
     llm, toys = import_module("tasks.llm.request"), import_module("tests.tasks.toys")
     options = {"kind": "strongest", "reader": "r", "most": 2}
     explainer = TypeAdapter(import_module("tasks.explainers").Explainer).validate_python(options)
-    (request,) = explainer.requests("7/0", toys.LIGHTHOUSE)
+    (request,) = explainer.requests(llm.RequestKey(7), toys.LIGHTHOUSE)
     assert request.messages[0].text.startswith("You say what a feature")
     assert len(request.messages) > 2
     assert (0, 2) == request.contexts

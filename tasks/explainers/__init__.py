@@ -22,6 +22,8 @@ Explainer = Annotated[
 ]
 
 _CHAT = [member for member in get_args(get_args(Explainer)[0]) if issubclass(member, ChatExplainer)]
-SingleToken.model_rebuild(
-    _types_namespace={"Otherwise": Annotated[reduce(or_, _CHAT), Field(discriminator="kind")]}
-)
+
+Otherwise = Annotated[reduce(or_, _CHAT), Field(discriminator="kind")]
+"""Every explainer that asks a reader: those that `single_token` can pass features on to."""
+
+SingleToken.model_rebuild(_types_namespace={"Otherwise": Otherwise})

@@ -15,11 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.explainers import Explainer
+from tasks.explainers import Explainer, Otherwise
 from tasks.explainers.base import Given
 from tasks.explainers.chat import BestOf, ChatExplainer
 from tasks.explainers.exemplars import Exemplars
-from tasks.explainers.single_token import Otherwise
 from tasks.llm.baseline.reader import Baseline
 from tasks.llm.request import Request, RequestKey, Unreadable
 from tests.tasks.explainers.every import EVERY, WHOLE, answered
