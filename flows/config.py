@@ -1,6 +1,6 @@
-"""RunConfig: everything that a run is, one frozen model for the command, YAML, Prefect's form and the tests.
+"""RunConfig: the whole configuration of a run, one frozen model for the command, YAML, Prefect's form and the tests.
 
-Knows no torch and no Prefect. No `from __future__ import annotations` here: it breaks flows whose parameters
+Imports neither torch nor Prefect. No `from __future__ import annotations` here: it breaks flows whose parameters
 are pydantic models when they are served.
 """
 
@@ -73,7 +73,7 @@ class RangeOfFeatures(ConfigModel, frozen=True):
     first: int = Field(ge=0)
     """The first index."""
     end: int = Field(ge=1)
-    """One behind the last index, which is not taken."""
+    """End index (exclusive)."""
 
     @model_validator(mode="after")
     def _order(self) -> "RangeOfFeatures":
@@ -127,7 +127,7 @@ class Budget(ConfigModel, frozen=True):
     cost: float = Field(gt=0, allow_inf_nan=False)
     """In the currency of the readers' prices, over all commands that continue the run. Before a request would exceed
     it, the run stops with exit code 1; what is done is kept, and a larger budget continues. Of several processes that
-    work at one run at once each counts what was paid before it began, and what it pays itself."""
+    make one run at once each counts what was paid before it began, and what it pays itself."""
 
 
 class Amounts(ConfigModel, frozen=True):
@@ -205,7 +205,7 @@ class RunConfig(ConfigModel, frozen=True):
     @model_validator(mode="wrap")
     @classmethod
     def _as_given(cls, data: Any, handler: ModelWrapValidatorHandler["RunConfig"]) -> "RunConfig":
-        """No value becomes another one without a word."""
+        """Refuse values that pydantic would convert silently."""
         config = handler(worded(data))
         for sentence in misread(data, config):
             raise ValueError(sentence)

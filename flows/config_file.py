@@ -1,11 +1,8 @@
-"""What is wrong with a config, in one sentence: the dotted path, what was given, what is allowed.
+"""Load a config from YAML, apply `--set a.b=c`, and state what is wrong with it in one sentence.
 
-YAML as configs are written in: each key once, `on` and `off` are words, and no bigger than it looks.
-
-The parser itself would take the last of two keys and say nothing, read `off` as false, follow any depth until Python
-gives up, and let a few aliases stand for a billion values.
-
-`--set a.b=c`: one key of a config changed for one command.
+The YAML is strict: each key once, `on` and `off` are words, depth and size are bounded. The parser itself would take
+the last of two equal keys silently, read `off` as false, follow any depth until Python gives up, and let a few aliases
+stand for a billion values. A sentence has the dotted path, what was given and what is allowed.
 """
 
 import difflib
@@ -82,7 +79,7 @@ def _children(node: yaml.Node | None) -> list[yaml.Node]:
 
 
 def parse(text: str) -> Any:
-    """What a text says. Raises `yaml.YAMLError` where it is no YAML, names a key twice, or is too deep or too large."""
+    """Parse a text. Raises `yaml.YAMLError` where it is no YAML, names a key twice, or is too deep or too large."""
     try:
         return yaml.load(text, _Strict)  # noqa: S506  (a subclass of the safe loader)
     except (
@@ -94,7 +91,7 @@ def parse(text: str) -> Any:
 
 
 def read(file: Path) -> Any:
-    """What a file says, with or without a byte-order mark. Raises `OSError`, `UnicodeDecodeError`, `yaml.YAMLError`."""
+    """Parse a file, with or without a byte-order mark. Raises `OSError`, `UnicodeDecodeError`, `yaml.YAMLError`."""
     return parse(file.read_text(encoding="utf-8-sig"))
 
 
@@ -105,14 +102,14 @@ WANTED = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys is wanted"),
     "string_type": "text is wanted, in quotes where YAML takes it for something else",
 }
-"""What pydantic says in Python's words."""
+"""Sentences in place of pydantic's, which name Python types."""
 
 
 def fault(error: ValidationError, model: type[BaseModel]) -> str:
     """The first fault of a config, and how many more there are."""
-    # A misspelt key is told before the key that it was meant to be is missed.
+    # A misspelt key is reported before the missing key that it was meant to be.
     every = error.errors(include_url=False)
-    # What a wrong item makes wrong of its list is no fault of its own.
+    # An error of a list that follows from an error of its item is left out.
     every = [f for f in every if not any(f["loc"] == g["loc"][: len(f["loc"])] != g["loc"] for g in every)]
     faults = sorted(every, key=lambda fault: fault["type"] != "extra_forbidden")
     first = faults[0]
@@ -124,16 +121,16 @@ def fault(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _walk(loc: tuple[int | str, ...], root: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The dotted path as a user writes it, without union tags, and the schema of what holds the faulty key."""
-    here, holder, path = root, root, []
+    schema, holder, path = root, root, []
     for part in loc:
-        here = _resolved(here, root)
-        tags = here.get("discriminator", {}).get("mapping", {})
+        schema = _resolved(schema, root)
+        tags = schema.get("discriminator", {}).get("mapping", {})
         if part in tags:
-            here = {"$ref": tags[part]}
+            schema = {"$ref": tags[part]}
             continue
-        holder = here
+        holder = schema
         path.append(str(part))
-        here = _child(here, part)
+        schema = _child(schema, part)
     return ".".join(path), _resolved(holder, root)
 
 
@@ -146,9 +143,9 @@ def _resolved(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
 def _child(schema: dict[str, Any], part: int | str) -> dict[str, Any]:
     if isinstance(part, int):
         return schema.get("items", {})
-    found = schema.get("properties", {}).get(part)
-    if found is not None:
-        return found
+    child = schema.get("properties", {}).get(part)
+    if child is not None:
+        return child
     # A mapping whose keys must match a pattern has its values' schema under that pattern.
     more = next(iter(schema.get("patternProperties", {}).values()), schema.get("additionalProperties", {}))
     return more if isinstance(more, dict) else {}
@@ -225,15 +222,15 @@ def apply(data: dict, setting: str) -> None:
         msg = f"--set {_shortened(setting)} must have the form a.b=value"
         raise WrongRequest(msg)
     *parents, last = dotted.split(".")
-    here: Any = data
+    node: Any = data
     for depth, key in enumerate(parents):
-        here = _step(here, key, ".".join(parents[: depth + 1]), dotted)
-    if isinstance(here, list):
-        here[_index(here, last, dotted)] = _value(setting, value)
-    elif isinstance(here, dict):
-        here[last] = _value(setting, value)
+        node = _step(node, key, ".".join(parents[: depth + 1]), dotted)
+    if isinstance(node, list):
+        node[_index(node, last, dotted)] = _value(setting, value)
+    elif isinstance(node, dict):
+        node[last] = _value(setting, value)
     else:
-        msg = f"--set {dotted}: {'.'.join(parents)} is {here!r}, which has no keys"
+        msg = f"--set {dotted}: {'.'.join(parents)} is {node!r}, which has no keys"
         raise WrongRequest(msg)
 
 
@@ -241,8 +238,8 @@ def _value(setting: str, value: str) -> Any:
     try:
         return parse(value)
     except yaml.YAMLError as error:
-        said = getattr(error, "problem", None) or str(error)
-        msg = f"--set {_shortened(setting)} cannot be read as YAML ({said}); quote it as YAML wants it"
+        problem = getattr(error, "problem", None) or str(error)
+        msg = f"--set {_shortened(setting)} cannot be read as YAML ({problem}); quote it as YAML wants it"
         raise WrongRequest(msg) from None
 
 
@@ -250,19 +247,19 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LINE else f"{text[:LINE]}…"
 
 
-def _step(here: Any, key: str, path: str, dotted: str) -> Any:
-    if isinstance(here, list):
-        return here[_index(here, key, dotted)]
-    if isinstance(here, dict):
-        return here.setdefault(key, {})
+def _step(node: Any, key: str, path: str, dotted: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(node, key, dotted)]
+    if isinstance(node, dict):
+        return node.setdefault(key, {})
     msg = f"--set {dotted}: {path} does not exist, and what is above it has no keys"
     raise WrongRequest(msg)
 
 
-def _index(here: list, key: str, dotted: str) -> int:
-    if key.isdecimal() and len(key) < 10 and int(key) < len(here):
+def _index(items: list, key: str, dotted: str) -> int:
+    if key.isdecimal() and len(key) < 10 and int(key) < len(items):
         return int(key)
-    there = f"a list of {len(here)}, 0 to {len(here) - 1}" if here else "an empty list"
+    there = f"a list of {len(items)}, 0 to {len(items) - 1}" if items else "an empty list"
     msg = (
         f"--set {dotted}: {key!r} is not an index of {there}; --set changes what is there and appends nothing: "
         "write it into the file, or set the whole list"
@@ -282,8 +279,8 @@ def load_config(path: str | Path, settings: tuple[str, ...] = (), lake: str | No
         msg = f"config {path} does not exist; give the path of a YAML file"
         raise WrongRequest(msg) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        msg = f"config {path} cannot be read as YAML ({said})"
+        problem = " ".join(str(error).split())
+        msg = f"config {path} cannot be read as YAML ({problem})"
         raise WrongRequest(msg) from None
     if not isinstance(data, dict):
         there = {list: "a list", type(None): "nothing", str: "text"}.get(type(data), "a single value")

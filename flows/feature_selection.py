@@ -1,4 +1,4 @@
-"""Which features a run takes, and how they are cut into buckets."""
+"""Select the features of a run, and divide them into buckets."""
 
 from flows.config import (
     AllFeatures,
@@ -23,17 +23,17 @@ def chosen(features: Features, lake: Lake, step: Step, seed: int) -> list[int]:
     check(features, width, step.name)
     match features:
         case AllFeatures():
-            found = list(range(width))
+            indices = list(range(width))
         case ListedFeatures():
-            found = sorted(set(features.features))
+            indices = sorted(set(features.features))
         case RangeOfFeatures():
-            found = list(range(features.first, features.end))
+            indices = list(range(features.first, features.end))
         case SampledFeatures() | FeaturesByDensity():
-            found = _selected(features, lake, step, seed)
-    if not found:
+            indices = _selected(features, lake, step, seed)
+    if not indices:
         msg = f"features chooses none of the {width} features of {step.name}; widen the choice"
         raise WrongRequest(msg)
-    return found
+    return indices
 
 
 def check(features: Features, width: int, coder: str) -> None:

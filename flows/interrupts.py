@@ -1,9 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP end the command: at once, with one sentence, from its first moment to its last.
+"""Signal handlers: Ctrl-C, SIGTERM and SIGHUP end the command at once, with one sentence; and `NO_PROXY` for loopback.
 
-Parts appear whole, so that nothing is half-written. An exception would end only the main thread; the others would work
-on to the end of their stage. Nothing but the standard library is imported here, since this comes before all else.
-
-Proxies that the environment names stand before other machines, and not before the command's own server.
+Parts are written whole, so that nothing is left half-written. An exception would end only the main thread; the others
+would go on to the end of their stage. Nothing but the standard library is imported, since this module is loaded first.
 """
 
 import os
@@ -19,9 +17,9 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def spare_loopback(environment: MutableMapping[str, str]) -> None:
-    """Put this machine into `NO_PROXY`, in both spellings, where a proxy is named.
+    """Put loopback into `NO_PROXY`, in both spellings, where a proxy is set, as Prefect's server runs on this machine.
 
-    Not where `PREFECT_API_URL` names a server: what stands before that one is for its user to say.
+    Not where `PREFECT_API_URL` names a server: whether that one has a proxy is its user's choice.
     """
     named = {name.lower() for name, value in environment.items() if value}
     if environment.get("PREFECT_API_URL") or not named & {"http_proxy", "https_proxy", "all_proxy"}:
@@ -36,18 +34,18 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
 SECONDS = 4.0
-"""How long what still has to be told somebody may take, all together."""
+"""How long all exit callbacks together may take."""
 
-_last_acts: list[Callable[[], None]] = []
+_exit_callbacks: list[Callable[[], None]] = []
 _leaving = threading.Lock()
 _wakeup: list[socket.socket] = []
 
 
 def handle() -> None:
-    """Take the signals from now on; more than once is no fault. A signal that the caller ignores stays ignored.
+    """Handle the signals from now on; calling it again changes nothing. A signal that the caller ignores stays ignored.
 
-    Python runs a handler in the main thread only, and only between two of its instructions; a long call into a library
-    would hold it up. So a thread listens to what the interpreter writes for each signal the moment it comes.
+    Python runs a handler in the main thread only, between two of its instructions; a long call into a library would
+    delay it. So a thread listens to the wakeup socket, to which the interpreter writes each signal as it comes.
     """
     if _wakeup or threading.current_thread() is not threading.main_thread():
         return
@@ -64,16 +62,16 @@ def handle() -> None:
 
 @contextmanager
 def last_act(act: Callable[[], None]) -> Iterator[None]:
-    """While it lasts, an interrupted command does this before it ends, for `SECONDS` at most."""
-    _last_acts.append(act)
+    """While it lasts, an interrupted command calls `act` before it ends, for `SECONDS` at most."""
+    _exit_callbacks.append(act)
     try:
         yield
     finally:
-        _last_acts.remove(act)
+        _exit_callbacks.remove(act)
 
 
 def _forget() -> None:
-    """A fork shares the socket: what ends it would end this process as well."""
+    """A fork shares the socket: a signal to it would end this process as well."""
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         if signal.getsignal(number) is _handler:
@@ -82,7 +80,7 @@ def _forget() -> None:
 
 def _handler(number: int, _frame: object) -> None:
     threading.Thread(target=_leave, args=(number,), daemon=True).start()
-    # The main thread does nothing more, so that it tells of no consequence as if it were a fault of its own.
+    # The main thread does nothing more, so that it reports no consequence of the interrupt as an error.
     time.sleep(2 * SECONDS)
     os._exit(1)
 
@@ -99,7 +97,7 @@ def _leave(number: int) -> None:
         return
     _say(number)
     deadline = time.monotonic() + SECONDS
-    acts = [threading.Thread(target=act, daemon=True) for act in reversed(_last_acts)]
+    acts = [threading.Thread(target=act, daemon=True) for act in reversed(_exit_callbacks)]
     for act in acts:
         act.start()
     for act in acts:
@@ -108,7 +106,7 @@ def _leave(number: int) -> None:
 
 
 def _say(number: int) -> None:
-    """Straight to the terminal: whatever writes there usually may be held by a thread that waits for this one."""
+    """Write to the terminal directly: a thread that waits for this one may hold the usual console."""
     by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
     sentence = f"interrupted{by}; what is done is kept, and the same command continues\n"
     with suppress(OSError, ValueError):  # nobody may be there to read it

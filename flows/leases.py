@@ -1,8 +1,8 @@
-"""Leases on names of runs: two commands with different configs do not work under one name at the same time.
+"""Leases on run names: two commands with different configs do not work under one name at the same time.
 
 A command that works on a run renews a small file of its own in the lake, `leases/<run>.<id>.json`, as long as it lives.
-Commands with the same steps share a run as they please (ADR 12); one with other steps is refused while another works.
-Nothing compares clocks: a lease that nobody renews while one looks on is a dead command's.
+Commands with the same steps may share a run (ADR 12); one with other steps is refused while another works. Clocks of
+machines are not compared: a lease that is not renewed while it is watched belongs to a dead command.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ from storage.lake import Lake
 RENEW_SECONDS = 10.0
 """How often a lease is renewed."""
 DEAD_SECONDS = 35.0
-"""How long another machine's lease is watched before it is taken for a dead command's: three renewals."""
+"""How long another machine's lease is watched before its command counts as dead: three renewals."""
 LONG_AGO = timedelta(hours=1)
 """A lease whose last renewal is that old by this machine's clock isn't watched at all."""
 
 
 class _Lease:
-    """This process at work on one run of one lake."""
+    """The lease of this process on one run of one lake."""
 
     def __init__(self, plan: Plan) -> None:
         self.lake, self.run, self.steps = plan.lake, plan.config.run, _steps(plan)
@@ -40,20 +40,20 @@ class _Lease:
         self.since = _now()
         self.renewals = 0
         self.rival: dict | None = None
-        """A command with other steps that works on the run as well, with more right to it."""
+        """The lease of a command with other steps that works on the run as well, and precedes this one."""
         self._ended = threading.Event()
         self._turn = threading.Lock()
 
     def begin(self) -> None:
         """Write it, and go on renewing it."""
-        with suppress(Exception):  # a lake that takes nothing is told by those who have something to write
+        with suppress(Exception):  # a lake that cannot be written to is reported by whoever writes tables
             self._write()
         threading.Thread(target=self._renew, name=f"lease of {self.run}", daemon=True).start()
 
     def end(self) -> None:
         """Take it back."""
         self._ended.set()
-        with self._turn, suppress(Exception):  # it counts as dead soon, if it cannot be removed
+        with self._turn, suppress(Exception):  # it counts as dead soon if it cannot be removed
             self.lake.remove(self.file)
 
     def _write(self) -> None:
@@ -63,12 +63,12 @@ class _Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
-            with self._turn, suppress(Exception):  # a lake that is out of reach is told by those who need it
+            with self._turn, suppress(Exception):  # whoever needs the lake reports that it is out of reach
                 if self._ended.is_set():
                     return
                 taken = self.lake.read_json(self.file) is None
                 for file, other in _others(self.lake, self.run, self.steps).items():
-                    # Whoever was taken for dead, or began later, gives way: all look at the same files.
+                    # A command that counted as dead, or began later, gives way: all look at the same files.
                     if not _died(other) and (taken or (other["since"], file) < (self.since, self.file)):
                         self.rival = other
                 self._write()
@@ -79,7 +79,7 @@ _scopes: list[list[_Lease]] = []
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Leases that are taken while it lasts end with it; one scope in another is the outer one."""
+    """Leases that are taken while it lasts end with it; a nested scope is the outer one."""
     if _scopes:
         yield
         return
@@ -99,7 +99,7 @@ def scope() -> Iterator[None]:
 
 
 def take(plan: Plan) -> None:
-    """Work on a run from now on, until the scope ends; outside of a scope, only look whether another command does.
+    """Take the lease on a run until the scope ends; outside of a scope, only check that no other command holds one.
 
     Raises `WrongRequest` when another command with other steps works on it, `RunFailed` when one has taken it over.
     """
@@ -147,27 +147,27 @@ def _same(lease: _Lease, plan: Plan) -> bool:
 
 
 def _steps(plan: Plan) -> str:
-    """What a command makes, in short."""
+    """A hash of the steps that a command makes."""
     return hashlib.sha256(" ".join(step.fingerprint for step in plan.steps).encode()).hexdigest()[:16]
 
 
 def _others(lake: Lake, run: str, steps: str) -> dict[str, dict]:
-    """Leases on a run with other steps, by their files; one that cannot be read is none."""
-    found = {}
+    """Leases on a run with other steps, by file; those that cannot be read are ignored."""
+    leases_by_file = {}
     for file in lake.files("leases"):
         if file.removeprefix("leases/").rsplit(".", 2)[0] == run:
             with suppress(ValueError, KeyError, TypeError, RunFailed, WrongRequest):
                 content = lake.read_json(file) or {}
                 datetime.fromisoformat(content["renewed"])
                 if content["steps"] != steps and content["since"] and int(content["process"]):
-                    found[file] = content
-    return found
+                    leases_by_file[file] = content
+    return leases_by_file
 
 
 def _died(other: dict) -> bool:
     """Whether a lease's command is known to have ended: it was on this machine, or long ago."""
-    here = _process()
-    if other.get("machine") == here["machine"]:
+    this_process = _process()
+    if other.get("machine") == this_process["machine"]:
         return _born(int(other["process"])) != other.get("born")
     return datetime.now(UTC) - datetime.fromisoformat(other["renewed"]) > LONG_AGO
 
@@ -176,8 +176,10 @@ def _renewed(lake: Lake, file: str, seen: dict) -> bool:
     """Whether a command lives: at once for one of this machine, otherwise by watching its lease."""
     if seen.get("machine") == _process()["machine"]:
         return True
-    told = f"another config works under this run's name, or did ({_who(seen)}): looking whether it still does"
-    terminal.errors().print(terminal.one_line(f"{told}, for up to {DEAD_SECONDS:.0f} s"))
+    notice = (
+        f"another config works under this run's name, or did ({_who(seen)}): looking whether it still does"
+    )
+    terminal.errors().print(terminal.one_line(f"{notice}, for up to {DEAD_SECONDS:.0f} s"))
     deadline = time.monotonic() + DEAD_SECONDS
     while time.monotonic() < deadline:
         time.sleep(1.0)
@@ -217,7 +219,7 @@ def _process() -> dict[str, object]:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """This machine since it was started, and the container on it: where a process id means something."""
+    """This machine since its boot, and the container on it: the scope of a process id."""
     known = [socket.gethostname(), f"{os.getuid()}" if os.name == "posix" else ""]
     with suppress(OSError):
         known.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
@@ -226,7 +228,7 @@ def _machine() -> str:
 
 
 def _born(process: int) -> str | None:
-    """When a process of this machine was started, in a unit of the system's; null when it has ended."""
+    """Start time of a process of this machine, in the system's own unit; null when it has ended."""
     with suppress(OSError, IndexError):
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
         return None if fields[0] in "ZX" else fields[19]

@@ -1,12 +1,8 @@
-"""What the explain and score flows share: one open reader per name, a bounded number of buckets under way.
+"""A stage that asks readers: open them once, run its buckets some at a time, account for costs and record findings.
 
-What buckets of explainers and scorers need, made of a plan: for those who work at them, in earnest or aside.
-
-What is found out of a reader's servers while they are asked: said once in a run, and remembered in the lake.
-
-A reader's servers are tried anew by every run, since they may have changed; what was found before is remembered, so
-that a run which goes on in another way than it began says so. `readers/<hash>.json` holds it, one file for each
-`identity` of a reader, as its kept replies have one folder.
+Every command tries a reader's servers anew, since they may have changed. `readers/<hash>.json`, one file for each
+`identity` of a reader, records what was found out about them, so that a run that continues in another way than it
+began reports it.
 """
 
 import asyncio
@@ -255,46 +251,49 @@ async def each_bucket(
     at_once: int,
     account: Account,
 ) -> None:
-    """Run the missing buckets of a step, some at a time, and commit it. What they cost is told beside the bar."""
+    """Run the missing buckets of a step, `at_once` at a time, and commit it; the progress bar shows their cost.
+
+    Raises the first failure, after the buckets that were running have ended.
+    """
     todo = lake.missing(step, parts)
     gate = asyncio.Semaphore(at_once)
     if todo:
         with progress(title, len(todo)) as bar:
             failures: list[BaseException] = []
-            told = _Told(bar, account)
+            cost = _CostLine(bar, account)
 
-            async def one(part: Range) -> None:
+            async def run_bucket(part: Range) -> None:
                 async with gate:
-                    # Behind a failure nothing new is begun, but what is under way may end and be kept.
+                    # After a failure no bucket is started, but those that are running may finish.
                     if failures:
                         return
-                    told.running += 1
+                    cost.running += 1
                     try:
                         await work(part)
                     except Exception as failure:
                         failures.append(failure)
                         raise
                     finally:
-                        told.running -= 1
+                        cost.running -= 1
                 bar.advance()
 
-            await asyncio.gather(*(one(part) for part in todo), return_exceptions=True)
+            await asyncio.gather(*(run_bucket(part) for part in todo), return_exceptions=True)
             if failures:
                 raise failures[0]
     lake.commit(step, parts)
 
 
-class _Told:
-    """What a stage costs, and is likely to cost from here to its end, for the bar."""
+class _CostLine:
+    """The cost of a stage so far and what is likely still to come, shown next to its progress bar."""
 
     def __init__(self, bar: Bar, account: Account) -> None:
         """Nothing of the stage is done or paid."""
         self.running = 0
         self._bar, self._account = bar, account
         self._spent, self._tokens = account.spent, account.tokens
-        bar.beside = self.said
+        bar.beside = self.text
 
-    def said(self) -> str:
+    def text(self) -> str:
         """`cost 1.23, about 4.56 to go`; tokens where nothing has a price, nothing where nobody counts."""
         cost, tokens = self._account.spent - self._spent, self._account.tokens - self._tokens
         # Buckets under way are taken to be half done.
@@ -308,7 +307,7 @@ class _Told:
 
 
 def prices(config: RunConfig, reader: str) -> Prices:
-    """What a reader charges; nothing is known of embedded ones."""
+    """The prices of a reader; unknown for embedded ones."""
     named = config.readers[reader]
     return Prices(*(getattr(named, f"{kind}_price", None) for kind in ("prompt", "completion", "cached")))
 

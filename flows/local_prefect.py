@@ -1,8 +1,7 @@
-"""Flows run from the command: in this process, on Prefect's own embedded API unless `PREFECT_API_URL` names another.
+"""Run flows from the command: in this process, with an embedded Prefect server unless `PREFECT_API_URL` names one.
 
-Prefect's embedded server as a command has it: its port is its own, it ends with it and is started again if lost.
-
-A Prefect server of the user's is told of the flow runs that an interrupted command leaves.
+The embedded server has a port of its own, ends with the command, and is started again when it is lost. The user's own
+Prefect server is notified of flow runs that an interrupted command leaves.
 """
 
 import asyncio
@@ -54,7 +53,7 @@ FLOWS: tuple[Any, ...] = (run, cache, sample, explain, score)
 
 @contextmanager
 def told_of() -> Iterator[None]:
-    """While it lasts, an interrupted command says so of the flow runs that are under way."""
+    """While it lasts, an interrupted command marks the flow runs that are running as crashed."""
     running: list[UUID] = []
 
     def began(flow: object, flow_run: Any, state: object) -> None:  # noqa: ARG001  (hooks are called so)
@@ -64,7 +63,7 @@ def told_of() -> Iterator[None]:
         if flow_run.id in running:
             running.remove(flow_run.id)
 
-    def tell() -> None:
+    def mark_crashed() -> None:
         with get_client(sync_client=True) as client:
             for flow_run in reversed(running):
                 client.set_flow_run_state(
@@ -84,7 +83,7 @@ def told_of() -> Iterator[None]:
     for listed, hook in hooks:
         listed.append(hook)
     try:
-        with last_act(tell):
+        with last_act(mark_crashed):
             yield
     finally:
         for listed, hook in hooks:
@@ -92,10 +91,10 @@ def told_of() -> Iterator[None]:
 
 
 RESTARTS = 3
-"""How often a server that is lost is started again, in all."""
+"""How often a lost server is started again, in all."""
 
 ENVIRONMENT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-"""What Prefect gives its own embedded server."""
+"""Environment variables that Prefect gives its own embedded server."""
 
 
 class EmbeddedServer(SubprocessASGIServer):
@@ -106,7 +105,7 @@ class EmbeddedServer(SubprocessASGIServer):
     """
 
     def __init__(self, tell: Callable[[str], None] = print) -> None:
-        """Start nothing yet; `tell` gets a line when the server is lost. Prefect's clients call this anew each time."""
+        """Start nothing yet; `tell` gets a line when the server is lost. Prefect's clients call this each time."""
         if not hasattr(self, "losses"):
             self.losses = 0
             self._tell = tell
@@ -116,7 +115,7 @@ class EmbeddedServer(SubprocessASGIServer):
         super().__init__()
 
     def __new__(cls, *_: object) -> Self:
-        """The one instance: Prefect's clients look for that of no port."""
+        """The only instance: Prefect's clients look for the one without a port."""
         return super().__new__(cls)
 
     def start(self, timeout: int | None = None) -> None:
@@ -177,18 +176,19 @@ class EmbeddedServer(SubprocessASGIServer):
         if not self._ready(process):
             process.kill()
             code = process.wait()
-            msg = f"Prefect's embedded server did not start within {self._seconds} s (exit code {code}){self._words()}"
+            failure = f"did not start within {self._seconds} s (exit code {code}){self._last_log_line()}"
+            msg = f"Prefect's embedded server {failure}"
             raise RuntimeError(msg)
         threading.Thread(target=self._watch, args=(process,), name="embedded server", daemon=True).start()
 
     def _ready(self, process: "subprocess.Popen[bytes]") -> bool:
-        """Wait for its word, or for its end."""
+        """Wait until it reports that it is ready, or ends."""
         assert process.stdout is not None
         deadline = time.monotonic() + self._seconds
         readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
         return bool(readable) and bool(process.stdout.readline())
 
-    def _words(self) -> str:
+    def _last_log_line(self) -> str:
         if self._log is None:
             return ""
         self._log.seek(0)
@@ -196,7 +196,7 @@ class EmbeddedServer(SubprocessASGIServer):
         return f": {lines[-1].strip()}" if lines else ""
 
     def _watch(self, process: "subprocess.Popen[bytes]") -> None:
-        """Start it again when it ends without having been told to."""
+        """Start it again when it ends without `stop` or `kill`."""
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
@@ -205,7 +205,7 @@ class EmbeddedServer(SubprocessASGIServer):
             return
         self.losses += 1
         if self.losses > RESTARTS:
-            self._tell(f"Prefect's embedded server was lost {self.losses} times{self._words()}")
+            self._tell(f"Prefect's embedded server was lost {self.losses} times{self._last_log_line()}")
             self._socket.close()
             return
         self._tell("Prefect's embedded server was lost, and is started again")
@@ -225,7 +225,7 @@ def check(plan: Plan, stages: tuple[str, ...]) -> list[str]:
 def work(plan: Plan, stages: tuple[str, ...]) -> None:
     """Run some stages of a checked plan as flows. A task's failure other than our own errors becomes `RunFailed`."""
     # Heartbeats let a server notice dead flows; a flow of this process dies with the command, and each sync flow
-    # would wait a second for its heartbeat thread. Its handler of SIGTERM would put that of the command aside.
+    # would wait a second for its heartbeat thread. Its handler of SIGTERM would replace that of the command.
     with (
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
         _replaced(flow_engine, "capture_sigterm", nullcontext),
@@ -241,10 +241,10 @@ def work(plan: Plan, stages: tuple[str, ...]) -> None:
                 if before < lost() <= RESTARTS:  # the flow runs again, on the server that is there instead
                     continue
                 logging.getLogger(__name__).debug("a flow failed", exc_info=True)
-                said = " ".join(str(error).split()) or type(error).__name__
+                sentence = " ".join(str(error).split()) or type(error).__name__
                 if isinstance(error, duckdb.Error | pa.ArrowException):
-                    said += f"; if a part is damaged, {MEND}"
-                msg = f"{said}; what is done is kept in {plan.lake.uri}, and the same command continues"
+                    sentence += f"; if a part is damaged, {MEND}"
+                msg = f"{sentence}; what is done is kept in {plan.lake.uri}, and the same command continues"
                 raise RunFailed(msg) from error
 
 
@@ -260,7 +260,7 @@ async def _run(plan: Plan, stages: tuple[str, ...], *, checked: bool) -> None:
 
 @contextmanager
 def _server() -> Iterator[Callable[[], int]]:
-    """The server that flows are run with; gives how often it was lost so far."""
+    """The server that flows run with; yields a function that counts how often it was lost."""
     if PREFECT_API_URL.value():
         with told_of():
             yield lambda: 0
@@ -268,7 +268,7 @@ def _server() -> Iterator[Callable[[], int]]:
     server = EmbeddedServer(say)
     with ExitStack() as stack:
         stack.enter_context(last_act(server.kill))
-        # It is on this machine: no proxy of the environment stands before it, of whatever scheme.
+        # It is on this machine: no proxy of the environment is used for it, of whatever scheme.
         for name in ("PrefectHttpxAsyncClient", "PrefectHttpxSyncClient"):
             direct = partial(getattr(orchestration, name), trust_env=False)
             stack.enter_context(_replaced(orchestration, name, direct))
@@ -277,7 +277,7 @@ def _server() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def _replaced(holder: Any, name: str, value: object) -> Iterator[None]:
-    """Something of Prefect's that has no setting, replaced for a while."""
+    """Replace an attribute of Prefect that has no setting, for a while."""
     before = getattr(holder, name)
     setattr(holder, name, value)
     try:

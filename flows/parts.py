@@ -1,12 +1,11 @@
-"""Mapped tasks over the parts of a step: a bounded number at a time, with progress, then the commit.
+"""Mapped tasks over the parts of a step, or over spans of parts: a bounded number at a time, then the commit.
 
-Nothing is claimed. Any number of processes may make the same step: each takes parts in an order of its own and looks
-before each whether another one has written it. At worst a part is made twice, with the same bytes.
+Parts are not locked. Any number of processes may make the same step: each takes parts in a random order and checks
+before each whether another process has written it. At worst a part is made twice, with the same bytes.
 
-Which buckets of features one task samples: as many as make its reading worth while.
-
-What is read of a part is whole row groups. A task whose features have at least `GROUPS` row groups' rows in each part
-reads at most one more than that of each, whatever the width of the coder.
+A span is a group of neighbouring buckets that one sampling task takes, so that it reads at least `GROUPS` row groups of
+each Parquet part: only whole row groups can be read, and it reads at most one more than that of each part, whatever the
+width of the coder.
 """
 
 import random
@@ -24,7 +23,7 @@ from storage.part import ROW_GROUP
 from tasks.sampling.work import MAX_FIRINGS
 
 GROUPS = 2
-"""Row groups of each part that a span takes up."""
+"""Row groups of each part that the firings of a span fill."""
 
 
 def firing_counts(lake: Lake, features: Step) -> np.ndarray:
@@ -35,7 +34,7 @@ def firing_counts(lake: Lake, features: Step) -> np.ndarray:
 
 
 def spans(buckets: Sequence[Range], firings: np.ndarray, parts: int, at_once: int) -> list[Sequence[Range]]:
-    """Neighbouring buckets together, so that spans fire about equally often: enough, but no more than can be held.
+    """Group neighbouring buckets into spans with about equal firings: enough, but no more than fit into memory.
 
     `firings` are those of each feature, `parts` those of `activations`. There are no fewer spans than tasks run
     `at_once`, if there are as many buckets. A span of more than `MAX_FIRINGS` firings is a single bucket.
@@ -43,7 +42,7 @@ def spans(buckets: Sequence[Range], firings: np.ndarray, parts: int, at_once: in
     each = np.array([firings[bucket.first : bucket.end].sum() for bucket in buckets])
     total = int(each.sum())
     count = max(total // (GROUPS * parts * ROW_GROUP), -(-total // MAX_FIRINGS), at_once)
-    return [part for span in _even(buckets, each, min(count, len(buckets))) for part in _held(*span)]
+    return [part for span in _even(buckets, each, min(count, len(buckets))) for part in _split_large(*span)]
 
 
 def _even(
@@ -59,8 +58,8 @@ def _even(
         yield buckets[begin:end], each[begin:end]
 
 
-def _held(buckets: Sequence[Range], each: np.ndarray) -> Iterator[Sequence[Range]]:
-    """A span, in pieces where it would be more than `MAX_FIRINGS`."""
+def _split_large(buckets: Sequence[Range], each: np.ndarray) -> Iterator[Sequence[Range]]:
+    """A span, split where it would have more than `MAX_FIRINGS` firings."""
     begin, held = 0, 0
     for place, more in enumerate(each.tolist()):
         if place > begin and held + more > MAX_FIRINGS:
@@ -82,7 +81,7 @@ def make_parts(
     begin: Callable[[Range], PrefectFuture[int]],
     at_once: int,
 ) -> None:
-    """Begin a task for every missing part of a step and commit it. Raises what the first failed task raised."""
+    """Start a task for every missing part of a step and commit it. Raises what the first failed task raised."""
     make_spans(title, lake, step, [[part] for part in parts], lambda span: begin(span[0]), at_once)
 
 
@@ -97,23 +96,23 @@ def make_spans(
     """The same with one task for all missing parts of a span."""
     parts = [part for span in spans for part in span]
     todo = {*lake.missing(step, parts)}
-    lacking = [some for span in spans if (some := [part for part in span if part in todo])]
+    incomplete = [missing for span in spans if (missing := [part for part in span if part in todo])]
 
     def begun(bar: Bar) -> Iterator[PrefectFuture[int]]:
-        for span in _ORDER.sample(lacking, len(lacking)):
-            if some := [part for part in span if not lake.written(step, part)]:
-                yield begin(some)
+        for span in _ORDER.sample(incomplete, len(incomplete)):
+            if missing := [part for part in span if not lake.written(step, part)]:
+                yield begin(missing)
             else:
                 bar.advance()
 
-    if lacking:
-        with progress(title, len(lacking)) as bar:
+    if incomplete:
+        with progress(title, len(incomplete)) as bar:
             drain(begun(bar), at_once, bar)
     lake.commit(step, parts)
 
 
 def unwritten(lake: Lake, steps: Sequence[Step], parts: Sequence[Range], bar: Bar) -> Iterator[Range]:
-    """The parts, each only if one of the steps still lacks it when its turn comes; the others count as done."""
+    """The parts that one of the steps still lacks when their turn comes; the others count as done."""
     for part in _ORDER.sample(parts, len(parts)):
         if all(lake.written(step, part) for step in steps):
             bar.advance()
@@ -122,9 +121,9 @@ def unwritten(lake: Lake, steps: Sequence[Step], parts: Sequence[Range], bar: Ba
 
 
 def drain(futures: Iterable[PrefectFuture[int]], at_once: int, bar: Bar) -> None:
-    """Wait for futures of which at most `at_once` are begun at a time; `futures` is read as there is room.
+    """Wait for all futures; the iterator, which starts them, is read when fewer than `at_once` are running.
 
-    Prefect's server and this process hold every task that is begun, so a step of thousands begins few of them.
+    Prefect's server and this process hold every task that was started, so that a step of thousands starts few at once.
     """
     running: list[PrefectFuture[int]] = []
     for future in futures:

@@ -300,13 +300,15 @@ class Plan:
     @cached_property
     def checks(self) -> tuple[Checking, ...]:
         """Every reader that can be checked: those behind an endpoint, of whom nobody knows what they can do."""
-        found = []
+        checks = []
         for name, reader in self.config.readers.items():
             asked = questions.components(name, self.config.explainers, self.config.scorers)
             if isinstance(reader, OpenAIReader) and asked:
                 config = {"reader": reader.identity(), "questions": questions.digest(asked)}
-                found.append(Checking(name, asked, Step("check", name, ("requests",), config, CHECK_VERSION)))
-        return tuple(found)
+                checks.append(
+                    Checking(name, asked, Step("check", name, ("requests",), config, CHECK_VERSION))
+                )
+        return tuple(checks)
 
     def askers(self, *stages: str) -> tuple[Asker, ...]:
         """Who asks readers in some stages: explainers in `explain`, scorers in `score`, nobody in the others."""

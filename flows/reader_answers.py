@@ -1,6 +1,6 @@
-"""How the readers answered: share of yes, yes by place, commonest answer and failures, beside every score of a run.
+"""Statistics of the readers' answers in a report: share of yes, yes by place, commonest answer and failures.
 
-A reader that always answers alike, or prefers a place in the list, is seen here and in no score.
+They show a reader that always gives the same answer, or prefers a place in the list, which no score does.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from flows.terminal import table as terminal_table
 PLACES = 6
 """Places of a question that a terminal shows; of more the first three and the last two."""
 CONSTANT = 0.9
-"""Share of one answer from which on a reader is said to answer all alike."""
+"""Share of one answer from which on a reader counts as constant."""
 RIGHTLY = 0.8
-"""Share of questions to which that answer is right, from which on there is nothing to say."""
+"""Share of questions to which that answer is right, from which on there is no warning."""
 FEWEST = 10
-"""Answers without which nothing is said of a reader."""
+"""Answers below which there is no warning."""
 
 
 def is_constant(row: dict) -> bool:
@@ -28,7 +28,7 @@ def is_constant(row: dict) -> bool:
 
 
 def warnings(rows: Sequence[dict], *, varied: bool) -> list[str]:
-    """A sentence on each reader whose answers say nothing of what they are about."""
+    """A sentence on each reader whose answers do not depend on the question."""
     return [
         f"{who(row, varied=varied)}: {row['answer']} is {row['answer_share']:.0%} of {row['answers']:,} answers and "
         f"right in {row['right_share']:.0%}: the score says nothing of the explanations; gloss check tries the reader"

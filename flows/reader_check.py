@@ -1,8 +1,8 @@
-"""The check of readers before they are paid: who is due, what is asked and kept, and what is said of them in a run.
+"""Check readers with questions of known answers before a run pays them, record the requests and report the results.
 
 A check is a step of its own, of the table `requests` alone: its questions are in the request log, in the bill and in
-the reply store, and once it is committed nobody asks them again. A reader is due when a stage is about to ask it
-something that no kept reply answers.
+the reply cache, and once it is committed nobody asks them again. A check is due when a stage is about to send its
+reader a request that no cached reply answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,13 +46,13 @@ class Checked(NamedTuple):
     @property
     def bad(self) -> list[CheckResult]:
         """What the reader cannot do better than chance."""
-        return [one for one in self.results if one.at_chance]
+        return [result for result in self.results if result.at_chance]
 
 
 async def check_readers_skill(plan: Plan, stages: Sequence[str], findings: Findings) -> None:
-    """Check the readers that some stages are about to ask for the first time, and say what they cannot do.
+    """Check the readers that some stages are about to ask for the first time, and report what they cannot do.
 
-    Raises as asking does: `RunFailed` when the budget is spent or no endpoint is there any more.
+    Raises `RunFailed` when the budget is spent or no endpoint is there any more.
     """
     if not plan.config.reader_check:
         return
@@ -65,28 +65,28 @@ async def check_readers_skill(plan: Plan, stages: Sequence[str], findings: Findi
 
 
 async def due(plan: Plan, stages: Sequence[str]) -> list[Checking]:
-    """The checks of those readers to whom some stages have questions that no kept reply answers."""
-    open_ones = [check for check in plan.checks if not plan.lake.complete(check.step)]
-    if not open_ones:
+    """The checks of the readers that some stages will send requests which no cached reply answers."""
+    incomplete = [check for check in plan.checks if not plan.lake.complete(check.step)]
+    if not incomplete:
         return []
     askers = unfinished_askers(plan, stages)
     return [
         check
-        for check in open_ones
+        for check in incomplete
         if check.reader in askers and await _is_asked(plan, check.reader, askers[check.reader], stages)
     ]
 
 
 async def _is_asked(plan: Plan, reader: str, askers: Sequence[Asker], stages: Sequence[str]) -> bool:
-    """Whether a reader has something to answer.
+    """Whether a reader gets any request.
 
-    Without contexts it is taken to have; where nobody can tell before explanations are there, its own stage will.
+    Without contexts it is taken to get some; where that depends on explanations still to come, its own stage decides.
     """
     described = plan.config.readers[reader]
     keeps = getattr(described, "replies", "off") != "off"
     if not keeps or not plan.lake.files(folder(spelled(described.identity()))):
         return True
-    if not all(plan.lake.complete(one.coder.contexts) for one in askers):
+    if not all(plan.lake.complete(asker.coder.contexts) for asker in askers):
         return True
     left = await unanswered(plan, reader, askers, many=0)
     return tuple(stages) != STAGES if left is None else left > 0
@@ -97,35 +97,41 @@ async def ask(plan: Plan, check: Checking, findings: Findings) -> Checked:
     async with opened(plan.config, [check.reader], account_of(plan), findings) as readers:
         outcomes = await _outcomes(check, readers[check.reader])
     commit(plan, check, outcomes)
-    return _found(check, outcomes)
+    return _checked(check, outcomes)
 
 
 async def kept(plan: Plan, check: Checking) -> Checked | None:
-    """What the kept replies alone say of a reader; null where they do not answer all of its questions."""
+    """The result of a check from cached replies alone; null where they do not answer all of its questions."""
     silent = Silent(attrgetter("key"))
     outcomes = await _outcomes(check, remembering(plan.config, check.reader, silent))
     if silent.asked:
         return None
     commit(plan, check, outcomes)
-    return _found(check, outcomes)
+    return _checked(check, outcomes)
 
 
 async def _outcomes(check: Checking, reader: Reader) -> Mapping[str, Sequence[Outcome]]:
     """What became of the questions, by component."""
     async with about(check.step, _part(), [reader]):
-        every = await ask_all(reader, [one for component in check.components for one in component.requests])
-    by_key = {outcome.request.key: outcome for outcome in every}
-    return {one.name: [by_key[request.key] for request in one.requests] for one in check.components}
+        outcomes = await ask_all(
+            reader, [request for component in check.components for request in component.requests]
+        )
+    by_key = {outcome.request.key: outcome for outcome in outcomes}
+    return {
+        component.name: [by_key[request.key] for request in component.requests]
+        for component in check.components
+    }
 
 
 def commit(plan: Plan, check: Checking, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
-    """Write the questions into the request log; one whose questions got no reply at all is asked them again."""
-    if plan.lake.complete(check.step) or not any(one.reply for some in outcomes.values() for one in some):
+    """Write the questions into the request log, unless none got a reply: then the next run asks them again."""
+    answered = any(outcome.reply for several in outcomes.values() for outcome in several)
+    if plan.lake.complete(check.step) or not answered:
         return
     rows = [
         row
-        for component, some in outcomes.items()
-        for row in request_rows(asked(plan.config, NO_CODER, "check", component, check.reader), some)
+        for component, several in outcomes.items()
+        for row in request_rows(asked(plan.config, NO_CODER, "check", component, check.reader), several)
     ]
     rows.sort(key=lambda row: (row["feature"], row["request"]))
     plan.lake.write(REQUESTS, check.step.part("requests", _part()), REQUESTS.rows(rows))
@@ -137,12 +143,12 @@ def _part() -> Range:
     return Range(0, len(themes()))
 
 
-def _found(check: Checking, outcomes: Mapping[str, Sequence[Outcome]]) -> Checked:
-    return Checked(check.reader, [check_result(one, outcomes[one.name]) for one in check.components])
+def _checked(check: Checking, outcomes: Mapping[str, Sequence[Outcome]]) -> Checked:
+    return Checked(check.reader, [check_result(result, outcomes[result.name]) for result in check.components])
 
 
 def _count(check: Checking) -> int:
-    return sum(len(one.requests) for one in check.components)
+    return sum(len(result.requests) for result in check.components)
 
 
 def summary(checked: Checked) -> str:
@@ -150,20 +156,20 @@ def summary(checked: Checked) -> str:
     return f"readers.{checked.reader} is right in its check: " + ", ".join(map(_brief, checked.results))
 
 
-def _brief(found: CheckResult) -> str:
-    if found.right is None:
-        return f"{found.component} nothing to go by"
-    if not found.chance:
-        return f"{found.component} {found.right.value * found.right.n:.0f} of {found.questions}"
-    return f"{found.component} {found.right.value:.2f} (chance {found.chance:.2f})"
+def _brief(result: CheckResult) -> str:
+    if result.right is None:
+        return f"{result.component} nothing to go by"
+    if not result.chance:
+        return f"{result.component} {result.right.value * result.right.n:.0f} of {result.questions}"
+    return f"{result.component} {result.right.value:.2f} (chance {result.chance:.2f})"
 
 
 def warnings(checked: Checked) -> list[str]:
-    """What is wrong with a reader, a sentence for each component; what to do comes with the last."""
+    """A sentence on each component that the reader fails, and what to do after the last."""
     lines = [
-        f"WARNING: readers.{checked.reader}, asked by {one.component}: {'; '.join(one.faults)}"
-        for one in checked.results
-        if one.faults
+        f"WARNING: readers.{checked.reader}, asked by {result.component}: {'; '.join(result.faults)}"
+        for result in checked.results
+        if result.faults
     ]
     return [*lines, f"readers.{checked.reader}: {ADVICE}"] if checked.bad else lines
 

@@ -1,7 +1,7 @@
-"""What is damaged in a lake is named before a stage begins, and made anew by it; what killed runs left is removed.
+"""Repair a lake before a stage: withdraw damaged parts, so that they are made anew, and remove what killed runs left.
 
-A part that is gone or short is withdrawn from its manifest and its file removed, so that the stage lacks exactly that
-part. A manifest that cannot be read is written anew when the stage ends; the parts that are there are taken over.
+A part that is missing or truncated is withdrawn from its manifest and its file removed, so that the stage makes exactly
+that part. A manifest that cannot be read is written anew when the stage ends; the parts that exist are kept.
 """
 
 import os
@@ -20,17 +20,17 @@ from storage.lake import TEMPORARY, Lake
 from storage.layout import Step
 
 DRAFT_AGE = "GLOSS_DRAFT_AGE"
-"""Environment variable: seconds after which what a killed run left half-written is removed."""
+"""Environment variable: seconds after which half-written files of a killed run are removed."""
 DAY = 86_400.0
-"""Its value by itself: no write takes that long."""
+"""Its default, in seconds: no write takes that long."""
 
 _FOLDER = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{32}")
 
 
 def mend(plan: Plan) -> None:
-    """Prepare a lake for a stage of a run. Raises `WrongRequest` in a read-only lake.
+    """Remove drafts and withdraw damaged parts. Raises `WrongRequest` in a read-only lake.
 
-    Damaged parts of all stages are withdrawn: what a run has paid is read from later ones as well.
+    Damaged parts of all stages are withdrawn, since what a run has paid is read from later stages as well.
     """
     lake = plan.lake
     remove_drafts(lake)
@@ -49,7 +49,7 @@ def damage_lines(lake: Lake, steps: Iterable[Step]) -> list[str]:
 
 
 def remove_drafts(lake: Lake) -> None:
-    """Remove what killed runs left: drafts in the lake, folders of DuckDB in the system's temporary place.
+    """Remove what killed runs left: drafts in the lake, and DuckDB's folders in the system's temporary folder.
 
     Raises `WrongRequest` for a `GLOSS_DRAFT_AGE` that is no number of seconds.
     """
@@ -64,7 +64,7 @@ def remove_drafts(lake: Lake) -> None:
 
 
 def _left(folder: Path, oldest: float) -> bool:
-    """Whether a folder is this user's, and nobody has written to it since."""
+    """Whether a folder is this user's, and nothing was written to it since `oldest`."""
     if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
         return False
     return all(place.stat().st_mtime <= oldest for place in (folder, *folder.iterdir()))

@@ -1,4 +1,4 @@
-"""What a run found, for people: counted and estimated from the tables, as terminal text and as Prefect artifacts."""
+"""The report of a run: counts, scores with intervals and warnings from its tables, for the terminal and for Prefect."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ BEST = 5
 QUOTED = 120
 """Characters of an explanation that is quoted in a line."""
 SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
-"""Measures that are not called as their column."""
+"""Display names of measures that differ from their column."""
 TEXT = "there may be too little text (corpus.tokens)"
 ADVICE = {
     "it never fires": "features that never fire need more text (corpus.tokens), or the choice other features",
@@ -34,9 +34,9 @@ ADVICE = {
     "it is too dense": "what fires nearly everywhere needs fewer negatives of kind random (sample.negatives, "
     "sample.contrast), or the choice sparser features",
 }
-"""What helps, by how the reasons of `samples` begin."""
+"""Advice, by how the reasons of `samples` begin."""
 NO_FLOOR = "no explanation"
-"""What stands for the floor of scores that no explanation could change."""
+"""Shown for the floor of scores that do not depend on an explanation."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run found."""
+    """Counts, scores and warnings of a run."""
 
     run: str
     lake: str
@@ -73,7 +73,7 @@ class Report:
     answers: list[dict] = field(default_factory=list)
     """How the reader of each scorer answered."""
     alike: list[dict] = field(default_factory=list)
-    """Explainers that explained different features with the same words."""
+    """Explainers that gave different features the same explanation."""
 
     @property
     def explained(self) -> int:
@@ -109,17 +109,17 @@ def _lines(rows: list[dict], seed: int) -> list[Line]:
     for row in rows:
         groups[row["coder"], row["explainer"], row["scorer"]].append(row)
     lines = []
-    for (coder, explainer, scorer), found in groups.items():
-        both = [row for row in found if row["floor"] is not None]
+    for (coder, explainer, scorer), feature_rows in groups.items():
+        both = [row for row in feature_rows if row["floor"] is not None]
         scores, floors = [row["score"] for row in both], [row["floor"] for row in both]
         lines.append(
             Line(
                 coder,
                 explainer,
                 scorer,
-                found[0]["alone"],
-                tuple(sorted({row["measure"] for row in found})),
-                median([row["score"] for row in found], seed),
+                feature_rows[0]["alone"],
+                tuple(sorted({row["measure"] for row in feature_rows})),
+                median([row["score"] for row in feature_rows], seed),
                 median(floors, seed) if both else None,
                 margin(scores, floors, seed) if both else None,
             )
@@ -127,46 +127,46 @@ def _lines(rows: list[dict], seed: int) -> list[Line]:
     return lines
 
 
-def show(found: Report, console: Console, readers: dict[str, str]) -> None:
-    """Print a report; `readers` says of each explainer who its reader is."""
-    _show_counts(found, console)
-    if found.lines:
+def show(report: Report, console: Console, readers: dict[str, str]) -> None:
+    """Print a report; `readers` has the kind of each explainer's reader."""
+    _show_counts(report, console)
+    if report.lines:
         console.print()
-        console.print(_scores(found.lines, readers))
-    _show_answers(found, console)
-    for agreement in found.agreements:
-        about = f" of {agreement.coder} by {agreement.explainer}" if _varied(found.lines) else ""
+        console.print(_scores(report.lines, readers))
+    _show_answers(report, console)
+    for agreement in report.agreements:
+        about = f" of {agreement.coder} by {agreement.explainer}" if _varied(report.lines) else ""
         console.print(Text(f"\n{one_line(heading(agreement, about))}", "italic"))
         for grid in grids(agreement):
             console.print(grid)
-    _show_failures(found, console)
-    if found.best:
-        console.print(Text(f"\nBest {len(found.best)} explained features", "bold"))
-    for row in found.best:
-        said = ", ".join(
+    _show_failures(report, console)
+    if report.best:
+        console.print(Text(f"\nBest {len(report.best)} explained features", "bold"))
+    for row in report.best:
+        scores = ", ".join(
             f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)
         )
-        of = f" of {row['coder']} by {row['explainer']}" if _varied(found.lines) else ""
+        of = f" of {row['coder']} by {row['explainer']}" if _varied(report.lines) else ""
         console.print(
             Text.assemble(
                 "  ", (f"{row['feature']:>6}", "bold"), f"{one_line(of)}  {row['firings']:,} firings"
             )
         )
-        console.print(Padding(Text(said, style="dim"), (0, 0, 0, 10)))
+        console.print(Padding(Text(scores, style="dim"), (0, 0, 0, 10)))
         console.print(Padding(Text(one_line(row["explanation"])), (0, 0, 0, 10)))
 
 
-def _show_answers(found: Report, console: Console) -> None:
-    varied = _varied(found.lines)
-    if found.answers:
+def _show_answers(report: Report, console: Console) -> None:
+    varied = _varied(report.lines)
+    if report.answers:
         console.print()
-        console.print(reader_answers.grid(found.answers, varied=varied))
-    for line in reader_answers.warnings(found.answers, varied=varied):
+        console.print(reader_answers.grid(report.answers, varied=varied))
+    for line in reader_answers.warnings(report.answers, varied=varied):
         console.print(Text(f"  {one_line(line)}", "bold red"), soft_wrap=True)
 
 
-def _show_counts(found: Report, console: Console) -> None:
-    for row in found.counts:
+def _show_counts(report: Report, console: Console) -> None:
+    for row in report.counts:
         failed = f", {row['failed']} could not be explained" if row["failed"] else ""
         console.print(
             Text.assemble(
@@ -176,14 +176,14 @@ def _show_counts(found: Report, console: Console) -> None:
             ),
             soft_wrap=True,
         )
-    several = len(found.counts) > 1
-    for row in found.skipped:
+    several = len(report.counts) > 1
+    for row in report.skipped:
         of = f" of {one_line(row['coder'])}" if several else ""
         reason = one_line(row["reason"])
         console.print(f"  {row['features']:>5} skipped{of}: {reason}", soft_wrap=True)
-    for row in found.unexplained:
+    for row in report.unexplained:
         console.print(f"  {one_line(_unexplained(row, several=several))}", soft_wrap=True)
-    for row in found.alike:
+    for row in report.alike:
         console.print(Text(f"  {one_line(_alike(row, several=several))}", "yellow"), soft_wrap=True)
 
 
@@ -202,13 +202,15 @@ def _unexplained(row: dict, *, several: bool = True) -> str:
     return f"{row['features']:>5} explained{of} by others and not by {row['explainer']}"
 
 
-def advice(found: Report) -> str:
+def advice(report: Report) -> str:
     """What to do where nothing was explained, by the reasons."""
-    reasons = [row["reason"] for row in found.skipped]
-    said = [advised for begin, advised in ADVICE.items() if any(why.startswith(begin) for why in reasons)]
-    if any(row["failed"] for row in found.counts):
-        said.append("what readers failed at, --retry-failed asks again")
-    return "; ".join(dict.fromkeys(said)) or "the reasons are above"
+    reasons = [row["reason"] for row in report.skipped]
+    pieces = [
+        advice for begin, advice in ADVICE.items() if any(reason.startswith(begin) for reason in reasons)
+    ]
+    if any(row["failed"] for row in report.counts):
+        pieces.append("what readers failed at, --retry-failed asks again")
+    return "; ".join(dict.fromkeys(pieces)) or "the reasons are above"
 
 
 def _varied(lines: list[Line]) -> bool:
@@ -245,7 +247,7 @@ def _measured(lines: list[Line]) -> list[str]:
     scorers: dict[str, dict[str, None]] = defaultdict(dict)
     for line in lines:
         scorers[_measures(line)][line.scorer] = None
-    most = sorted(scorers.items(), key=lambda found: -len(found[1]))
+    most = sorted(scorers.items(), key=lambda measured: -len(measured[1]))
     return [f"{measure}: {', '.join(names)}" for measure, names in most]
 
 
@@ -273,8 +275,8 @@ def interval(estimate: Estimate | None, *, sign: bool = False, short: bool = Fal
     return f"{estimate.value:{spec}} [{', '.join(ends)}]"
 
 
-def _show_failures(found: Report, console: Console) -> None:
-    for row in found.failures:
+def _show_failures(report: Report, console: Console) -> None:
+    for row in report.failures:
         console.print(
             Text.assemble(
                 "  ",
@@ -284,7 +286,7 @@ def _show_failures(found: Report, console: Console) -> None:
         )
 
 
-def publish(found: Report) -> None:
+def publish(report: Report) -> None:
     """The report as artifacts of the flow run under way: a table of scores and a markdown summary."""
     if FlowRunContext.get() is None:
         return
@@ -301,51 +303,62 @@ def publish(found: Report) -> None:
                     "mean margin": "" if line.alone else interval(line.above, sign=True),
                     "features": line.score.n,
                 }
-                for line in found.lines
+                for line in report.lines
             ]
         ),
         key="scores",
-        description=f"Scores of {plain(found.run)}: median over features with 95 % interval",
+        description=f"Scores of {plain(report.run)}: median over features with 95 % interval",
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
-    if found.answers:
+    if report.answers:
         create_table_artifact(
-            rows(reader_answers.table(found.answers)),
+            rows(reader_answers.table(report.answers)),
             key="answers",
-            description=f"How the readers of {plain(found.run)} answered: share of yes, by place, commonest answer, "
+            description=f"How the readers of {plain(report.run)} answered: share of yes, by place, commonest answer, "
             "failures",
             _sync=True,  # pyright: ignore[reportCallIssue]
         )
-    if found.agreements:
+    if report.agreements:
         create_table_artifact(
-            rows(table(found.agreements)),
+            rows(table(report.agreements)),
             key="agreement",
-            description=f"Rank correlation of the scores of {plain(found.run)} over features, with 95 % intervals",
+            description=f"Rank correlation of the scores of {plain(report.run)} over features, with 95 % intervals",
             _sync=True,  # pyright: ignore[reportCallIssue]
         )
     create_markdown_artifact(
-        _markdown(found),
+        _markdown(report),
         key="summary",
-        description=f"Summary of {plain(found.run)}",
+        description=f"Summary of {plain(report.run)}",
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
 
 
-def _markdown(found: Report) -> str:
+def _markdown(report: Report) -> str:
     counts = [
         f"- **{row['explained']}** features explained of {row['chosen']} chosen from {plain(row['coder'])}; "
         f"{row['skipped']} skipped, {row['failed']} failed"
-        for row in found.counts
+        for row in report.counts
     ]
-    counts += [f"- {plain(_unexplained(row).strip())}" for row in found.unexplained]
-    counts += [f"- {plain(_alike(row).strip())}" for row in found.alike]
+    counts += [f"- {plain(_unexplained(row).strip())}" for row in report.unexplained]
+    counts += [f"- {plain(_alike(row).strip())}" for row in report.alike]
     best = [
-        f"| {plain(row['coder'])} | {row['feature']} | {plain(row['explanation'])} |" for row in found.best
+        f"| {plain(row['coder'])} | {row['feature']} | {plain(row['explanation'])} |" for row in report.best
     ]
     head = ["| coder | feature | explanation |", "|---|---|---|"]
     warned = [
-        f"- **{plain(line)}**" for line in reader_answers.warnings(found.answers, varied=_varied(found.lines))
+        f"- **{plain(line)}**"
+        for line in reader_answers.warnings(report.answers, varied=_varied(report.lines))
     ]
     return "\n".join(
-        [f"# {plain(found.run)}", "", *counts, *warned, "", *head, *best, "", f"Tables: {plain(found.lake)}"]
+        [
+            f"# {plain(report.run)}",
+            "",
+            *counts,
+            *warned,
+            "",
+            *head,
+            *best,
+            "",
+            f"Tables: {plain(report.lake)}",
+        ]
     )

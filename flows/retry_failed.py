@@ -1,7 +1,7 @@
-"""What failed is asked again: parts with failed requests, and all that hangs on them, are taken out of the lake.
+"""`--retry-failed`: remove parts with failed requests, and all that depends on them; the next run makes them anew.
 
-The next run makes them anew. Replies that came are kept (`storage/replies.py`), so that only what failed is paid for.
-A reply that could not be read is no failure of this kind: it would be the same again.
+Replies that came are cached (`storage/replies.py`), so that only failed requests are paid for again. A reply that could
+not be parsed is no failure of this kind: it would be the same again.
 """
 
 from collections.abc import Collection, Iterable
@@ -22,25 +22,29 @@ def forget_failures(plan: Plan) -> int:
     lake = plan.lake
     lake.check_writable()
     mend(plan)
-    explaining = {one.step: _failed(lake, one.step) for one in plan.explanations}
-    judging = {one.judgements: _failed(lake, one.judgements) for one in plan.scores}
-    for one in plan.explanations:
-        if explaining[one.step]:
-            _require_kept(plan, one.explainer.readers.values())
-    for one in plan.scores:
-        if judging[one.judgements] or (one.explaining and explaining[one.explaining.step]):
-            _require_kept(plan, [one.scorer.reader])
-    for one in plan.explanations:
-        _drop(lake, one.step, explaining[one.step])
-    for one in plan.scores:
-        if one.explaining and explaining[one.explaining.step]:
-            # All parts: the shuffled control puts one feature's explanation to another's contexts.
-            _drop(lake, one.judgements, lake.done(one.judgements))
-            _drop(lake, one.scores, lake.done(one.scores))
+    failed_explanations = {
+        explaining.step: _failed(lake, explaining.step) for explaining in plan.explanations
+    }
+    failed_judgements = {scoring.judgements: _failed(lake, scoring.judgements) for scoring in plan.scores}
+    for explaining in plan.explanations:
+        if failed_explanations[explaining.step]:
+            _require_kept(plan, explaining.readers)
+    for scoring in plan.scores:
+        if failed_judgements[scoring.judgements] or (
+            scoring.explaining and failed_explanations[scoring.explaining.step]
+        ):
+            _require_kept(plan, scoring.readers)
+    for explaining in plan.explanations:
+        _drop(lake, explaining.step, failed_explanations[explaining.step])
+    for scoring in plan.scores:
+        if scoring.explaining and failed_explanations[scoring.explaining.step]:
+            # All parts: the shuffled control puts scoring feature's explanation to another's contexts.
+            _drop(lake, scoring.judgements, lake.done(scoring.judgements))
+            _drop(lake, scoring.scores, lake.done(scoring.scores))
         else:
-            _drop(lake, one.judgements, judging[one.judgements])
-            _drop(lake, one.scores, judging[one.judgements])
-    return sum(sum(parts.values()) for parts in (*explaining.values(), *judging.values()))
+            _drop(lake, scoring.judgements, failed_judgements[scoring.judgements])
+            _drop(lake, scoring.scores, failed_judgements[scoring.judgements])
+    return sum(sum(parts.values()) for parts in (*failed_explanations.values(), *failed_judgements.values()))
 
 
 def _failed(lake: Lake, step: Step) -> dict[Range, int]:

@@ -1,4 +1,4 @@
-"""Who makes the parts of a step: threads of this process, or the processes of a Dask cluster."""
+"""Where the tasks of a step run: threads of this process, or the workers of a Dask cluster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from storage.errors import WrongRequest
 
 
 class Submit(Protocol):
-    """Begins a task somewhere."""
+    """Starts a task on a worker."""
 
     def __call__(self, task: Task[..., int], **parameters: object) -> PrefectFuture[int]:
         """The future of its result."""
@@ -20,35 +20,35 @@ class Submit(Protocol):
 
 
 class Workers(NamedTuple):
-    """Where tasks go, and how many of them at a time."""
+    """How tasks are submitted, and how many run at a time."""
 
     submit: Submit
     at_once: int
-    """Tasks that only read and write tables."""
+    """Number of tasks that only read and write tables."""
     shards: int
-    """Shards of the cache: two for each process that has the model, one that computes and one that is written."""
+    """Number of shards of the cache: two for each process with the model, one that computes and one being written."""
 
 
 @contextmanager
 def at_work(runner: Threads | Dask) -> Iterator[Workers]:
     """The workers of a config, inside of a flow. Raises `WrongRequest` when a Dask cluster cannot be had."""
     if isinstance(runner, Threads):
-        yield Workers(_here, runner.workers, 2)
+        yield Workers(_submit_to_thread, runner.workers, 2)
         return
     with _cluster(runner) as dask:
-        there = dask.client.scheduler_info(n_workers=-1)["workers"].values()
-        if not there:
+        workers = dask.client.scheduler_info(n_workers=-1)["workers"].values()
+        if not workers:
             msg = f"the Dask scheduler at {runner.address} has no workers; start some: dask worker {runner.address}"
             raise WrongRequest(msg)
-        threads = sum(int(worker["nthreads"]) for worker in there)
+        threads = sum(int(worker["nthreads"]) for worker in workers)
 
         def submit(task: Task[..., int], **parameters: object) -> PrefectFuture[int]:
             return dask.submit(task, parameters)
 
-        yield Workers(submit, threads, 2 * len(there))
+        yield Workers(submit, threads, 2 * len(workers))
 
 
-def _here(task: Task[..., int], **parameters: object) -> PrefectFuture[int]:
+def _submit_to_thread(task: Task[..., int], **parameters: object) -> PrefectFuture[int]:
     return task.submit(**parameters)
 
 

@@ -64,8 +64,10 @@ def _explaining(explainer: Explainer, path: str, *, own_prompts: bool) -> list[R
 def examples(scorer: Scorer) -> list[Request]:
     """One request for each thing that a scorer relies on, and its own trials; none where text is all."""
     asked = scorer.requests(_KEY, _EXPLANATION, _feature())
-    found = {_relied(request): request for request in reversed(list(_single(asked))) if any(_relied(request))}
-    relied = [replace(request, contexts=(), truths=(), max_tokens=1) for request in found.values()]
+    by_need = {
+        _relied(request): request for request in reversed(list(_single(asked))) if any(_relied(request))
+    }
+    relied = [replace(request, contexts=(), truths=(), max_tokens=1) for request in by_need.values()]
     return relied + (scorer.trials(_KEY) if isinstance(scorer, Tries) else [])
 
 

@@ -1,4 +1,4 @@
-"""How alike scorers rank features: Spearman's correlation of each two of them, as terminal text and as an artifact."""
+"""Rank correlation (Spearman) of the scores of each two scorers over features, for the terminal and for Prefect."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from flows.terminal import table as terminal_table
 from tasks.metrics import Estimate, spearman
 
 COMMON = 20
-"""Features that two scorers must have in common: below it an interval spans nearly everything."""
+"""Features that two scorers must have in common: with fewer the interval spans nearly everything."""
 ACROSS = 7
 """Scorers that fit side by side on a line of 80 characters."""
 
@@ -22,12 +22,12 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Agreement:
-    """The scorers of one explainer's explanations of one coder, two by two."""
+    """The rank correlations of the scorers of one explainer's explanations of one coder."""
 
     coder: str
     explainer: str
     scorers: tuple[str, ...]
-    found: Mapping[Pair, Estimate]
+    correlations: Mapping[Pair, Estimate]
     """By names in the order of `scorers`; pairs with too few common features are left out."""
 
 
@@ -38,20 +38,20 @@ def agreements(rows: Sequence[Mapping], seed: int) -> list[Agreement]:
         groups[row["coder"], row["explainer"]][row["scorer"]][row["feature"]] = row["score"]
     made = []
     for (coder, explainer), scores in groups.items():
-        found = {}
-        for one, other in combinations(scores, 2):
-            common = [feature for feature in scores[one] if feature in scores[other]]
+        correlations = {}
+        for first, second in combinations(scores, 2):
+            common = [feature for feature in scores[first] if feature in scores[second]]
             if len(common) >= COMMON:
-                values = ([scores[name][feature] for feature in common] for name in (one, other))
-                found[one, other] = spearman(*values, seed=seed)
-        named = tuple(scorer for scorer in scores if any(scorer in pair for pair in found))
-        made.append(Agreement(coder, explainer, named, found))
-    return [agreement for agreement in made if agreement.found]
+                values = ([scores[name][feature] for feature in common] for name in (first, second))
+                correlations[first, second] = spearman(*values, seed=seed)
+        named = tuple(scorer for scorer in scores if any(scorer in pair for pair in correlations))
+        made.append(Agreement(coder, explainer, named, correlations))
+    return [agreement for agreement in made if agreement.correlations]
 
 
 def heading(agreement: Agreement, about: str = "") -> str:
-    """What stands above the matrix; `about` says whose scores they are."""
-    counts = [estimate.n for estimate in agreement.found.values()]
+    """The heading of the matrix; `about` names coder and explainer."""
+    counts = [estimate.n for estimate in agreement.correlations.values()]
     few, many = min(counts), max(counts)
     features = f"{many:,} features" if few == many else f"{few:,} to {many:,} features"
     return f"Rank correlation of scores over {features}{about}, with 95 % intervals"
@@ -67,26 +67,28 @@ def grids(agreement: Agreement) -> Iterator[Grid]:
         )
         for scorer in agreement.scorers[first:]:
             pairs = ((other, scorer) for other in across)
-            cells = [_cell(agreement.found.get(pair)) if _below(numbers, pair) else "" for pair in pairs]
+            cells = [
+                _cell(agreement.correlations.get(pair)) if _below(numbers, pair) else "" for pair in pairs
+            ]
             grid.add_row(NameCell(f"{numbers[scorer]} {scorer}"), *cells)
         yield grid
 
 
-def table(found: Sequence[Agreement]) -> list[dict[str, object]]:
+def table(agreements: Sequence[Agreement]) -> list[dict[str, object]]:
     """One row per pair, for Prefect."""
     return [
         {
             "coder": agreement.coder,
             "explainer": agreement.explainer,
-            "scorer": one,
-            "other scorer": other,
+            "scorer": first,
+            "other scorer": second,
             "Spearman": _number(estimate.value),
             "low": _number(estimate.low),
             "high": _number(estimate.high),
             "features": estimate.n,
         }
-        for agreement in found
-        for (one, other), estimate in agreement.found.items()
+        for agreement in agreements
+        for (first, second), estimate in agreement.correlations.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""The kinds of a union of components, which a config tells apart by their key `kind`."""
+"""The kinds of a discriminated union of components, by their key `kind`."""
 
 from typing import Any, get_args
 
@@ -8,8 +8,8 @@ from pydantic import BaseModel
 def kinds(union: Any) -> dict[str, type[BaseModel]]:
     """Each kind's model, in the order of the union."""
     members, *_ = get_args(union)
-    found = {}
+    models = {}
     for member in get_args(members):
         (kind,) = get_args(member.model_fields["kind"].annotation)
-        found[kind] = member
-    return found
+        models[kind] = member
+    return models

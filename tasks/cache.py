@@ -1,4 +1,4 @@
-"""Shards of the corpus -> tokens and activations, blocks of features -> features. Pure code does the work."""
+"""Prefect tasks of the cache: shards of the corpus -> tokens and activations, blocks of features -> features."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from tasks.retries import unless_refused
 
 @dataclass(frozen=True)
 class CacheWork:
-    """What caching needs, the same for each shard."""
+    """Inputs of caching, the same for each shard."""
 
     lake: Lake
     subject: Subject
@@ -35,15 +35,15 @@ class CacheWork:
     tokens: Step
     describing: Describing
     batch: int | None
-    """Sequences that pass through the model at once; null finds out what fits."""
+    """Sequences that pass through the model at once; null takes what fits."""
     coders: tuple[tuple[Coder, Step, Step], ...]
     """Each coder with its steps: activations, features."""
     statistics: Mapping[Coder, SiteStatistics] = field(default_factory=dict)
-    """Of the sites of coders that are made to their measure: the same for each shard, in any process."""
+    """Of the sites of coders that are built from them: the same for each shard, in any process."""
 
     @property
     def mark(self) -> tuple[str, ...]:
-        """What model and coders are by content: a process that holds others under the same names loads them anew."""
+        """Addresses of model and coders by content: a process with others under the same names loads them anew."""
         return addresses(activations for _, activations, _ in self.coders)
 
     @property
@@ -93,7 +93,7 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
     # By its module: Dask ships a task with the objects that it names, and a lock cannot be shipped.
     with model_cache.DEVICE:
         model_cache.hold(work.mark, work.statistics)
-        found = collect.firings(
+        firings = collect.firings(
             model_cache.loaded(work.subject),
             {coder.name: model_cache.hooked(work.subject, coder) for coder in lacking},
             tokens,
@@ -103,7 +103,7 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
         )
     total = 0
     for coder, step in lacking.items():
-        columns = found.pop(coder.name)._asdict()
+        columns = firings.pop(coder.name)._asdict()
         total += len(columns["feature"])
         table = pa.table({"coder": pa.repeat(coder.name, len(columns["feature"])), **columns})
         work.lake.write(ACTIVATIONS, step.part("activations", shard), table)
@@ -133,7 +133,7 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
         model_cache.hold(work.mark, work.statistics)
         bos = model_cache.loaded(work.subject).bos
         read = model_cache.reading_of(work.subject, fold_norm=work.describing.fold_norm)
-        found = directions(
+        rows = directions(
             model_cache.hooked(work.subject, coder).coder,
             range(*part),
             read,
@@ -147,7 +147,7 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
             connection, name, part, list(zip(fired, packed, strict=True)), read.strings, can_fire
         )
     for column in ("top_logits", "bottom_logits", "neighbours", "encoder_neighbours"):
-        values = [getattr(row, column) for row in found]
+        values = [getattr(row, column) for row in rows]
         counted = counted.append_column(column, pa.array(values, FEATURES.schema.field(column).type))
     lake.write(FEATURES, features.part("features", part), counted)
     return counted.num_rows

@@ -1,4 +1,4 @@
-"""A block of sequences: tokens -> embeddings, the vectors of its windows' texts."""
+"""Prefect task that embeds the windows of a block of sequences: tokens -> embeddings."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from tasks.retries import unless_refused
 
 @dataclass(frozen=True)
 class EmbedWork:
-    """What turning windows into vectors needs, the same for each block."""
+    """Inputs of embedding windows, the same for each block."""
 
     lake: Lake
     tokens: Step
@@ -37,7 +37,7 @@ class EmbedWork:
     cache_policy=NO_CACHE,
 )
 def embed_windows(work: EmbedWork, part: Range) -> int:
-    """Turn the windows of a block of sequences into vectors; returns how many. Equal texts share one."""
+    """Embed the windows of a block of sequences; returns the number of vectors. Equal texts are embedded once."""
     with work.lake.connect(threads=1) as connection:
         rows = query.rows(
             connection,

@@ -1,4 +1,4 @@
-"""One bucket of features: contexts -> explanations and requests. The explainer and the reader do the work."""
+"""Prefect task that explains a bucket of features: contexts -> explanations and requests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from tasks.retries import unless_refused
 
 @dataclass(frozen=True)
 class ExplainWork:
-    """What one explainer at work on one coder needs, the same for each bucket."""
+    """Inputs of one explainer on one coder, the same for each bucket."""
 
     lake: Lake
     coder: str
@@ -47,17 +47,17 @@ class ExplainWork:
     cache_policy=NO_CACHE,
 )
 async def explain_bucket(work: ExplainWork, part: Range, readers: Mapping[str, Reader]) -> int:
-    """Explain the sampled features of a bucket; returns how many explanations were asked for or known."""
+    """Explain the sampled features of a bucket; returns the number of explanations, failed ones included."""
     shown = sampled(work.lake, work.contexts, part, "explain", work.special)
     if work.explainer.needs_features:
         shown = described(work, part, shown)
     known = work.explainer.known(work.coder, shown)
-    rows = [_known(work, feature, found) for feature, found in known.items()]
+    rows = [_known(work, feature, explanation) for feature, explanation in known.items()]
     requests: list[dict[str, object]] = []
     if work.explainer.asking and work.asked:
         unknown = [feature for feature in shown if feature.feature not in known]
         drawn, asked, judged = await _ask(work, work.explainer.asking, unknown, readers)
-        rows += [_row(work, work.explainer.asking, one) for one in drawn]
+        rows += [_row(work, work.explainer.asking, replicate) for replicate in drawn]
         requests = request_rows(work.asked, asked) + (
             request_rows(work.judged, judged) if work.judged else []
         )
@@ -66,7 +66,7 @@ async def explain_bucket(work: ExplainWork, part: Range, readers: Mapping[str, R
     if not work.lake.written(work.step, part):
         work.lake.write(REQUESTS, work.step.part("requests", part), REQUESTS.rows(requests))
     if work.lake.exists(work.step.part("explanations", part)):
-        return 0  # another process was faster, or only requests were lost: it may be judged already
+        return 0  # another process was faster, or only the requests were lost: it may be judged already
     work.lake.write(EXPLANATIONS, work.step.part("explanations", part), EXPLANATIONS.rows(rows))
     return len(rows)
 
@@ -77,7 +77,7 @@ async def _ask(
     """The explanations of some features, and the requests that they and the choice among them took."""
     contexts = best_of.parted(asking, unknown)
     drawn = await best_of.draw(asking, contexts, readers[asking.reader])
-    asked = [outcome for one in drawn for outcome in (*one.refused, one.outcome)]
+    asked = [outcome for replicate in drawn for outcome in (*replicate.refused, replicate.outcome)]
     check_answered(asked, work.step.name)
     judged = await best_of.judge(asking, contexts, drawn, readers[asking.chooser])
     check_answered(judged, f"{work.step.name}, which choose among its replicates,")
@@ -94,24 +94,24 @@ def sampled(lake: Lake, contexts: Step, part: Range, role: str, special: Special
 
 
 def described(work: ExplainWork, part: Range, shown: Sequence[Feature]) -> list[Feature]:
-    """The same features with what the table `features` says of them."""
+    """The same features with their descriptions from the table `features`."""
     parts = work.lake.parts(work.features, "features")
     with work.lake.connect(threads=1) as connection:
-        found = descriptions(
+        by_feature = descriptions(
             query.records(connection, "described", features=parts, first=part.first, end=part.end),
             work.special,
         )
-    return [replace(feature, described=found[feature.feature]) for feature in shown]
+    return [replace(feature, described=by_feature[feature.feature]) for feature in shown]
 
 
-def _known(work: ExplainWork, feature: int, found: Explanation) -> dict[str, object]:
-    """An explanation for which nobody was asked."""
-    return _found(work, feature, found) | {
+def _known(work: ExplainWork, feature: int, explanation: Explanation) -> dict[str, object]:
+    """The row of an explanation that needed no reader."""
+    return _outcome_columns(work, feature, explanation) | {
         "replicate": 0,
-        "chosen": found.text is not None,
+        "chosen": explanation.text is not None,
         "held_out": None,
         "reader": NOBODY,
-        "model": found.model,
+        "model": explanation.model,
         "shown": None,
         "prompt_hash": None,
         "seed": None,
@@ -121,31 +121,31 @@ def _known(work: ExplainWork, feature: int, found: Explanation) -> dict[str, obj
     }
 
 
-def _row(work: ExplainWork, asking: ChatExplainer, one: best_of.Replicate) -> dict[str, object]:
-    """An explanation that a reader gave, or should have."""
-    usage = one.outcome.reply.usage if one.outcome.reply else None
-    return _found(work, one.feature, one.explanation) | {
-        "replicate": one.number,
-        "chosen": one.chosen,
-        "held_out": one.held_out,
+def _row(work: ExplainWork, asking: ChatExplainer, replicate: best_of.Replicate) -> dict[str, object]:
+    """The row of an explanation that a reader gave, or failed to give."""
+    usage = replicate.outcome.reply.usage if replicate.outcome.reply else None
+    return _outcome_columns(work, replicate.feature, replicate.explanation) | {
+        "replicate": replicate.number,
+        "chosen": replicate.chosen,
+        "held_out": replicate.held_out,
         "reader": asking.reader,
-        "model": one.outcome.model,
-        "shown": len(one.outcome.request.contexts),
-        "prompt_hash": one.outcome.request.digest,
-        "seed": one.outcome.request.seed,
+        "model": replicate.outcome.model,
+        "shown": len(replicate.outcome.request.contexts),
+        "prompt_hash": replicate.outcome.request.digest,
+        "seed": replicate.outcome.request.seed,
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
-        "finish_reason": finish_reason(one.outcome),
+        "finish_reason": finish_reason(replicate.outcome),
     }
 
 
-def _found(work: ExplainWork, feature: int, found: Explanation) -> dict[str, object]:
+def _outcome_columns(work: ExplainWork, feature: int, explanation: Explanation) -> dict[str, object]:
     return {
         "coder": work.coder,
         "feature": feature,
         "explainer": work.explainer.name,
-        "text": found.text,
-        "structure": found.structure,
-        "status": "failed" if found.text is None else "ok",
-        "reason": found.reason,
+        "text": explanation.text,
+        "structure": explanation.structure,
+        "status": "failed" if explanation.text is None else "ok",
+        "reason": explanation.reason,
     }

@@ -1,6 +1,7 @@
-"""Types of config keys that several models share; their bounds are in the JSON schema, so that forms show them.
+"""Base model and shared types of config keys, and strict checks of values that pydantic would convert silently.
 
-Values of a config that pydantic would turn into others without a word: `true` into 1, and infinity.
+The bounds of the types are in the JSON schema, so that forms show them. Checked are `true`, which pydantic takes for 1,
+and infinite numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +37,7 @@ ComponentName = Annotated[
 
 
 class Flag(str):
-    """A boolean of a config as a word, so that it is not taken for a number."""
+    """A boolean of a config as text, so that it is not taken for a number."""
 
     __slots__ = ()
 
@@ -51,7 +52,7 @@ def flagged(value: object) -> object:
 
 
 def worded(data: Any) -> Any:
-    """The same with booleans as words: a boolean is made of them again, and a number is not."""
+    """The same with booleans as `Flag`, which pydantic converts to booleans and not to numbers."""
     if isinstance(data, bool):
         return Flag("true" if data else "false")
     if isinstance(data, Mapping):
@@ -60,7 +61,7 @@ def worded(data: Any) -> Any:
 
 
 def misread(data: Any, model: Any, path: str = "") -> Iterator[str]:
-    """A sentence on each value that is none for its key though it was read: a boolean for a text, an infinite number.
+    """A sentence on each value that pydantic took and that its key does not allow: a boolean for a text, infinity.
 
     `data` is what a model was made from, `model` what it became, or a part of both.
     """
@@ -73,7 +74,7 @@ def misread(data: Any, model: Any, path: str = "") -> Iterator[str]:
 
 
 def _children(data: Any, model: Any) -> Iterator[tuple[object, Any, Any]]:
-    """Each key or index that stands in both, with what was given for it and what it became."""
+    """Each key or index that both have, with the given value and the validated one."""
     if isinstance(data, Mapping):
         for key, value in data.items():
             if isinstance(model, Mapping) and key in model:

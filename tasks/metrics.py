@@ -1,4 +1,4 @@
-"""Pure numbers over scores that SQL is not the place for: medians, margins, correlations and shares, with intervals."""
+"""Medians, margins, rank correlations and shares of scores, with 95 % intervals; what SQL cannot do well."""
 
 from math import sqrt
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
 DRAWN = 4_000_000
-"""Numbers drawn at once: bounds the memory at some hundred megabytes, however many features there are."""
+"""Bootstrap numbers drawn at once: bounds the memory at some hundred megabytes, whatever the count of features."""
 MANY = 2000
 """Features from which on a correlation's interval is calculated and not drawn, which would take minutes."""
 FEWEST = 4
@@ -47,14 +47,14 @@ def wilson(share: float, n: int) -> Estimate:
     return Estimate(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
 
 
-def spearman(one: ArrayLike, other: ArrayLike, seed: int = 0) -> Estimate:
+def spearman(x_values: ArrayLike, y_values: ArrayLike, seed: int = 0) -> Estimate:
     """Rank correlation of two numbers over the same features, ties with their midranks.
 
     Interval: percentile bootstrap over features; from `MANY` features on by Fisher's transform with the variance of
     Bonett and Wright (2000), `(1 + r^2 / 2) / (n - 3)`. NaN where one of the two does not vary. Raises `ValueError`
     for fewer than four features.
     """
-    x, y = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    x, y = np.asarray(x_values, dtype=float), np.asarray(y_values, dtype=float)
     if x.size < FEWEST or x.size != y.size:
         msg = (
             f"{x.size} and {y.size} values have no correlation worth an interval; give {FEWEST} or more pairs"
@@ -76,10 +76,10 @@ def spearman(one: ArrayLike, other: ArrayLike, seed: int = 0) -> Estimate:
 def _correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
     from scipy.stats import rankdata  # noqa: PLC0415  (a second to import, and only reports need it)
 
-    one, other = (rankdata(values, axis=axis) for values in (x, y))
-    one, other = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (one, other))
-    sizes = np.sqrt((one**2).sum(axis=axis) * (other**2).sum(axis=axis))
-    products = (one * other).sum(axis=axis)
+    ranks = (rankdata(values, axis=axis) for values in (x, y))
+    x_ranks, y_ranks = (values - values.mean(axis=axis, keepdims=True) for values in ranks)
+    sizes = np.sqrt((x_ranks**2).sum(axis=axis) * (y_ranks**2).sum(axis=axis))
+    products = (x_ranks * y_ranks).sum(axis=axis)
     return np.divide(products, sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
 
 
@@ -92,7 +92,7 @@ def _bootstrap(values: np.ndarray, statistic: object, seed: int) -> Estimate:
     centre = float(statistic(values))  # type: ignore[operator]
     if values.size == 1:
         return Estimate(centre, float("nan"), float("nan"), 1)
-    found = bootstrap(
+    result = bootstrap(
         (values,),
         statistic,
         batch=max(1, DRAWN // values.size),
@@ -100,5 +100,5 @@ def _bootstrap(values: np.ndarray, statistic: object, seed: int) -> Estimate:
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    interval = found.confidence_interval
+    interval = result.confidence_interval
     return Estimate(centre, float(interval.low), float(interval.high), int(values.size))

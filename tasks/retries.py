@@ -1,4 +1,4 @@
-"""When a task is worth trying again."""
+"""Prefect's retry condition of the tasks."""
 
 from typing import Any
 
@@ -6,6 +6,6 @@ from storage.errors import RunFailed, WrongRequest
 
 
 async def unless_refused(_task: Any, _run: Any, state: Any) -> bool:
-    """Prefect's retry condition: not for what would fail again, a wrong request or endpoints that are down."""
+    """Whether to retry: not where it would fail again, as with a wrong request or endpoints that are down."""
     error = await state.aresult(raise_on_failure=False)
     return not isinstance(error, WrongRequest | RunFailed)

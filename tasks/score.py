@@ -1,4 +1,4 @@
-"""One bucket of features: contexts and explanations -> judgements, and judgements -> scores (by SQL)."""
+"""Prefect tasks on a bucket of features: contexts and explanations -> judgements, and judgements -> scores (by SQL)."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from tasks.scorers.base import judgement_rows, pose, pose_alone
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """What one scorer at work on one explainer's explanations, or on features alone, needs for each bucket."""
+    """Inputs of one scorer on one explainer's explanations, or on features alone, the same for each bucket."""
 
     lake: Lake
     coder: str
@@ -48,7 +48,7 @@ class ScoreWork:
     cache_policy=NO_CACHE,
 )
 async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
-    """Judge the explanations of a bucket; returns how many verdicts were asked for."""
+    """Judge the explanations of a bucket; returns the number of verdicts, failed ones included."""
     lake, step = work.lake, work.judgements
     features = sampled(lake, work.contexts, part, "score", work.special)
     posed = (
@@ -79,9 +79,9 @@ def _explanations(work: ScoreWork, explanations: Step, part: Range) -> list[dict
     own = [lake.path(explanations.part("explanations", part))]
     every = lake.parts(explanations, "explanations")
     with lake.connect(threads=1) as connection:
-        found = list(query.records(connection, "explained", explanations=own))
+        rows = list(query.records(connection, "explained", explanations=own))
         if work.controls:
-            found += query.records(
+            rows += query.records(
                 connection,
                 "controls",
                 explanations=every,
@@ -90,7 +90,7 @@ def _explanations(work: ScoreWork, explanations: Step, part: Range) -> list[dict
                 first=part.first,
                 end=part.end,
             )
-    return [dict(row) for row in found]
+    return [dict(row) for row in rows]
 
 
 @task(
@@ -103,12 +103,12 @@ def score_bucket(work: ScoreWork, part: Range) -> int:
     """Derive the scores of a bucket from its judgements; asks no reader."""
     lake = work.lake
     with lake.connect(threads=1) as connection:
-        found = scores(
+        rows = scores(
             connection,
             judgements=[lake.path(work.judgements.part("judgements", part))],
             contexts=[lake.path(work.contexts.part("contexts", part))],
             samples=[lake.path(work.contexts.part("samples", part))],
             measure=getattr(work.scorer, "measure", None),
         )
-    lake.write(SCORES, work.scores.part("scores", part), found)
-    return found.num_rows
+    lake.write(SCORES, work.scores.part("scores", part), rows)
+    return rows.num_rows

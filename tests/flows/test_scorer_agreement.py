@@ -43,8 +43,10 @@ def test_every_two_scorers_are_correlated_over_their_common_features() -> None:
     scores = drawn(3)
     scores["scorer2"] = {feature: score for feature, score in scores["scorer2"].items() if feature % 2}
     (found,) = agreements(rows(scores), 22)
-    assert [("scorer0", "scorer1"), ("scorer0", "scorer2"), ("scorer1", "scorer2")] == list(found.found)
-    for (one, other), estimate in found.found.items():
+    assert [("scorer0", "scorer1"), ("scorer0", "scorer2"), ("scorer1", "scorer2")] == list(
+        found.correlations
+    )
+    for (one, other), estimate in found.correlations.items():
         common = sorted(scores[one].keys() & scores[other].keys())
         values = [[scores[name][feature] for feature in common] for name in (one, other)]
         expected, _ = spearmanr(values[0], values[1])

@@ -1,17 +1,17 @@
-"""What is told beside a bar while readers are asked."""
+"""The cost line next to the progress bar of a stage that asks readers."""
 
 import io
 
 import pytest
 
-from flows.llm_stage import _Told
+from flows.llm_stage import _CostLine
 from flows.progress import Bar, waiting
 from flows.terminal import console
 from tasks.llm.budget import Account
 
 
 @pytest.mark.parametrize(
-    ("cost", "tokens", "done", "running", "said"),
+    ("cost", "tokens", "done", "running", "text"),
     [
         (0.0, 0, 3, 2, ""),
         (1.5, 900, 0, 2, "cost 1.50"),
@@ -21,15 +21,15 @@ from tasks.llm.budget import Account
     ],
 )
 def test_what_a_stage_costs_and_is_likely_to_cost(
-    cost: float, tokens: int, done: int, running: int, said: str
+    cost: float, tokens: int, done: int, running: int, text: str
 ) -> None:
     """What this stage spent, not those before it; the rest by the share of buckets done, those under way half."""
     account, bar = Account(spent=7.0), Bar("verdicts", 10, console(io.StringIO()))
-    told = _Told(bar, account)
+    cost_line = _CostLine(bar, account)
     account.spent, account.tokens = 7.0 + cost, tokens
-    bar.done, told.running = done, running
+    bar.done, cost_line.running = done, running
 
-    assert said == told.said() == bar.beside()
+    assert text == cost_line.text() == bar.beside()
 
 
 def test_a_plain_line_ends_with_it() -> None:
