@@ -18,7 +18,7 @@ from storage import query
 from storage.errors import Damaged
 from storage.lake import Lake
 from storage.layout import Range, Step
-from storage.replies import Shelf, paid
+from storage.replies import ReplyStore, paid
 from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import ExplainWork
 from tasks.llm.budget import Account, Metered
@@ -217,8 +217,8 @@ def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
         return reader
     lake = Lake(config.lake)
 
-    def shelf(identity: str, first: int, end: int) -> Shelf:
-        return Shelf(lake, identity, Range(first, end), say)
+    def shelf(identity: str, first: int, end: int) -> ReplyStore:
+        return ReplyStore(lake, identity, Range(first, end), say)
 
     cost, failures = prices(config, name).cost, keeping == "keep_failures"
     return Remembering(

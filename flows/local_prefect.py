@@ -46,7 +46,7 @@ from flows.run import begin, run
 from flows.sample import sample
 from flows.score import score
 from storage.errors import RunFailed, WrongRequest
-from storage.runs import MEND
+from storage.runs import REPAIR_ADVICE
 
 FLOWS: tuple[Any, ...] = (run, cache, sample, explain, score)
 
@@ -243,7 +243,7 @@ def work(plan: Plan, stages: tuple[str, ...]) -> None:
                 logging.getLogger(__name__).debug("a flow failed", exc_info=True)
                 sentence = " ".join(str(error).split()) or type(error).__name__
                 if isinstance(error, duckdb.Error | pa.ArrowException):
-                    sentence += f"; if a part is damaged, {MEND}"
+                    sentence += f"; if a part is damaged, {REPAIR_ADVICE}"
                 msg = f"{sentence}; what is done is kept in {plan.lake.uri}, and the same command continues"
                 raise RunFailed(msg) from error
 

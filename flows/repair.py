@@ -37,7 +37,7 @@ def mend(plan: Plan) -> None:
     for step in plan.steps:
         state = lake.state(step)
         if state.damage:
-            errors().print(one_line(f"{state.told()}; it is made anew"))
+            errors().print(one_line(f"{state.damage_line()}; it is made anew"))
         if state.damaged_parts:
             lake.withdraw(step.manifest, state.damaged_parts)
 
@@ -45,7 +45,7 @@ def mend(plan: Plan) -> None:
 def damage_lines(lake: Lake, steps: Iterable[Step]) -> list[str]:
     """A line on each of some steps of which something is damaged."""
     states = (lake.state(step) for step in steps)
-    return [f"{state.told()}; gloss run makes it anew" for state in states if state.damage]
+    return [f"{state.damage_line()}; gloss run makes it anew" for state in states if state.damage]
 
 
 def remove_drafts(lake: Lake) -> None:

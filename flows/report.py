@@ -84,7 +84,7 @@ class Report:
 def report(lake: Lake, run: str, seed: int) -> Report:
     """Read a finished run's tables."""
     with lake.connect() as connection:
-        runs.attach(lake, connection, run)
+        runs.create_views(lake, connection, run)
 
         def rows(name: str, **parameters: object) -> list[dict]:
             return [dict(row) for row in query.records(connection, name, **parameters)]

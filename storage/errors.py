@@ -1,22 +1,22 @@
-"""The ways in which a command ends badly; every message is one sentence: what, where, what to do."""
+"""Errors that end a command; every message is one sentence: what is wrong, where, and what to do."""
 
 
 class WrongRequest(ValueError):
-    """What was asked cannot be done as it was asked; nothing has been written. Exit code 2."""
+    """The request cannot be carried out as it is; nothing has been written. Exit code 2."""
 
 
 class RunFailed(RuntimeError):
-    """The run could not be finished; what is committed is kept and the same command continues. Exit code 1."""
+    """The run could not be finished; committed steps stay, and the same command continues it. Exit code 1."""
 
 
 class Damaged(RunFailed):
-    """A file of a lake is not what its name says: cut, changed, or something else."""
+    """A file of a lake is truncated, changed, or of another kind than its name says."""
 
     def __init__(self, path: str, how: str) -> None:
-        """Name the file, by its path in the lake, and say in some words how it is damaged."""
+        """`path` is the file's path in the lake, `how` the kind of damage in a few words."""
         super().__init__(f"{path} is damaged: {' '.join(how.split())}")
         self.path, self.how = path, " ".join(how.split())
 
     def __reduce__(self) -> tuple[type["Damaged"], tuple[str, str]]:
-        """Travels between processes by what it was made of."""
+        """Pickle by the arguments of the constructor."""
         return type(self), (self.path, self.how)

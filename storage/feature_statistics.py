@@ -1,4 +1,4 @@
-"""The statistics columns of `features` from a cache's parts, in bounded memory however large the cache is."""
+"""The statistics columns of `features`, computed from a cache's parts in bounded memory."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -31,11 +31,11 @@ def feature_statistics(
     firings_at_once: int = FIRINGS_AT_ONCE,
     tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> pa.Table:
-    """Rows of `features` [part.first, part.end) without what decoder rows say.
+    """Rows of `features` [part.first, part.end), without the columns that come from decoder rows.
 
     `shards` has the URIs of each shard's parts: activations of the coder, tokens of the same sequences.
-    `vocabulary` is the text of each token by its id. `tokens` is how many tokens can fire. The two bounds change
-    nothing but memory. Raises `RunFailed` when two parts are of other sequences, and `duckdb.InvalidInputException`
+    `vocabulary` is the text of each token by its id, `tokens` the number of tokens that can fire. The two bounds affect
+    memory only. Raises `RunFailed` when two parts are of other sequences, and `duckdb.InvalidInputException`
     when a token is not in the vocabulary.
     """
     for pair in shards:
@@ -48,13 +48,13 @@ def feature_statistics(
     words = pa.table({"token": pa.array(range(len(vocabulary)), pa.int32()), "string": list(vocabulary)})
     connection.register("vocabulary", words)
     cuts = [row["first"] for row in query.records(connection, "feature_cuts", firings=firings_at_once)]
-    found = []
+    tables = []
     for first, end in pairwise([part.first, *cuts[1:], part.end]):
         query.run(connection, "feature_tokens_none")
-        for some in _groups(shards, tokens, tokens_at_once):
-            matched = {"activations": [a for a, _ in some], "tokens": [t for _, t in some]}
+        for group in _groups(shards, tokens, tokens_at_once):
+            matched = {"activations": [a for a, _ in group], "tokens": [t for _, t in group]}
             query.run(connection, "feature_tokens", first=first, end=end, **matched)
-        found.append(
+        tables.append(
             query.rows(
                 connection,
                 "features",
@@ -68,14 +68,14 @@ def feature_statistics(
             )
         )
     connection.unregister("vocabulary")
-    return pa.concat_tables(found)
+    return pa.concat_tables(tables)
 
 
 @lru_cache(maxsize=1)
 def tokens_that_can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: bool) -> int:
-    """Tokens of a cache on which a feature may fire: all but those left out. Counted once for all of its features.
+    """Number of tokens of a cache on which a feature may fire: all that are not excluded. Cached per process.
 
-    `uri` is the lake's, `bos` the id of the beginning-of-sequence token, which is left out unless `keep_bos`.
+    `uri` is the lake's, `bos` the id of the beginning-of-sequence token, which is excluded unless `keep_bos`.
     """
     lake = Lake(uri)
     with lake.connect(threads=1) as connection:
@@ -87,7 +87,7 @@ def tokens_that_can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: b
 def _groups(
     shards: Sequence[tuple[str, str]], tokens: int, tokens_at_once: int
 ) -> Iterator[Sequence[tuple[str, str]]]:
-    """Stretches of shards that hold about `tokens_at_once` tokens, or one shard that holds more."""
+    """Consecutive shards with about `tokens_at_once` tokens together, or one shard with more."""
     size = max(1, len(shards) * tokens_at_once // max(1, tokens))
     for first in range(0, len(shards), size):
         yield shards[first : first + size]

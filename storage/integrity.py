@@ -1,4 +1,4 @@
-"""Whether files of a lake hold what was written: each read whole, against its checksum or page by page."""
+"""Check of a part of a lake: it is read completely, against its checksum or page by page."""
 
 from storage import part
 from storage.errors import Damaged, RunFailed
@@ -6,11 +6,11 @@ from storage.lake import Lake
 from storage.manifest import File
 
 
-def check(lake: Lake, path: str, size: int | None, committed: File | None = None) -> int:
-    """Read a part of `size` bytes whole, block by block, and return its rows; null is the size of one that is gone.
+def check_part(lake: Lake, path: str, size: int | None, committed: File | None = None) -> int:
+    """Read a part of `size` bytes completely, block by block, and return its rows; `size` is null if it is missing.
 
-    By the checksum with which it was committed, or else by the one that it carries; page by page where it has none.
-    Raises `Damaged` with what is wrong with it, `RunFailed` where the place does not let it be read.
+    It is compared with its committed checksum, or else the one in its footer; without either, its pages are decoded.
+    Raises `Damaged` with the kind of damage, `RunFailed` where the lake refuses to read it.
     """
     if size is None:
         raise Damaged(path, "it is gone")
@@ -23,7 +23,7 @@ def check(lake: Lake, path: str, size: int | None, committed: File | None = None
     except FileNotFoundError:
         raise Damaged(path, "it is gone") from None
     except OSError as error:
-        if lake.is_local and not isinstance(error, PermissionError):  # as a broken disk says
+        if lake.is_local and not isinstance(error, PermissionError):  # for example a broken disk
             raise Damaged(path, f"it cannot be read ({error.strerror or error})") from error
         msg = f"{lake.path(path)} cannot be read ({' '.join(str(error).split())}); try again"
         raise RunFailed(msg) from error
@@ -35,8 +35,8 @@ def _rows(lake: Lake, path: str, size: int, expected: str | None) -> int:
     expected = expected or footer.crc32
     if expected is None:
         return part.decode(read(0, size))
-    found = part.checksum(read, size)
-    if found != expected:
-        msg = f"its checksum is {found} and should be {expected}"
+    actual = part.checksum(read, size)
+    if actual != expected:
+        msg = f"its checksum is {actual} and should be {expected}"
         raise part.BadPart(msg)
     return footer.rows

@@ -1,11 +1,11 @@
-"""Where everything lies in a lake, and what decides whether it has to be made again.
+"""Paths of all files of a lake, and fingerprints of steps, which decide whether a step has to run again.
 
 <table>/<address>/<first>-<end>.parquet     parts
 manifests/<stage>/<fingerprint>.json        commit records, written last
 runs/<run>.json                             a run's config and its steps
 leases/<run>.<id>.json                      commands that are working on a run
-replies/<reader>/<first>-<end>-<when>.parquet    kept replies (storage/replies.py)
-readers/<reader>.json                       what runs have found out of a reader's servers
+replies/<reader>/<first>-<end>-<when>.parquet    cached replies (storage/replies.py)
+readers/<reader>.json                       what runs have learnt about a reader's servers
 sites/<address>.json                        mean and deviation of the site that a coder is made for
 """
 
@@ -34,11 +34,11 @@ class Range(NamedTuple):
     @classmethod
     def of(cls, path: str) -> "Range":
         """The range that a part's path names. Raises `ValueError` for a path that is no part's."""
-        found = _PART.fullmatch(path.rsplit("/", 1)[-1])
-        if found is None:
+        match = _PART.fullmatch(path.rsplit("/", 1)[-1])
+        if match is None:
             msg = f"{path} is not named as a part is"
             raise ValueError(msg)
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     @classmethod
     def named(cls, path: str) -> "Range | None":
@@ -47,28 +47,28 @@ class Range(NamedTuple):
 
 
 def ranges(total: int, size: int) -> list[Range]:
-    """`[0, total)` cut into ranges of `size`, the last one shorter if it must be."""
+    """`[0, total)` cut into ranges of `size`; the last one may be shorter."""
     return [Range(first, min(first + size, total)) for first in range(0, total, size)]
 
 
 def overlapping(parts: Iterable[str], wanted: Range) -> list[str]:
-    """The parts whose ranges have something in common with the wanted one: no others need be opened."""
+    """The parts whose ranges overlap the wanted one; no others need to be opened."""
     return [part for part in parts if Range.of(part).first < wanted.end and wanted.first < Range.of(part).end]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One stage for one thing (a coder, an explainer, a scorer), as a run wants it.
+    """One stage of a run for one component (a coder, an explainer, a scorer).
 
-    Its fingerprint is the hash of its config, its parents' fingerprints and the version of the code that
-    makes its rows: equal fingerprints mean equal tables. A step that `extends` writes parts that a longer
-    one can use again, so that where they lie leaves out how much there is of it (`extent`).
+    Its fingerprint is the hash of its config, its parents' fingerprints and the version of the code that makes its
+    rows: equal fingerprints mean equal tables. A step that `extends` writes parts that a longer one can reuse, so their
+    address leaves out `extent`, the amount of data.
     """
 
     stage: str
     name: str
     tables: tuple[str, ...]
-    """The tables it writes; a range is done when the last of them is there."""
+    """The tables it writes; a range is done when its part of the last table exists."""
     config: Mapping[str, object]
     version: int
     parents: tuple["Step", ...] = ()
@@ -76,7 +76,7 @@ class Step:
     extends: bool = False
 
     def __hash__(self) -> int:
-        """By fingerprint, since configs are mappings."""
+        """Hash of the fingerprint, since configs are mappings."""
         return hash(self.fingerprint)
 
     @cached_property
@@ -110,7 +110,7 @@ class Step:
 
 
 def addresses(steps: Iterable[Step]) -> tuple[str, ...]:
-    """Where the parts of some steps lie: by content, what they are made from."""
+    """Addresses of the parts of some steps, which identify what the parts are made from."""
     return tuple(step.address for step in steps)
 
 

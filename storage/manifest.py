@@ -1,11 +1,8 @@
-"""Manifests, the commit records of steps: what they say, and whether a file is one.
+"""Manifests, the commit records of steps, and the state of a step: which of its parts exist, and which are damaged.
 
-A part that was found damaged is withdrawn from its step's manifest: it is listed there under `withdrawn`, and the step
-is not committed until the part has been made anew.
-
-How a step stands in its lake: which of its parts are whole, and what is wrong with the others.
-
-Everything is told by its manifest and a listing of its folders; no part is opened.
+A damaged part is withdrawn from its step's manifest: it is listed there under `withdrawn`, and the step is not
+committed until the part has been made again. The state of a step follows from its manifest and a listing of its
+folders; no part is opened.
 """
 
 import json
@@ -26,7 +23,7 @@ class File(NamedTuple):
 
     bytes: int
     crc32: str | None
-    """Its checksum (storage/part.py); null where it was written before parts carried one."""
+    """Its checksum (storage/part.py); null in parts that were written before there were checksums."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,13 @@ class Manifest:
     rows: dict[str, int]
     """Rows by table."""
     files: Mapping[str, File] = field(default_factory=dict)
-    """Size and checksum of each part, by path; empty in manifests that were written before there were any."""
+    """Size and checksum of each part, by path; empty in manifests of older versions."""
     withdrawn: Mapping[str, str] = field(default_factory=dict)
-    """Parts that were found damaged since, and how: the step lacks them."""
+    """Damaged parts, with the kind of damage: the step lacks them."""
     version: int = 0
-    """Of the code that made the parts."""
+    """Version of the code that made the parts."""
     name: str = ""
-    """What the step is of: a coder, an explainer, a scorer."""
+    """The component of the step: a coder, an explainer, a scorer."""
 
     @property
     def paths(self) -> list[str]:
@@ -54,7 +51,7 @@ class Manifest:
         return [path for paths in self.parts.values() for path in paths]
 
     def fits(self, path: str, size: int) -> bool:
-        """Whether a part has the size that it was committed with; no part of ours is empty."""
+        """Whether a part has its committed size; where none is recorded, whether it is not empty."""
         committed = self.files.get(path)
         return size == committed.bytes if committed else size > 0
 
@@ -67,7 +64,7 @@ class _File(BaseModel):
 
 
 class _Content(BaseModel):
-    """What a manifest's file holds, as far as it is read."""
+    """The fields of a manifest's file that are read."""
 
     model_config = ConfigDict(strict=True)
 
@@ -82,32 +79,32 @@ class _Content(BaseModel):
 
 
 _PART = re.compile(r"(?P<table>[a-z_]+)/[0-9a-f]{16}/[0-9]{10,}-[0-9]{10,}\.parquet")
-"""A part's path. Nothing else is a part, so that a manifest can name no file outside of its lake."""
+"""A part's path. Any other path is refused, so that a manifest can name no file outside of its lake."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def parse(path: str, data: bytes, tables: Collection[str] = ()) -> Manifest:
-    """The manifest that a file holds, with parts of at least these tables. Raises `Damaged` where it holds none."""
-    found = checked(path, data, _Content)
-    for table, parts in found.parts.items():
+    """The manifest in a file, with parts of at least these tables. Raises `Damaged` where it holds no manifest."""
+    validated = checked(path, data, _Content)
+    for table, parts in validated.parts.items():
         for part in parts:
             _check_part(path, table, part)
-    for part in found.withdrawn:
+    for part in validated.withdrawn:
         _check_part(path, part.split("/")[0], part)
-    lacking = sorted({*tables, *found.parts} - (found.parts.keys() & found.rows.keys()))
+    lacking = sorted({*tables, *validated.parts} - (validated.parts.keys() & validated.rows.keys()))
     if lacking:
         raise Damaged(path, f"it says nothing of {', '.join(lacking)}")
-    files = {part: File(file.bytes, file.crc32) for part, file in found.files.items()}
+    files = {part: File(file.bytes, file.crc32) for part, file in validated.files.items()}
     return Manifest(
-        found.stage,
-        found.fingerprint,
-        found.parts,
-        found.rows,
+        validated.stage,
+        validated.fingerprint,
+        validated.parts,
+        validated.rows,
         files,
-        found.withdrawn,
-        found.version,
-        found.name,
+        validated.withdrawn,
+        validated.version,
+        validated.name,
     )
 
 
@@ -118,7 +115,7 @@ def _check_part(path: str, table: str, part: str) -> None:
 
 
 def checked(path: str, data: bytes, kind: type[_Model]) -> _Model:
-    """The JSON object that a file holds. Raises `Damaged` where it is none of this kind."""
+    """The JSON object in a file, validated. Raises `Damaged` where it doesn't fit the model `kind`."""
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
@@ -128,7 +125,7 @@ def checked(path: str, data: bytes, kind: type[_Model]) -> _Model:
 
 
 def content(step: Step, parts: dict[str, list[str]], rows: dict[str, int], files: Mapping[str, File]) -> dict:
-    """What a step's manifest says, but for the time."""
+    """The content of a step's manifest, without the time of the commit."""
     return {
         "stage": step.stage,
         "name": step.name,
@@ -145,44 +142,44 @@ def content(step: Step, parts: dict[str, list[str]], rows: dict[str, int], files
 
 
 def without(data: bytes, damage: Mapping[str, str]) -> dict:
-    """What a manifest's file holds, with some parts withdrawn; `damage` says how each is damaged."""
-    held = json.loads(data)
-    held["parts"] = {
-        table: [part for part in parts if part not in damage] for table, parts in held["parts"].items()
+    """The content of a manifest's file with some parts withdrawn; `damage` has the kind of damage of each."""
+    record = json.loads(data)
+    record["parts"] = {
+        table: [part for part in parts if part not in damage] for table, parts in record["parts"].items()
     }
-    held["files"] = {part: file for part, file in held.get("files", {}).items() if part not in damage}
-    held["withdrawn"] = {**held.get("withdrawn", {}), **damage}
-    return held
+    record["files"] = {part: file for part, file in record.get("files", {}).items() if part not in damage}
+    record["withdrawn"] = {**record.get("withdrawn", {}), **damage}
+    return record
 
 
 _NAMED = 3
-"""Parts that a line about a step names."""
+"""Damaged parts that a line about a step names."""
 
 
 @dataclass(frozen=True)
 class State:
-    """One step in a lake."""
+    """State of one step in a lake."""
 
     step: Step
     manifest: Manifest | None
-    """Null where there is none, or none that can be read."""
+    """Null where there is none, or it cannot be read."""
     damage: tuple[Damaged, ...]
-    """Its manifest where that cannot be read; parts that it lists and that are gone or have another size."""
+    """Its manifest if that cannot be read; its listed parts that are missing or have another size."""
     done: frozenset[Range]
-    """Ranges whose parts are there, in each of its tables, in the size with which they were committed."""
+    """Ranges whose parts exist in each of its tables, in their committed size."""
 
     @property
     def complete(self) -> bool:
-        """Whether it is committed and every part is there as it was committed."""
+        """Whether it is committed and every part exists in its committed size."""
         return self.manifest is not None and not self.manifest.withdrawn and not self.damage
 
     @property
     def damaged_parts(self) -> dict[str, str]:
-        """Damaged parts by path, and how each is damaged."""
+        """Kind of damage by path of each damaged part."""
         return {damaged.path: damaged.how for damaged in self.damage if damaged.path != self.step.manifest}
 
-    def told(self) -> str:
-        """One line on what is damaged, with the first parts by name; empty where nothing is."""
+    def damage_line(self) -> str:
+        """One line on the damaged parts, which names the first ones; empty where there are none."""
         if not self.damage:
             return ""
         named, more = [str(damaged) for damaged in self.damage[:_NAMED]], len(self.damage) - _NAMED
@@ -191,14 +188,14 @@ class State:
 
 
 def state(step: Step, manifest: Manifest | Damaged | None, sizes: Mapping[str, int]) -> State:
-    """A step by its manifest, or what is wrong with that, and the sizes of the files in its folders."""
+    """State of a step from its manifest, or the damage to that, and the sizes of the files in its folders."""
     damage: list[Damaged] = []
     if isinstance(manifest, Damaged):
         damage, manifest = [manifest], None
     if manifest is not None:
         damage += lacking(manifest, sizes)
-    damaged = {one.path for one in damage}
-    whole = (
+    damaged = {damage_of.path for damage_of in damage}
+    intact = (
         {
             part
             for path in sizes
@@ -207,19 +204,19 @@ def state(step: Step, manifest: Manifest | Damaged | None, sizes: Mapping[str, i
         }
         for table in step.tables
     )
-    return State(step, manifest, tuple(damage), frozenset(set.intersection(*whole)))
+    return State(step, manifest, tuple(damage), frozenset(set.intersection(*intact)))
 
 
 def lacking(manifest: Manifest, sizes: Mapping[str, int]) -> list[Damaged]:
-    """Parts that a manifest lists and that are gone, or have another size than they were committed with."""
-    found = []
+    """Parts that a manifest lists and that are missing, or don't have their committed size."""
+    damage = []
     for path in manifest.paths:
         size = sizes.get(path)
         if size is None:
-            found.append(Damaged(path, "it is gone"))
+            damage.append(Damaged(path, "it is gone"))
         elif not manifest.fits(path, size):
             committed = manifest.files.get(path)
-            found.append(
+            damage.append(
                 Damaged(path, f"it has {size:,} of {committed.bytes:,} bytes" if committed else "it is empty")
             )
-    return found
+    return damage

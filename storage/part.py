@@ -1,11 +1,9 @@
-"""How the rows of a table become the bytes of a part: encodings, row groups, checksums.
+"""Bytes of a Parquet part: encodings, row groups, and the checksum in its footer (ADR 17).
 
-encode(TOKENS, rows)  # the same bytes whoever encodes the rows
+encode(TOKENS, rows)  # equal rows give equal bytes, in every process
 
-Checksums of parts: every part carries its own, in the metadata at its end (ADR 17).
-
-The checksum is the CRC-32 of the whole file with its own eight digits taken as zeros. It is taken while a part is
-written, so whoever commits the part, in whatever process, reads it together with the row count and reads no rows.
+The checksum is the CRC-32 of the whole file with its own eight digits taken as zeros. It is computed while a part is
+written, so the process that commits the part reads it from the footer, with the row count, and reads no rows.
 """
 
 import zlib
@@ -22,9 +20,9 @@ from storage.table import Table
 KEY = "gloss:crc32"
 """Key of the checksum in a part's Parquet metadata."""
 BLANK = "00000000"
-"""The checksum's digits while it is being taken."""
+"""The checksum's digits while it is computed."""
 TAIL = 1 << 17
-"""Bytes at the end of a part that are read for its metadata: most parts' fit in."""
+"""Bytes at the end of a part that are read for its metadata, which fits in for most parts."""
 
 _BLOCK = 1 << 23
 """Bytes that are read at a time."""
@@ -34,23 +32,23 @@ _FOOTER = 8
 """Bytes after the metadata: its length and the letters PAR1."""
 
 Read = Callable[[int, int], bytes]
-"""Reads bytes of a file from a start up to an end (exclusive)."""
+"""Reads bytes [start, end) of a file."""
 
 
 class Footer(NamedTuple):
-    """What the end of a part says of it."""
+    """Row count and checksum from the metadata of a part."""
 
     rows: int
     crc32: str | None
-    """Null in parts that were written before parts carried one."""
+    """Null in parts that were written before there were checksums."""
 
 
 class BadPart(ValueError):
-    """A file is no whole part; the message says how."""
+    """A file is no complete part; the message says why."""
 
 
 def seal(buffer: pa.Buffer) -> bytes:
-    """A part whose metadata has `BLANK` under `KEY`, with its checksum in that place; changes the buffer."""
+    """Replace `BLANK` under `KEY` in a part's metadata by its checksum; changes the buffer."""
     data = np.frombuffer(buffer, np.uint8)
     end = data[-TAIL:].tobytes()
     start = len(data) - len(end) + end.rindex(_MARK) + len(_MARK)
@@ -59,15 +57,15 @@ def seal(buffer: pa.Buffer) -> bytes:
 
 
 def read_footer(read: Read, size: int, tail: bytes | None = None) -> Footer:
-    """The rows and the checksum of a part of `size` bytes, by its metadata; `tail` is its end, where it was read.
+    """The row count and checksum of a part of `size` bytes; `tail` is its end, if that has been read already.
 
-    Raises `BadPart` where it has none.
+    Raises `BadPart` where its metadata cannot be read.
     """
     end = _metadata(read, size, tail)
     try:
-        found = pq.read_metadata(pa.BufferReader(end))
-        digits = (found.metadata or {}).get(KEY.encode())
-        return Footer(found.num_rows, digits.decode("ascii") if digits else None)
+        metadata = pq.read_metadata(pa.BufferReader(end))
+        digits = (metadata.metadata or {}).get(KEY.encode())
+        return Footer(metadata.num_rows, digits.decode("ascii") if digits else None)
     except (pa.ArrowException, OSError, ValueError) as error:
         msg = f"its Parquet metadata cannot be read ({' '.join(str(error).split())})"
         raise BadPart(msg) from error
@@ -101,13 +99,13 @@ def decode(data: bytes) -> int:
 
 
 def _blanked(block: bytes, place: int) -> bytes:
-    """A block with the digits at a place as zeros; they may begin before it, or end after it."""
+    """A block with the checksum's digits as zeros; they may begin before the block, or end after it."""
     first, end = max(place, 0), min(place + len(BLANK), len(block))
     return b"".join((block[:first], BLANK[: end - first].encode(), block[end:]))
 
 
 def _metadata(read: Read, size: int, tail: bytes | None = None) -> bytes:
-    """The end of a part, from somewhere before its metadata on."""
+    """The end of a part, with at least its metadata."""
     if tail is None:
         tail = read(max(size - TAIL, 0), size)
     if len(tail) < _FOOTER or not tail.endswith(b"PAR1"):
@@ -121,8 +119,8 @@ def _metadata(read: Read, size: int, tail: bytes | None = None) -> bytes:
 
 
 ROW_GROUP = 65_536
-"""Rows per row group: small enough for a query of some features to skip most of a part, large enough to compress, and
-for the list of them at the end of a part, which every query reads, to stay small."""
+"""Rows per row group: small enough for a query of a few features to skip most of a part; large enough to compress well
+and to keep the list of row groups, which every query reads, short."""
 
 ENCODINGS = {
     "feature": "DELTA_BINARY_PACKED",
@@ -132,11 +130,11 @@ ENCODINGS = {
 """Encodings of the columns of `activations`, by far the largest table."""
 
 _SCHEMA = "ARROW:schema"
-"""Where Arrow looks for a part's schema."""
+"""Metadata key of Arrow's schema."""
 
 
 def encode(table: Table, rows: pa.Table) -> bytes:
-    """Rows conformed to their table, as the bytes of a part, with the checksum that it carries."""
+    """Rows conformed to their table, as the bytes of a part with its checksum."""
     rows = table.conform(rows).unify_dictionaries()
     encodings = {name: ENCODINGS[name] for name in rows.column_names if name in ENCODINGS}
     plain = table.name == "activations"
@@ -149,7 +147,7 @@ def encode(table: Table, rows: pa.Table) -> bytes:
         write_page_checksum=True,
         use_dictionary=["coder", "position"] if plain else True,  # pyright: ignore[reportArgumentType]  (the stub lacks lists)
         column_encoding=encodings if plain else None,
-        # Of lists nothing is ever skipped by their items' bounds, which take a third of the time to find.
+        # No statistics of lists: no query skips row groups by them, and they take a third of the time.
         write_statistics=[  # pyright: ignore[reportArgumentType]  (the stub lacks lists)
             field.name for field in table.schema if not pa.types.is_nested(field.type)
         ],
@@ -157,7 +155,7 @@ def encode(table: Table, rows: pa.Table) -> bytes:
             table.schema, [(name, "ascending") for name in table.order]
         ),
     ) as part:
-        # The table's own schema, whether or not texts were coded when they were written.
+        # The table's own schema, also where texts were dictionary-encoded when they were written.
         schema = b64encode(table.schema.serialize()).decode()
         part.add_key_value_metadata({_SCHEMA: schema, KEY: BLANK})
         part.write_table(rows, ROW_GROUP)

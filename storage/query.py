@@ -1,4 +1,4 @@
-"""SQL statements by name, run with named parameters, rows back as declared tables."""
+"""SQL statements of `storage/sql` by name, run with named parameters; their rows as declared tables."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -23,7 +23,7 @@ def run(connection: duckdb.DuckDBPyConnection, name: str, **parameters: object) 
 
 
 def run_template(connection: duckdb.DuckDBPyConnection, name: str, *, table: str) -> None:
-    """Run a statement about a declared table whose name no parameter can carry: a view's own name."""
+    """Run a statement whose `{table}` is replaced by a declared table: a view's name cannot be a parameter."""
     if table not in TABLES:
         msg = f"{table} is not a table"
         raise ValueError(msg)
@@ -33,16 +33,16 @@ def run_template(connection: duckdb.DuckDBPyConnection, name: str, *, table: str
 def rows(
     connection: duckdb.DuckDBPyConnection, name: str, table: Table | None = None, **parameters: object
 ) -> pa.Table:
-    """Run a statement and take its rows, conformed to `table` where one is given.
+    """Run a statement and return its rows, conformed to `table` where one is given.
 
     Missing and unused parameters both raise `duckdb.InvalidInputException`.
     """
-    found = connection.execute(statement(name), parameters).to_arrow_table()
-    return table.conform(found) if table else found
+    result = connection.execute(statement(name), parameters).to_arrow_table()
+    return table.conform(result) if table else result
 
 
 def records(
     connection: duckdb.DuckDBPyConnection, name: str, **parameters: object
 ) -> Sequence[Mapping[str, object]]:
-    """Run a statement and take its rows as dictionaries."""
+    """Run a statement and return its rows as dictionaries."""
     return rows(connection, name, None, **parameters).to_pylist()

@@ -1,11 +1,11 @@
-"""Replies that readers gave, by what was asked, so that the same request is never paid twice.
+"""Replies of readers by request, stored so that the same request is never paid for twice.
 
-replies/<reader>/<first>-<end>-<when>.parquet     replies to requests about features from `first` up to `end`
+replies/<reader>/<first>-<end>-<when>.parquet     replies to requests about features [first, end)
 
-The reader is a hash of what decides its answers. Neither runs nor steps are in the path: another run finds the replies
-as well. Files are written whole and never changed; many small ones, each holding what came within a moment, become one
-at the end of a bucket. Any number of processes may write: two files may hold a reply to the same request, of which the
-first that came stands.
+`<reader>` is a hash of all that decides a reader's replies. Runs and steps are not part of the path, so every run finds
+the replies. Files are written atomically and never changed; the many small files of a bucket, each with the replies of
+a moment, are merged at its end. Any number of processes may write: where two files hold a reply to the same request,
+the earlier reply counts.
 """
 
 import logging
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from storage import query
 from storage.errors import Damaged, RunFailed
-from storage.integrity import check
+from storage.integrity import check_part
 from storage.lake import Lake
 from storage.layout import Range
 from storage.table import Table, column
@@ -59,34 +59,34 @@ REPLIES = Table(
     keys=("request",),
     order=("feature",),
 )
-"""No table of a run: nothing reads it but those who are about to ask."""
+"""No table of a run: only stages that are about to send requests read it."""
 
 LOG = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[0-9]{10,}-[0-9]{10,}-[0-9a-f]{24,}\.parquet")
-"""How files of replies are named; others that lie there are left alone."""
+"""Names of files of replies; other files in the folder are left alone."""
 
 _FEW = 8
-"""Files of a range that may stay as they are."""
-_LOOKS = 5
-"""Times that files are listed when another process is merging some of them."""
+"""Files of a range that may remain unmerged."""
+_ATTEMPTS = 5
+"""Attempts to read files while another process merges some of them."""
 
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
-class Shelf:
+class ReplyStore:
     """Replies to requests about the features of one range."""
 
     def __init__(
         self, lake: Lake, reader: str, part: Range, tell: Callable[[str], None] = LOG.warning
     ) -> None:
-        """Reach nothing yet; `reader` is what decides the replies, as text. `tell` takes a line on a damaged file."""
+        """Reaches nothing. `reader` is the text that decides the replies; `tell` gets a line on each damaged file."""
         self._lake, self._part, self._tell = lake, part, tell
         self._folder = folder(reader)
         self._own: list[str] = []
 
     def read(self) -> list[dict[str, object]]:
-        """All rows about the range's features, one per request. Files that are damaged are renamed, and left out.
+        """All rows about the range's features, one per request. Damaged files are renamed and left out.
 
         Raises `RunFailed` when the others cannot be read.
         """
@@ -94,14 +94,14 @@ class Shelf:
         def files() -> list[str]:
             return [file for file in _files(self._lake, self._folder) if self._overlaps(file)]
 
-        return _looked(self._lake, self._folder, files, self._rows, self._tell).to_pylist()
+        return _read_retrying(self._lake, self._folder, files, self._rows, self._tell).to_pylist()
 
     def add(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Write rows; they are safe when this returns."""
+        """Write rows; they are stored durably when this returns."""
         self._write(REPLIES.rows([dict(row) for row in rows]))
 
     def merge(self) -> None:
-        """Make one file of those that this shelf wrote, or of all in its range where they have become many."""
+        """Merge the files that this store wrote, or all files of its range where there are many, into one."""
         inside = [file for file in _files(self._lake, self._folder) if self._inside(file)]
         own = [file for file in inside if file in set(self._own)]
         files = inside if len(inside) - len(own) > _FEW else own
@@ -116,7 +116,7 @@ class Shelf:
             self._lake.remove(file)
 
     def _rows(self, files: Sequence[str], *, every: bool = False) -> pa.Table:
-        """Rows of some files about the range's features; all that were paid where `every` one is wanted."""
+        """Rows of some files about the range's features: one per request, or with `every` all that were paid for."""
         if not files:
             return REPLIES.empty()
         with self._lake.connect(threads=1) as connection:
@@ -147,12 +147,12 @@ class Shelf:
 
 
 def folder(reader: str) -> str:
-    """Where the replies of a reader lie; `reader` is what decides them, as text."""
+    """Folder of a reader's replies; `reader` is the text that decides them."""
     return f"replies/{sha256(reader.encode()).hexdigest()[:16]}"
 
 
 def paid(lake: Lake, run: str, tell: Callable[[str], None] = LOG.warning) -> float:
-    """What all replies that a run paid for have cost; `tell` takes a line on each damaged file, which is left out.
+    """Cost of all replies that a run paid for; `tell` is called with a line on each damaged file, which is left out.
 
     Raises `RunFailed` when the others cannot be read.
     """
@@ -164,7 +164,7 @@ def paid(lake: Lake, run: str, tell: Callable[[str], None] = LOG.warning) -> flo
             replies = [lake.path(file) for file in files]
             return float(str(query.records(connection, "replies_paid", replies=replies, run=run)[0]["paid"]))
 
-    return _looked(lake, REPLIES.name, lambda: _files(lake, REPLIES.name), cost, tell)
+    return _read_retrying(lake, REPLIES.name, lambda: _files(lake, REPLIES.name), cost, tell)
 
 
 def files(lake: Lake) -> dict[str, int]:
@@ -181,37 +181,37 @@ def _is_reply(file: str) -> bool:
     return _NAME.fullmatch(file.rsplit("/", 1)[-1]) is not None
 
 
-def _looked(
+def _read_retrying(
     lake: Lake,
     folder: str,
     files: Callable[[], list[str]],
-    read: Callable[[list[str]], _Found],
+    read: Callable[[list[str]], _Result],
     tell: Callable[[str], None],
-) -> _Found:
-    """What is read of files, listed again where another process has just merged some, or some were damaged."""
-    said = ""
-    for _ in range(_LOOKS):
-        found = files()
+) -> _Result:
+    """Read files; list and read them again if another process has just merged some, or some were damaged."""
+    reason = ""
+    for _ in range(_ATTEMPTS):
+        listed = files()
         try:
-            return read(found)
+            return read(listed)
         except duckdb.Error as error:
-            said = " ".join(str(error).split())
-            if all(lake.exists(file) for file in found) and not _quarantine(lake, found, tell):
+            reason = " ".join(str(error).split())
+            if all(lake.exists(file) for file in listed) and not _quarantine(lake, listed, tell):
                 break
-    msg = f"kept replies in {lake.uri}/{folder} cannot be read ({said}); remove the file and run again"
+    msg = f"cached replies in {lake.uri}/{folder} cannot be read ({reason}); remove the file and run again"
     raise RunFailed(msg)
 
 
 def _quarantine(lake: Lake, files: Sequence[str], tell: Callable[[str], None]) -> int:
-    """Rename damaged files, so that nobody reads them any more; returns how many."""
+    """Rename damaged files, so that they are not read any more; returns how many."""
     count = 0
     sizes = lake.files(REPLIES.name)
     for file in files:
         try:
             if file in sizes:
-                check(lake, file, sizes[file])
+                check_part(lake, file, sizes[file])
         except Damaged as damaged:
-            tell(f"{damaged}; it is now {lake.quarantine(file)}, and what it answered is asked again")
+            tell(f"{damaged}; it is now {lake.quarantine(file)}, and its requests are sent again")
             count += 1
     return count
 

@@ -1,4 +1,4 @@
-"""Runs as a lake remembers them, and DuckDB views over their tables.
+"""Records of the runs of a lake, the state of their steps, and DuckDB views over their tables.
 
 The views show committed parts only. Each has a column `run`; a part that several runs share shows once for each.
 """
@@ -22,7 +22,7 @@ from storage.tables import TABLES
 
 @dataclass(frozen=True)
 class StepState:
-    """One step of a run as it stands in the lake."""
+    """State of one step of a run in the lake."""
 
     stage: str
     name: str
@@ -34,15 +34,15 @@ class StepState:
     """Rows of its last table, once committed."""
     bytes: int
     damage: tuple[Damaged, ...] = ()
-    """Files of it that are damaged or gone: it is not committed while there are any."""
+    """Its damaged or missing files; a step with any is not committed."""
 
 
-MEND = "gloss verify names all that is damaged; then run the run again, which makes it anew"
+REPAIR_ADVICE = "gloss verify names all that is damaged; then run the run again, which makes it again"
 """What to do about a part that cannot be read."""
 
 
 def path(run: str) -> str:
-    """Where a run's record lies."""
+    """Path of a run's record."""
     return f"runs/{run}.json"
 
 
@@ -53,8 +53,8 @@ def names(lake: Lake) -> list[str]:
     ]
 
 
-def stray(lake: Lake) -> list[Damaged]:
-    """Files among the records that are none by their names."""
+def not_records(lake: Lake) -> list[Damaged]:
+    """Files among the records whose names are no record's."""
     return [Damaged(file, "it is no run's record") for file in lake.files("runs") if not _is_record(file)]
 
 
@@ -64,11 +64,11 @@ def _is_record(file: str) -> bool:
 
 def existing(lake: Lake) -> list[str]:
     """All runs of a lake. Raises `WrongRequest` when it has none."""
-    there = names(lake)
-    if not there:
+    run_names = names(lake)
+    if not run_names:
         msg = f"lake {lake.uri} holds no run; make one with gloss run, or name another lake with --lake"
         raise WrongRequest(msg)
-    return there
+    return run_names
 
 
 class _Named(BaseModel):
@@ -97,7 +97,7 @@ class _Step(_Named):
 
 
 class _Record(BaseModel):
-    """What a record's file holds, as far as it is read."""
+    """The fields of a record's file that are read."""
 
     model_config = ConfigDict(strict=True)
 
@@ -111,36 +111,36 @@ def record(lake: Lake, run: str) -> dict:
     file = path(run)
     data = lake.read_bytes(file)
     if data is None:
-        there = ", ".join(names(lake)) or "none"
-        msg = f"run {run} is not in {lake.uri}; its runs are: {there}"
+        run_names = ", ".join(names(lake)) or "none"
+        msg = f"run {run} is not in {lake.uri}; its runs are: {run_names}"
         raise WrongRequest(msg)
     checked = manifests.checked(file, data, _Record)
     if any(not step.tables or not set(step.tables) <= step.folders.keys() for step in checked.steps):
-        raise Damaged(file, "a step of it says not where its tables are")
+        raise Damaged(file, "a step of it does not say where its tables are")
     return lake.read_json(file) or {}
 
 
 def records(lake: Lake) -> tuple[dict[str, dict], list[Damaged]]:
-    """The records of all runs by name, and what else lies among them. Raises `WrongRequest` when there is no run."""
-    found: dict[str, dict] = {}
-    damage = stray(lake)
+    """The records of all runs by name, and damaged or foreign files. Raises `WrongRequest` when there is no run."""
+    run_records: dict[str, dict] = {}
+    damage = not_records(lake)
     for name in existing(lake):
         try:
-            found[name] = record(lake, name)
+            run_records[name] = record(lake, name)
         except Damaged as damaged:
             damage.append(damaged)
-    return found, damage
+    return run_records, damage
 
 
 def states(lake: Lake, record: Mapping) -> list[StepState]:
-    """How far each step of a run is, by the run's record."""
+    """State of each step of a run, by the run's record."""
     return [_state(lake, step) for step in record["steps"]]
 
 
 def _state(lake: Lake, step: dict) -> StepState:
     table = step["tables"][-1]
     files = {name: lake.files(folder) for name, folder in step["folders"].items()}
-    sizes = {path: size for found in files.values() for path, size in found.items()}
+    sizes = {path: size for sizes_of in files.values() for path, size in sizes_of.items()}
     damage: list[Damaged] = []
     manifest = _manifest(lake, step, damage)
     if manifest is not None:
@@ -148,21 +148,21 @@ def _state(lake: Lake, step: dict) -> StepState:
             *lacking(manifest, sizes),
             *(Damaged(path, how) for path, how in manifest.withdrawn.items()),
         ]
-    whole = manifest is not None and not damage
+    committed = manifest is not None and not damage
     return StepState(
         stage=step["stage"],
         name=step["name"],
         fingerprint=step["fingerprint"],
-        committed=whole,
-        parts=len(manifest.parts[table]) if manifest is not None and whole else len(files[table]),
-        rows=manifest.rows[table] if manifest is not None and whole else None,
+        committed=committed,
+        parts=len(manifest.parts[table]) if manifest is not None and committed else len(files[table]),
+        rows=manifest.rows[table] if manifest is not None and committed else None,
         bytes=sum(sizes.values()),
         damage=tuple(damage),
     )
 
 
 def _manifest(lake: Lake, step: dict, damage: list[Damaged]) -> Manifest | None:
-    """A step's manifest; what is wrong with it goes to `damage`."""
+    """A step's manifest; damage to it is added to `damage`."""
     try:
         return lake.manifest_at(step["manifest"], step["tables"])
     except Damaged as damaged:
@@ -171,7 +171,7 @@ def _manifest(lake: Lake, step: dict, damage: list[Damaged]) -> Manifest | None:
 
 
 class Uncommitted(NamedTuple):
-    """A step that a run wants and the lake doesn't have complete: the views show nothing of it."""
+    """A step of a run that is not complete in the lake: the views show none of its rows."""
 
     run: str
     stage: str
@@ -179,14 +179,14 @@ class Uncommitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Attached:
+class RunViews:
     """What the views show."""
 
     runs: tuple[str, ...]
     scorers: tuple[str, ...]
     """Scorers of these runs by name: those whose columns `summary` has."""
     parts: dict[str, list[str]]
-    """Paths of the parts behind each table, each part once."""
+    """Paths of the parts of each table, each part once."""
     uncommitted: tuple[Uncommitted, ...]
     damage: tuple[Damaged, ...]
     """Records and manifests that cannot be read, and parts that were withdrawn."""
@@ -197,20 +197,20 @@ class _Part(NamedTuple):
     run: str
     path: str
     version: int
-    """Of the code that made it."""
+    """Version of the code that made it."""
 
 
 class Size(NamedTuple):
-    """How much of a table a lake holds."""
+    """Rows and bytes of a table in a lake."""
 
     rows: int
     bytes: int
 
 
-def attach(lake: Lake, connection: duckdb.DuckDBPyConnection, run: str | None = None) -> Attached:
-    """Make a view of every table, and of `summary`, over all runs of a lake or over one.
+def create_views(lake: Lake, connection: duckdb.DuckDBPyConnection, run: str | None = None) -> RunViews:
+    """Create a view of every table, and of `summary`, over all runs of a lake or over one.
 
-    Raises `WrongRequest` when the lake has no run, or not this one, `Damaged` when this one's record is.
+    Raises `WrongRequest` when the lake has no run, or not this one, `Damaged` when this one's record is damaged.
     """
     chosen, damage = ({run: record(lake, run)}, []) if run else records(lake)
     parts, uncommitted = _parts(lake, chosen, damage)
@@ -229,17 +229,17 @@ def attach(lake: Lake, connection: duckdb.DuckDBPyConnection, run: str | None = 
     )
     _summarise(connection, tuple(scorers))
     paths = {table: sorted({part.path for part in parts if part.table == table}) for table in TABLES}
-    return Attached(tuple(chosen), tuple(scorers), paths, tuple(uncommitted), tuple(damage))
+    return RunViews(tuple(chosen), tuple(scorers), paths, tuple(uncommitted), tuple(damage))
 
 
-def sizes(lake: Lake, connection: duckdb.DuckDBPyConnection, attached: Attached) -> dict[str, Size]:
+def sizes(lake: Lake, connection: duckdb.DuckDBPyConnection, attached: RunViews) -> dict[str, Size]:
     """Rows and bytes of each attached table, a part that several runs share counted once."""
-    found = {}
+    table_sizes = {}
     for table, parts in attached.parts.items():
         (rows,) = connection.table(f"{table}_parts").count("*").fetchone() or (0,)
-        there = lake.files(table) if parts else {}
-        found[table] = Size(rows, sum(there.get(part, 0) for part in parts))
-    return found
+        bytes_of = lake.files(table) if parts else {}
+        table_sizes[table] = Size(rows, sum(bytes_of.get(part, 0) for part in parts))
+    return table_sizes
 
 
 def _register(
@@ -252,25 +252,27 @@ def _register(
 def _view(lake: Lake, connection: duckdb.DuckDBPyConnection, table: Table, parts: list[_Part]) -> None:
     paths = sorted({lake.path(part.path) for part in parts})
     if paths:
-        # Another version's parts may have other columns; looking at all of them takes a request for each.
+        # Parts of another version may have other columns; reading the schema of every part takes a request each.
         versions = {part.version for part in parts}
         try:
             read = connection.read_parquet(
                 paths, filename=True, hive_partitioning=False, union_by_name=len(versions) > 1
             )
         except duckdb.Error as error:
-            said = " ".join(str(error).split())
-            msg = f"a part of {table.name} in {lake.uri} cannot be read ({said}); {MEND}"
+            reason = " ".join(str(error).split())
+            msg = f"a part of {table.name} in {lake.uri} cannot be read ({reason}); {REPAIR_ADVICE}"
             raise WrongRequest(msg) from error
-        _whole(read, connection.from_arrow(_empty(table))).create_view(f"{table.name}_parts")
+        _declared_columns(read, connection.from_arrow(_empty(table))).create_view(f"{table.name}_parts")
     else:
         empty = _empty(table).append_column("filename", pa.array([], pa.string()))
         connection.register(f"{table.name}_parts", empty)
     query.run_template(connection, "view_table", table=table.name)
 
 
-def _whole(read: duckdb.DuckDBPyRelation, declared: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Parts with every declared column, in order: null where they are older. What they have beside comes last."""
+def _declared_columns(
+    read: duckdb.DuckDBPyRelation, declared: duckdb.DuckDBPyRelation
+) -> duckdb.DuckDBPyRelation:
+    """Parts with every declared column, in order, null where older parts lack it; their other columns come last."""
     if declared.columns == read.columns[: len(declared.columns)]:
         return read
     kinds = dict(zip(declared.columns, declared.types, strict=True))
@@ -287,7 +289,7 @@ def _empty(table: Table) -> pa.Table:
 
 
 def _readable(kind: pa.DataType) -> pa.DataType:
-    """What DuckDB makes of a type in Parquet: it reads half precision as single, and has no column of it."""
+    """The type that DuckDB reads: it has no half precision, and reads it as single."""
     if pa.types.is_list(kind):
         return pa.list_(_readable(kind.value_type))
     return pa.float32() if pa.types.is_float16(kind) else kind
@@ -311,9 +313,9 @@ def _parts(
     for run, content in records.items():
         for step in content["steps"]:
             manifest = _manifest(lake, step, damage)
-            gone = [] if manifest is None else _gone(lake, manifest, sizes)
-            damage += gone
-            if manifest is None or gone:
+            missing = [] if manifest is None else _missing(lake, manifest, sizes)
+            damage += missing
+            if manifest is None or missing:
                 uncommitted.append(Uncommitted(run, step["stage"], step["name"]))
                 continue
             parts += [
@@ -324,14 +326,14 @@ def _parts(
     return parts, uncommitted
 
 
-def _gone(lake: Lake, manifest: Manifest, sizes: dict[str, dict[str, int]]) -> list[Damaged]:
-    """Parts of a committed step that are gone, short or withdrawn; `sizes` remembers what the tables' folders hold."""
+def _missing(lake: Lake, manifest: Manifest, sizes: dict[str, dict[str, int]]) -> list[Damaged]:
+    """Missing, short or withdrawn parts of a committed step; `sizes` caches the listings of the tables' folders."""
     for table in manifest.parts.keys() - sizes.keys():
         sizes[table] = lake.files(table)
-    there = {
+    part_sizes = {
         path: sizes[table][path]
         for table in manifest.parts
         for path in manifest.parts[table]
         if path in sizes[table]
     }
-    return [*lacking(manifest, there), *(Damaged(path, how) for path, how in manifest.withdrawn.items())]
+    return [*lacking(manifest, part_sizes), *(Damaged(path, how) for path, how in manifest.withdrawn.items())]

@@ -1,4 +1,4 @@
-"""Scores from judgements: what is counted, ranked and correlated is a statement each."""
+"""Scores from judgements, by SQL: one statement each for counts, ranks and correlations."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -11,7 +11,7 @@ from storage import query
 from storage.tables import SCORES
 
 Measure = Literal["accuracy", "balanced_accuracy"]
-"""Numbers of verdicts that can be their score."""
+"""Measures of verdicts that can be their score."""
 
 _MACROS = ("wilson", "effective_size", "fisher")
 _JUDGED = "scores_judged"
@@ -19,7 +19,7 @@ _SUBJECTS = ("scores_verdicts", "scores_hit_rates", "scores_curves", "scores_sim
 
 
 def digest() -> str:
-    """What decides scores beside judgements: a hash of these statements, 16 hexadecimal digits."""
+    """Hash of all statements that compute scores, 16 hexadecimal digits; it is part of their fingerprint."""
     names = (*_MACROS, _JUDGED, *_SUBJECTS, SCORES.name)
     return sha256("\0".join(map(query.statement, names)).encode()).hexdigest()[:16]
 
@@ -33,7 +33,7 @@ def scores(
 ) -> pa.Table:
     """Rows of `scores` of one scorer on one explainer's explanations, from the paths of these parts.
 
-    `measure` is what the score of verdicts is; null takes what they are made for.
+    `measure` is the measure of verdicts that becomes the score; null takes the one they are made for.
     """
     for macro in _MACROS:
         query.run(connection, macro)

@@ -1,7 +1,7 @@
-"""The view `summary`: one row with everything that one would sort or filter explanations by, for a run's scorers.
+"""Columns of the view `summary`: one row per explanation, with all that explanations are sorted or filtered by.
 
-Which scorers there are only a run knows, so their columns are made here, out of those of `scores`; the rest of the
-view is `storage/sql/view_summary.sql`.
+The scorers differ from run to run, so their columns are made here from those of `scores`; the rest of the view is
+`storage/sql/view_summary.sql`.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ MEANS = (
     ),
 )
 ASKED = ("reader", "model", "prompt_tokens", "completion_tokens")
-"""Columns of `explanations` that it has too."""
+"""Columns of `explanations` that the view has too."""
 
 DRAWN = {
     "explain": "explain_contexts",
@@ -65,41 +65,41 @@ DRAWN = {
     "score": "score_contexts",
     "negatives": "negative_contexts",
 }
-"""Columns of `samples` that are called otherwise in it."""
+"""Columns of `samples` that have other names in the view."""
 
 NOT_DRAWN = ("coder", "feature", "status", "reason", "firings", "max")
-"""Columns of `samples` that it has already, or has from `features`."""
+"""Columns of `samples` that the view has already, or takes from `features`."""
 
 
 def schema(scorers: Sequence[str]) -> pa.Schema:
-    """Its columns in their order, with their meaning, for a run's scorers."""
+    """The view's columns in their order, with their meaning, for a run's scorers."""
     scored = [field for scorer, label in labels(scorers).items() for field in _scored(scorer, label)]
     return pa.schema([*BEGIN, *MEANS, *scored, *_rest()])
 
 
 def labels(scorers: Sequence[str]) -> dict[str, str]:
-    """What each scorer's columns begin with: its name, with `_` behind it while another column is called so.
+    """Prefix of each scorer's columns: its name, followed by `_` as often as another column has such a name.
 
-    DuckDB takes upper and lower case for the same.
+    DuckDB does not distinguish upper and lower case.
     """
     taken = {field.name.casefold() for field in (*BEGIN, *MEANS, *_rest())}
-    found: dict[str, str] = {}
+    label_of: dict[str, str] = {}
     for scorer in scorers:
         label = scorer
         while taken & (names := {field.name.casefold() for field in _scored(scorer, label)}):
             label += "_"
         taken |= names
-        found[scorer] = label
-    return found
+        label_of[scorer] = label
+    return label_of
 
 
 def scored(scorers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """What makes the view `scored` out of `placed`: aggregates by `KEYS`, then margins, then all in order."""
-    found = labels(scorers)
+    """SQL that makes the view `scored` from `placed`: aggregates by `KEYS`, margins, and all columns in order."""
+    label_of = labels(scorers)
     measures = [
         f"max({quoted(measure.name)}) filter (where scorer = {_text(scorer)} and control = '{control}')"
         f" as {quoted(name)}"
-        for scorer, label in found.items()
+        for scorer, label in label_of.items()
         for name, measure, control in _measures(label)
     ]
     measures += [
@@ -108,16 +108,16 @@ def scored(scorers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     ]
     margins = [
         f"{quoted(label)} - {quoted(f'{label}_floor')} as {quoted(f'{label}_margin')}"
-        for label in found.values()
+        for label in label_of.values()
     ]
-    above = ", ".join(quoted(f"{label}_margin") for label in found.values())
+    above = ", ".join(quoted(f"{label}_margin") for label in label_of.values())
     means = [*(mean.name for mean in MEANS[:2]), f"list_avg([{above}]::double[]) as {MEANS[2].name}"]
-    made = [quoted(field.name) for scorer, label in found.items() for field in _scored(scorer, label)]
+    made = [quoted(field.name) for scorer, label in label_of.items() for field in _scored(scorer, label)]
     return measures, margins, [*means, *made]
 
 
 def quoted(name: str) -> str:
-    """A name as SQL takes any name."""
+    """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -126,14 +126,14 @@ def _text(value: str) -> str:
 
 
 def _measures(label: str) -> list[tuple[str, pa.Field, str]]:
-    """For each number of `scores`: what `summary` calls it, what it is there, and under which control."""
+    """For each number of `scores`: its name in `summary`, its column in `scores`, and the control."""
     numbers = {
         field.name: field
         for field in SCORES.schema
         if pa.types.is_primitive(field.type) and field.name not in (*SCORES.keys, "explanation_of")
     }
     score = numbers.pop("score")
-    # `scores` has the interval of every measure; here the one of the score is enough.
+    # `scores` has the interval of every measure; `summary` only that of the score.
     ends = {f"{name}_{end}" for name in numbers for end in ("low", "high")}
     return [
         (label, score, "none"),
@@ -155,18 +155,18 @@ def _scored(scorer: str, label: str) -> list[pa.Field]:
 def _doc(measure: pa.Field, control: str) -> str:
     if control == "shuffled":
         return "the same with another feature's explanation."
-    said = measure.metadata[b"doc"].decode()
-    return said[0].lower() + said[1:]
+    doc = measure.metadata[b"doc"].decode()
+    return doc[0].lower() + doc[1:]
 
 
 def _null(measure: pa.Field, control: str) -> str:
-    said = (measure.metadata or {}).get(b"null", b"").decode()
+    null = (measure.metadata or {}).get(b"null", b"").decode()
     missing = UNCONTROLLED if control == "shuffled" else UNSCORED
-    return f"{missing}, or {said}" if said else missing
+    return f"{missing}, or {null}" if null else missing
 
 
 def _rest() -> list[pa.Field]:
-    """What it has of `explanations`, `samples` and `features`."""
+    """The view's columns of `explanations`, `samples` and `features`."""
     asked = [_nullable(EXPLANATIONS.schema.field(name), UNASKED) for name in ASKED]
     drawn = [
         _nullable(field.with_name(DRAWN.get(field.name, field.name)), "it is not sampled yet")
@@ -178,6 +178,6 @@ def _rest() -> list[pa.Field]:
 
 
 def _nullable(field: pa.Field, null: str) -> pa.Field:
-    said = field.metadata or {}
-    both = f"{null}, or {said[b'null'].decode()}" if b"null" in said else null
-    return field.with_nullable(nullable=True).with_metadata({**said, b"null": both.encode()})
+    metadata = field.metadata or {}
+    both = f"{null}, or {metadata[b'null'].decode()}" if b"null" in metadata else null
+    return field.with_nullable(nullable=True).with_metadata({**metadata, b"null": both.encode()})

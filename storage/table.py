@@ -1,4 +1,4 @@
-"""What a table is: named columns with a meaning, a grain, keys and an order. The tables themselves: `tables.py`."""
+"""Declaration of a table: columns with a meaning, a grain, keys and an order. The tables are in `tables.py`."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 
 
 def column(name: str, kind: pa.DataType, doc: str, unit: str = "", *, null: str | None = None) -> pa.Field:
-    """Declare one column: its meaning, its unit where it has one, and, where it may be null, what null means."""
+    """Declare a column: its meaning, its unit if any, and the meaning of null if it is nullable."""
     metadata = {"doc": doc}
     if unit:
         metadata["unit"] = unit
@@ -21,12 +21,12 @@ def items(kind: pa.DataType) -> pa.ListType:
 
 
 def field_metadata(field: pa.Field) -> dict[str, str]:
-    """What is declared of a column: `doc`, and `unit` and `null` where it has them."""
+    """The declaration of a column: `doc`, and `unit` and `null` where it has them."""
     return {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
 
 
 def type_name(kind: pa.DataType) -> str:
-    """A type as `gloss tables` and docs/tables.md spell it."""
+    """Name of a type in `gloss tables` and docs/tables.md."""
     if pa.types.is_list(kind):
         return f"list<{type_name(kind.value_type)}>"
     if pa.types.is_struct(kind):
@@ -38,7 +38,7 @@ _CODED = items(pa.dictionary(pa.int32(), pa.string()))
 
 
 def _is_coded(kind: pa.DataType) -> bool:
-    """Whether it is a list of texts as codes of a dictionary, which takes less memory and is quicker to write."""
+    """Whether it is a list of dictionary-encoded texts, which take less memory and are faster to write."""
     return pa.types.is_list(kind) and pa.types.is_dictionary(kind.value_type)
 
 
@@ -53,9 +53,9 @@ class Table:
     order: tuple[str, ...]
 
     def conform(self, rows: pa.Table) -> pa.Table:
-        """Cast `rows` to this table's schema, columns in the declared order; coded lists of texts stay coded.
+        """Cast `rows` to this table's schema, columns in the declared order; encoded lists of texts stay encoded.
 
-        A cast and not a constructor: only the cast refuses a null in a column that has none.
+        It casts, since only a cast refuses a null in a column that is not nullable.
         Raises `ValueError` when a column is missing, `pyarrow.ArrowInvalid` when a value doesn't fit.
         """
         missing = [name for name in self.schema.names if name not in rows.column_names]

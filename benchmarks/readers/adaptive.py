@@ -59,7 +59,7 @@ def recorded(lake: Lake, run: str) -> dict[str, list[Answers]]:
     """
     found: dict[str, dict[tuple, dict[str, list[Judgement]]]] = defaultdict(lambda: defaultdict(dict))
     with lake.connect() as connection:
-        runs.attach(lake, connection, run)
+        runs.create_views(lake, connection, run)
         for row in query.records(connection, "recorded"):
             about = tuple(row[name] for name in ("coder", "explainer", "feature", "replicate"))
             answers = found[str(row["scorer"])][about].setdefault(str(row["request"]), [])

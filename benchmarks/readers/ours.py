@@ -11,7 +11,7 @@ from benchmarks.readers.questions import EXPLANATION, SHOWN, windows
 from benchmarks.readers.server import pin
 from storage.lake import Lake
 from storage.layout import Range
-from storage.replies import Shelf
+from storage.replies import ReplyStore
 from tasks.contexts.context import Context, Feature
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
@@ -66,8 +66,8 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
         if "lake" not in request:
             return await ask_all(client, requests(scorer, about))
 
-        def shelf(identity: str, first: int, end: int) -> Shelf:
-            return Shelf(Lake(request["lake"]), identity, Range(first, end))
+        def shelf(identity: str, first: int, end: int) -> ReplyStore:
+            return ReplyStore(Lake(request["lake"]), identity, Range(first, end))
 
         remembering = Remembering(client, reader.identity(), "measured", shelf)
         async with remembering.about(0, len(about)):

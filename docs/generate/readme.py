@@ -88,7 +88,7 @@ def main() -> int:
     if options.lake is not None and not options.check:
         lake = Lake(options.lake)
         with lake.connect() as connection:
-            runs.attach(lake, connection)
+            runs.create_views(lake, connection)
             (ROOT / BLOCKS["README.md"][1]).write_text(feature(connection), encoding="utf-8")
     stale = []
     for name, (block, source) in BLOCKS.items():

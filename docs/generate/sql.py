@@ -25,7 +25,7 @@ def page(uri: str, text: str) -> str:
     """The page's text with the answers that a lake gives. Raises `WrongRequest` when it holds no run."""
     lake = reachable_lake(uri)
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
 
         def answer(question: re.Match[str]) -> str:
             console = terminal.console(io.StringIO(), width=80)

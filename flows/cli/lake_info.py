@@ -122,7 +122,7 @@ def show_tables(options: argparse.Namespace) -> int:
         console.print(f"Lake {lake.uri} holds no run, and so no rows.", soft_wrap=True)
         return 0
     with lake.connect() as connection:
-        attached = runs.attach(lake, connection)
+        attached = runs.create_views(lake, connection)
         (summary_rows,) = connection.table(summary.NAME).count("*").fetchone() or (0,)
         sizes = runs.sizes(lake, connection, attached)
     if name is None:
@@ -137,7 +137,7 @@ def show_tables(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show_all(lake: Lake, attached: runs.Attached, sizes: dict[str, runs.Size], console: Console) -> None:
+def _show_all(lake: Lake, attached: runs.RunViews, sizes: dict[str, runs.Size], console: Console) -> None:
     title = f"tables in {one_line(lake.uri)}: {_runs(attached.runs)}"
     console.print(Text(title, "italic"), soft_wrap=True)
     grid = terminal.table(

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.say_error("gloss: the run failed:", str(error))
         return 1
     except duckdb.Error as error:
-        terminal.say_error("gloss:", f"{' '.join(str(error).split())}; {runs.MEND}")
+        terminal.say_error("gloss:", f"{' '.join(str(error).split())}; {runs.REPAIR_ADVICE}")
         return 1
     except KeyboardInterrupt:
         terminal.say_error("gloss:", "interrupted; what is done is kept, and the same command continues")

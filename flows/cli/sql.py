@@ -198,7 +198,7 @@ def ask_sql(options: argparse.Namespace) -> int:
     lake = reachable_lake(options.lake)
     with lake.connect() as connection:
         connection.execute("set python_enable_replacements = false")  # no table is a variable of this program
-        attached = runs.attach(lake, connection, options.run)
+        attached = runs.create_views(lake, connection, options.run)
         try:
             with _draft(options.output) as draft, TemporaryDirectory(prefix="gloss-") as spill:
                 _restrict(connection, lake, spill, draft, files=options.files)

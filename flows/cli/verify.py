@@ -17,7 +17,7 @@ from flows import terminal
 from flows.cli.lake_info import reachable_lake
 from storage import replies, runs
 from storage.errors import Damaged, WrongRequest
-from storage.integrity import check
+from storage.integrity import check_part
 from storage.lake import Lake
 from storage.manifest import File, Manifest
 
@@ -107,7 +107,7 @@ def withdraw(lake: Lake, found: Findings) -> None:
 
 def _read_records(lake: Lake, run: str | None, found: Findings) -> None:
     """Which runs name which manifests."""
-    found.stray = [] if run else runs.stray(lake)
+    found.stray = [] if run else runs.not_records(lake)
     for name in [run] if run else runs.names(lake):
         try:
             for step in runs.record(lake, name)["steps"]:
@@ -140,7 +140,7 @@ def _check_all(
 
     def one(path: str) -> int | Damaged:
         try:
-            return check(lake, path, *wanted[path])
+            return check_part(lake, path, *wanted[path])
         except Damaged as damaged:
             return damaged
 

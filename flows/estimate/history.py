@@ -61,7 +61,7 @@ def kept(plan: Plan) -> list[Kept]:
     if not runs.names(plan.lake):
         return []
     with plan.lake.connect() as connection:
-        attached = runs.attach(plan.lake, connection)
+        attached = runs.create_views(plan.lake, connection)
         rows = query.records(connection, "pace")
     asked = {
         (run, one.stage, one.name): one

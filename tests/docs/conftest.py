@@ -24,5 +24,5 @@ def connection(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with the views of that lake."""
     lake = Lake((folder / "gloss-lake").as_posix())
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         yield connection

@@ -59,7 +59,7 @@ def test_committed_parts_are_found_by_the_manifests(folder: Path, monkeypatch: p
     exec(WITHOUT[0], cell)
     lake = Lake("gloss-lake")
     with lake.connect() as connection:
-        shown = runs.attach(lake, connection).parts
+        shown = runs.create_views(lake, connection).parts
 
     committed = {table: cell["parts"](cell["lake"], cell["run"], table) for table in shown}
     assert shown == {

@@ -27,7 +27,7 @@ def lake(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def _rows(lake: Lake) -> dict[tuple[str, str], int]:
     """Rows of each run's scores, by scorer."""
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         counts = connection.sql("select run, scorer, count(*) from scores group by all").fetchall()
     return {(run, scorer): count for run, scorer, count in counts}
 

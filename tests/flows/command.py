@@ -73,7 +73,7 @@ def tables(lake: str, run: str = "tiny") -> dict[str, list[tuple]]:
     place = Lake(lake)
     found = {}
     with place.connect() as connection:
-        runs.attach(place, connection, run)
+        runs.create_views(place, connection, run)
         for name, table in TABLES.items():
             keys = ", ".join(f'"{key}"' for key in table.keys)
             left_out = ", ".join(UNREPEATABLE.get(name, []))

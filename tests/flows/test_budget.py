@@ -19,7 +19,7 @@ IN_FLIGHT = 8
 def _ledger(lake: Path) -> float:
     place = Lake(str(lake))
     with place.connect() as connection:
-        runs.attach(place, connection, "tiny")
+        runs.create_views(place, connection, "tiny")
         row = connection.sql("select sum(cost) from requests").fetchone()
     return float(row[0]) if row else 0.0
 

@@ -114,7 +114,7 @@ def _estimate(config: Path, capsys: pytest.CaptureFixture[str]) -> dict:
 def _ledger(lake: Path) -> dict[str, tuple[float, ...]]:
     place = Lake(str(lake))
     with place.connect() as connection:
-        runs.attach(place, connection, "tiny")
+        runs.create_views(place, connection, "tiny")
         rows = connection.sql(
             "select component, sum(calls), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(cost)"
             " from requests group by component"

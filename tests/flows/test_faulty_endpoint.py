@@ -98,7 +98,7 @@ def _config(folder: Path, server: FaultyServer, **reader: object) -> Path:
 def _rows(lake: Path, query: str) -> list[tuple]:
     place = Lake(str(lake))
     with place.connect() as connection:
-        runs.attach(place, connection)
+        runs.create_views(place, connection)
         return connection.sql(query).fetchall()
 
 

@@ -342,7 +342,7 @@ def test_the_command_says_what_a_reader_can_do(case: Case, capsys: pytest.Captur
 
     plan = case.plan()
     with plan.lake.connect() as connection:
-        runs.attach(plan.lake, connection, "tiny")
+        runs.create_views(plan.lake, connection, "tiny")
         counted = connection.sql("select count(*) from requests where stage = 'check'").fetchone()
     assert (QUESTIONS,) == counted
 

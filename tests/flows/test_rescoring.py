@@ -75,5 +75,5 @@ def test_a_changed_metric_asks_no_reader(undisturbed: Path, tmp_path: Path, pref
 def _accuracies(lake: Path) -> set[float]:
     place = Lake(str(lake))
     with place.connect() as connection:
-        runs.attach(place, connection, "tiny")
+        runs.create_views(place, connection, "tiny")
         return {row[0] for row in connection.sql("select distinct accuracy from scores").fetchall()}

@@ -60,7 +60,7 @@ def test_a_run_goes_on_with_fewer_contexts_and_says_so(
     assert 0 < refused < len(asked)
     lake = Lake(str(tmp_path / "lake"))
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
 
         def rows(query: str) -> list[tuple]:
             return connection.sql(query).fetchall()

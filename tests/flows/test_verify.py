@@ -12,7 +12,7 @@ from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.layout import Range
-from storage.replies import REPLIES, Shelf
+from storage.replies import REPLIES, ReplyStore
 from storage.tables import TABLES
 from tests.storage.made import RUN, made
 from tests.storage.toys import some
@@ -22,7 +22,7 @@ from tests.storage.toys import some
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A hand-made lake with kept replies; each test damages other files of it."""
     lake = made(tmp_path_factory.mktemp("made").as_posix())
-    Shelf(lake, "reader", Range(0, 8)).add(some(REPLIES, 1).to_pylist())
+    ReplyStore(lake, "reader", Range(0, 8)).add(some(REPLIES, 1).to_pylist())
     return lake
 
 
@@ -50,7 +50,7 @@ def test_a_flipped_bit_is_named_and_withdrawn_in_each_table(
         assert not file.exists()
     assert f"(tokens of corpus, run {RUN})" in told
     with lake.connect() as connection:
-        damaged = {part.path for part in runs.attach(lake, connection).damage}
+        damaged = {part.path for part in runs.create_views(lake, connection).damage}
     assert {file.relative_to(lake.uri).as_posix() for file in files[:-1]} <= damaged
     assert 1 == len([*Path(lake.uri).glob("replies/*/.*.damaged")])
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.rclone import Server
 from storage.errors import Damaged, RunFailed, WrongRequest
-from storage.integrity import check
+from storage.integrity import check_part
 from storage.lake import Lake
 from storage.layout import Range
 from storage.manifest import File, Manifest, content
@@ -63,7 +63,7 @@ def test_a_part_of_another_size_is_missing(lake: Lake, table: str, how: str) -> 
 
     assert not lake.complete(WHOLE)
     assert [path] == list(state.damaged_parts)
-    assert f"{path} is damaged: it " in state.told()
+    assert f"{path} is damaged: it " in state.damage_line()
     assert [WANTED[1]] == lake.missing(WHOLE, WANTED)
 
 
@@ -115,7 +115,7 @@ def test_a_broken_manifest_is_no_manifest(lake: Lake, text: bytes | dict) -> Non
     assert (None, False, None) == (state.manifest, state.complete, lake.manifest(WHOLE))
     assert [WHOLE.manifest] == [damaged.path for damaged in state.damage]
     assert {} == state.damaged_parts
-    assert 1 == len(state.told().splitlines())
+    assert 1 == len(state.damage_line().splitlines())
     assert [] == lake.missing(WHOLE, WANTED)
     lake.commit(WHOLE, WANTED)
     assert lake.complete(WHOLE)
@@ -161,11 +161,11 @@ def test_a_whole_part_is_whole(lake: Lake) -> None:
     """By the checksum in its manifest, by its own, or by its pages where it has none; its rows are counted."""
     path = _fill(lake)[0]
     size, committed = lake.files("")[path], _manifest(lake).files[path]
-    assert 2 == check(lake, path, size, committed) == check(lake, path, size)
+    assert 2 == check_part(lake, path, size, committed) == check_part(lake, path, size)
     old = io.BytesIO()
     pq.write_table(firings(1, 2, 3), old)
     _overwrite(lake, path, old.getvalue())
-    assert 3 == check(lake, path, len(old.getvalue()))
+    assert 3 == check_part(lake, path, len(old.getvalue()))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_what_is_not_as_it_was_committed_is_damaged(lake: Lake, how: str, said: 
     else:
         lake.remove(path)
     with pytest.raises(Damaged, match=f"{path} is damaged: {said}"):
-        check(lake, path, lake.files("").get(path), committed)
+        check_part(lake, path, lake.files("").get(path), committed)
 
 
 def test_a_part_of_before_that_is_damaged_is_found_by_its_pages(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_part_of_before_that_is_damaged_is_found_by_its_pages(tmp_path: Path) 
     data[60:90] = b"\xff" * 30
     (tmp_path / "x.parquet").write_bytes(data)
     with pytest.raises(Damaged, match="cannot be decoded"):
-        check(lake, "x.parquet", len(data))
+        check_part(lake, "x.parquet", len(data))
 
 
 MANY = 10_000

@@ -9,7 +9,7 @@ import pytest
 from storage import replies
 from storage.lake import Lake
 from storage.layout import Range
-from storage.replies import Shelf
+from storage.replies import ReplyStore
 
 READER = '{"model": "tiny"}'
 ADDED = ("run", "cost", "too_long")
@@ -35,7 +35,7 @@ def row(request: str, feature: int, answered: int = 1, reply: bytes | None = b"{
     }
 
 
-def names(shelf: Shelf) -> list[object]:
+def names(shelf: ReplyStore) -> list[object]:
     return [found["request"] for found in shelf.read()]
 
 
@@ -45,25 +45,25 @@ def files(lake: Lake) -> list[str]:
 
 def test_what_is_added_is_found_by_whoever_asks_about_its_features(lake: Lake) -> None:
     """Whatever ranges of features the two have."""
-    Shelf(lake, READER, Range(0, 256)).add([row("a", 3), row("b", 200)])
-    Shelf(lake, READER, Range(256, 512)).add([row("c", 256)])
-    assert names(Shelf(lake, READER, Range(0, 256))) == ["a", "b"]
-    assert names(Shelf(lake, READER, Range(100, 300))) == ["b", "c"]
-    assert names(Shelf(lake, READER, Range(300, 400))) == []
-    assert names(Shelf(lake, '{"model": "other"}', Range(0, 256))) == []
+    ReplyStore(lake, READER, Range(0, 256)).add([row("a", 3), row("b", 200)])
+    ReplyStore(lake, READER, Range(256, 512)).add([row("c", 256)])
+    assert names(ReplyStore(lake, READER, Range(0, 256))) == ["a", "b"]
+    assert names(ReplyStore(lake, READER, Range(100, 300))) == ["b", "c"]
+    assert names(ReplyStore(lake, READER, Range(300, 400))) == []
+    assert names(ReplyStore(lake, '{"model": "other"}', Range(0, 256))) == []
 
 
 def test_rows_come_back_as_they_were(lake: Lake) -> None:
     """Failures among them."""
     written = [row("a", 3), row("b", 4, reply=None)]
-    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf = ReplyStore(lake, READER, Range(0, 8))
     shelf.add(written)
     assert shelf.read() == written
 
 
 def test_rows_from_before_a_column_was_there_are_found(lake: Lake) -> None:
     """Alone, and beside newer ones: nothing says of them that they were too long."""
-    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf = ReplyStore(lake, READER, Range(0, 8))
     shelf.add([row("a", 3)])
     (file,) = files(lake)
     schema = pa.schema([field for field in replies.REPLIES.schema if field.name not in ADDED])
@@ -80,15 +80,15 @@ def test_rows_from_before_a_column_was_there_are_found(lake: Lake) -> None:
 
 def test_of_two_replies_to_one_request_the_first_stands(lake: Lake) -> None:
     """Two processes may have asked the same at the same time."""
-    Shelf(lake, READER, Range(0, 8)).add([row("a", 3, 20, b"late")])
-    Shelf(lake, READER, Range(0, 8)).add([row("a", 3, 10, b"early")])
-    assert [found["reply"] for found in Shelf(lake, READER, Range(0, 8)).read()] == [b"early"]
+    ReplyStore(lake, READER, Range(0, 8)).add([row("a", 3, 20, b"late")])
+    ReplyStore(lake, READER, Range(0, 8)).add([row("a", 3, 10, b"early")])
+    assert [found["reply"] for found in ReplyStore(lake, READER, Range(0, 8)).read()] == [b"early"]
 
 
 def test_both_were_paid(lake: Lake) -> None:
     """However the files are tidied up; what other runs paid is theirs."""
     assert 0.0 == replies.paid(lake, "tiny")
-    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf = ReplyStore(lake, READER, Range(0, 8))
     shelf.add([row("a", 3, 20), row("b", 4, reply=None)])
     shelf.add([row("a", 3, 10)])
     shelf.add([row("c", 3) | {"run": "other"}])
@@ -102,7 +102,7 @@ def test_both_were_paid(lake: Lake) -> None:
 
 def test_a_merge_that_was_killed_counts_nothing_twice(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has written the one file and not yet removed the many: neither the sum nor the next merge takes copies."""
-    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf = ReplyStore(lake, READER, Range(0, 8))
     shelf.add([row("a", 3, 20), row("b", 4, reply=None)])
     shelf.add([row("a", 3, 10)])
     with monkeypatch.context() as killed:
@@ -119,19 +119,19 @@ def test_a_merge_that_was_killed_counts_nothing_twice(lake: Lake, monkeypatch: p
 def test_many_files_become_one(lake: Lake) -> None:
     """Those of one shelf at once, those of others when there are many; nothing is lost."""
     for writer in range(10):
-        shelf = Shelf(lake, READER, Range(0, 8))
+        shelf = ReplyStore(lake, READER, Range(0, 8))
         for number in range(3):
             shelf.add([row(f"{writer}/{number}", number)])
         shelf.merge()
         assert len(files(lake)) <= 9 + 1
-    assert len(Shelf(lake, READER, Range(0, 8)).read()) == 30
+    assert len(ReplyStore(lake, READER, Range(0, 8)).read()) == 30
     assert len(files(lake)) < 10
 
 
 def test_files_of_other_ranges_are_left_alone(lake: Lake) -> None:
     """A narrow range does not break up a wide one."""
-    Shelf(lake, READER, Range(0, 100)).add([row("wide", 3)])
-    shelf = Shelf(lake, READER, Range(0, 8))
+    ReplyStore(lake, READER, Range(0, 100)).add([row("wide", 3)])
+    shelf = ReplyStore(lake, READER, Range(0, 8))
     for number in range(12):
         shelf.add([row(str(number), 2)])
     shelf.merge()
@@ -144,7 +144,7 @@ def test_a_file_that_another_process_merges_meanwhile_is_no_fault(
 ) -> None:
     """What was listed may be gone when it is read; its rows are elsewhere by then."""
     lake = Lake(str(tmp_path))
-    other = Shelf(lake, READER, Range(0, 8))
+    other = ReplyStore(lake, READER, Range(0, 8))
     other.add([row("a", 1)])
     other.add([row("b", 2)])
     listed = Lake.files
@@ -156,13 +156,13 @@ def test_a_file_that_another_process_merges_meanwhile_is_no_fault(
         return found
 
     monkeypatch.setattr(Lake, "files", merged_after)
-    assert names(Shelf(lake, READER, Range(0, 8))) == ["a", "b"]
+    assert names(ReplyStore(lake, READER, Range(0, 8))) == ["a", "b"]
 
 
 @pytest.mark.parametrize("how", ["overwritten", "cut"])
 def test_a_broken_file_is_named_and_left_out(lake: Lake, how: str) -> None:
     """It is renamed and not removed, since it was paid for; what else is kept is found, and a run goes on."""
-    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf = ReplyStore(lake, READER, Range(0, 8))
     shelf.add([row("a", 1)])
     (broken,) = files(lake)
     shelf.add([row("b", 2)])
@@ -170,19 +170,19 @@ def test_a_broken_file_is_named_and_left_out(lake: Lake, how: str) -> None:
     lake._backend.put(broken, b"PAR1 nonsense" if how == "overwritten" else data[:-20])
     lines: list[str] = []
 
-    assert ["b"] == names(Shelf(lake, READER, Range(0, 8), lines.append))
+    assert ["b"] == names(ReplyStore(lake, READER, Range(0, 8), lines.append))
     assert 0.25 == replies.paid(lake, "tiny", lines.append)
 
     assert 1 == len(lines)
     assert lines[0].startswith(f"{broken} is damaged: ")
-    assert "is asked again" in lines[0]
+    assert "its requests are sent again" in lines[0]
     assert broken not in files(lake)
     assert lake.exists(broken.replace("/0", "/.0") + ".damaged")
 
 
 def test_a_file_that_is_no_reply_disturbs_nobody(lake: Lake) -> None:
     """It is left where it is."""
-    shelf = Shelf(lake, READER, Range(0, 8))
+    shelf = ReplyStore(lake, READER, Range(0, 8))
     shelf.add([row("a", 1)])
     (file,) = files(lake)
     lake.write_json(file.rsplit("/", 1)[0] + "/notes.txt", {})

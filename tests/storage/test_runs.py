@@ -25,7 +25,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def _counts(lake: Lake, table: str, run: str | None = None) -> dict[str, int]:
     with lake.connect() as connection:
-        runs.attach(lake, connection, run)
+        runs.create_views(lake, connection, run)
         return dict(connection.sql(f"select run, count(*) from {table} group by run").fetchall())
 
 
@@ -42,7 +42,7 @@ def test_what_is_not_committed_is_not_shown_and_is_named(lake: Lake) -> None:
     Path(lake.uri, runs.record(lake, RUN)["steps"][4]["manifest"]).unlink()
 
     with lake.connect() as connection:
-        attached = runs.attach(lake, connection)
+        attached = runs.create_views(lake, connection)
 
     assert (Uncommitted(RUN, "explanations", "small/good"),) == attached.uncommitted
     assert {RUN: 32} == before
@@ -55,7 +55,7 @@ def test_a_part_of_two_runs_shows_for_each_and_counts_once(lake: Lake) -> None:
     _second_run(lake, "other", ("tokens", "activations", "features"))
 
     with lake.connect() as connection:
-        sizes = runs.sizes(lake, connection, runs.attach(lake, connection))
+        sizes = runs.sizes(lake, connection, runs.create_views(lake, connection))
 
     assert {"made": 24, "other": 24} == {**alone, **_counts(lake, "features")}
     assert {"made": 24} == _counts(lake, "samples")
@@ -71,7 +71,7 @@ def test_a_bucket_has_the_same_sizes(lake: Lake, s3: Place) -> None:
     found = []
     for place in (lake, remote):
         with place.connect() as connection:
-            found.append(runs.sizes(place, connection, runs.attach(place, connection)))
+            found.append(runs.sizes(place, connection, runs.create_views(place, connection)))
 
     assert found[0] == found[1]
     assert all(size.rows and size.bytes for size in found[1].values())
@@ -82,7 +82,7 @@ def test_tables_without_parts_are_empty(lake: Lake) -> None:
     _second_run(lake, "begun", ("tokens",))
 
     with lake.connect() as connection:
-        attached = runs.attach(lake, connection, "begun")
+        attached = runs.create_views(lake, connection, "begun")
         for table in TABLES.values():
             assert ["run", *table.schema.names] == connection.table(table.name).columns
         assert "FLOAT[]" == str(connection.table("embeddings").types[-1])  # as DuckDB reads half precision
@@ -102,7 +102,7 @@ def test_parts_of_another_version_are_read_beside_todays(lake: Lake) -> None:
     lake.write_json(old["manifest"], {**manifest, "version": manifest["version"] - 1, "files": {}})
 
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         question = "select coder, count(neighbours), count(once), count(*) from summary group by coder order by coder"
         found = connection.sql(question).fetchall()
 
@@ -141,7 +141,7 @@ def test_a_lake_that_is_older_than_a_column_can_be_asked(lake: Lake, stages: lis
         _outdate(lake, stage, FIRST[stage])
 
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         for table in TABLES.values():
             assert ["run", *table.schema.names] == connection.table(table.name).columns, table.name
         for stage in stages:
@@ -165,7 +165,7 @@ def test_a_part_that_cannot_be_read_is_named(lake: Lake) -> None:
         lake.connect() as connection,
         pytest.raises(WrongRequest, match=r"a part of scores .* run the run again"),
     ):
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
 
 
 @pytest.mark.parametrize("how", ["cut", "gone"])
@@ -180,7 +180,7 @@ def test_a_step_with_a_short_or_missing_part_shows_no_rows_and_is_named(lake: La
         file.unlink()
 
     with lake.connect() as connection:
-        attached = runs.attach(lake, connection)
+        attached = runs.create_views(lake, connection)
 
     assert [file.relative_to(lake.uri).as_posix()] == [damaged.path for damaged in attached.damage]
     assert ["judgements"] == [step.stage for step in attached.uncommitted]
@@ -206,7 +206,7 @@ def test_what_is_no_record_among_the_records_is_named_and_disturbs_nobody(
     (Path(lake.uri) / "runs" / "folder.json").mkdir()
 
     with lake.connect() as connection:
-        attached = runs.attach(lake, connection)
+        attached = runs.create_views(lake, connection)
 
     assert (RUN,) == attached.runs
     assert [f"runs/{name}"] == [damaged.path for damaged in attached.damage]
@@ -220,7 +220,7 @@ def test_an_empty_lake_says_how_to_fill_it(tmp_path: Path) -> None:
     lake = Lake(tmp_path.as_posix())
 
     with lake.connect() as connection, pytest.raises(WrongRequest, match="make one with gloss run"):
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
 
 
 def test_the_record_says_which_scorers_and_sites_there_are(lake: Lake) -> None:
@@ -228,7 +228,7 @@ def test_the_record_says_which_scorers_and_sites_there_are(lake: Lake) -> None:
     _second_run(lake, "begun", ("tokens", "features"))
 
     with lake.connect() as connection:
-        attached = runs.attach(lake, connection, "begun")
+        attached = runs.create_views(lake, connection, "begun")
         sites = connection.sql("select distinct site from summary order by site").fetchall()
         scored = connection.sql("select count(detection), count(fuzzing_floor) from summary").fetchall()
 

@@ -25,14 +25,14 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def _rows(lake: Lake, question: str) -> list[dict]:
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         return connection.sql(question).to_arrow_table().to_pylist()
 
 
 def test_it_has_the_declared_columns(lake: Lake) -> None:
     """Names, order and types are those of `summary.schema`, from which they are documented."""
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         found = connection.table("summary").limit(0).to_arrow_table().schema
         declared = duckdb.from_arrow(summary.schema(SCORERS).empty_table()).limit(0).to_arrow_table().schema
 

@@ -33,7 +33,7 @@ def test_a_real_run_has_such_a_feature(undisturbed: Path) -> None:
     """Its lines fit into a README."""
     lake = Lake(undisturbed.as_posix())
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         text = GENERATOR.feature(connection)
 
     assert [] == [line for line in text.splitlines() if len(line) > GENERATOR.WIDTH + 2]

@@ -50,7 +50,7 @@ def test_questions_can_be_asked_of_a_real_run(undisturbed: Path) -> None:
     """On the lake of a run, too, all but one have rows."""
     lake = Lake(undisturbed.as_posix())
     with lake.connect() as connection:
-        runs.attach(lake, connection)
+        runs.create_views(lake, connection)
         empty = [case.values[0] for case in QUESTIONS if not connection.sql(str(case.values[1])).fetchall()]
 
     assert [NEEDS_MORE] == empty

@@ -134,7 +134,7 @@ def test_a_run_needs_no_server_where_batches_answered_all(
 
     lake = Lake(str(tmp_path / "lake"))
     with lake.connect() as connection:
-        runs.attach(lake, connection, "batch")
+        runs.create_views(lake, connection, "batch")
         scored = "select scorer, count(score) > 0 from scores group by all"
         assert [("detection", True)] == connection.sql(scored).fetchall()
         assert [("ok",)] == connection.sql("select distinct status from requests").fetchall()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from storage.lake import Lake
 from storage.layout import Range
-from storage.replies import Shelf
+from storage.replies import ReplyStore
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import Remembering
 from tasks.llm.request import Outcome, Reply, Request
@@ -34,7 +34,7 @@ class Slow:
 def calls(folder: Path, reader: Slow, run: str = "run") -> list[object]:
     """What the ledger says of the questions."""
     lake = Lake(str(folder))
-    keeping = Remembering(reader, {}, run, lambda who, first, end: Shelf(lake, who, Range(first, end)))
+    keeping = Remembering(reader, {}, run, lambda who, first, end: ReplyStore(lake, who, Range(first, end)))
 
     async def ask() -> list[Outcome]:
         async with keeping.about(0, 100):

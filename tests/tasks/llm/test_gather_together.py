@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storage.lake import Lake
 from storage.layout import Range
-from storage.replies import Shelf
+from storage.replies import ReplyStore
 from tasks.llm.budget import Account, Metered
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import Remembering
@@ -165,8 +165,8 @@ def test_lists_are_kept_and_paid_for_like_single_requests(tmp_path: Path) -> Non
         Request(f"1/{n}", messages=(Message("user", str(n)),), max_tokens=2, together="1") for n in range(40)
     ]
 
-    def shelf(who: str, first: int, end: int) -> Shelf:
-        return Shelf(Lake(str(tmp_path)), who, Range(first, end))
+    def shelf(who: str, first: int, end: int) -> ReplyStore:
+        return ReplyStore(Lake(str(tmp_path)), who, Range(first, end))
 
     async def run(requests: Sequence[Request]) -> list[Outcome]:
         metered = Metered(reader, Prices(prompt=1e5, completion=1e5), account)

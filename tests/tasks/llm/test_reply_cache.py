@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from storage.lake import Lake
 from storage.layout import Range
-from storage.replies import Shelf
+from storage.replies import ReplyStore
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import Remembering, Row, read, written
 from tasks.llm.request import Message, Outcome, Reply, Request, TokenLogprob, Usage
@@ -38,7 +38,7 @@ class Counting:
         return Outcome(request, Reply(answer, usage=USAGE), None, "here", "tiny", 2, 0.5)
 
 
-class Broken(Shelf):
+class Broken(ReplyStore):
     """A shelf that cannot be written."""
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -47,7 +47,7 @@ class Broken(Shelf):
 
 
 def remembering(
-    folder: Path, reader: Counting, run: str = "run", kind: type[Shelf] = Shelf, *, failures: bool = False
+    folder: Path, reader: Counting, run: str = "run", kind: type[ReplyStore] = ReplyStore, *, failures: bool = False
 ) -> Remembering:
     lake = Lake(str(folder))
     return Remembering(
@@ -210,7 +210,7 @@ def test_an_answer_counts_when_it_is_safe(tmp_path: Path) -> None:
     async def check(reader: Remembering, number: int) -> None:
         await asyncio.sleep(number / 200)
         await reader.ask(question(f"3/{number}"))
-        rows = await asyncio.to_thread(Shelf(Lake(str(tmp_path)), '{"model": "tiny"}', Range(0, 100)).read)
+        rows = await asyncio.to_thread(ReplyStore(Lake(str(tmp_path)), '{"model": "tiny"}', Range(0, 100)).read)
         assert f"/3/{number}" in {row["asked_by"] for row in rows}
 
     asyncio.run(run())
@@ -221,7 +221,7 @@ def test_answers_are_written_together(tmp_path: Path) -> None:
     """Not a file for each: a bucket has thousands."""
     written_files: list[int] = []
 
-    class Watched(Shelf):
+    class Watched(ReplyStore):
         def add(self, rows: Sequence[Row]) -> None:
             written_files.append(len(rows))
             super().add(rows)
