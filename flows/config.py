@@ -22,7 +22,7 @@ from tasks.activations.subject import Subject
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
 from tasks.fields import LARGEST_SEED, NAME, ConfigModel, Name, Seed, misread, worded
-from tasks.llm.readers import ReaderConfig
+from tasks.llm.readers import AnyReader
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import Similar
 from tasks.scorers import Scorer
@@ -189,7 +189,7 @@ class RunConfig(ConfigModel, frozen=True):
     """How they are judged."""
     controls: Controls = Controls()
     """Floors."""
-    readers: dict[Annotated[str, Field(pattern=NAME)], ReaderConfig] = Field(min_length=1)
+    readers: dict[Annotated[str, Field(pattern=NAME)], AnyReader] = Field(min_length=1)
     """Endpoints and embedded readers, by the names that explainers and scorers use."""
     reader_check: bool = True
     """Whether each reader behind an endpoint is tried out with some twenty questions of known answers before it is
@@ -235,16 +235,15 @@ class RunConfig(ConfigModel, frozen=True):
     @model_validator(mode="after")
     def _can_keep_its_budget(self) -> "RunConfig":
         for name, reader in self.readers.items() if self.budget else ():
-            if getattr(reader, "replies", "keep") == "off":
+            if reader.remote and reader.cached_replies == "off":
                 msg = (
                     f"budget.cost is set, and readers.{name}.replies is off, so that nothing would tell what was paid "
                     "before a kill: set it to keep"
                 )
                 raise ValueError(msg)
-            for key in ("prompt_price", "completion_price"):
-                if getattr(reader, key, 0.0) is None:
-                    msg = f"budget.cost is set, and readers.{name} has no {key}: give it one"
-                    raise ValueError(msg)
+            for key in reader.missing_prices:
+                msg = f"budget.cost is set, and readers.{name} has no {key}: give it one"
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -356,7 +355,7 @@ class RunConfig(ConfigModel, frozen=True):
         """Embedded readers are asked nothing that they never answer."""
         for path, name, request in each(self.explainers, self.scorers):
             reader = self.readers[name]
-            refused = None if reader.kind == "openai" else reader.refuses(request)
+            refused = reader.refuses(request)
             if refused:
                 msg = (
                     f"{path} is {name!r}, and a reader of kind {reader.kind} {refused}; "

@@ -13,8 +13,8 @@ from flows.reader_check import check_readers_skill
 from flows.repair import mend
 from storage.layout import Range
 from tasks.explain import explain_bucket
+from tasks.llm.base import Reader
 from tasks.llm.budget import Account
-from tasks.llm.request import Reader
 
 
 @flow(name="explain", flow_run_name="{config.run} explain")

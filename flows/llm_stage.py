@@ -21,12 +21,13 @@ from storage.layout import Range, Step
 from storage.replies import ReplyStore, paid
 from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import ExplainWork
+from tasks.llm.base import Finding, Note, Reader
 from tasks.llm.budget import Account, Metered
 from tasks.llm.openai.parameters import Parameters
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import Remembering, spelled
-from tasks.llm.request import Finding, Note, Reader
-from tasks.llm.request_log import Asked, Prices
+from tasks.llm.request import Prices
+from tasks.llm.request_log import Asked
 from tasks.score import ScoreWork
 
 _RECORDED = frozenset({"form", "logprobs", "parameters"})
@@ -212,7 +213,7 @@ def _open(config: RunConfig, name: str, findings: Findings) -> AbstractAsyncCont
 def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
     """A reader as its config wants it: one whose replies are kept, or as it is."""
     described = config.readers[name]
-    keeping = getattr(described, "replies", "off")
+    keeping = described.cached_replies
     if keeping == "off":
         return reader
     lake = Lake(config.lake)
@@ -228,7 +229,7 @@ def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
         shelf,
         cost,
         failures=failures,
-        control_tokens=getattr(described, "control_tokens", frozenset()),
+        control_tokens=described.control_tokens,
     )
 
 
@@ -308,8 +309,7 @@ class _CostLine:
 
 def prices(config: RunConfig, reader: str) -> Prices:
     """The prices of a reader; unknown for embedded ones."""
-    named = config.readers[reader]
-    return Prices(*(getattr(named, f"{kind}_price", None) for kind in ("prompt", "completion", "cached")))
+    return config.readers[reader].prices
 
 
 def asked(config: RunConfig, coder: str, stage: str, component: str, reader: str) -> Asked:

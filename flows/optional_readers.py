@@ -74,7 +74,7 @@ async def without_absent(config: RunConfig) -> tuple[RunConfig, list[str]]:
 
 
 def _optional_names(config: RunConfig) -> list[str]:
-    return [name for name, reader in config.readers.items() if getattr(reader, "optional", False)]
+    return [name for name, reader in config.readers.items() if reader.is_optional]
 
 
 def _missing(config: RunConfig) -> dict[str, str]:

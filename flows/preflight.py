@@ -28,7 +28,7 @@ from tasks.llm.openai.errors import EndpointRefused
 from tasks.llm.openai.preflight import EndpointsAway
 from tasks.llm.openai.preflight import preflight as check_endpoints
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.readers import ReaderConfig
+from tasks.llm.readers import AnyReader
 from tasks.llm.request import Reply, Request
 from tasks.llm.sentence_transformers import SentenceModel
 from tasks.scorers import Scorer
@@ -208,7 +208,7 @@ def _has_gaps(plan: Plan, asker: Asker) -> bool:
     return not lake.complete(contexts) or bool(lake.missing(step, lake.ranges(contexts)))
 
 
-async def _away(reader: ReaderConfig, trials: Sequence[Request], scorers: Sequence[Scorer]) -> list[str]:
+async def _away(reader: AnyReader, trials: Sequence[Request], scorers: Sequence[Scorer]) -> list[str]:
     """Look for a reader; returns what is wrong with those of its urls that are not there. Raises as they do."""
 
     def unfit(example: Request, reply: Reply) -> str | None:
@@ -240,7 +240,7 @@ async def _not_needed(plan: Plan, reader: str, askers: Sequence[Asker], error: E
 
 def _may_ask_more(plan: Plan, reader: str, askers: Sequence[Asker]) -> str:
     """What a reader is needed for, where a run that has begun may be thought to have it all."""
-    if getattr(plan.config.readers[reader], "replies", "off") == "off" or not plan.lake.files("replies"):
+    if plan.config.readers[reader].cached_replies == "off" or not plan.lake.files("replies"):
         return ""
     return f"; {_names(askers)} may have more to ask than the replies that are kept"
 

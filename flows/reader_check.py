@@ -22,9 +22,10 @@ from flows.replay import Silent, unanswered
 from storage.layout import Range
 from storage.replies import folder
 from storage.tables import NO_CODER, REQUESTS
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import spelled
-from tasks.llm.request import Outcome, Reader
+from tasks.llm.request import Outcome
 from tasks.llm.request_log import request_rows
 from tasks.reader_check.questions import themes
 from tasks.reader_check.results import CheckResult, check_result
@@ -83,7 +84,7 @@ async def _is_asked(plan: Plan, reader: str, askers: Sequence[Asker], stages: Se
     Without contexts it is taken to get some; where that depends on explanations still to come, its own stage decides.
     """
     described = plan.config.readers[reader]
-    keeps = getattr(described, "replies", "off") != "off"
+    keeps = described.cached_replies != "off"
     if not keeps or not plan.lake.files(folder(spelled(described.identity()))):
         return True
     if not all(plan.lake.complete(asker.coder.contexts) for asker in askers):

@@ -17,9 +17,10 @@ from storage.lake import Lake
 from storage.layout import Range
 from storage.table import Table
 from tasks.explain import explain_bucket
+from tasks.llm.base import Reader
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import name, spelled
-from tasks.llm.request import Outcome, Reader, Request
+from tasks.llm.request import Outcome, Request
 from tasks.llm.request_log import Unanswered
 from tasks.score import judge_bucket
 
@@ -64,7 +65,7 @@ def _bucket_task(
     return partial(judge_bucket.fn, work, reader=readers[asker.scorer.reader])
 
 
-class Silent:
+class Silent(Reader):
     """A reader that answers nothing and records what it is asked: what no cached reply answered."""
 
     def __init__(self, request_name: Callable[[Request], str]) -> None:
@@ -84,7 +85,7 @@ async def unanswered(plan: Plan, reader: str, askers: Sequence[Asker], many: int
     Null where it cannot be told: what they ask about is not there yet, or depends on another reader's replies, or the
     lake caches none of this one.
     """
-    if not plan.lake.files("replies") or getattr(plan.config.readers[reader], "replies", "off") == "off":
+    if not plan.lake.files("replies") or plan.config.readers[reader].cached_replies == "off":
         return None
     silent: dict[str, Silent] = {}
     async with AsyncExitStack() as stack:

@@ -59,7 +59,8 @@ def _failed(lake: Lake, step: Step) -> dict[Range, int]:
 
 def _require_kept(plan: Plan, readers: Iterable[str]) -> None:
     for name in readers:
-        if getattr(plan.config.readers[name], "replies", "keep") == "off":
+        reader = plan.config.readers[name]
+        if reader.remote and reader.cached_replies == "off":
             msg = f"readers.{name}.replies is off, so that what did not fail would be paid again; set it to keep"
             raise WrongRequest(msg)
 

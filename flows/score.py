@@ -12,8 +12,8 @@ from flows.reader_check import check_readers_skill
 from flows.repair import mend
 from flows.runners import Workers, at_work
 from storage.layout import Range
+from tasks.llm.base import Reader
 from tasks.llm.budget import Account
-from tasks.llm.request import Reader
 from tasks.score import judge_bucket, score_bucket
 
 

@@ -16,7 +16,8 @@ from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explainers import Explainer, best_of
 from tasks.explainers.base import NOBODY, Explanation
 from tasks.explainers.chat import ChatExplainer
-from tasks.llm.request import Outcome, Reader
+from tasks.llm.base import Reader
+from tasks.llm.request import Outcome
 from tasks.llm.request_log import Asked, check_answered, finish_reason, request_rows
 from tasks.retries import unless_refused
 

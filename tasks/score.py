@@ -12,7 +12,7 @@ from storage.scores import scores
 from storage.tables import JUDGEMENTS, REQUESTS, SCORES
 from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explain import sampled
-from tasks.llm.request import Reader
+from tasks.llm.base import Reader
 from tasks.llm.request_log import Asked, check_answered, request_rows
 from tasks.retries import unless_refused
 from tasks.scorers import Scorer, ask

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from pydantic import TypeAdapter
 
+from tasks.llm.base import Reader
 from tests.docs.pages import PAGES, ROOT
 
 CODE = ("flows", "storage", "tasks")
@@ -80,7 +81,7 @@ def test_gloss_is_that_of_the_copy(extended: Path) -> None:
 
 
 @dataclass
-class Rater:
+class Rater(Reader):
     """A reader that rates each text by whether it has a word."""
 
     word: str

@@ -13,10 +13,11 @@ from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import ReplyStore
 from tasks.contexts.context import Context, Feature
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import Remembering
-from tasks.llm.request import Outcome, Reader, Request, RequestKey
+from tasks.llm.request import Outcome, Request, RequestKey
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
 

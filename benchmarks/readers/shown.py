@@ -25,16 +25,16 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.scores import scores
 from storage.tables import JUDGEMENTS
-from tasks.llm.readers import ReaderConfig
-from tasks.llm.request import Usage
-from tasks.llm.request_log import Prices, check_answered
+from tasks.llm.readers import AnyReader
+from tasks.llm.request import Prices, Usage
+from tasks.llm.request_log import check_answered
 from tasks.llm.token_count import Bill
 from tasks.metrics import FEWEST, Estimate, median, spearman
 from tasks.scorers import ask
 from tasks.scorers.base import Posed, judgement_rows
 from tasks.scorers.detection import Detection
 
-_READER: TypeAdapter[ReaderConfig] = TypeAdapter(ReaderConfig)
+_READER: TypeAdapter[AnyReader] = TypeAdapter(AnyReader)
 
 Row = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ class Judged:
     """Tokens as the reader reports them; null where it does not."""
 
 
-def reader_in(file: Path) -> ReaderConfig:
+def reader_in(file: Path) -> AnyReader:
     """The reader that a file describes as an entry of `readers` does. Raises `WrongRequest` where it describes none."""
     try:
         return _READER.validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
@@ -68,14 +68,14 @@ def reader_in(file: Path) -> ReaderConfig:
 
 
 def figures(
-    found: Recorded, detection: Detection, reader: ReaderConfig, scratch: Path
+    found: Recorded, detection: Detection, reader: AnyReader, scratch: Path
 ) -> tuple[list[Figure], dict[str, object]]:
     """Figures of every number of contexts per question, and what they were measured on.
 
     Raises `WrongRequest` for a reader that is not there, `RunFailed` for one that answers nothing.
     """
     asyncio.run(reader.check())
-    model = getattr(reader, "model", reader.kind).rsplit("/", 1)[-1]
+    model = (reader.model_name or reader.kind).rsplit("/", 1)[-1]
     say(f"{model} judges {found.features} features of {found.run}, {len(COMPARED)} times")
     compared = {shown: detection.model_copy(update={"shown": shown, "adaptive": None}) for shown in COMPARED}
     posed = {shown: [_turned(one, shown) for one in found.posed] for shown in COMPARED}
@@ -92,7 +92,7 @@ def figures(
         by = counter(found.config, reader)
         bills = {shown: modelled(one, posed[shown], by) for shown, one in compared.items()}
         said = f"{by.said}, its prefix cache modelled"
-    prices = Prices(*(getattr(reader, f"{kind}_price", None) for kind in ("prompt", "completion", "cached")))
+    prices = reader.prices
     measured = [
         figure
         for shown, one in judged.items()
@@ -116,7 +116,7 @@ def _turned(posed: Posed, shown: int) -> Posed:
 
 
 async def _judged(
-    found: Recorded, scorer: Detection, posed: Sequence[Posed], reader: ReaderConfig, folder: Path
+    found: Recorded, scorer: Detection, posed: Sequence[Posed], reader: AnyReader, folder: Path
 ) -> Judged:
     async with reader.open() as opened:
         # Alone, since of a list nobody says how much of it was cached.

@@ -12,7 +12,7 @@ from flows.estimate.requests import spread
 from flows.estimate.tokenizers import counted
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.readers import ReaderConfig
+from tasks.llm.readers import AnyReader
 from tasks.llm.request import Outcome
 from tasks.llm.token_count import BLOCK, Bill, PrefixCache, Rehearsal, Tokenizer
 from tasks.scorers.base import Posed
@@ -50,7 +50,7 @@ def sent(outcomes: Sequence[Outcome]) -> int:
     return sum(outcome.attempts > 0 for outcome in outcomes)
 
 
-def counter(config: RunConfig, reader: ReaderConfig) -> Counter:
+def counter(config: RunConfig, reader: AnyReader) -> Counter:
     """By the tokenizer of the reader's model where it is here, else by the subject's.
 
     Raises `WrongRequest` for one that the reader names and that is not there.

@@ -23,11 +23,11 @@ from flows.plan import ASKING_STAGES, STAGES, Asker, Plan, Scoring
 from flows.replay import replay
 from flows.terminal import one_line
 from storage.errors import RunFailed, WrongRequest
+from tasks.llm.base import Reader
 from tasks.llm.openai.batch_files import Files, Name, Reading, Writing, results
 from tasks.llm.openai.parameters import Parameters
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import name, spelled
-from tasks.llm.request import Reader
 
 _TAKEN = frozenset({"/v1/chat/completions", "/v1/embeddings"})
 """Routes of ours that `vllm run-batch` takes, as of vLLM 0.32; to a line of another it writes an error."""
@@ -98,7 +98,7 @@ def _parameters(plan: Plan, called: str) -> Parameters:
 
 def _left(plan: Plan, called: str, reader: Reading) -> AbstractSet[str]:
     """Requests to an endpoint that are still to be asked: without a result, or failed where failures are not kept."""
-    kept = getattr(plan.config.readers[called], "replies", "off") == "keep_failures"
+    kept = plan.config.readers[called].cached_replies == "keep_failures"
     return reader.absent if kept else reader.absent | reader.refused.keys()
 
 

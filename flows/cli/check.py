@@ -61,7 +61,7 @@ async def _all(plan: Plan) -> tuple[list[Checked], list[str]]:
         try:
             found.append(await reader_check.kept(plan, one) or await _asked(plan, one))
         except EndpointsAway as error:
-            if not getattr(plan.config.readers[one.reader], "optional", False):
+            if not plan.config.readers[one.reader].is_optional:
                 msg = f"readers.{one.reader}: {error}"
                 raise WrongRequest(msg) from error
             away.append(f"readers.{one.reader} is optional and not there ({error})")
@@ -91,7 +91,7 @@ def _show(plan: Plan, found: Sequence[Checked], notes: Sequence[str], console: C
     for one in found:
         reader = plan.config.readers[one.reader]
         questions = sum(part.questions for part in one.results)
-        model = terminal.one_line(str(getattr(reader, "model", reader.kind)))
+        model = terminal.one_line(reader.model_name or reader.kind)
         console.print()
         console.print(
             Text.assemble((f"readers.{one.reader}", "bold"), f" ({model}): {questions} questions"),
@@ -169,7 +169,7 @@ def _plain(plan: Plan, found: Sequence[Checked], notes: Sequence[str]) -> dict[s
         "readers": [
             {
                 "reader": one.reader,
-                "model": getattr(plan.config.readers[one.reader], "model", None),
+                "model": plan.config.readers[one.reader].model_name,
                 "at_chance": bool(one.bad),
                 "asked_by": [_result(part) for part in one.results],
             }

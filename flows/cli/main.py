@@ -243,9 +243,7 @@ def _plan_retries(plan: Plan, options: argparse.Namespace, console: Console) -> 
     failed = forget_failures(plan)
     console.print(f"Asking again: {failed:,} requests that failed.")
     failures_kept = [
-        name
-        for name, reader in plan.config.readers.items()
-        if getattr(reader, "replies", "off") == "keep_failures"
+        name for name, reader in plan.config.readers.items() if reader.cached_replies == "keep_failures"
     ]
     settings = (*options.set, *(f"readers.{name}.replies=keep" for name in failures_kept))
     config, _ = asyncio.run(without_absent(load_config(options.config, settings, options.lake)))

@@ -102,7 +102,8 @@ def pilot(plan: Plan, command: str, readers: Sequence[str], features: Mapping[st
     if max(features.values(), default=0) <= PILOT:
         return None
     setting, among = _few(plan)
-    paid_twice = [name for name in readers if getattr(plan.config.readers[name], "replies", "keep") == "off"]
+    described = ((name, plan.config.readers[name]) for name in readers)
+    paid_twice = [name for name, reader in described if reader.remote and reader.cached_replies == "off"]
     if paid_twice:
         told = f"readers.{paid_twice[0]}.replies is off, so that they are paid twice"
     elif among:

@@ -119,7 +119,7 @@ class Questions:
             reader=check.reader,
             bill=bill,
             done=self.plan.lake.complete(check.step),
-            optional=getattr(described, "optional", False),
+            optional=described.is_optional,
             asker=Component("check", "check", described),
             each=bill.requests,
             most=bill,
@@ -227,11 +227,11 @@ class Questions:
         return as_seen(line, self._seen(line.asker, line.reader))
 
     def _seen(self, asker: Component, reader: str) -> Pace | None:
-        model = getattr(self.plan.config.readers[reader], "model", "")
+        model = self.plan.config.readers[reader].model_name or ""
         return seen(self.kept, self.plan.config.run, asker, model)
 
     def _rehearsal(self, reader: str) -> Rehearsal:
-        block = getattr(self.plan.config.readers[reader], "block", None)
+        block = self.plan.config.readers[reader].cache_block
         return Rehearsal(self.by[reader].tokenizer, PrefixCache(block))
 
 

@@ -11,8 +11,9 @@ from tasks.contexts.context import Feature
 from tasks.explainers.base import Explanation, explanation
 from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.subset import Parted, fewer, part
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_fitting
-from tasks.llm.request import Outcome, Reader, Request, RequestKey, whole_key, without_halved
+from tasks.llm.request import Outcome, Request, RequestKey, whole_key, without_halved
 from tasks.scorers.base import Judgement, judgements
 from tasks.scorers.detection import Detection
 

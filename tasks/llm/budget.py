@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from storage.errors import RunFailed
-from tasks.llm.request import Outcome, Reader, Request, Usage
-from tasks.llm.request_log import Prices
+from tasks.llm.base import Reader
+from tasks.llm.request import Outcome, Prices, Request, Usage
 
 _CHARACTERS = 3.0
 """Characters of English per token, at least: what a prompt costs is first guessed by them, on the dear side."""
@@ -72,24 +72,15 @@ class Account:
         )
 
 
-class Metered:
+class Metered(Reader):
     """A reader whose replies are paid for from an account."""
 
     def __init__(self, reader: Reader, prices: Prices, account: Account) -> None:
         """Count what a reader's replies cost at its prices."""
         self._reader, self._prices, self._account = reader, prices, account
+        self.in_flight, self.control_tokens = reader.in_flight, reader.control_tokens
         self._guessed, self._dearest = 0.0, 0.0
         account.join(lambda: self._expected(self._guessed))
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that the reader takes at once."""
-        return getattr(self._reader, "in_flight", 64)
-
-    @property
-    def control_tokens(self) -> frozenset[str]:
-        """Texts that the reader's tokenizer is known to take for control tokens."""
-        return getattr(self._reader, "control_tokens", frozenset())
 
     async def ask(self, request: Request) -> Outcome:
         """Answer one request when the account allows it. Raises `BudgetSpent` when it does not."""
@@ -100,15 +91,11 @@ class Metered:
     async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:
         """Answer requests that belong together, as `ask` does."""
         async with self._paying(requests) as outcomes:
-            together = getattr(self._reader, "ask_together", None)
-            if together is not None:
-                outcomes.extend(await together(requests))
-            else:
-                outcomes.extend(await asyncio.gather(*(self._reader.ask(request) for request in requests)))
+            outcomes.extend(await self._reader.ask_together(requests))
         return outcomes
 
-    def fills(self, requests: Sequence[Request]) -> bool:
-        """Whether requests that are asked together take much of the room that is left: better one by one then."""
+    def asks_singly(self, requests: Sequence[Request]) -> bool:
+        """Whether requests that belong together would take much of what is left of the budget."""
         guess = sum(self._guess(request) for request in requests)
         return not self._account.fits(_LISTS * self._expected(guess))
 

@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tasks.llm.request import LONGEST_LIST, Outcome, Reader, Reply, Request, Usage
+from tasks.llm.base import Reader
+from tasks.llm.request import LONGEST_LIST, Outcome, Reply, Request, Usage
 
-_IN_FLIGHT = 64
-"""For readers that do not say how many they take at once."""
 _AHEAD = 2
 """Requests pending per request under way: those that pause must not leave slots empty."""
 _FREE = Usage(0, 0, 0)
@@ -33,7 +32,7 @@ async def ask_all(
     order. The first exception, EndpointsDown or the caller's own, cancels what is pending and is raised as it is.
     """
     outcomes: dict[int, Outcome] = {}
-    window = _AHEAD * getattr(reader, "in_flight", _IN_FLIGHT)
+    window = _AHEAD * reader.in_flight
     slots = asyncio.Semaphore(window)
     asking, read = Asking(reader), 0
 
@@ -128,10 +127,7 @@ async def _together(reader: Reader, requests: Sequence[Request]) -> list[Outcome
     """Ask at the same time, in one call where the reader takes several."""
     if len(requests) == 1:
         return [await reader.ask(requests[0])]
-    together = getattr(reader, "ask_together", None)
-    if requests and together is not None:
-        return await together(requests)
-    return list(await asyncio.gather(*(reader.ask(request) for request in requests)))
+    return await reader.ask_together(requests) if requests else []
 
 
 def repeated(request: Request, outcome: Outcome) -> Outcome:
@@ -183,7 +179,7 @@ async def ask_fitting(
     All outcomes, those of halves behind those of their wholes, which `tasks/llm/request.py` tells from the ones that
     stand. Reads `requests` and raises as `ask_all` does.
     """
-    own: frozenset[str] = getattr(reader, "control_tokens", frozenset())
+    own = reader.control_tokens
     found = await ask_all(reader, (request.without_control_tokens(own) for request in requests))
     outcomes = list(found)
     # All halves of a size at once: each size costs one wait, however many requests are too long.

@@ -1,4 +1,4 @@
-"""Every reader. A new kind is one file and a line or two here."""
+"""The union of all kinds of readers that a config may name. A new kind is one file and one line here."""
 
 from typing import Annotated
 
@@ -8,6 +8,4 @@ from tasks.llm.baseline.reader import BaselineReader
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.sentence_transformers import SentenceTransformersReader
 
-ReaderConfig = Annotated[
-    BaselineReader | OpenAIReader | SentenceTransformersReader, Field(discriminator="kind")
-]
+AnyReader = Annotated[BaselineReader | OpenAIReader | SentenceTransformersReader, Field(discriminator="kind")]

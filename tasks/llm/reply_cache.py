@@ -17,9 +17,10 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import repeated
 from tasks.llm.openai.structured_output import obeys
-from tasks.llm.request import Outcome, Reader, Reply, Request, Structured, TokenLogprob, Usage, feature_of
+from tasks.llm.request import Outcome, Reply, Request, Structured, TokenLogprob, Usage, feature_of
 
 _MOMENT = 0.02
 """Seconds for which an answer waits for others that are written with it: what a kill may lose beside what is under
@@ -102,7 +103,7 @@ def _settle(group: Sequence[tuple[Row, asyncio.Future[None]]], error: Exception 
             written.set_exception(error)
 
 
-class Remembering:
+class Remembering(Reader):
     """A reader whose replies are kept and, where they are there, not asked for."""
 
     def __init__(
@@ -121,16 +122,11 @@ class Remembering:
         `shelf` gives the shelf for a reader, by what decides its answers, and for a range of features. `control_tokens`
         are texts that the reader's tokenizer takes for control tokens, the same for whoever stands in for it.
         """
-        self.control_tokens = control_tokens
+        self.control_tokens, self.in_flight = control_tokens, reader.in_flight
         self._reader, self._run, self._cost, self._failures = reader, run, cost, failures
         self._identity = spelled(identity)
         self._shelf = shelf
         self._open: list[_Open] = []
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that the reader takes at once."""
-        return getattr(self._reader, "in_flight", 64)
 
     @asynccontextmanager
     async def about(self, first: int, end: int, asker: str = "") -> AsyncIterator[None]:
@@ -177,11 +173,10 @@ class Remembering:
         self, opened: _Open | None, names: Sequence[str], requests: Sequence[Request]
     ) -> Sequence[Outcome]:
         """Ask what is not known, and keep it."""
-        together = getattr(self._reader, "ask_together", None)
-        if together is None or len(requests) < 2 or _fills(self._reader, requests):
+        if len(requests) < 2 or self._reader.asks_singly(requests):
             # Each is kept as it comes: where one is refused, what the others cost is not lost.
             return await asyncio.gather(*(self.ask(request) for request in requests))
-        outcomes = await together(requests)
+        outcomes = await self._reader.ask_together(requests)
         if opened:
             await asyncio.gather(*(self._keep(opened, *one) for one in zip(names, outcomes, strict=True)))
         return outcomes
@@ -235,12 +230,6 @@ def name(identity: str, request: Request) -> str:
     # Draws without a seed are meant to differ from request to request.
     drawn = request.key if request.temperature and request.seed is None else ""
     return sha256(f"{identity}\n{drawn}\n{request.fingerprint}".encode()).hexdigest()[:32]
-
-
-def _fills(reader: Reader, requests: Sequence[Request]) -> bool:
-    """Whether requests in one call may be more than a reader's budget has room for."""
-    fills = getattr(reader, "fills", None)
-    return fills is not None and fills(requests)
 
 
 def _asked_by(opened: _Open, request: Request) -> str:

@@ -2,38 +2,15 @@
 
 Knows nothing of HTTP, of features or of scores. Explainers and scorers make requests and read replies;
 a reader (`tasks/llm/openai/client.py`, `tasks/llm/baseline/reader.py`) carries the one to the other.
-
-What a client finds out about a reader's servers while it asks them, for whoever reports and remembers it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from tasks.contexts.special_tokens import broken_up
-
-
-class Finding(NamedTuple):
-    """One thing about the servers of a reader."""
-
-    about: Literal["form", "logprobs", "parameters", "refused_form", "ignored_form"]
-    """`form`: how they hold replies to one. `logprobs`: whether they give log-probabilities with it. `parameters`: the
-    settings that they take. `refused_form`, `ignored_form`: a question whose form they refused, or did not hold to."""
-    value: str
-    """What was found, in a word that can be compared with what was found before."""
-    line: str
-    """The same in words, as what the reader does: `holds replies to a form by structured_outputs`."""
-
-
-Note = Callable[[Finding], None]
-"""Hears of a finding, once for each client."""
-
-
-def unheard(_finding: Finding) -> None:
-    """Nobody listens."""
-
 
 Structured = Literal["structured_outputs", "response_format", "plain"]
 """How a server holds replies to a form: vLLM's field, OpenAI's field, or not at all."""
@@ -201,6 +178,30 @@ class Usage(NamedTuple):
     completion_tokens: int | None = None
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What a reader charges for a million tokens of each kind, in any one currency; null where nobody says."""
+
+    prompt: float | None = None
+    completion: float | None = None
+    cached: float | None = None
+    """For prompt tokens from the prefix cache; null where they cost as much as others."""
+
+    @property
+    def known(self) -> bool:
+        """Whether requests have a price."""
+        return self.prompt is not None and self.completion is not None
+
+    def cost(self, usage: Usage) -> float | None:
+        """Price of one request, embeddings among them; null without prices or without a count."""
+        if self.prompt is None or self.completion is None or usage.prompt_tokens is None:
+            return None
+        cached = usage.cached_tokens or 0
+        uncached = (usage.prompt_tokens - cached) * self.prompt
+        from_cache = cached * (self.prompt if self.cached is None else self.cached)
+        return (uncached + from_cache + (usage.completion_tokens or 0) * self.completion) / 1e6
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer that a server finished (`finish_reason` stop or length) and that could be decoded."""
@@ -246,17 +247,6 @@ class Outcome:
 
 class Unreadable(ValueError):
     """A reply came, but it does not say what was asked; its message is the reason that is recorded."""
-
-
-class Reader(Protocol):
-    """Whoever answers requests: endpoints behind the client, or the embedded baseline."""
-
-    async def ask(self, request: Request) -> Outcome:
-        """Answer one request; a failure is an outcome with a reason, not an exception.
-
-        Raises `EndpointsDown` (see `tasks/llm/openai/client.py`) when no endpoint can be reached at all.
-        """
-        ...
 
 
 def said(reply: Reply) -> str:

@@ -4,31 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.errors import RunFailed
-from tasks.llm.request import Outcome, Usage, feature_of, halved_keys, without_halved
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What a reader charges for a million tokens of each kind, in any one currency; null where nobody says."""
-
-    prompt: float | None = None
-    completion: float | None = None
-    cached: float | None = None
-    """For prompt tokens from the prefix cache; null where they cost as much as others."""
-
-    @property
-    def known(self) -> bool:
-        """Whether requests have a price."""
-        return self.prompt is not None and self.completion is not None
-
-    def cost(self, usage: Usage) -> float | None:
-        """Price of one request, embeddings among them; null without prices or without a count."""
-        if self.prompt is None or self.completion is None or usage.prompt_tokens is None:
-            return None
-        cached = usage.cached_tokens or 0
-        dear = (usage.prompt_tokens - cached) * self.prompt
-        cheap = cached * (self.prompt if self.cached is None else self.cached)
-        return (dear + cheap + (usage.completion_tokens or 0) * self.completion) / 1e6
+from tasks.llm.request import Outcome, Prices, Usage, feature_of, halved_keys, without_halved
 
 
 @dataclass(frozen=True)
@@ -39,7 +15,7 @@ class Asked:
     stage: str
     component: str
     reader: str
-    prices: Prices = Prices()
+    prices: Prices = Prices()  # noqa: RUF009  (it is immutable)
 
 
 def request_rows(asked: Asked, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:

@@ -24,7 +24,7 @@ from pydantic import Field, PositiveInt
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.fields import ConfigModel
+from tasks.llm.base import Reader, ReaderConfig
 from tasks.llm.request import Outcome, Reply, Request
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def load_encoder(model: str, revision: str | None, device: str | None) -> Encode
     return Encoder(loaded)
 
 
-class Vectors:
+class Vectors(Reader):
     """A reader that answers requests about texts; several that wait go through the model together."""
 
     def __init__(self, encoder: Encoder, model: str, batch: int) -> None:
@@ -221,7 +221,7 @@ def _packaged(name: str) -> Path:
     return found[0]
 
 
-class SentenceTransformersReader(ConfigModel, frozen=True):
+class SentenceTransformersReader(ReaderConfig, frozen=True):
     """An embedding model of the library sentence-transformers (`pip install 'gloss-sae[embeddings]'`)."""
 
     kind: Literal["sentence_transformers"]
@@ -248,7 +248,17 @@ class SentenceTransformersReader(ConfigModel, frozen=True):
         """The reader itself. Raises `WrongRequest` when the model or the library is not there."""
         return opened(self.encoder, self.shown, self.batch)
 
-    async def check(self, _examples: object = ()) -> None:
+    @property
+    def is_optional(self) -> bool:
+        """As the key `optional`."""
+        return self.optional
+
+    @property
+    def model_name(self) -> str:
+        """As the key `model`."""
+        return self.model
+
+    async def check(self, examples: Sequence[Request] = ()) -> None:  # noqa: ARG002  (loading it is enough)
         """Load the model. Raises `WrongRequest` when it or the library is not there."""
         await asyncio.to_thread(self.encoder)
 

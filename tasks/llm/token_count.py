@@ -22,6 +22,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from tasks.contexts import render
+from tasks.llm.base import Reader
 from tasks.llm.request import Message, Outcome, Reply, Request, RequestKey, feature_of
 
 BLOCK = 16
@@ -162,7 +163,7 @@ def _as_long(answer: str, examples: int) -> str:
     return json.dumps([labels[i % len(labels)] for i in range(examples)])
 
 
-class Rehearsal:
+class Rehearsal(Reader):
     """Counts what it is asked; see `bills`."""
 
     def __init__(self, tokenizer: Tokenizer | None, cache: PrefixCache) -> None:

@@ -27,8 +27,9 @@ from typing import NamedTuple
 from pydantic import Field
 
 from tasks.fields import ConfigModel
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_fitting
-from tasks.llm.request import Outcome, Reader, Request, RequestKey, without_halved
+from tasks.llm.request import Outcome, Request, RequestKey, without_halved
 from tasks.scorers.base import Divides, Judgement, Judges, Posed, judgements
 
 LEVEL = 0.05

@@ -8,9 +8,9 @@ import pytest
 from flows import llm_stage
 from flows.config import RunConfig
 from storage.lake import Lake
+from tasks.llm.base import Finding
 from tasks.llm.openai.parameters import Parameters
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.request import Finding
 from tests.flows.command import TINY
 
 HELD = Finding("form", "structured_outputs", "holds replies to a form by structured_outputs")

@@ -14,14 +14,15 @@ from flows.terminal import console
 from storage import query
 from storage.lake import Lake
 from storage.tables import JUDGEMENTS
-from tasks.llm.request import Outcome, Reader, Reply, Request
+from tasks.llm.base import Reader
+from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
 from tests.tasks.judging import judge
 from tests.tasks.scorers.test_known_readers import detection, discrimination, features
 from tests.tasks.toys import Known, coin, constant, oracle
 
 
-class FirstOnly:
+class FirstOnly(Reader):
     """Says yes to the first example of every question and no to the others."""
 
     async def ask(self, request: Request) -> Outcome:

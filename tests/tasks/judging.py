@@ -7,7 +7,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import CONTEXTS, EXPLANATIONS, NO_EXPLAINER, SAMPLES
 from tasks.contexts.context import Context
-from tasks.llm.request import Reader
+from tasks.llm.base import Reader
 from tasks.llm.request_log import Asked
 from tasks.score import ScoreWork, judge_bucket, score_bucket
 from tasks.scorers import Scorer

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from tasks.llm.request import Outcome, Reader, Request
+from tasks.llm.base import Reader
+from tasks.llm.request import Outcome, Request
 
 R = TypeVar("R", bound=Reader)
 
@@ -11,7 +12,7 @@ REASON = "400 Bad Request: the prompt is too long"
 
 
 @dataclass
-class Narrow(Generic[R]):
+class Narrow(Reader, Generic[R]):
     """Passes on questions whose last turn has so many characters at most, and refuses others as a server does."""
 
     reader: R

@@ -7,6 +7,7 @@ import pytest
 
 from storage.lake import Lake
 from tasks.contexts.context import Context
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers.detection import Detection
 from tests.tasks.judging import judge
@@ -18,7 +19,7 @@ class Alone(Detection, frozen=True):
     needs_explanation: ClassVar[bool] = False
 
 
-class Yes:
+class Yes(Reader):
     """A reader that says yes to everything, and keeps what it was asked."""
 
     def __init__(self) -> None:

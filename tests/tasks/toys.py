@@ -10,6 +10,7 @@ from math import log
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.contexts.handwritten import context
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 
 LIGHTHOUSE = Feature(
@@ -77,7 +78,7 @@ HARBOUR = Feature(
 """Another with contexts of several deciles and kinds, some of them a neighbour's."""
 
 
-class Known:
+class Known(Reader):
     """A reader whose skill is known: it is told what is right and makes of it what it is asked to.
 
     Where log-probabilities are asked for, it is sure of each answer to `sure`, and finds all others equally likely.

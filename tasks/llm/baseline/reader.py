@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Literal
 
 from tasks.contexts import render
-from tasks.fields import ConfigModel
+from tasks.llm.base import Reader, ReaderConfig
 from tasks.llm.baseline import judge
 from tasks.llm.baseline.describe import describe, understand
 from tasks.llm.baseline.judge import verdicts
@@ -23,7 +23,7 @@ VERSION = 3
 """Raise it when the same question gets another answer."""
 
 
-class BaselineReader(ConfigModel, frozen=True):
+class BaselineReader(ReaderConfig, frozen=True):
     """The baseline reader; needs nothing."""
 
     kind: Literal["baseline"]
@@ -36,9 +36,6 @@ class BaselineReader(ConfigModel, frozen=True):
         """The reader itself."""
         return _opened()
 
-    async def check(self, _examples: object = ()) -> None:
-        """It is always there."""
-
     def refuses(self, request: Request) -> str | None:
         """Why it would not answer a request like this one, as a clause; null where it would."""
         if any(
@@ -48,7 +45,7 @@ class BaselineReader(ConfigModel, frozen=True):
         return None if all(_answer(_asked(part)) for part in _single(request)) else _ANSWERS
 
 
-class Baseline:
+class Baseline(Reader):
     """Answers at once."""
 
     async def ask(self, request: Request) -> Outcome:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Self, get_args
 
 from storage.errors import WrongRequest
 from tasks.coders.files import hidden
+from tasks.llm.base import Reader
 from tasks.llm.openai.decode import Declined, FieldIgnored, ServerFault, decode, own_words, too_long
 from tasks.llm.openai.encode import encode, held
 from tasks.llm.openai.parameters import MaxTokensKey, Omittable, Parameters, refused_parameter
@@ -105,7 +106,7 @@ class Files:
         return batch
 
 
-class Writing:
+class Writing(Reader):
     """Answers nothing and writes down what it is asked, each request once."""
 
     def __init__(
@@ -136,7 +137,7 @@ class Writing:
         return _unanswered(request, self._model, "it was written into a batch file")
 
 
-class Reading:
+class Reading(Reader):
     """Answers from files of results."""
 
     def __init__(self, found: "Results", model: str, name: Name) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
+from tasks.llm.base import Note, Reader, ignore_finding
 from tasks.llm.openai.api_key import secret_from
 from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined
@@ -19,7 +20,7 @@ from tasks.llm.openai.http_client import open_http_client
 from tasks.llm.openai.retry import Carried, Carrier
 from tasks.llm.openai.sender import Sender
 from tasks.llm.openai.structured_output import Forms, Untold, obeys
-from tasks.llm.request import LONGEST_LIST, Note, Outcome, Reply, Request, Structured, unheard
+from tasks.llm.request import LONGEST_LIST, Outcome, Reply, Request, Structured
 
 _LIST_ATTEMPTS = 2
 """Tries of a list: a queue that is too short for it refuses it for ever, where single requests would pass."""
@@ -29,7 +30,7 @@ _COLLECTED = 50_000
 """Objects that are made before cycles among them are looked for; Python's own measure is 700, or 2,000."""
 
 
-class Client:
+class Client(Reader):
     """A reader over endpoints; `OpenAIReader.open` makes one."""
 
     def __init__(self, reader: OpenAIConfig, carrier: Carrier, sender: Sender, forms: Forms) -> None:
@@ -38,16 +39,7 @@ class Client:
         # A list's cached tokens are not told, so that nothing goes as one where they have a price of their own.
         self._routes = {PROMPTS, CHATS} if reader.cached_price is None else set[str]()
         self._setbacks = Counter[str | None]()
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that can be under way at once."""
-        return self._reader.in_flight
-
-    @property
-    def control_tokens(self) -> frozenset[str]:
-        """Texts that the model's tokenizer is known to take for control tokens."""
-        return self._reader.control_tokens
+        self.in_flight, self.control_tokens = reader.in_flight, reader.control_tokens
 
     async def ask(self, request: Request) -> Outcome:
         """Answer one request; a failure is an outcome with a reason.
@@ -72,6 +64,10 @@ class Client:
         for places, found in zip(lists, await asyncio.gather(*asked), strict=True):
             outcomes |= zip(places, found, strict=True)
         return [outcomes[place] for place in range(len(requests))]
+
+    def asks_singly(self, requests: Sequence[Request]) -> bool:  # noqa: ARG002  (servers may take any as a list)
+        """Never: lists are worth while."""
+        return False
 
     async def _ask_list(self, requests: Sequence[Request]) -> list[Outcome]:
         """Ask in one call; one by one if that fails, since it fails for all where it fails for one."""
@@ -157,13 +153,13 @@ async def connect(
     timeouts = (reader.connect_timeout, reader.read_timeout)
     with _seldom_collected():
         async with open_http_client(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
-            sender = Sender(reader, note or unheard)
+            sender = Sender(reader, note or ignore_finding)
 
             def carried_to(some: OpenAIConfig) -> Carrier:
                 return Carrier(some, http, secret, sleep, clock)
 
             carrier = carried_to(reader)
-            forms = Forms(reader, sender, carried_to, note or unheard)
+            forms = Forms(reader, sender, carried_to, note or ignore_finding)
             watching = asyncio.create_task(carrier.watch())
             try:
                 yield Client(reader, carrier, sender, forms)

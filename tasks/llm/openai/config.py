@@ -1,7 +1,7 @@
 """How OpenAI-compatible endpoints are described in a run's config. Knows nothing of HTTP."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,8 +14,9 @@ from pydantic import (
 )
 
 from tasks.coders import tokenizer_files
-from tasks.fields import ConfigModel
+from tasks.llm.base import CachedReplies, ReaderConfig
 from tasks.llm.openai.parameters import MaxTokensKey, Omittable, Parameters
+from tasks.llm.request import Prices
 
 
 def _complaints(url: str) -> Iterator[str]:
@@ -79,8 +80,10 @@ _Seconds = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 _Pause = Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
 
 
-class OpenAIConfig(ConfigModel, frozen=True):
+class OpenAIConfig(ReaderConfig, frozen=True):
     """One model behind one or more OpenAI-compatible servers, such as vLLM's."""
+
+    remote: ClassVar[bool] = True
 
     kind: Literal["openai"] = "openai"
     """Which kind of reader this is."""
@@ -110,7 +113,7 @@ class OpenAIConfig(ConfigModel, frozen=True):
     this one."""
     omit: list[Omittable] = []  # noqa: RUF012  (pydantic copies it)
     """Settings that are never sent; those that a server refuses by name are left out without being listed here."""
-    replies: Annotated[Literal["keep", "keep_failures", "off"], BeforeValidator(_word)] = "keep"
+    replies: Annotated[CachedReplies, BeforeValidator(_word)] = "keep"
     """Replies are kept in the lake and the same request is never asked twice: `keep`; `keep_failures` keeps the reasons
     of requests that failed as well, which are then not tried again; `off` asks every time."""
     prompt_price: _Pause | None = None
@@ -136,6 +139,37 @@ class OpenAIConfig(ConfigModel, frozen=True):
         Nobody is asked for them: those of the common families are known without (`tasks/contexts/special_tokens.py`).
         """
         return tokenizer_files.control_tokens(self.tokenizer or self.model) or frozenset()
+
+    @property
+    def is_optional(self) -> bool:
+        """As the key `optional`."""
+        return self.optional
+
+    @property
+    def cached_replies(self) -> CachedReplies:
+        """As the key `replies`."""
+        return self.replies
+
+    @property
+    def prices(self) -> Prices:
+        """As the three keys."""
+        return Prices(self.prompt_price, self.completion_price, self.cached_price)
+
+    @property
+    def missing_prices(self) -> tuple[str, ...]:
+        """Those of `prompt_price` and `completion_price` that are null."""
+        prices = {"prompt_price": self.prompt_price, "completion_price": self.completion_price}
+        return tuple(key for key, price in prices.items() if price is None)
+
+    @property
+    def model_name(self) -> str:
+        """As the key `model`."""
+        return self.model
+
+    @property
+    def cache_block(self) -> int | None:
+        """As the key `block`."""
+        return self.block
 
     @property
     def parameters(self) -> Parameters:

@@ -11,8 +11,9 @@ from tasks.llm.openai.config import OpenAIConfig
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from tasks.llm.base import Note
     from tasks.llm.openai.client import Client
-    from tasks.llm.request import Note, Request
+    from tasks.llm.request import Request
 
 
 class OpenAIReader(OpenAIConfig, frozen=True):

@@ -6,12 +6,13 @@ A refusal costs nothing, and one of each setting is enough: what a server takes 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tasks.llm.base import Finding, Note
 from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined, decode
 from tasks.llm.openai.encode import encode
 from tasks.llm.openai.parameters import Parameters, explained
 from tasks.llm.openai.retry import Carried, Carrier
-from tasks.llm.request import Finding, Note, Reply, Request, Structured
+from tasks.llm.request import Reply, Request, Structured
 
 
 class Sender:

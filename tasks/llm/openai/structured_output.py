@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from tasks.llm.base import Finding, Note
 from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined
 from tasks.llm.openai.encode import held
@@ -20,7 +21,7 @@ from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.openai.retry import Carried, Carrier
 from tasks.llm.openai.sender import Sender
 from tasks.llm.reasoning import answer
-from tasks.llm.request import Finding, Form, Message, Note, Reply, Request, Structured, Unreadable
+from tasks.llm.request import Form, Message, Reply, Request, Structured, Unreadable
 
 
 def obeys(request: Request, reply: Reply) -> bool:

@@ -16,9 +16,10 @@ from benchmarks.readers.tables import tables
 from benchmarks.readers.tokens import counter
 from benchmarks.report import Figure, Report
 from storage.errors import RunFailed, WrongRequest
+from tasks.llm.base import Reader
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.readers import ReaderConfig
-from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
+from tasks.llm.readers import AnyReader
+from tasks.llm.request import Outcome, Reply, Request, Usage
 from tasks.llm.token_count import BLOCK, Bill, PrefixCache, bill
 from tests.benchmarks.readers.recorded_run import ACTIVATING, recorded_run
 from tests.tasks.llm.faulty_server import Body, faulty_server, trial
@@ -50,7 +51,7 @@ class Told:
         """It is always there."""
 
 
-class Changed:
+class Changed(Reader):
     """An oracle of whose outcomes each is changed."""
 
     def __init__(self, change: Callable[[Outcome], Outcome]) -> None:
@@ -69,12 +70,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 
 def judged(found: Recorded, reader: Reader, folder: Path) -> tuple[dict[str, float], dict[str, object]]:
     """What is measured with a reader of known skill."""
-    return measured(found, cast("ReaderConfig", Told(reader)), folder)
+    return measured(found, cast("AnyReader", Told(reader)), folder)
 
 
-def measured(
-    found: Recorded, reader: ReaderConfig, folder: Path
-) -> tuple[dict[str, float], dict[str, object]]:
+def measured(found: Recorded, reader: AnyReader, folder: Path) -> tuple[dict[str, float], dict[str, object]]:
     assert found.detection is not None
     figures, about = shown.figures(found, found.detection, reader, folder)
     assert len(figures) == len({figure.name for figure in figures})
@@ -187,7 +186,7 @@ def test_tokens_are_those_that_the_reader_reports(found: Recorded, tmp_path: Pat
         return replace(outcome, reply=replace(outcome.reply, usage=usage))
 
     priced = Told(Changed(counting), prompt_price=1.0, completion_price=3.0, cached_price=0.5)
-    named, about = measured(found, cast("ReaderConfig", priced), tmp_path)
+    named, about = measured(found, cast("AnyReader", priced), tmp_path)
     assert "as the reader reports them" == about["tokens"]
     for kind, values in {"prompt": [1000, 200, 50], "cached": [600, 120, 30], "completion": [10] * 3}.items():
         assert values == [named[f"shown_{one}_{kind}_tokens_per_context"] for one in COMPARED]

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from flows.unions import kinds
 from tasks.contexts.context import Described
 from tasks.explainers import Explainer, best_of
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
 from tasks.scorers import ask as rounds
@@ -62,7 +63,7 @@ FEATURES = tuple(
 _EXPLANATIONS = ("Words for lights by the sea.", "The word lighthouse.")
 
 
-class LimitedReader:
+class LimitedReader(Reader):
     """A reader that answers every request, but refuses those about more than `max_contexts` contexts as too long."""
 
     def __init__(self, max_contexts: int | None) -> None:

@@ -13,7 +13,8 @@ from tasks.explain import ExplainWork, explain_bucket
 from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.imports import Import
 from tasks.explainers.single_token import SingleToken
-from tasks.llm.request import Outcome, Reader, Reply, Request, Usage
+from tasks.llm.base import Reader
+from tasks.llm.request import Outcome, Reply, Request, Usage
 from tasks.llm.request_log import Asked
 from tests.storage.sql.test_scores import record
 
@@ -21,7 +22,7 @@ CODER = "toy"
 
 
 @dataclass
-class Fake:
+class Fake(Reader):
     """A reader that answers what a function makes of the request; a null answer is a failure."""
 
     answer: Callable[[Request], str | None]

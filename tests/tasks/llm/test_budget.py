@@ -10,16 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import RunFailed
+from tasks.llm.base import Reader
 from tasks.llm.budget import Account, BudgetSpent, Metered
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import Remembering, Row
-from tasks.llm.request import Message, Outcome, Reply, Request, Usage
-from tasks.llm.request_log import Prices
+from tasks.llm.request import Message, Outcome, Prices, Reply, Request, Usage
 
 PRICES = Prices(prompt=2.0, completion=10.0, cached=0.5)
 
 
-class Priced:
+class Priced(Reader):
     """A reader whose replies cost what their prompts are long, more or less, in any order."""
 
     def __init__(self, in_flight: int, seed: int = 0, *, counts: bool = True) -> None:

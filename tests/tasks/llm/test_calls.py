@@ -6,6 +6,7 @@ from pathlib import Path
 from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import ReplyStore
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import Remembering
 from tasks.llm.request import Outcome, Reply, Request
@@ -20,7 +21,7 @@ QUESTIONS = [
 ]
 
 
-class Slow:
+class Slow(Reader):
     """A reader that has to try everything twice."""
 
     def __init__(self) -> None:

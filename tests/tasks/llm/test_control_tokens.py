@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.contexts.special_tokens import broken_up
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Message, Outcome, Reply, Request
 from tests.tasks.explainers.every import EVERY
@@ -54,7 +55,7 @@ def test_few_shots_are_sent_as_they_were_written() -> None:
     assert plain[0] == next(request.messages[:-1] for _, request in asked(hostile()))
 
 
-class Own:
+class Own(Reader):
     """A reader whose tokenizer knows a token of no family."""
 
     control_tokens = frozenset({"@@end"})

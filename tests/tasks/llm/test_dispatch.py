@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.client import connect
 from tasks.llm.openai.errors import EndpointsDown
@@ -31,7 +32,7 @@ class Clockless:
         await asyncio.sleep(0)
 
 
-class Immediate:
+class Immediate(Reader):
     """A reader that answers at once, as the baseline does."""
 
     in_flight = 4

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Outcome, Reply, Request, half_key, without_halved
 
 
 @dataclass
-class Room:
+class Room(Reader):
     """A reader that has room for some words, and may fail otherwise."""
 
     words: int

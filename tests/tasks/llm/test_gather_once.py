@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.request import Outcome, Reply, Request, Usage
 
 
-class Counting:
+class Counting(Reader):
     """A reader that answers each prompt with itself, counts tokens, and fails on what contains `bad`."""
 
     in_flight = 4

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import ReplyStore
+from tasks.llm.base import Reader
 from tasks.llm.budget import Account, Metered
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import Remembering
-from tasks.llm.request import LONGEST_LIST, Message, Outcome, Reply, Request, Usage
-from tasks.llm.request_log import Prices
+from tasks.llm.request import LONGEST_LIST, Message, Outcome, Prices, Reply, Request, Usage
 
 LOOKED_AT = 1
 """Requests that are read to see whether a list goes on."""
 
 
-class Alone:
+class Alone(Reader):
     """A reader that repeats prompts, after as many turns of the loop as they have letters, one by one."""
 
     def __init__(self, in_flight: int = 4) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import ReplyStore
+from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.reply_cache import Remembering, Row, read, written
 from tasks.llm.request import Message, Outcome, Reply, Request, TokenLogprob, Usage
@@ -20,7 +21,7 @@ from tasks.llm.request import Message, Outcome, Reply, Request, TokenLogprob, Us
 USAGE = Usage(9, 4, 2)
 
 
-class Counting:
+class Counting(Reader):
     """A reader that counts what it is asked and answers with the count; fails where it is told to."""
 
     in_flight = 16

@@ -9,7 +9,8 @@ from functools import cache
 import pytest
 
 from tasks.explainers.chat import ChatExplainer
-from tasks.llm.request import Outcome, Reader, Reply, Request
+from tasks.llm.base import Reader
+from tasks.llm.request import Outcome, Reply, Request
 from tasks.reader_check.questions import Component, components, theme_of, themes
 from tasks.reader_check.results import CheckResult, check_result
 from tests.tasks.reader_check.test_questions import explainer, scorer
@@ -37,7 +38,7 @@ def every() -> tuple[Component, ...]:
     return components("reader", [explainer(kind) for kind in EXPLAINERS], [*SCORERS, *NUMERIC])
 
 
-class Skilled:
+class Skilled(Reader):
     """Answers everything: judges as another reader does, explains each feature by a text, and gives numbers.
 
     The number of a context that fits is `sense`, that of another 0.
@@ -148,7 +149,7 @@ def test_one_list_for_every_question_is_constant() -> None:
     assert "[0, 1, 0, 1, 0]" == found.constant
 
 
-class Copier:
+class Copier(Reader):
     """Answers with the last of the prompt's own examples."""
 
     async def ask(self, request: Request) -> Outcome:
@@ -183,7 +184,7 @@ def test_explanations_that_name_another_feature_are_wrong() -> None:
         assert ["none of 4 explanations names what the feature is"] == one.faults
 
 
-class Garbage:
+class Garbage(Reader):
     """Answers in words that say nothing of what was asked."""
 
     async def ask(self, request: Request) -> Outcome:
@@ -204,7 +205,7 @@ def test_garbage_is_unreadable_throughout() -> None:
         assert fault.startswith(f"{found.questions} of {found.questions} answers cannot be read (")
 
 
-class Down:
+class Down(Reader):
     """Answers nothing."""
 
     async def ask(self, request: Request) -> Outcome:

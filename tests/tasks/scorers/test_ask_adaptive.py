@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from storage.lake import Lake
 from tasks.contexts.context import Context
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers.ask import LEVEL, Adaptive, interval, share
 from tasks.scorers.base import Judgement
@@ -88,7 +89,7 @@ def test_what_cannot_be_read_is_no_part_of_the_score() -> None:
     assert (1.0, 1.0) == interval(with_failures, TRUTHS)
 
 
-class Oracle:
+class Oracle(Reader):
     """A reader that knows the truth of features below 10 and tosses a coin for the others."""
 
     def __init__(self) -> None:

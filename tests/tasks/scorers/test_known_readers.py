@@ -11,6 +11,7 @@ import pytest
 from storage.lake import Lake
 from tasks.contexts.context import Context
 from tasks.contexts.handwritten import context
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
 from tasks.scorers.detection import Detection
@@ -99,7 +100,7 @@ MOST = 19 / 24
 """Of 24 intervals that each hold the true share with a probability of 0.95, fewer do so once in a thousand times."""
 
 
-class Every:
+class Every(Reader):
     """All of the readers, each with its features."""
 
     async def ask(self, request: Request) -> Outcome:

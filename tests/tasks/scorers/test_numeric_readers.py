@@ -17,6 +17,7 @@ import pytest
 from storage.lake import Lake
 from tasks.contexts.context import Context
 from tasks.contexts.handwritten import context
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 from tasks.scorers import Scorer
 from tasks.scorers.embedding import Embedding
@@ -54,7 +55,7 @@ COIN = Skill(lambda _truth, name: chance("coin", name))
 ERRING = Skill(lambda truth, name: float(truth != (chance("err", name) < 0.1)))
 
 
-class Numbers:
+class Numbers(Reader):
     """A reader of some skill that answers with log-probabilities and vectors."""
 
     def __init__(self, skill: Skill) -> None:

@@ -14,6 +14,7 @@ from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.contexts.handwritten import context
+from tasks.llm.base import Reader
 from tasks.llm.request import Message, Outcome, Reply, Request, Unreadable
 from tasks.scorers.base import Judgement, labelled
 from tests.tasks.judging import judge
@@ -56,7 +57,7 @@ class Intruder(BaseModel):
         return labelled(request, [place != int(named[0]) for place in range(1, len(request.contexts) + 1)])
 
 
-class Server:
+class Server(Reader):
     """A reader that finds the intruder in every second question."""
 
     async def ask(self, request: Request) -> Outcome:

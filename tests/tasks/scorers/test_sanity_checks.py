@@ -22,6 +22,7 @@ from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Context
 from tasks.contexts.handwritten import context
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 from tasks.scorers import Scorer
 from tasks.scorers.detection import Detection
@@ -52,7 +53,7 @@ SHARE, FALL = 0.9, 0.05
 which reaches about as far to each side."""
 
 
-class Literally:
+class Literally(Reader):
     """Finds that an example fits when it holds a word of the description, marked where words are marked.
 
     Its doubts are a normal deviate on the scale of log-odds, far enough from zero to make it err in about 1 %.

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from storage.lake import Lake
 from tasks.contexts.handwritten import context
+from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers.simulation import TAB, Simulation, expected
 from tests.tasks.judging import judge
@@ -111,7 +112,7 @@ def test_where_10_is_two_tokens_9_is_the_strongest() -> None:
     assert 9.0 == expected({"9": -1.0, "10": -0.5}, 9, "a")
 
 
-class Server:
+class Server(Reader):
     """A reader that finds 8 three times as likely as 4 behind a token that ends in a."""
 
     async def ask(self, request: Request) -> Outcome:

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from storage.errors import WrongRequest
+from tasks.llm.base import Finding
 from tasks.llm.openai.client import connect
 from tasks.llm.openai.parameters import Parameters, refused_parameter
 from tasks.llm.openai.preflight import preflight
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.request import Finding, Message, Outcome, Request
+from tasks.llm.request import Message, Outcome, Request
 from tests.tasks.llm.faulty_server import Answer, Behaviour, Body, Fault, faulty_server
 from tests.tasks.llm.openai.client_calls import ASKED, reader
 from tests.tasks.llm.openai_replies import answered, response

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.llm.base import Finding
 from tasks.llm.openai.client import connect
 from tasks.llm.openai.structured_output import obeys
-from tasks.llm.request import Finding, Reply, Request
+from tasks.llm.request import Reply, Request
 from tests.tasks.llm.faulty_server import (
     TRANSIENT,
     Answer,
