@@ -46,20 +46,22 @@ def cache(config: RunConfig) -> None:
         tokens=plan.tokens,
         coders=tuple((coder.coder, coder.activations, coder.features) for coder in plan.coders),
     )
-    widths = {coder.name: model_cache.hooked(config.subject, coder).coder.width for coder in config.coders}
+    widths = {
+        coder.name: model_cache.loaded_coder(config.subject, coder).coder.width for coder in config.coders
+    }
     try:
         with at_work(config.runner) as workers:
             run_record.record_run(plan)
-            work = replace(work, statistics=record_site_statistics(plan, model_cache.known()))
+            work = replace(work, statistics=record_site_statistics(plan, model_cache.measured_statistics()))
             mend(plan)
             if plan.tokens in unfinished:
                 _tokens(work, config)
             if config.runner.kind == "dask":
-                model_cache.forget()  # the workers load what they need, perhaps on this device
+                model_cache.evict_all()  # the workers load what they need, perhaps on this device
             _activations(plan, work, workers)
             _features(plan, work, workers, widths)
     finally:
-        model_cache.forget()
+        model_cache.evict_all()
 
 
 def _tokens(work: CacheWork, config: RunConfig) -> None:

@@ -35,7 +35,7 @@ from tasks.scorers import Scorer
 from tasks.scorers.base import Tries
 
 if TYPE_CHECKING:
-    from tasks.activations.fit_check import Fit
+    from tasks.activations.fit_check import CoderFit
 
 DOUBTFUL_FVU = 0.5
 """Above it a coder is not refused, as some are that bad, but its user is told."""
@@ -118,17 +118,19 @@ def check_cache(plan: Plan) -> list[str]:
     from tasks.activations import model_cache  # noqa: PLC0415
 
     config = plan.config
-    model_cache.hold(addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan))
-    fits = model_cache.try_out(config.subject, config.corpus, config.coders)
+    model_cache.evict_other_runs(
+        addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan)
+    )
+    fits = model_cache.check_coders(config.subject, config.corpus, config.coders)
     lines = []
     for coder in config.coders:
-        hooked = model_cache.hooked(config.subject, coder)
+        hooked = model_cache.loaded_coder(config.subject, coder)
         check(config.features, hooked.coder.width, coder.name)
         lines.append(f"{coder.name} at {hooked.site}: {_fit(fits[coder.name])}")
     return lines
 
 
-def _fit(fit: "Fit") -> str:
+def _fit(fit: "CoderFit") -> str:
     declared = f" (declared {fit.declared_l0:g})" if fit.declared_l0 else ""
     firing = f", {fit.firing:,} of {fit.width:,} features fire on the first {fit.tokens:,} tokens"
     if fit.fvu is None:

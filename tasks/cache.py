@@ -15,9 +15,9 @@ from storage.tables import ACTIVATIONS, FEATURES, TOKENS
 from tasks.activations import collect, model_cache
 from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
-from tasks.activations.directions import directions
+from tasks.activations.directions import feature_directions
 from tasks.activations.model_cache import release_free_memory
-from tasks.activations.pack import shards
+from tasks.activations.pack import packed_shards
 from tasks.activations.subject import Subject
 from tasks.coders.base import SiteStatistics
 from tasks.retries import unless_refused
@@ -61,7 +61,7 @@ def write_tokens(work: CacheWork, advance: Callable[[], None]) -> int:
     corpus, step = work.corpus, work.tokens
     tokenizer = work.subject.tokenizer()
     parts: list[Range] = []
-    for table in shards(
+    for table in packed_shards(
         corpus.documents(), tokenizer, corpus.sequence, corpus.rows, work.shard, corpus.packing
     ):
         part = Range(table["sequence"][0].as_py(), table["sequence"][-1].as_py() + 1)
@@ -92,10 +92,10 @@ def cache_shard(work: CacheWork, shard: Range) -> int:
     tokens = rows["tokens"].combine_chunks().flatten().to_numpy().reshape(len(rows), work.corpus.sequence)
     # By its module: Dask ships a task with the objects that it names, and a lock cannot be shipped.
     with model_cache.DEVICE:
-        model_cache.hold(work.mark, work.statistics)
+        model_cache.evict_other_runs(work.mark, work.statistics)
         firings = collect.firings(
-            model_cache.loaded(work.subject),
-            {coder.name: model_cache.hooked(work.subject, coder) for coder in lacking},
+            model_cache.loaded_subject(work.subject),
+            {coder.name: model_cache.loaded_coder(work.subject, coder) for coder in lacking},
             tokens,
             shard.first,
             work.batch or model_cache.fitting_batch(work.subject, work.all_coders, work.corpus.sequence),
@@ -130,11 +130,11 @@ def describe_features(work: CacheWork, name: str, part: Range) -> int:
         )
         raise RunFailed(msg)
     with model_cache.DEVICE:
-        model_cache.hold(work.mark, work.statistics)
-        bos = model_cache.loaded(work.subject).bos
-        read = model_cache.reading_of(work.subject, fold_norm=work.describing.fold_norm)
-        rows = directions(
-            model_cache.hooked(work.subject, coder).coder,
+        model_cache.evict_other_runs(work.mark, work.statistics)
+        bos = model_cache.loaded_subject(work.subject).bos
+        read = model_cache.loaded_logit_lens(work.subject, fold_norm=work.describing.fold_norm)
+        rows = feature_directions(
+            model_cache.loaded_coder(work.subject, coder).coder,
             range(*part),
             read,
             logits=work.describing.logits if model_cache.writes_to_the_stream(work.subject, coder) else 0,

@@ -65,17 +65,21 @@ def _measured(plan: Plan) -> Caches:
     """By the corpus' first sequences, on the device that the config names."""
     # Local, for they load torch.
     from tasks.activations import collect, model_cache  # noqa: PLC0415
-    from tasks.activations.pack import pack  # noqa: PLC0415
+    from tasks.activations.pack import packed_rows  # noqa: PLC0415
 
     config = plan.config
-    model_cache.hold(addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan))
-    model_cache.try_out(config.subject, config.corpus, config.coders)
-    hooked = {coder.name: model_cache.hooked(config.subject, coder) for coder in config.coders}
-    corpus, rows = config.corpus, min(config.corpus.rows, model_cache.TRIED)
-    packed = pack(corpus.documents(), config.subject.tokenizer(), corpus.sequence, rows, corpus.packing)
+    model_cache.evict_other_runs(
+        addresses(coder.activations for coder in plan.coders), recorded_site_statistics(plan)
+    )
+    model_cache.check_coders(config.subject, config.corpus, config.coders)
+    hooked = {coder.name: model_cache.loaded_coder(config.subject, coder) for coder in config.coders}
+    corpus, rows = config.corpus, min(config.corpus.rows, model_cache.CHECKED_SEQUENCES)
+    packed = packed_rows(
+        corpus.documents(), config.subject.tokenizer(), corpus.sequence, rows, corpus.packing
+    )
     tokens = np.array([row["tokens"] for row in packed])
-    model = model_cache.loaded(config.subject)
-    found: dict[str, collect.Columns] = {}
+    model = model_cache.loaded_subject(config.subject)
+    found: dict[str, collect.FiringColumns] = {}
     took = []
     for _ in range(_TIMED):
         started = perf_counter()
@@ -89,5 +93,5 @@ def _measured(plan: Plan) -> Caches:
         table = pa.table({"coder": pa.repeat(name, firings), **columns._asdict()})
         size = len(encode(ACTIVATIONS, table))
         coders[name] = Caching(hooked[name].coder.width, firings * times, size * times, said)
-    model_cache.forget()
+    model_cache.evict_all()
     return Caches(coders, min(took) * times)

@@ -233,10 +233,10 @@ def _sequences(plan: Plan) -> Iterator[list[str]]:
         yield from lake.read("tokens", lake.parts(plan.tokens, "tokens")[:1])["strings"].to_pylist()
         return
     # Local, for they load torch.
-    from tasks.activations.pack import pack  # noqa: PLC0415
+    from tasks.activations.pack import packed_rows  # noqa: PLC0415
 
     rows = min(corpus.rows, _SEQUENCES)
     tokenizer = plan.config.subject.tokenizer()
-    packed = pack(corpus.documents(), tokenizer, corpus.sequence, rows, corpus.packing)
+    packed = packed_rows(corpus.documents(), tokenizer, corpus.sequence, rows, corpus.packing)
     for row in islice(packed, rows):
         yield list(row["strings"])  # pyright: ignore[reportArgumentType]  (rows are dictionaries of anything)

@@ -48,7 +48,7 @@ def _loaded(name: str) -> Tokenizer:
     # Local, since it loads torch.
     from tasks.activations import model  # noqa: PLC0415
 
-    return _endless(model.tokenizer(name, None))
+    return _endless(model.load_tokenizer(name, None))
 
 
 def _endless(tokenizer: Tokenizer) -> Tokenizer:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from storage.errors import RunFailed, WrongRequest
-from tasks.activations.hooks import capturing
+from tasks.activations.hooks import capture_vectors
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
 from tasks.coders.base import SiteStatistics
@@ -23,7 +23,7 @@ ROUNDED_BITS = 13
 """Bits of an activation's 23 that are rounded away: 11 significant ones are left, as many as a half has."""
 
 
-class Hooked(NamedTuple):
+class HookedCoder(NamedTuple):
     """A coder and the site whose vectors it reads."""
 
     site: Site
@@ -32,7 +32,7 @@ class Hooked(NamedTuple):
     """The site that it reconstructs: its own one, a transcoder's other one, null where none can be compared."""
 
 
-class Columns(NamedTuple):
+class FiringColumns(NamedTuple):
     """Firings of one coder, sorted by feature, sequence and position."""
 
     feature: np.ndarray
@@ -45,7 +45,7 @@ class Columns(NamedTuple):
     """[n] float32."""
 
 
-class Batch(NamedTuple):
+class VectorBatch(NamedTuple):
     """The vectors of some sequences at each site."""
 
     flat: Tensor
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
     """[tokens, d] each."""
 
 
-class _Fired(NamedTuple):
+class _BatchFirings(NamedTuple):
     """Firings of one coder on one batch, where they were made."""
 
     feature: Tensor
@@ -67,13 +67,13 @@ class _Fired(NamedTuple):
 
 def firings(
     subject: LoadedSubject,
-    coders: Mapping[str, Hooked],
+    coders: Mapping[str, HookedCoder],
     tokens: np.ndarray,
     first_sequence: int,
     batch: int = 32,
     *,
     keep_bos: bool = False,
-) -> dict[str, Columns]:
+) -> dict[str, FiringColumns]:
     """Every firing on `tokens` [sequences, length], by coder; `batch` sequences pass at once.
 
     Firings on the beginning-of-sequence token are left out unless `keep_bos`: it draws attention that
@@ -85,15 +85,15 @@ def firings(
     except WrongRequest as error:
         # Looked for before anything was written, unless the corpus has changed since.
         raise RunFailed(str(error)) from error
-    pieces: dict[str, list[_Fired]] = {name: [] for name in coders}
+    pieces: dict[str, list[_BatchFirings]] = {name: [] for name in coders}
     finite: list[tuple[Site, Tensor, Tensor]] = []
-    for found in vectors(subject, [at.site for at in coders.values()], tokens, batch, keep_bos=keep_bos):
+    for found in site_vectors(subject, [at.site for at in coders.values()], tokens, batch, keep_bos=keep_bos):
         # Looked at when all is done, since a look makes the host wait for the device.
         finite.extend((site, found.flat, torch.isfinite(x).all()) for site, x in found.vectors.items())
         for name, (site, coder, _) in coders.items():
             fired = coder.encode(found.vectors[site])
             # int32 from here on: half the memory of a shard, and the sort's faster width.
-            piece = _Fired(fired.feature.int(), found.flat[fired.token], fired.activation.float())
+            piece = _BatchFirings(fired.feature.int(), found.flat[fired.token], fired.activation.float())
             pieces[name].append(piece)
     for site, flat, is_finite in finite:
         if not is_finite:
@@ -101,20 +101,22 @@ def firings(
     return {name: _columns(pieces.pop(name), tokens.shape[1], first_sequence) for name in coders}
 
 
-def vectors(
+def site_vectors(
     subject: LoadedSubject, sites: Sequence[Site], tokens: np.ndarray, batch: int, *, keep_bos: bool
-) -> Iterator[Batch]:
+) -> Iterator[VectorBatch]:
     """The vectors at the sites, `batch` sequences at a time, without those of left-out positions."""
     length = tokens.shape[1]
     modules = {site: subject.resolve(site) for site in sites}
-    with torch.inference_mode(), capturing(subject.model, modules) as forward:
+    with torch.inference_mode(), capture_vectors(subject.model, modules) as forward:
         for first in range(0, len(tokens), batch):
             some = np.ascontiguousarray(tokens[first : first + batch], dtype=np.int64)
             kept = np.flatnonzero(np.ones(some.size, bool) if keep_bos else _has_text(some, subject.bos))
             found = forward(torch.from_numpy(some).to(subject.device))
             here = torch.from_numpy(kept).to(subject.device)
             flat = (here + first * length).int()
-            yield Batch(flat, {site: x.flatten(0, 1).index_select(0, here) for site, x in found.items()})
+            yield VectorBatch(
+                flat, {site: x.flatten(0, 1).index_select(0, here) for site, x in found.items()}
+            )
 
 
 def _has_text(tokens: np.ndarray, bos: int | None) -> np.ndarray:
@@ -124,28 +126,28 @@ def _has_text(tokens: np.ndarray, bos: int | None) -> np.ndarray:
     return np.broadcast_to(np.arange(tokens.shape[1]) > 0, tokens.shape)
 
 
-def _columns(pieces: list[_Fired], length: int, first_sequence: int) -> Columns:
+def _columns(pieces: list[_BatchFirings], length: int, first_sequence: int) -> FiringColumns:
     """The pieces, each ordered by token, as one table ordered by feature first; leaves the device once.
 
     Empties `pieces` and frees each column as soon as its sorted copy is there: memory goes to a shard's firings.
     """
     if not pieces:
-        return Columns(*(np.empty(0, kind) for kind in (np.int32, np.int64, np.int32, np.float32)))
+        return FiringColumns(*(np.empty(0, kind) for kind in (np.int32, np.int64, np.int32, np.float32)))
     feature, flat, activation = (torch.cat(column) for column in zip(*pieces, strict=True))
     pieces.clear()
     order = _by_feature(feature)
     feature = feature[order].cpu().numpy()
-    activation = rounded(activation[order]).cpu().numpy()
+    activation = round_activations(activation[order]).cpu().numpy()
     flat = flat[order].cpu().numpy()
     del order
     sequence = np.floor_divide(flat, length, dtype=np.int64)
     sequence += first_sequence
-    columns = Columns(feature, sequence, np.remainder(flat, length, dtype=np.int32), activation)
+    columns = FiringColumns(feature, sequence, np.remainder(flat, length, dtype=np.int32), activation)
     fired = columns.activation != 0  # smaller than any number that 11 bits can hold
-    return columns if fired.all() else Columns(*(column[fired] for column in columns))
+    return columns if fired.all() else FiringColumns(*(column[fired] for column in columns))
 
 
-def rounded(activation: Tensor) -> Tensor:
+def round_activations(activation: Tensor) -> Tensor:
     """float32 numbers to the nearest with 11 significant bits, ties to the even one.
 
     Their range stays but for the last numbers at its two ends, which become zero and infinity.
@@ -177,14 +179,16 @@ def _refuse_overflow(site: Site, sequence: int) -> None:
     raise RunFailed(msg)
 
 
-def measure(subject: LoadedSubject, sites: Sequence[Site], tokens: np.ndarray) -> dict[Site, SiteStatistics]:
+def measure_statistics(
+    subject: LoadedSubject, sites: Sequence[Site], tokens: np.ndarray
+) -> dict[Site, SiteStatistics]:
     """Each site's statistics on `tokens` [sequences, length], one batch, in float64.
 
     Without the beginning-of-sequence token, whose vector is enormous in many models. A coordinate that is the same on
     all tokens has the deviation 1. Raises `WrongRequest` where vectors are not finite.
     """
     found = {}
-    for site, x in next(vectors(subject, sites, tokens, len(tokens), keep_bos=False)).vectors.items():
+    for site, x in next(site_vectors(subject, sites, tokens, len(tokens), keep_bos=False)).vectors.items():
         values = x.double()
         mean, deviation = values.mean(0), values.std(0, correction=0)
         if not deviation.isfinite().all():

@@ -1,4 +1,4 @@
-"""The corpus: documents in order, from wherever they lie. Knows no tokens and loads no torch."""
+"""The config of a corpus, and its documents in order, from files or the Hub. Loads no torch."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from storage.errors import WrongRequest
 from tasks.activations.corpora import files
-from tasks.activations.corpora.base import Source, Unit, Wanted
-from tasks.activations.corpora.hub import HubDataset, repository
+from tasks.activations.corpora.base import CorpusSelection, CorpusSource, DocumentUnit
+from tasks.activations.corpora.hub import HubDataset, dataset_repository
 from tasks.fields import ConfigModel
 
 Packing = Literal["joined", "by_document"]
@@ -41,7 +41,7 @@ class Corpus(ConfigModel, frozen=True):
     """Which of its configurations, where a dataset of the Hub has several."""
     revision: str | None = None
     """Branch, tag or commit of a dataset of the Hub; null takes its main branch."""
-    document: Unit = "file"
+    document: DocumentUnit = "file"
     """What of a text file is one document; paragraphs are what blank lines part. Other files have one in each row."""
     tokens: int = Field(gt=0)
     """How many tokens of it are used, rounded down to whole sequences; less when it holds fewer."""
@@ -63,7 +63,7 @@ class Corpus(ConfigModel, frozen=True):
 
     @model_validator(mode="after")
     def _says_what_its_path_has(self) -> "Corpus":
-        if repository(self.path) is None:
+        if dataset_repository(self.path) is None:
             for key in ("subset", "revision"):
                 if getattr(self, key) is not None:
                     msg = f"{key} is of a dataset of the Hub, hf://owner/name, and path is {self.path}: leave it out"
@@ -80,14 +80,14 @@ class Corpus(ConfigModel, frozen=True):
 
     def documents(self) -> Iterator[Document]:
         """Every document in order; refuses a corpus that has none."""
-        found = False
+        empty = True
         for row, text in enumerate(self._source().texts()):
             if text:
-                found = True
+                empty = False
                 yield Document(row, text)
-        if not found:
-            kept = f" in rows of split {self.split}" if self.split else ""
-            msg = f"the corpus {self.path} holds no text in column {self.column}{kept}: name another"
+        if empty:
+            in_split = f" in rows of split {self.split}" if self.split else ""
+            msg = f"the corpus {self.path} holds no text in column {self.column}{in_split}: name another"
             raise WrongRequest(msg)
 
     def digest(self) -> str:
@@ -95,16 +95,16 @@ class Corpus(ConfigModel, frozen=True):
         return self._source().digest()
 
     def identity(self) -> dict[str, object]:
-        """All that decides which rows it is packed into, with a given tokenizer; how many, `tokens` says."""
-        said = {"column": self.column, "split": self.split, "sequence": self.sequence}
-        # What was not there from the beginning counts only where it is asked for, or old caches would be lost.
-        more = {"document": self.document, "packing": self.packing}
-        default = {key: type(self).model_fields[key].default for key in more}
-        return {"corpus": self.digest(), **said, **{k: v for k, v in more.items() if v != default[k]}}
+        """All that determines which rows it is packed into, with a given tokenizer; `tokens` determines how many."""
+        always = {"column": self.column, "split": self.split, "sequence": self.sequence}
+        # Options that were added later count only where they are not the default, or old caches would be lost.
+        added = {"document": self.document, "packing": self.packing}
+        default = {key: type(self).model_fields[key].default for key in added}
+        return {"corpus": self.digest(), **always, **{k: v for k, v in added.items() if v != default[k]}}
 
-    def _source(self) -> Source:
-        wanted = Wanted(self.column, self.split, self.document)
-        repo = repository(self.path)
+    def _source(self) -> CorpusSource:
+        selection = CorpusSelection(self.column, self.split, self.document)
+        repo = dataset_repository(self.path)
         if repo is not None:
-            return HubDataset(repo, self.subset, self.revision, wanted)
-        return files.find(self.path, wanted)
+            return HubDataset(repo, self.subset, self.revision, selection)
+        return files.find_corpus_files(self.path, selection)

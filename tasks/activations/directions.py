@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from tasks.activations.model import LoadedSubject
-from tasks.activations.pack import texts
+from tasks.activations.pack import token_texts
 from tasks.coders.sparse_coder import SparseCoder
 
 BLOCK_BYTES = {"cpu": 2**26, "cuda": 2**28}
 """Bound on the products that are held at once, by kind of device; copies of rows take as much again."""
 
-CHOSEN = 2**12
+FEATURES_AT_ONCE = 2**12
 """Features that are multiplied with a block at once."""
 
-SPARE = 16
+SPARE_ROWS = 16
 """Rows found beyond those wanted, so that all that may belong to the best are ranked in float64."""
 
 Logits = list[dict[str, str | float]]
@@ -32,7 +32,7 @@ Neighbours = list[dict[str, int | float]]
 Rows = Callable[[Tensor], Tensor]
 
 
-class Direction(NamedTuple):
+class FeatureDirection(NamedTuple):
     """Columns of the `features` table for one feature."""
 
     feature: int
@@ -46,7 +46,7 @@ class Direction(NamedTuple):
     """The same by their encoder rows."""
 
 
-class Reading(NamedTuple):
+class LogitLens(NamedTuple):
     """How decoder rows become logits. Make it once and keep it: it decodes the whole vocabulary."""
 
     unembedding: Tensor
@@ -57,7 +57,7 @@ class Reading(NamedTuple):
     """The text of each token of the vocabulary."""
 
 
-class Best(NamedTuple):
+class TopRows(NamedTuple):
     """The rows with the largest products with each of n vectors, the largest first."""
 
     product: Tensor
@@ -66,58 +66,58 @@ class Best(NamedTuple):
     """[n, k] int64."""
 
 
-def reading(subject: LoadedSubject, *, fold_norm: bool = True) -> Reading:
+def logit_lens(subject: LoadedSubject, *, fold_norm: bool = True) -> LogitLens:
     """The unembedding of a model; with `fold_norm` logits are seen through the gain of the norm before it."""
     rows = subject.unembedding()
     gain = subject.final_norm_gain() if fold_norm else None
-    return Reading(rows, gain, texts(subject.tokenizer, range(len(rows))))
+    return LogitLens(rows, gain, token_texts(subject.tokenizer, range(len(rows))))
 
 
 @torch.inference_mode()
-def directions(
+def feature_directions(
     coder: SparseCoder,
     features: Sequence[int],
-    read: Reading,
+    read: LogitLens,
     *,
     logits: int = 10,
     neighbours: int = 10,
     encoder_neighbours: int = 0,
-) -> list[Direction]:
+) -> list[FeatureDirection]:
     """The top and bottom logits (`logits` of each) and nearest neighbours of some features; 0 leaves them out.
 
     The decoder may lie elsewhere than the unembedding, mapped from its file: only blocks of it are copied. Features
     whose decoder row is zero have neither logits nor neighbours: their lists are empty.
     """
     device = read.unembedding.device
-    found: list[Direction] = []
-    for first in range(0, len(features), CHOSEN):
-        some = torch.tensor(features[first : first + CHOSEN])
+    found: list[FeatureDirection] = []
+    for first in range(0, len(features), FEATURES_AT_ONCE):
+        some = torch.tensor(features[first : first + FEATURES_AT_ONCE])
         tops = bottoms = near = encoded = [None] * len(some)
         if coder.decoder is not None and logits and coder.d_out == read.unembedding.shape[1]:
             tops, bottoms = _logits(coder.decoder, some, read, logits)
         if coder.decoder is not None and neighbours:
-            near = nearest(coder.decoder, some, neighbours, device)
+            near = nearest_rows(coder.decoder, some, neighbours, device)
         if encoder_neighbours and len(coder.encoder):
-            encoded = nearest(coder.encoder, some, encoder_neighbours, device)
-        found += map(Direction, some.tolist(), tops, bottoms, near, encoded)
+            encoded = nearest_rows(coder.encoder, some, encoder_neighbours, device)
+        found += map(FeatureDirection, some.tolist(), tops, bottoms, near, encoded)
     return found
 
 
-def nearest(weights: Tensor, chosen: Tensor, k: int, device: torch.device) -> list[Neighbours]:
+def nearest_rows(weights: Tensor, chosen: Tensor, k: int, device: torch.device) -> list[Neighbours]:
     """The k features whose rows of decoder or encoder [width, d] are nearest to each chosen one's, itself left out."""
     rows = weights[chosen.to(weights.device)]
     alive = rows.any(dim=1).cpu()
     mine = rows[alive.to(rows.device)].double()
-    (best,) = strongest(_unit(mine).to(device), weights, k, _unit, own=chosen[alive])
+    (best,) = top_products(_unit(mine).to(device), weights, k, _unit, own=chosen[alive])
     return _listed(alive, best, lambda feature, cosine: {"feature": feature, "cosine": cosine})
 
 
-def _logits(decoder: Tensor, chosen: Tensor, read: Reading, k: int) -> tuple[list[Logits], list[Logits]]:
+def _logits(decoder: Tensor, chosen: Tensor, read: LogitLens, k: int) -> tuple[list[Logits], list[Logits]]:
     rows = decoder[chosen]
     alive = rows.any(dim=1).cpu()
     mine = rows[alive].to(read.unembedding.device, torch.float64)
     mine = mine if read.gain is None else mine * read.gain
-    top, bottom = strongest(mine, read.unembedding, k, lambda rows: rows, ends=(1, -1))
+    top, bottom = top_products(mine, read.unembedding, k, lambda rows: rows, ends=(1, -1))
 
     def named(token: int, logit: float) -> dict[str, str | float]:
         return {"token": read.strings[token], "logit": logit}
@@ -125,7 +125,7 @@ def _logits(decoder: Tensor, chosen: Tensor, read: Reading, k: int) -> tuple[lis
     return _listed(alive, top, named), _listed(alive, bottom._replace(product=-bottom.product), named)
 
 
-def strongest(
+def top_products(
     mine: Tensor,
     others: Tensor,
     k: int,
@@ -134,7 +134,7 @@ def strongest(
     ends: tuple[int, ...] = (1,),
     own: Tensor | None = None,
     block: int | None = None,
-) -> list[Best]:
+) -> list[TopRows]:
     """The k rows of `others` [m, d] with the largest products with each of `mine` [n, d] float64: one `Best` per end.
 
     An end of -1 asks for the rows with the smallest products, negated. `prepare` is what is done to rows of `others`
@@ -142,11 +142,11 @@ def strongest(
     rows are multiplied at once: it changes nothing but memory. Products equal in float32 are in the order of rows.
     """
     device, left = mine.device, len(others) - (own is not None)
-    k, wanted = min(k, left), min(k + SPARE, left)
+    k, wanted = min(k, left), min(k + SPARE_ROWS, left)
     room = BLOCK_BYTES.get(device.type, BLOCK_BYTES["cpu"])
     block = block or max(1, room // (4 * max(1, len(mine), mine.shape[1])))
     own = None if own is None else own.to(device)
-    found = [Best(mine.new_empty(len(mine), 0).float(), mine.new_empty(len(mine), 0).long()) for _ in ends]
+    found = [TopRows(mine.new_empty(len(mine), 0).float(), mine.new_empty(len(mine), 0).long()) for _ in ends]
     longest, coarse = mine.new_zeros(()).float(), mine.float()
     for first in range(0, len(others), block):
         rows = prepare(others[first : first + block].to(device, torch.float32))
@@ -159,7 +159,9 @@ def strongest(
     slack = (mine.shape[1] + 8) * torch.finfo(torch.float32).eps * longest * coarse.norm(dim=1)
     results = []
     for end, candidates in zip(ends, found, strict=True):
-        best = Best(*(column[:, :k] for column in _ranked(mine * end, others, candidates.row, prepare, room)))
+        best = TopRows(
+            *(column[:, :k] for column in _ranked(mine * end, others, candidates.row, prepare, room))
+        )
         if 0 < k and wanted < left:
             unsure = candidates.product[:, -1] + slack >= best.product[:, -1]
             if unsure.any():
@@ -171,16 +173,16 @@ def strongest(
     return results
 
 
-def _merged(best: Best, products: Tensor, first: int, k: int) -> Best:
+def _merged(best: TopRows, products: Tensor, first: int, k: int) -> TopRows:
     """The k largest of those found so far and of new products with rows from `first` on, in no order."""
     new = products.topk(min(k, products.shape[1]), dim=1, sorted=False)
     product = torch.cat([best.product, new.values], 1)
     row = torch.cat([best.row, new.indices + first], 1)
     kept = product.topk(min(k, product.shape[1]), dim=1)
-    return Best(kept.values, row.gather(1, kept.indices))
+    return TopRows(kept.values, row.gather(1, kept.indices))
 
 
-def _ranked(mine: Tensor, others: Tensor, row: Tensor, prepare: Rows, room: int) -> Best:
+def _ranked(mine: Tensor, others: Tensor, row: Tensor, prepare: Rows, room: int) -> TopRows:
     """The candidates [n, c] in the order of their products in float64, equal ones in the order of rows."""
     row = row.sort(dim=1).values
     size = max(1, room // (16 * max(1, row.shape[1]) * mine.shape[1]))
@@ -193,9 +195,9 @@ def _ranked(mine: Tensor, others: Tensor, row: Tensor, prepare: Rows, room: int)
 
 def _all_ranked(
     mine: Tensor, others: Tensor, k: int, prepare: Rows, room: int, *, own: Tensor | None
-) -> Best:
+) -> TopRows:
     """As `strongest`, all in float64: for those whose best cannot be told in float32, as many rows are equal."""
-    best = Best(mine.new_empty(len(mine), 0).float(), mine.new_empty(len(mine), 0).long())
+    best = TopRows(mine.new_empty(len(mine), 0).float(), mine.new_empty(len(mine), 0).long())
     block = max(1, room // (8 * max(len(mine), mine.shape[1])))
     for first in range(0, len(others), block):
         rows = prepare(others[first : first + block].to(mine))
@@ -203,13 +205,13 @@ def _all_ranked(
         there = torch.arange(first, first + len(rows), device=mine.device).expand(len(mine), -1)
         # Earlier rows stand first and the order is stable, so that equal ones stay in the order of rows.
         both = _sorted(torch.cat([best.product.to(new), new], 1), torch.cat([best.row, there], 1))
-        best = Best(*(column[:, :k] for column in both))
+        best = TopRows(*(column[:, :k] for column in both))
     return best
 
 
-def _sorted(products: Tensor, row: Tensor) -> Best:
+def _sorted(products: Tensor, row: Tensor) -> TopRows:
     order = products.float().sort(dim=1, descending=True, stable=True)
-    return Best(order.values, row.gather(1, order.indices))
+    return TopRows(order.values, row.gather(1, order.indices))
 
 
 def _without(products: Tensor, own: Tensor | None, first: int) -> Tensor:
@@ -224,7 +226,7 @@ def _unit(rows: Tensor) -> Tensor:
     return functional.normalize(rows, dim=1)
 
 
-def _listed(alive: Tensor, best: Best, item: Callable[[int, float], Any]) -> list[list[Any]]:
+def _listed(alive: Tensor, best: TopRows, item: Callable[[int, float], Any]) -> list[list[Any]]:
     """The best as items, one list for each row that is alive, an empty one for each other."""
     lists = (
         [item(row, product) for row, product in zip(*pair, strict=True)]

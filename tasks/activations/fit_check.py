@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.activations.collect import Hooked, vectors
-from tasks.activations.hooks import capturing
+from tasks.activations.collect import HookedCoder, site_vectors
+from tasks.activations.hooks import capture_vectors
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
 from tasks.coders.sparse_coder import SparseCoder
@@ -23,11 +23,11 @@ WORST_FVU = 1.0
 WORST_L0 = 3.0
 """How many times more or fewer features may fire than the coder declares."""
 
-NAMED = 5
+MAX_NAMED_SITES = 5
 """Fitting sites that a message names."""
 
 
-class Fit(NamedTuple):
+class CoderFit(NamedTuple):
     """How well a coder does on vectors of its site."""
 
     fvu: float | None
@@ -46,13 +46,15 @@ class Fit(NamedTuple):
     """Tokens that it was measured on."""
 
 
-def check(subject: LoadedSubject, coders: Mapping[str, Hooked], tokens: np.ndarray) -> dict[str, Fit]:
+def check_fits(
+    subject: LoadedSubject, coders: Mapping[str, HookedCoder], tokens: np.ndarray
+) -> dict[str, CoderFit]:
     """Each coder's fit on `tokens` [sequences, length], one batch; raises on the first that is wrong.
 
     Never on the beginning-of-sequence token: its vector is enormous in many models, and would be all that is measured.
     """
     sites = [site for hooked in coders.values() for site in (hooked.site, hooked.target) if site]
-    batch = next(vectors(subject, sites, tokens, len(tokens), keep_bos=False))
+    batch = next(site_vectors(subject, sites, tokens, len(tokens), keep_bos=False))
     fits = {}
     for name, (site, coder, target) in coders.items():
         x = batch.vectors[site]
@@ -63,19 +65,19 @@ def check(subject: LoadedSubject, coders: Mapping[str, Hooked], tokens: np.ndarr
                 f"name a site of that width (in {_block(site)}: {near})"
             )
             raise WrongRequest(msg)
-        fits[name] = measure(coder, x, None if target is None else batch.vectors[target])
+        fits[name] = measure_fit(coder, x, None if target is None else batch.vectors[target])
         if not coder.baseline:
             _refuse_misfit(name, site, fits[name])
     return fits
 
 
 @torch.inference_mode()
-def measure(coder: SparseCoder, x: Tensor, target: Tensor | None) -> Fit:
+def measure_fit(coder: SparseCoder, x: Tensor, target: Tensor | None) -> CoderFit:
     """The coder's fit on vectors [tokens, d_in]; `target` [tokens, d_out] is what it should reconstruct."""
     fired = coder.encode(x)
     l0 = len(fired.token) / max(1, len(x))
     firing = int(fired.feature.unique().numel())
-    fit = Fit(None, l0, coder.declared_l0, coder.baseline, firing, coder.width, len(x))
+    fit = CoderFit(None, l0, coder.declared_l0, coder.baseline, firing, coder.width, len(x))
     if target is None or coder.decoder is None or coder.d_out != target.shape[1]:
         return fit
     target = target.float()
@@ -84,7 +86,7 @@ def measure(coder: SparseCoder, x: Tensor, target: Tensor | None) -> Fit:
     return fit._replace(fvu=(left / variance).item())
 
 
-def _refuse_misfit(name: str, site: Site, fit: Fit) -> None:
+def _refuse_misfit(name: str, site: Site, fit: CoderFit) -> None:
     if fit.fvu is not None and not fit.fvu <= WORST_FVU:  # also refuses NaN
         msg = (
             f"the coder {name} does not fit {site}: it leaves {fit.fvu:.3g} of the variance unexplained "
@@ -102,12 +104,12 @@ def _refuse_misfit(name: str, site: Site, fit: Fit) -> None:
 
 def _fitting(subject: LoadedSubject, site: Site, width: int, tokens: np.ndarray) -> list[str]:
     """A few sites of this width in the same block."""
-    block = widths(subject, _block(site), tokens)
-    return [str(other) for other, size in block.items() if size == width][:NAMED]
+    block = site_widths(subject, _block(site), tokens)
+    return [str(other) for other, size in block.items() if size == width][:MAX_NAMED_SITES]
 
 
 @torch.inference_mode()
-def widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[Site, int]:
+def site_widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[Site, int]:
     """The width of every site in a block that gives a vector per token, by passes over `tokens`."""
     found: dict[Site, int] = {}
     ids = torch.from_numpy(tokens.astype(np.int64)).to(subject.device)
@@ -116,7 +118,7 @@ def widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[Site,
         for side in ("output", "input") if f"{name}.".startswith(f"{block}.") else ():
             site = Site(name, side)
             try:
-                with capturing(subject.model, {site: module}) as forward:
+                with capture_vectors(subject.model, {site: module}) as forward:
                     found[site] = forward(ids)[site].shape[-1]
             except WrongRequest:
                 continue

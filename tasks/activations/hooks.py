@@ -19,10 +19,10 @@ from torch.utils.hooks import RemovableHandle
 from storage.errors import WrongRequest
 from tasks.activations.sites import Site
 
-GAINS = (1.0, 0.0)
+UNIT_GAINS = (1.0, 0.0)
 """Weights that stand for a gain of one: most architectures store the gain, Gemma the gain less one."""
 
-PROBED = 16
+PROBE_SIZE = 16
 """Coordinates of the probe for a norm that has neither weights nor a shape."""
 
 
@@ -36,7 +36,7 @@ def without_gain(norm: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
     """
     if _looks_like_a_norm(norm):
         bare = copy.deepcopy(norm).float()
-        for gain in GAINS:
+        for gain in UNIT_GAINS:
             for key, weight in bare.named_parameters():
                 weight.fill_(0 if key == "bias" else gain)
             if _normalises(bare):
@@ -53,7 +53,7 @@ def _looks_like_a_norm(module: nn.Module) -> bool:
 
 def _normalises(norm: nn.Module) -> bool:
     weight = next(norm.parameters(), None)
-    shape = getattr(norm, "normalized_shape", (PROBED,)) if weight is None else weight.shape
+    shape = getattr(norm, "normalized_shape", (PROBE_SIZE,)) if weight is None else weight.shape
     # Neither centred nor of length one, and so large that no epsilon matters.
     x = torch.linspace(-30, 90, shape[-1], device=None if weight is None else weight.device)[None]
     try:
@@ -70,12 +70,12 @@ Views = dict[Site, Callable[[Tensor, int], Tensor]]
 """What each site makes of one tensor, given how many of its dimensions count tokens."""
 
 
-class _AllFired(Exception):
+class _AllCaptured(Exception):
     """Every site has fired: not an error, it ends the pass where nothing is left to see."""
 
 
 @contextmanager
-def capturing(model: nn.Module, modules: Mapping[Site, nn.Module]) -> Iterator[Forward]:
+def capture_vectors(model: nn.Module, modules: Mapping[Site, nn.Module]) -> Iterator[Forward]:
     """A function from token ids [batch, length] to each site's vectors [batch, length, d].
 
     Raw vectors are in the model's dtype. Those of other forms are in float32: they are computed in it, and a coder
@@ -91,7 +91,7 @@ def capturing(model: nn.Module, modules: Mapping[Site, nn.Module]) -> Iterator[F
         for site, view in views.items():
             found[site] = view(activation, ids.ndim)
         if len(found) == len(modules):
-            raise _AllFired
+            raise _AllCaptured
 
     def forward(tokens: Tensor) -> dict[Site, Tensor]:
         nonlocal ids
@@ -99,7 +99,7 @@ def capturing(model: nn.Module, modules: Mapping[Site, nn.Module]) -> Iterator[F
         found.clear()
         try:
             model(tokens, use_cache=False)
-        except _AllFired:
+        except _AllCaptured:
             return dict(found)
         _refuse_silent(modules.keys() - found.keys())
 

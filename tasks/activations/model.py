@@ -164,7 +164,7 @@ class LoadedSubject:
         return (there - back) / (2 * probe)
 
 
-def tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
+def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a folder or a name on the Hub."""
     try:
         found = AutoTokenizer.from_pretrained(
@@ -184,7 +184,7 @@ def tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
     return found
 
 
-def load(
+def load_model(
     name: str, revision: str | None, dtype: str, device: str, words: PreTrainedTokenizerFast
 ) -> LoadedSubject:
     """The model of a folder or a name on the Hub; every weight must come from its safetensors."""
@@ -235,7 +235,7 @@ def load(
 
 def _only_cached(name: str) -> bool:
     """Whether only the Hub's cache is to be asked, for want of a network."""
-    return not Path(name).exists() and not files.reachable()
+    return not Path(name).exists() and not files.hub_reachable()
 
 
 def _remedy(name: str, revision: str | None) -> str:

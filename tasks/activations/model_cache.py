@@ -16,16 +16,16 @@ from transformers.utils.logging import disable_progress_bar
 
 from storage.errors import WrongRequest
 from tasks.activations import collect, fit_check
-from tasks.activations.collect import Hooked, vectors
+from tasks.activations.collect import HookedCoder, site_vectors
 from tasks.activations.config import Coder
 from tasks.activations.corpus import Corpus
-from tasks.activations.directions import Reading, reading
+from tasks.activations.directions import LogitLens, logit_lens
 from tasks.activations.model import LoadedSubject
-from tasks.activations.pack import pack, shards
+from tasks.activations.pack import packed_rows, packed_shards
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
-from tasks.coders.base import Place, SiteStatistics
-from tasks.coders.sparse_coder import Coordinates
+from tasks.coders.base import HookSite, SiteStatistics
+from tasks.coders.sparse_coder import CoordinateCoder
 
 CPU_BATCH = 32
 """Sequences at once on a CPU, where more gain nothing."""
@@ -86,13 +86,13 @@ def _malloc_trim() -> "ctypes._NamedFuncPointer | None":
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
-TRIED = 16
+CHECKED_SEQUENCES = 16
 """Sequences on which coders are tried out before anything is written."""
 
-LOOKED_THROUGH = 1024
+SCANNED_SEQUENCES = 1024
 """Sequences at once in which tokens are looked for that the model does not know."""
 
-_held: list[Hashable] = []
+_current_run: list[Hashable] = []
 
 _statistics: dict[Coder, SiteStatistics] = {}
 """Of the sites of coders that are made to their measure."""
@@ -101,27 +101,27 @@ DEVICE = RLock()
 """Held by who computes on the process' device: shards take turns there, while others are being written."""
 
 
-def hold(mark: Hashable, statistics: Mapping[Coder, SiteStatistics] | None = None) -> None:
+def evict_other_runs(mark: Hashable, statistics: Mapping[Coder, SiteStatistics] | None = None) -> None:
     """Free what another work has left here: its files may have changed since, under the same names.
 
     `mark` says by content what the work consists of. `statistics` of its coders' sites, as they were measured once, are
     taken instead of measuring them here.
     """
     with DEVICE:
-        if _held != [mark]:
-            forget()
-            _held[:] = [mark]
-        _know(statistics or {})
+        if _current_run != [mark]:
+            evict_all()
+            _current_run[:] = [mark]
+        _use_statistics(statistics or {})
 
 
-def known() -> dict[Coder, SiteStatistics]:
+def measured_statistics() -> dict[Coder, SiteStatistics]:
     """The statistics of the coders that were tried out and need them, as measured or as they were known before."""
     with DEVICE:
         return dict(_statistics)
 
 
 @lru_cache(maxsize=1)
-def loaded(subject: Subject) -> LoadedSubject:
+def loaded_subject(subject: Subject) -> LoadedSubject:
     """The subject model; loading it takes far longer than a shard."""
     with DEVICE:
         disable_progress_bar()
@@ -129,13 +129,13 @@ def loaded(subject: Subject) -> LoadedSubject:
 
 
 @cache
-def hooked(subject: Subject, coder: Coder) -> Hooked:
+def loaded_coder(subject: Subject, coder: Coder) -> HookedCoder:
     """A coder on the model's device, with its site and the one that it reconstructs."""
     with DEVICE:
-        model = loaded(subject)
+        model = loaded_subject(subject)
         site = _site(model, coder)
-        d = next(vectors(model, [site], np.zeros((1, 4)), 1, keep_bos=True)).vectors[site].shape[1]
-        place = Place(str(site), d, model.writes(site), _statistics.get(coder))
+        d = next(site_vectors(model, [site], np.zeros((1, 4)), 1, keep_bos=True)).vectors[site].shape[1]
+        place = HookSite(str(site), d, model.writes(site), _statistics.get(coder))
         found = coder.source.load(coder.site, place)
         target = model.site(found.target, centred=_centred(coder)) if found.target else site
         try:
@@ -144,14 +144,14 @@ def hooked(subject: Subject, coder: Coder) -> Hooked:
             said = str(error).splitlines()[0]
             msg = f"the coder {coder.name} does not go on the device {model.device} ({said}): name another"
             raise WrongRequest(msg) from error
-        return Hooked(site, moved, None if found.target is None else target)
+        return HookedCoder(site, moved, None if found.target is None else target)
 
 
 @lru_cache(maxsize=1)
-def reading_of(subject: Subject, *, fold_norm: bool) -> Reading:
+def loaded_logit_lens(subject: Subject, *, fold_norm: bool) -> LogitLens:
     """What turns decoder rows into logits."""
     with DEVICE:
-        return reading(loaded(subject), fold_norm=fold_norm)
+        return logit_lens(loaded_subject(subject), fold_norm=fold_norm)
 
 
 def writes_to_the_stream(subject: Subject, coder: Coder) -> bool:
@@ -161,9 +161,9 @@ def writes_to_the_stream(subject: Subject, coder: Coder) -> bool:
     what that map makes of them.
     """
     with DEVICE:
-        found = hooked(subject, coder)
-        reads_a_map = loaded(subject).writes(found.site) is not None
-        return isinstance(found.coder, Coordinates) or found.target != found.site or not reads_a_map
+        found = loaded_coder(subject, coder)
+        reads_a_map = loaded_subject(subject).writes(found.site) is not None
+        return isinstance(found.coder, CoordinateCoder) or found.target != found.site or not reads_a_map
 
 
 def fitting_batch(subject: Subject, coders: Iterable[Coder], length: int) -> int:
@@ -174,46 +174,48 @@ def fitting_batch(subject: Subject, coders: Iterable[Coder], length: int) -> int
 
 @lru_cache(maxsize=1)
 def _fitting_batch(subject: Subject, coders: tuple[Coder, ...], length: int) -> int:
-    model = loaded(subject)
-    ours = [hooked(subject, coder) for coder in coders]
+    model = loaded_subject(subject)
+    ours = [loaded_coder(subject, coder) for coder in coders]
     sites = [found.site for found in ours]
     held = sum(weight.nbytes for weight in model.model.parameters())
     held += sum(found.coder.encoder.nbytes for found in ours)
 
     def forward(sequences: int) -> None:
-        for _ in vectors(model, sites, np.zeros((sequences, length)), sequences, keep_bos=True):
+        for _ in site_vectors(model, sites, np.zeros((sequences, length)), sequences, keep_bos=True):
             pass
 
     return largest_batch(model.device, length, held, forward)
 
 
 @lru_cache(maxsize=1)
-def try_out(subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]) -> dict[str, fit_check.Fit]:
+def check_coders(
+    subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]
+) -> dict[str, fit_check.CoderFit]:
     """Load all, and measure each coder on the corpus' first sequences; writes nothing.
 
     Raises `WrongRequest` with the first thing that is wrong with corpus, model, site or coder.
     """
-    tokenizer, rows = subject.tokenizer(), min(corpus.rows, TRIED)
-    _refuse_length(loaded(subject), corpus.sequence)
-    packed = pack(corpus.documents(), tokenizer, corpus.sequence, rows, corpus.packing)
+    tokenizer, rows = subject.tokenizer(), min(corpus.rows, CHECKED_SEQUENCES)
+    _refuse_length(loaded_subject(subject), corpus.sequence)
+    packed = packed_rows(corpus.documents(), tokenizer, corpus.sequence, rows, corpus.packing)
     tokens = np.array([row["tokens"] for row in packed])
-    _refuse_tokens(loaded(subject), corpus, tokens)
-    _measure(loaded(subject), coders, tokens)
-    found = {coder.name: hooked(subject, coder) for coder in coders}
+    _refuse_tokens(loaded_subject(subject), corpus, tokens)
+    _measure(loaded_subject(subject), coders, tokens)
+    found = {coder.name: loaded_coder(subject, coder) for coder in coders}
     with DEVICE:
-        return fit_check.check(loaded(subject), found, tokens)
+        return fit_check.check_fits(loaded_subject(subject), found, tokens)
 
 
-def _know(statistics: Mapping[Coder, SiteStatistics]) -> None:
+def _use_statistics(statistics: Mapping[Coder, SiteStatistics]) -> None:
     if any(_statistics.get(coder, found) != found for coder, found in statistics.items()):
-        hooked.cache_clear()
+        loaded_coder.cache_clear()
     _statistics.update(statistics)
 
 
-def forget() -> None:
+def evict_all() -> None:
     """Free them."""
     _statistics.clear()
-    for kept in (try_out, _fitting_batch, reading_of, hooked, loaded):
+    for kept in (check_coders, _fitting_batch, loaded_logit_lens, loaded_coder, loaded_subject):
         kept.cache_clear()
 
 
@@ -226,13 +228,13 @@ def _measure(model: LoadedSubject, coders: tuple[Coder, ...], tokens: np.ndarray
         unknown = [coder for coder in coders if coder.source.needs_statistics and coder not in _statistics]
         sites = {coder: _site(model, coder) for coder in unknown}
         if sites:
-            found = collect.measure(model, list(dict.fromkeys(sites.values())), tokens)
+            found = collect.measure_statistics(model, list(dict.fromkeys(sites.values())), tokens)
             _statistics.update({coder: found[site] for coder, site in sites.items()})
 
 
 def _site(model: LoadedSubject, coder: Coder) -> Site:
     """The site of a coder: the config's, else the one that its checkpoint names."""
-    declared = None if coder.site is not None else coder.source.declared()
+    declared = None if coder.site is not None else coder.source.declared_site()
     name = coder.site or (declared.site if declared else None)
     if name is None:
         msg = f"nothing names the site of the coder {coder.name}: give it one, such as layers.5"
@@ -245,7 +247,7 @@ def _centred(coder: Coder) -> bool:
 
     Those are what it reconstructs, whatever site it is put at here.
     """
-    declared = coder.source.declared()
+    declared = coder.source.declared_site()
     return declared is not None and declared.centred
 
 
@@ -258,8 +260,8 @@ def _refuse_tokens(model: LoadedSubject, corpus: Corpus, first: np.ndarray) -> N
     if max(model.tokenizer.get_vocab().values(), default=0) < model.embeddings:
         return
     documents = corpus.documents()
-    for table in shards(
-        documents, model.tokenizer, corpus.sequence, corpus.rows, LOOKED_THROUGH, corpus.packing
+    for table in packed_shards(
+        documents, model.tokenizer, corpus.sequence, corpus.rows, SCANNED_SEQUENCES, corpus.packing
     ):
         model.refuse_unknown(table["tokens"].combine_chunks().flatten().to_numpy())
 

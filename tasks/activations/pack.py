@@ -19,16 +19,16 @@ from transformers import PreTrainedTokenizerFast
 from storage.errors import WrongRequest
 from storage.tables import TOKENS
 from tasks.activations.corpus import Document, Packing
-from tasks.activations.tokenise import Tokenised, tokenised
+from tasks.activations.tokenise import TokenisedDocument, tokenise_documents
 
-ROWS = 16
+ROWS_AT_ONCE = 16
 """Rows that are made at once where they are wanted one by one."""
 
-MOST_TEXT = 2**31 - 1
+MAX_TEXT_BYTES = 2**31 - 1
 """Bytes that Arrow's strings can have in one column."""
 
 
-class Special(NamedTuple):
+class SpecialToken(NamedTuple):
     """A token that stands for no text."""
 
     token: int
@@ -36,11 +36,11 @@ class Special(NamedTuple):
     """Its own name."""
 
 
-class Gathered:
+class RowPacker:
     """Packed rows while they gather, column by column, and the row that fills."""
 
     def __init__(
-        self, sequence: int, bos: Special | None, separator: Special | None, packing: Packing
+        self, sequence: int, bos: SpecialToken | None, separator: SpecialToken | None, packing: Packing
     ) -> None:
         self.sequence = sequence
         self.bos = bos
@@ -65,7 +65,7 @@ class Gathered:
         self._parts: list[int] = [0]
         """How many parts of documents there are up to the end of each full row; 0 before the first."""
 
-    def place(self, document: Tokenised) -> Iterator[int]:
+    def place(self, document: TokenisedDocument) -> Iterator[int]:
         """Put the document after what there is, and say how many rows are full each time that one may be."""
         if self.filled and self.separator:
             self._put(self.separator)
@@ -75,7 +75,7 @@ class Gathered:
             at = self.take(document, at)
             yield self.rows
 
-    def take(self, document: Tokenised, first: int) -> int:
+    def take(self, document: TokenisedDocument, first: int) -> int:
         """Append the document's tokens from `first` on, as many as fit; the first that did not."""
         if not self.filled and self.bos:
             self._put(self.bos)
@@ -92,7 +92,7 @@ class Gathered:
         length = self.rows * self.sequence
         tokens = np.concatenate(self._tokens)[:length]
         ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._sizes]))[: length + 1]
-        if ends[-1] > MOST_TEXT:
+        if ends[-1] > MAX_TEXT_BYTES:
             msg = f"{self.rows} sequences of {self.sequence} tokens are too much text for one shard: lower runner.shard"
             raise WrongRequest(msg)
         text = pa.py_buffer(b"".join(self._text))
@@ -112,7 +112,7 @@ class Gathered:
             arrays.append(pa.ListArray.from_arrays(offsets, pa.array(values, kind.value_type), kind))
         return pa.Table.from_arrays(arrays, schema=TOKENS.schema)
 
-    def _put(self, special: Special) -> None:
+    def _put(self, special: SpecialToken) -> None:
         string = special.string.encode()
         self._append(np.array([special.token], np.int32), np.array([len(string)]), memoryview(string))
 
@@ -127,7 +127,7 @@ class Gathered:
             self._parts.append(len(self._documents))
 
 
-def shards(
+def packed_shards(
     documents: Iterable[Document],
     tokenizer: PreTrainedTokenizerFast,
     sequence: int,
@@ -143,8 +143,8 @@ def shards(
     """
     bos = _special(tokenizer, tokenizer.bos_token)
     separator = _special(tokenizer, tokenizer.eos_token) or bos
-    gathered, made, longest = Gathered(sequence, bos, separator, packing), 0, 0
-    for document in tokenised(documents, tokenizer):
+    gathered, made, longest = RowPacker(sequence, bos, separator, packing), 0, 0
+    for document in tokenise_documents(documents, tokenizer):
         longest = max(longest, len(document.tokens))
         for full in gathered.place(document):
             if full == min(shard, rows - made):
@@ -159,7 +159,7 @@ def shards(
         raise WrongRequest(_too_little(sequence, packing, gathered.filled, longest))
 
 
-def pack(
+def packed_rows(
     documents: Iterable[Document],
     tokenizer: PreTrainedTokenizerFast,
     sequence: int,
@@ -167,7 +167,7 @@ def pack(
     packing: Packing = "joined",
 ) -> Iterator[dict[str, object]]:
     """The rows of `shards` one by one, as dictionaries; for few of them, since each token becomes an object."""
-    for table in shards(documents, tokenizer, sequence, rows, ROWS, packing):
+    for table in packed_shards(documents, tokenizer, sequence, rows, ROWS_AT_ONCE, packing):
         yield from table.to_pylist()
 
 
@@ -183,7 +183,7 @@ def _too_little(sequence: int, packing: Packing, tokens: int, longest: int) -> s
     )
 
 
-def texts(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> list[str]:
+def token_texts(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> list[str]:
     """The text of single tokens, outside of any document; a piece of a character shows as `�`.
 
     Decoded after another token, because decoders strip the space before the first.
@@ -197,8 +197,8 @@ def _decoded(tokenizer: PreTrainedTokenizerFast, tokens: list[int]) -> str:
     return str(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
 
 
-def _special(tokenizer: PreTrainedTokenizerFast, name: object) -> Special | None:
+def _special(tokenizer: PreTrainedTokenizerFast, name: object) -> SpecialToken | None:
     """A special token by its name; null where the tokenizer has none."""
     if name is None:
         return None
-    return Special(cast("int", tokenizer.convert_tokens_to_ids(str(name))), str(name))
+    return SpecialToken(cast("int", tokenizer.convert_tokens_to_ids(str(name))), str(name))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from storage.errors import WrongRequest
+from tasks.coders.formats import Format
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -224,19 +225,8 @@ CENTRED = (
 )
 """What centred weights write, and its sums: HookedTransformer.center_writing_weights changes nothing else."""
 
-LOCATIONS = {
-    # dictionary_learning hooks transformers' own modules, so its outputs are what the modules give.
-    "resid_post": "blocks.N.hook_resid_post",
-    "attn_out": "blocks.N.attn.hook_out",
-    "mlp_out": "blocks.N.mlp.hook_out",
-    # OpenAI's deltas are what is added to the residual stream.
-    "resid_delta_attn": "blocks.N.hook_attn_out",
-    "resid_post_attn": "blocks.N.hook_resid_mid",
-    "mlp_post_act": "blocks.N.mlp.hook_post",
-    "resid_delta_mlp": "blocks.N.hook_mlp_out",
-    "resid_post_mlp": "blocks.N.hook_resid_post",
-}
-"""Names of a place in every layer, which the layer's number follows: `mlp_out_layer_3`, `resid_delta_mlp.3`."""
+LOCATIONS = {name: hook for format_ in get_args(Format) for name, hook in format_.locations.items()}
+"""Hooks by the names of a place in every layer, which the layer's number follows: `mlp_out_layer_3`, `mlp_out.3`."""
 
 _LOCATION = re.compile(r"(\w+?)(?:_layer_?|\.)(\d+)", re.ASCII)
 _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)", re.ASCII)

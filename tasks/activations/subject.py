@@ -45,7 +45,7 @@ class Subject(ConfigModel, frozen=True):
         self._require(TOKENIZER_FILES, "a tokenizer")
         from tasks.activations import model  # noqa: PLC0415  (torch, which the config must not cost)
 
-        return model.tokenizer(self.model, self.revision)
+        return model.load_tokenizer(self.model, self.revision)
 
     def load(self) -> "LoadedSubject":
         """The model in memory, ready to run and never to be trained."""
@@ -53,7 +53,7 @@ class Subject(ConfigModel, frozen=True):
         self._refuse_pickles()
         from tasks.activations import model  # noqa: PLC0415
 
-        return model.load(self.model, self.revision, self.dtype, self.device, self.tokenizer())
+        return model.load_model(self.model, self.revision, self.dtype, self.device, self.tokenizer())
 
     def digest(self) -> str:
         """A hash of the model's config and weights; of a name on the Hub, its commit."""
@@ -61,16 +61,16 @@ class Subject(ConfigModel, frozen=True):
             return self._commit(CONFIG)
         self._require((CONFIG,), "a model")
         self._refuse_pickles()
-        there = files.names(self.model)
+        there = files.list_names(self.model)
         weights = [name for name in there if name.endswith((".safetensors", ".safetensors.index.json"))]
-        return files.digest(self.model, [CONFIG, *weights])
+        return files.digest_files(self.model, [CONFIG, *weights])
 
     def tokenizer_digest(self) -> str:
         """A hash of the tokenizer's files; of a name on the Hub, its commit."""
         if not self._local():
             return self._commit(CONFIG)
         self._require(TOKENIZER_FILES, "a tokenizer")
-        return files.digest(self.model, [name for name in TOKENIZER_FILES if name in self._there()])
+        return files.digest_files(self.model, [name for name in TOKENIZER_FILES if name in self._there()])
 
     def special_tokens(self) -> frozenset[str] | None:
         """Texts of the tokenizer's special tokens, those of its chat template among them; null where no file says any.
@@ -89,10 +89,10 @@ class Subject(ConfigModel, frozen=True):
         return local
 
     def _there(self) -> list[str]:
-        return files.names(self.model)
+        return files.list_names(self.model)
 
     def _commit(self, name: str) -> str:
-        return f"{self.model}@{files.Hub(self.model, '', self.revision).commit(name)}"
+        return f"{self.model}@{files.HubFolder(self.model, '', self.revision).commit(name)}"
 
     def _require(self, any_of: tuple[str, ...], what: str) -> None:
         if self._local() and not set(any_of) & set(self._there()):

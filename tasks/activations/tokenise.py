@@ -19,7 +19,7 @@ BATCH_CHARACTERS = 2**20
 """Text that is tokenised at once; fast tokenizers spread it over the cores."""
 
 
-class Tokenised(NamedTuple):
+class TokenisedDocument(NamedTuple):
     """A document as tokens, each with the text that it stands for."""
 
     row: int
@@ -58,7 +58,9 @@ class Spelling(NamedTuple):
         return cls(names, np.array([len(name) for name in names], np.int64))
 
 
-def tokenised(documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast) -> Iterator[Tokenised]:
+def tokenise_documents(
+    documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast
+) -> Iterator[TokenisedDocument]:
     """The documents as tokens, without special ones; a document that makes no token is left out."""
     spelling: Spelling | None = Spelling.of(tokenizer)
     for batch in _batches(documents):
@@ -71,7 +73,7 @@ def tokenised(documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast)
 
 def _by_spelling(
     batch: list[Document], tokenizer: PreTrainedTokenizerFast, spelling: Spelling
-) -> list[Tokenised] | None:
+) -> list[TokenisedDocument] | None:
     """The documents as tokens, or null where these do not spell them."""
     backend = tokenizer.backend_tokenizer
     # A tokenizer's file can ask for either; transformers leaves both out as well.
@@ -90,7 +92,7 @@ def _by_spelling(
     return list(some.cut(np.append(characters, some.begins[-1])[ends]))
 
 
-def _by_offsets(batch: list[Document], tokenizer: PreTrainedTokenizerFast) -> list[Tokenised]:
+def _by_offsets(batch: list[Document], tokenizer: PreTrainedTokenizerFast) -> list[TokenisedDocument]:
     """The documents as tokens, whatever the tokenizer makes of them."""
     encoded = tokenizer(
         [document.text for document in batch],
@@ -105,7 +107,7 @@ def _by_offsets(batch: list[Document], tokenizer: PreTrainedTokenizerFast) -> li
         chain.from_iterable(cast("list[list[tuple[int, int]]]", encoded["offset_mapping"]))
     )
     spans = np.fromiter(flat, np.int64, 2 * len(some.tokens)).reshape(-1, 2)
-    return list(some.cut(boundaries(spans + some.before[:, None], some.firsts, some.begins)))
+    return list(some.cut(token_boundaries(spans + some.before[:, None], some.firsts, some.begins)))
 
 
 class _Batch(NamedTuple):
@@ -138,17 +140,17 @@ class _Batch(NamedTuple):
         """For each token, where its document begins."""
         return np.repeat(self.begins[:-1], np.diff(self.firsts))
 
-    def cut(self, cuts: np.ndarray) -> Iterator[Tokenised]:
+    def cut(self, cuts: np.ndarray) -> Iterator[TokenisedDocument]:
         """The documents, when the joined text is cut here, in characters."""
         offsets = cuts[:-1] - self.before
         if len(self.data) != self.begins[-1]:
             cuts = np.append(np.flatnonzero(_begins_character(self.data)), len(self.data))[cuts]
         text = memoryview(self.data)
         for document, a, b in zip(self.documents, self.firsts[:-1], self.firsts[1:], strict=True):
-            yield Tokenised(document.row, self.tokens[a:b], offsets[a:b], cuts[a : b + 1], text)
+            yield TokenisedDocument(document.row, self.tokens[a:b], offsets[a:b], cuts[a : b + 1], text)
 
 
-def boundaries(spans: np.ndarray, firsts: np.ndarray, begins: np.ndarray) -> np.ndarray:
+def token_boundaries(spans: np.ndarray, firsts: np.ndarray, begins: np.ndarray) -> np.ndarray:
     """Where to cut joined texts so that each token has its own piece: one cut more than tokens.
 
     Text d begins at `begins[d]` and has the tokens from `firsts[d]` on; both end with what follows the last.

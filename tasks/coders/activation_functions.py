@@ -21,7 +21,7 @@ class Firings(NamedTuple):
     """[n] float32, none of them zero; below zero only where a coder ranks by size."""
 
 
-class Activation(Protocol):
+class ActivationFunction(Protocol):
     """What turns pre-activations into firings."""
 
     @property
@@ -33,7 +33,7 @@ class Activation(Protocol):
         """What fires of pre-activations [tokens, width]."""
         ...
 
-    def to(self, device: torch.device) -> "Activation":
+    def to(self, device: torch.device) -> "ActivationFunction":
         """The rule with its tensors on a device."""
         ...
 
@@ -51,7 +51,7 @@ class TopK:
 
     def fire(self, pre: Tensor) -> Firings:
         """What fires of pre-activations [tokens, width]."""
-        values, features = largest(pre, self.k)
+        values, features = largest_values(pre, self.k)
         return _chosen(values, features, values > 0)
 
     def to(self, device: torch.device) -> "TopK":  # noqa: ARG002  (it has no tensors)
@@ -72,7 +72,7 @@ class AbsTopK:
 
     def fire(self, pre: Tensor) -> Firings:
         """What fires of pre-activations [tokens, width]."""
-        sizes, features = largest(pre.abs(), self.k)
+        sizes, features = largest_values(pre.abs(), self.k)
         return _chosen(pre.gather(1, features), features, sizes > 0)
 
     def to(self, device: torch.device) -> "AbsTopK":  # noqa: ARG002
@@ -154,7 +154,7 @@ class Gated:
         return Gated(self.scale.to(device), self.shift.to(device))
 
 
-def largest(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def largest_values(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row of [tokens, width], in no order: values and columns, [tokens, k] each.
 
     Where the width is large, in two steps that give the same values: the k largest values lie in the k groups

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.base import Checkpoint, DeclaredSite, HookSite
 from tasks.coders.formats import Format
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Auto(Checkpoint, frozen=True):
     """A checkpoint whose format nobody has named. It is the same as if its format were named."""
 
-    looked_for: ClassVar[str] = "any of the others"
+    detected_by: ClassVar[str] = "any of the others"
 
     kind: Literal["auto"] = "auto"
     """The format is found by the checkpoint's files."""
@@ -26,10 +26,10 @@ class Auto(Checkpoint, frozen=True):
     @cached_property
     def source(self) -> Checkpoint:
         """The checkpoint in its own format. Raises `WrongRequest` where none fits, or several do."""
-        known, fitting, unasked = formats(), [], None
+        known, fitting, unasked = checkpoint_formats(), [], None
         for format_ in known:
             try:
-                found = format_.found(self.path, self.revision)
+                found = format_.detect(self.path, self.revision)
             except WrongRequest as error:
                 # Without the Hub its cache tells what it holds, and not what a repository lacks.
                 unasked = unasked or error
@@ -43,18 +43,18 @@ class Auto(Checkpoint, frozen=True):
             raise WrongRequest(msg)
         if unasked:
             raise unasked
-        if files.hub(self.path, self.revision) is None and not files.exists(self.path):
+        if files.hub_folder(self.path, self.revision) is None and not files.path_exists(self.path):
             hub = "" if "://" in self.path else ", and no repository of the Hub has such a name (owner/name)"
             msg = f"there is no file or folder {self.path}{hub}: correct the coder's source.path"
             raise WrongRequest(msg)
-        looked = "; ".join(f"{_kind(format_)}: {format_.looked_for}" for format_ in known)
+        looked = "; ".join(f"{_kind(format_)}: {format_.detected_by}" for format_ in known)
         there = _there(self.path, self.revision)
         msg = f"no coder of a format that gloss knows is in {self.path}: {there}looked for {looked}"
         raise WrongRequest(msg)
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site that the checkpoint names."""
-        return self.source.declared()
+        return self.source.declared_site()
 
     def identity(self, site: str | None) -> dict[str, object]:
         """That of the format that is found: naming it later changes nothing."""
@@ -64,12 +64,12 @@ class Auto(Checkpoint, frozen=True):
         """The digest of the format that is found."""
         return self.source.digest(site)
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":
         """The coder, as its format loads it."""
         return self.source.load(site, place)
 
 
-def formats() -> list[type[Checkpoint]]:
+def checkpoint_formats() -> list[type[Checkpoint]]:
     """Every format of files, in the order of the union that a config chooses from."""
     return [found for found in get_args(Format) if issubclass(found, Checkpoint)]
 
@@ -80,10 +80,10 @@ def _kind(format_: type[Checkpoint]) -> str:
 
 def _there(path: str, revision: str | None) -> str:
     """What lies at the path, in words; nothing where nobody can say."""
-    remote = files.hub(path, revision)
+    remote = files.hub_folder(path, revision)
     commit = f"@{remote.revision}" if remote and remote.revision else ""
     try:
-        there = files.names(f"hf://{remote.repo}{commit}/{remote.folder}" if remote else path)
+        there = files.list_names(f"hf://{remote.repo}{commit}/{remote.folder}" if remote else path)
     except WrongRequest:
         return ""
     return f"it holds {files.shortened(there)}; " if there else "it is empty, or a file of no known name; "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-STATISTICS: Mapping[str, str] = {
+TRAINING_STATISTICS: Mapping[str, str] = {
     "act_freq_scores": "how often each feature fired lately in training",
     "n_forward_passes_since_fired": "how long each feature was silent in training",
     "num_batches_not_active": "how long each feature was silent in training",
@@ -26,12 +26,12 @@ STATISTICS: Mapping[str, str] = {
 }
 """Bookkeeping of trainings, and what it is: no coder encodes or decodes with it."""
 
-MOST_NAMED = 4
+MAX_NAMED_TENSORS = 4
 """Tensors that a message names."""
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedTensors:
     """The tensors of one coder in one file, and what to say of any other.
 
     A tensor that nobody reads may be half of what a coder is: a threshold, a skip connection, a normalisation. So each
@@ -50,11 +50,11 @@ class Expected:
 
     def refuse_others(self, shown: str, stored: Iterable[str]) -> None:
         """Raise `WrongRequest` if there is any other tensor; `shown` is the file as the user knows it."""
-        others = sorted(set(stored) - self.shapes.keys() - self.harmless.keys() - STATISTICS.keys())
+        others = sorted(set(stored) - self.shapes.keys() - self.harmless.keys() - TRAINING_STATISTICS.keys())
         if not others:
             return
-        named = ", ".join(others[:MOST_NAMED])
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        named = ", ".join(others[:MAX_NAMED_TENSORS])
+        more = f" and {len(others) - MAX_NAMED_TENSORS} more" if len(others) > MAX_NAMED_TENSORS else ""
         them = "it" if len(others) == 1 else "them"
         otherwise = f"correct the coder's source or its config, or save the file without {them} if the coder needs none"
         remedy = next((self.remedies[name] for name in others if name in self.remedies), otherwise)
@@ -71,7 +71,7 @@ class SiteStatistics(NamedTuple):
     """[d], above zero."""
 
 
-class Place(NamedTuple):
+class HookSite(NamedTuple):
     """Where a coder is hooked, as the subject model has it."""
 
     site: str
@@ -84,7 +84,7 @@ class Place(NamedTuple):
     """Measured only for sources that need them."""
 
 
-class Declared(NamedTuple):
+class DeclaredSite(NamedTuple):
     """The site that a checkpoint says it belongs to, in its format's own words."""
 
     site: str
@@ -93,24 +93,28 @@ class Declared(NamedTuple):
     """Whether it was trained on vectors whose mean over coordinates was taken away."""
 
 
-class Format(ConfigModel, ABC, frozen=True):
+class CoderFormat(ConfigModel, ABC, frozen=True):
     """A sparse coder's checkpoint, or what stands for one. One file per format, one line in `Source`."""
 
     needs_statistics: ClassVar[bool] = False
     """Whether the coder is made to the measure of its site (`Place.statistics`)."""
 
-    looked_for: ClassVar[str]
+    locations: ClassVar[Mapping[str, str]] = {}
+    """TransformerLens' hook for each name that the format's library has for a place in every layer, N being the layer:
+    with `{"mlp_out": "blocks.N.mlp.hook_out"}` the site `mlp_out_layer_3` or `mlp_out.3` can be named."""
+
+    detected_by: ClassVar[str]
     """What `kind: auto` looks for, in words: `cfg.json with d_sae beside sae_weights.safetensors`."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:  # noqa: ARG003  (what stands for no files)
+    def detect(cls, path: str, revision: str | None) -> Self | None:  # noqa: ARG003  (what stands for no files)
         """The source, if the folder or file at `path` holds this format by its names and configs; else null.
 
         Reads no weights. Raises nothing about files that belong to another format.
         """
         return None
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site that the checkpoint names; null where it names none, and the config has to."""
         return None
 
@@ -118,11 +122,11 @@ class Format(ConfigModel, ABC, frozen=True):
         """What a fingerprint hashes: the format, its options, and what the files hold, wherever they lie."""
         options = self.model_dump(mode="json", exclude={"kind", "path", "revision"}, exclude_defaults=True)
         kind = getattr(self, "kind", "")
-        declared = self.declared() if site is None else None
-        told = {"declared": declared, "path": self.told_by_path()}
+        declared = self.declared_site() if site is None else None
+        told = {"declared": declared, "path": self.options_in_path()}
         return {"kind": kind, "options": options, "digest": self.digest(site)} | told
 
-    def told_by_path(self) -> dict[str, object]:
+    def options_in_path(self) -> dict[str, object]:
         """What changes the coder and is read off the names of its folders: files alone don't say it."""
         return {}
 
@@ -131,14 +135,14 @@ class Format(ConfigModel, ABC, frozen=True):
         """A hash of the checkpoint's contents. `site` is the config's, null where it leaves it out."""
 
     @abstractmethod
-    def load(self, site: str | None, place: Place) -> "SparseCoder":
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":
         """The coder in this process' memory, in float32; `site` is the config's, `place` the model's.
 
         Raises `WrongRequest` for what is missing, misshapen, not finite, pickled or not of this format.
         """
 
 
-class Checkpoint(Format, frozen=True):
+class Checkpoint(CoderFormat, frozen=True):
     """A format whose coder lies in files."""
 
     path: str

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Format, Place
+from tasks.coders.base import CoderFormat, HookSite
 from tasks.fields import Seed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ BLOCK_ROWS = 1024
 """Rows that are drawn at once, in float64 before they are rounded."""
 
 
-class RandomWeights(Format, frozen=True):
+class RandomWeights(CoderFormat, frozen=True):
     """A random top-k coder, as wide as one likes, of vectors whose coordinates are standardised."""
 
     needs_statistics: ClassVar[bool] = True
@@ -54,19 +54,19 @@ class RandomWeights(Format, frozen=True):
         """What they are drawn from: there is no checkpoint to hash."""
         return f"random width={self.width} k={self.k} seed={self.seed} standardised"
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """Random rows as wide as the site; they are held once, for encoder and decoder."""
         import torch  # noqa: PLC0415  (torch, which the config must not cost)
 
         from tasks.coders.activation_functions import TopK  # noqa: PLC0415
-        from tasks.coders.sparse_coder import Standardised  # noqa: PLC0415
+        from tasks.coders.sparse_coder import StandardisedCoder  # noqa: PLC0415
 
         if place.statistics is None:
             msg = f"the site {place.site} has not been measured for a random coder"
             raise ValueError(msg)
         rows = random_directions(self.width, place.d, self.seed)
         zero = torch.zeros(place.d)
-        return Standardised(
+        return StandardisedCoder(
             encoder=rows,
             encoder_bias=torch.zeros(self.width),
             centre=zero,
@@ -96,7 +96,7 @@ def random_directions(width: int, d: int, seed: int) -> "Tensor":
     return rows
 
 
-class Neurons(Format, frozen=True):
+class Neurons(CoderFormat, frozen=True):
     """Every coordinate of the site is a feature."""
 
     kind: Literal["neurons"] = "neurons"
@@ -109,18 +109,18 @@ class Neurons(Format, frozen=True):
         """What they are: there is no checkpoint to hash."""
         return f"neurons k={self.k}"
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":
         """The site's coordinates as features; they write what the map after them makes of them."""
         import torch  # noqa: PLC0415  (torch, which the config must not cost)
 
         from tasks.coders.activation_functions import JumpRelu, TopK  # noqa: PLC0415
-        from tasks.coders.sparse_coder import Coordinates  # noqa: PLC0415
+        from tasks.coders.sparse_coder import CoordinateCoder  # noqa: PLC0415
 
         if self.k is not None and self.k > place.d:
             msg = f"{site or place.site} has {place.d} neurons, of which {self.k} cannot fire: lower source.k"
             raise WrongRequest(msg)
         zero = torch.zeros(place.d)
-        return Coordinates(
+        return CoordinateCoder(
             encoder=torch.empty(0, place.d),
             encoder_bias=zero,
             centre=zero,

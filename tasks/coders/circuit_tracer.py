@@ -16,16 +16,16 @@ from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Expected, Place
+from tasks.coders.base import Checkpoint, DeclaredSite, ExpectedTensors, HookSite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tasks.coders.activation_functions import Activation
+    from tasks.coders.activation_functions import ActivationFunction
     from tasks.coders.sparse_coder import SparseCoder
 
 CONFIG = "config.yaml"
-TRAINING = ("wandb-config.yaml", "wanb-config.yaml")
+WANDB_CONFIGS = ("wandb-config.yaml", "wanb-config.yaml")
 """What Weights & Biases kept of the training; some repositories misspell it."""
 
 QWEN_3 = {
@@ -38,7 +38,7 @@ QWEN_3 = {
 Kind = Literal["transcoder_set", "cross_layer_transcoder"]
 
 
-class Hooks(BaseModel):
+class CircuitTracerConfig(BaseModel):
     """What `config.yaml` says; hooks lack the `blocks.5.` before them."""
 
     model_kind: Kind
@@ -49,60 +49,64 @@ class Hooks(BaseModel):
     k: int | None = Field(default=None, gt=0)
 
 
-class Number(BaseModel):
+class WandbNumber(BaseModel):
     """A number as Weights & Biases writes it."""
 
     value: int = Field(gt=0)
 
 
-class Training(BaseModel):
+class WandbConfig(BaseModel):
     """What `wandb-config.yaml` says of sizes."""
 
-    d_model: Number
-    d_feature: Number
+    d_model: WandbNumber
+    d_feature: WandbNumber
 
 
-class Configs(NamedTuple):
+class FolderConfigs(NamedTuple):
     """What a folder's configs say."""
 
-    hooks: Hooks
-    training: Training | None
+    hooks: CircuitTracerConfig
+    training: WandbConfig | None
     names: tuple[str, ...]
     """Those that are there, and there is one at least."""
     shown: str
     """The first of them as the user knows it."""
 
 
-def read(path: str, revision: str | None) -> Configs:
+def read_folder_configs(path: str, revision: str | None) -> FolderConfigs:
     """The configs of a folder. Raises `WrongRequest` for one that is missing, no YAML or not circuit-tracer's."""
     said, training = _content(path, CONFIG, revision), None
     names = [] if said is None else [CONFIG]
     # Not asked for needlessly: the Hub's cache cannot say that there is no such file.
-    for name in TRAINING if said is None or not said.keys() >= QWEN_3.keys() else ():
+    for name in WANDB_CONFIGS if said is None or not said.keys() >= QWEN_3.keys() else ():
         sizes = _content(path, name, revision)
         if sizes is not None:
-            training = files.check(sizes, Training, f"{path}/{name}")
+            training = files.validate_config(sizes, WandbConfig, f"{path}/{name}")
             said = QWEN_3 | (said or {})
             names.append(name)
             break
     if said is None:
         # Nothing is brought: that there is none is said.
-        with files.bring(path, (CONFIG,), revision):
+        with files.local_files(path, (CONFIG,), revision):
             said = {}
     shown = f"{path}/{(names or [CONFIG])[0]}"
-    return Configs(files.check(said, Hooks, shown), training, tuple(names), shown)
+    return FolderConfigs(
+        files.validate_config(said, CircuitTracerConfig, shown), training, tuple(names), shown
+    )
 
 
-def is_there(path: str, revision: str | None) -> bool:
+def has_circuit_tracer_config(path: str, revision: str | None) -> bool:
     """Whether a folder has a config with what circuit-tracer's have, or those of its trainings."""
     if _peek(path, CONFIG, revision).get("model_kind") in get_args(Kind):
         return True
-    return any(_peek(path, name, revision).keys() >= Training.model_fields.keys() for name in TRAINING)
+    return any(
+        _peek(path, name, revision).keys() >= WandbConfig.model_fields.keys() for name in WANDB_CONFIGS
+    )
 
 
 def _peek(path: str, name: str, revision: str | None) -> dict[str, object]:
     """What a config says; nothing where there is none, or something else of that name."""
-    if not files.has(path, name, revision):
+    if not files.has_file(path, name, revision):
         return {}
     try:
         return _content(path, name, revision) or {}
@@ -112,9 +116,9 @@ def _peek(path: str, name: str, revision: str | None) -> dict[str, object]:
 
 def _content(path: str, name: str, revision: str | None) -> dict[str, object] | None:
     """What a config says; null where there is none of this name."""
-    if not files.has(path, name, revision):
+    if not files.has_file(path, name, revision):
         return None
-    with files.bring(path, (name,), revision) as folder:
+    with files.local_files(path, (name,), revision) as folder:
         return _yaml(folder / name, f"{path}/{name}")
 
 
@@ -135,7 +139,7 @@ _THRESHOLD = "activation_function.threshold"
 _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)")
 
 
-class Weights(NamedTuple):
+class LayerFiles(NamedTuple):
     """Where a layer's weights lie."""
 
     folder: str
@@ -150,8 +154,8 @@ class CircuitTracer(Checkpoint, frozen=True):
     residual stream in the end; no single site can be compared with that.
     """
 
-    looked_for: ClassVar[str] = (
-        f"{CONFIG} with model_kind transcoder_set or cross_layer_transcoder, or {TRAINING[0]} with d_feature"
+    detected_by: ClassVar[str] = (
+        f"{CONFIG} with model_kind transcoder_set or cross_layer_transcoder, or {WANDB_CONFIGS[0]} with d_feature"
     )
 
     kind: Literal["circuit_tracer"] = "circuit_tracer"
@@ -160,37 +164,37 @@ class CircuitTracer(Checkpoint, frozen=True):
     """Layer of the set; null takes the number in the site's name."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if a config in the folder has what circuit-tracer's or its trainings' have."""
-        fits = is_there(path, revision)
+        fits = has_circuit_tracer_config(path, revision)
         return cls(path=path, revision=revision) if fits else None
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The layer's input hook; null where no layer is chosen."""
         if self.layer is None:
             return None
-        hooks = read(self.path, self.revision).hooks
-        return Declared(f"blocks.{self.layer}.{hooks.feature_input_hook}")
+        hooks = read_folder_configs(self.path, self.revision).hooks
+        return DeclaredSite(f"blocks.{self.layer}.{hooks.feature_input_hook}")
 
     def digest(self, site: str | None) -> str:
         """A hash of the configs and of the layer's weights."""
-        configs = read(self.path, self.revision)
+        configs = read_folder_configs(self.path, self.revision)
         where = self._weights(configs, self._layer(site))
         if where.folder == self.path:
             # The config comes first: on the Hub it is fetched to learn the commit, which weights should not be.
-            contents = files.digest(self.path, (*configs.names, *where.names), self.revision)
+            contents = files.digest_files(self.path, (*configs.names, *where.names), self.revision)
         else:
-            mine = files.digest(self.path, configs.names, self.revision)
-            contents = f"{mine} {files.digest(where.folder, where.names, where.revision)}"
+            mine = files.digest_files(self.path, configs.names, self.revision)
+            contents = f"{mine} {files.digest_files(where.folder, where.names, where.revision)}"
         # A commit is the same for every layer.
         return f"{contents} {where.names[0]}"
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The transcoder of the layer that is chosen, or that the site's name has."""
-        configs = read(self.path, self.revision)
+        configs = read_folder_configs(self.path, self.revision)
         layer = self._layer(site)
         where = self._weights(configs, layer)
-        with files.bring(where.folder, where.names, where.revision) as folder:
+        with files.local_files(where.folder, where.names, where.revision) as folder:
             found = [(folder / name, f"{where.folder}/{name}") for name in where.names]
             if configs.hooks.model_kind == "cross_layer_transcoder":
                 return _cross_layer(configs, layer, *found)
@@ -206,7 +210,7 @@ class CircuitTracer(Checkpoint, frozen=True):
             raise WrongRequest(msg)
         return int(number[0])
 
-    def _weights(self, configs: Configs, layer: int) -> Weights:
+    def _weights(self, configs: FolderConfigs, layer: int) -> LayerFiles:
         listed = configs.hooks.transcoders
         if configs.hooks.model_kind == "cross_layer_transcoder":
             if listed:
@@ -216,15 +220,15 @@ class CircuitTracer(Checkpoint, frozen=True):
                 )
                 raise WrongRequest(msg)
             names = (f"W_enc_{layer}.safetensors", f"W_dec_{layer}.safetensors")
-            return Weights(self.path, names, self.revision)
+            return LayerFiles(self.path, names, self.revision)
         if listed is None:
-            return Weights(self.path, (f"layer_{layer}.safetensors",), self.revision)
+            return LayerFiles(self.path, (f"layer_{layer}.safetensors",), self.revision)
         if layer >= len(listed):
             msg = f"{configs.shown} lists {len(listed)} transcoders: there is none for layer {layer}"
             raise WrongRequest(msg)
         return self._listed(listed[layer], configs.shown)
 
-    def _listed(self, entry: str, shown: str) -> Weights:
+    def _listed(self, entry: str, shown: str) -> LayerFiles:
         """`hf://owner/name/folder/file?revision=...`, another URL, or a path from the config on."""
         url = urlsplit(entry)
         if url.scheme == "hf":
@@ -237,10 +241,10 @@ class CircuitTracer(Checkpoint, frozen=True):
         if not name.endswith(".safetensors"):
             msg = f"{shown} lists {entry}, another format's file: name {folder} as the path of a coder of its own"
             raise WrongRequest(msg)
-        return Weights(folder, (name,), revision)
+        return LayerFiles(folder, (name,), revision)
 
 
-def _sizes(configs: Configs, stored: dict[str, tuple[int, ...]], suffix: str) -> tuple[int, int]:
+def _sizes(configs: FolderConfigs, stored: dict[str, tuple[int, ...]], suffix: str) -> tuple[int, int]:
     """Width and d_model, as the training's config has them or else the biases."""
     if configs.training:
         return configs.training.d_feature.value, configs.training.d_model.value
@@ -249,7 +253,7 @@ def _sizes(configs: Configs, stored: dict[str, tuple[int, ...]], suffix: str) ->
     return (width[0] if len(width) == 1 else 0), (d[0] if len(d) == 1 else 0)
 
 
-def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "SparseCoder":
+def _of_layer(configs: FolderConfigs, layer: int, weights: tuple[Path, str]) -> "SparseCoder":
     from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
     from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
@@ -261,7 +265,7 @@ def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "Spars
     optional: dict[str, tuple[int, ...]] = {"W_skip": (d, d), **of_rule.get(rule, {})}
     shapes |= {name: shape for name, shape in optional.items() if name in stored}
     harmless = {"k": "how many features fired in training"} if rule == "jumprelu" else {}
-    found = tensors.read_safetensors(*weights, Expected(shapes, _says(configs, rule), harmless))
+    found = tensors.read_safetensors(*weights, ExpectedTensors(shapes, _says(configs, rule), harmless))
     return SparseCoder(
         encoder=found["W_enc"],
         encoder_bias=found["b_enc"],
@@ -275,7 +279,7 @@ def _of_layer(configs: Configs, layer: int, weights: tuple[Path, str]) -> "Spars
 
 
 def _cross_layer(
-    configs: Configs, layer: int, encoder: tuple[Path, str], decoder: tuple[Path, str]
+    configs: FolderConfigs, layer: int, encoder: tuple[Path, str], decoder: tuple[Path, str]
 ) -> "SparseCoder":
     from tasks.coders import tensors  # noqa: PLC0415
     from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
@@ -288,7 +292,7 @@ def _cross_layer(
     rule = _rule(configs, thresholds=threshold in stored, counted=False)
     shapes |= {threshold: (width,)} if threshold in stored and rule == "jumprelu" else {}
     harmless = {f"W_skip_{layer}": "what the layer's output has besides all layers' features"}
-    found = tensors.read_safetensors(*encoder, Expected(shapes, _says(configs, rule), harmless))
+    found = tensors.read_safetensors(*encoder, ExpectedTensors(shapes, _says(configs, rule), harmless))
     return SparseCoder(
         encoder=found[rows],
         encoder_bias=found[bias],
@@ -300,19 +304,21 @@ def _cross_layer(
     )
 
 
-def _rule(configs: Configs, *, thresholds: bool, counted: bool) -> str:
+def _rule(configs: FolderConfigs, *, thresholds: bool, counted: bool) -> str:
     """The rule of firing that the config names, or else the one that the file has tensors for."""
     made = "jumprelu" if thresholds else "topk" if counted or configs.hooks.k else "relu"
     return (configs.hooks.activation or made).lower().replace("_", "")
 
 
-def _says(configs: Configs, rule: str) -> str:
+def _says(configs: FolderConfigs, rule: str) -> str:
     if configs.hooks.activation:
         return f"{configs.shown} says activation {configs.hooks.activation}"
     return f"{rule} coders of circuit-tracer have none of that name"
 
 
-def _activation(configs: Configs, threshold: "Tensor | None", k: "Tensor | None", shown: str) -> "Activation":
+def _activation(
+    configs: FolderConfigs, threshold: "Tensor | None", k: "Tensor | None", shown: str
+) -> "ActivationFunction":
     """The rule that the config names, or else the one that the file has tensors for."""
     import torch  # noqa: PLC0415
 

@@ -4,7 +4,7 @@ Its seven classes name their tensors in seven ways. After dictionary-learning 0.
 trainers/*.py). Loads torch only in `load`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
@@ -12,21 +12,21 @@ from pydantic import BaseModel, Field, field_validator
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Expected, Place
+from tasks.coders.base import Checkpoint, DeclaredSite, ExpectedTensors, HookSite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tasks.coders.activation_functions import Activation
+    from tasks.coders.activation_functions import ActivationFunction
     from tasks.coders.sparse_coder import SparseCoder
 
 CONFIG = "config.json"
 WEIGHTS = "ae.pt"
-SAVED = "checkpoints"
+CHECKPOINTS = "checkpoints"
 """Folder of what was saved in the course of training."""
 
 
-class Names(NamedTuple):
+class TensorNames(NamedTuple):
     """What a class calls its tensors."""
 
     encoder: str
@@ -42,31 +42,31 @@ class Names(NamedTuple):
 
 
 CLASSES = {
-    "AutoEncoder": Names(
+    "AutoEncoder": TensorNames(
         "encoder.weight", "decoder.weight", "encoder.bias", "bias",
         subtracted=True, transposed=False, rule="relu",
     ),
-    "AutoEncoderNew": Names(
+    "AutoEncoderNew": TensorNames(
         "encoder.weight", "decoder.weight", "encoder.bias", "decoder.bias",
         subtracted=False, transposed=False, rule="relu",
     ),
-    "GatedAutoEncoder": Names(
+    "GatedAutoEncoder": TensorNames(
         "encoder.weight", "decoder.weight", "gate_bias", "decoder_bias",
         subtracted=True, transposed=False, rule="gate",
     ),
-    "JumpReluAutoEncoder": Names(
+    "JumpReluAutoEncoder": TensorNames(
         "W_enc", "W_dec", "b_enc", "b_dec",
         subtracted=False, transposed=True, rule="threshold",
     ),
-    "AutoEncoderTopK": Names(
+    "AutoEncoderTopK": TensorNames(
         "encoder.weight", "decoder.weight", "encoder.bias", "b_dec",
         subtracted=True, transposed=False, rule="topk",
     ),
-    "BatchTopKSAE": Names(
+    "BatchTopKSAE": TensorNames(
         "encoder.weight", "decoder.weight", "encoder.bias", "b_dec",
         subtracted=True, transposed=False, rule="shared threshold",
     ),
-    "MatryoshkaBatchTopKSAE": Names(
+    "MatryoshkaBatchTopKSAE": TensorNames(
         "W_enc", "W_dec", "b_enc", "b_dec",
         subtracted=True, transposed=True, rule="shared threshold",
     ),
@@ -99,7 +99,7 @@ _BACKUP = {"norm_factor": "by which biases are scaled back"}
 """Tensors beside the coder's that a run leaves behind when it is interrupted."""
 
 
-class Trainer(BaseModel):
+class TrainerConfig(BaseModel):
     """What `config.json` says of the coder; what only training used is ignored."""
 
     dict_class: str
@@ -119,24 +119,31 @@ class Trainer(BaseModel):
         return name
 
 
-class Buffer(BaseModel):
+class BufferConfig(BaseModel):
     """What `config.json` says of the vectors that were trained on."""
 
     io: str = "out"
     """Which side of the module: `in`, `out`, or `in_and_out` of a transcoder."""
 
 
-class Config(BaseModel):
+class DictionaryLearningConfig(BaseModel):
     """The file."""
 
-    trainer: Trainer
-    buffer: Buffer = Buffer()
+    trainer: TrainerConfig
+    buffer: BufferConfig = BufferConfig()
 
 
 class DictionaryLearning(Checkpoint, frozen=True):
     """A coder of any of the library's classes. Batch top-k fires above the threshold that training kept."""
 
-    looked_for: ClassVar[str] = f"{CONFIG} with trainer.dict_class beside {WEIGHTS}"
+    detected_by: ClassVar[str] = f"{CONFIG} with trainer.dict_class beside {WEIGHTS}"
+
+    # It hooks transformers' own modules, so its outputs are what the modules give.
+    locations: ClassVar[Mapping[str, str]] = {
+        "resid_post": "blocks.N.hook_resid_post",
+        "attn_out": "blocks.N.attn.hook_out",
+        "mlp_out": "blocks.N.mlp.hook_out",
+    }
 
     kind: Literal["dictionary_learning"] = "dictionary_learning"
     """The format."""
@@ -144,61 +151,63 @@ class DictionaryLearning(Checkpoint, frozen=True):
     """The training step whose `checkpoints/ae_STEP.pt` is taken; null takes `ae.pt`, the last one."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the folder's config names a class as the library does."""
-        trainer = files.peek(path, CONFIG, revision).get("trainer")
+        trainer = files.peek_json(path, CONFIG, revision).get("trainer")
         known = isinstance(trainer, dict) and "dict_class" in trainer
         return cls(path=path, revision=revision) if known else None
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site that the trainer names; null where it names none, or the buffer another side of it."""
         said = self._config()
         name, layer = said.trainer.submodule_name, said.trainer.layer
         if not name or said.buffer.io != "out":
             return None
         counted = isinstance(layer, int) and not any(letter.isdigit() for letter in name)
-        return Declared(f"{name}_layer_{layer}" if counted else name)
+        return DeclaredSite(f"{name}_layer_{layer}" if counted else name)
 
     def digest(self, site: str | None) -> str:  # noqa: ARG002  (a folder holds one coder)
         """A hash of config and weights."""
         self._require_config()
         folder, name = self._weights()
         if self.step is None:
-            return files.digest(self.path, (CONFIG, WEIGHTS), self.revision)
-        mine = files.digest(self.path, (CONFIG,), self.revision)
+            return files.digest_files(self.path, (CONFIG, WEIGHTS), self.revision)
+        mine = files.digest_files(self.path, (CONFIG,), self.revision)
         # A commit is of all files in the repository.
-        remote = files.hub(self.path, self.revision)
-        return f"{mine} {name if remote else files.digest(folder, (name,))}"
+        remote = files.hub_folder(self.path, self.revision)
+        return f"{mine} {name if remote else files.digest_files(folder, (name,))}"
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder."""
         said = self._config()
         folder, name = self._weights()
-        with files.bring(folder, (name,), self.revision) as local:
+        with files.local_files(folder, (name,), self.revision) as local:
             return _coder(said, local / name, f"{folder}/{name}", f"{self.path}/{CONFIG}")
 
     def _weights(self) -> tuple[str, str]:
         """The folder and the name of the weights."""
         if self.step is None:
             return self.path, WEIGHTS
-        return f"{self.path.rstrip('/')}/{SAVED}", f"ae_{self.step}.pt"
+        return f"{self.path.rstrip('/')}/{CHECKPOINTS}", f"ae_{self.step}.pt"
 
     def _require_config(self) -> None:
-        if not files.has(self.path, CONFIG, self.revision):
-            there = [] if files.hub(self.path, self.revision) else files.names(self.path)
+        if not files.has_file(self.path, CONFIG, self.revision):
+            there = [] if files.hub_folder(self.path, self.revision) else files.list_names(self.path)
             holds = f": it holds {files.shortened(there)}" if there else ""
             msg = f"{self.path} has no {CONFIG}{holds}: name the folder of one trainer, such as trainer_0"
             raise WrongRequest(msg)
 
-    def _config(self) -> Config:
+    def _config(self) -> DictionaryLearningConfig:
         self._require_config()
         shown = f"{self.path}/{CONFIG}"
-        with files.bring(self.path, (CONFIG,), self.revision) as folder:
-            return files.check(files.read(folder / CONFIG, shown), Config, shown)
+        with files.local_files(self.path, (CONFIG,), self.revision) as folder:
+            return files.validate_config(
+                files.read_json_object(folder / CONFIG, shown), DictionaryLearningConfig, shown
+            )
 
 
-def _coder(said: Config, file: Path, shown: str, asked: str) -> "SparseCoder":
-    from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415  (torch, as in all of these)
+def _coder(said: DictionaryLearningConfig, file: Path, shown: str, asked: str) -> "SparseCoder":
+    from tasks.coders.sparse_coder import SAME_SITE, SparseCoder  # noqa: PLC0415  (torch, as in all of these)
 
     names = CLASSES[said.trainer.dict_class]
     found = _tensors(said.trainer, names, file, shown, asked)
@@ -216,7 +225,7 @@ def _coder(said: Config, file: Path, shown: str, asked: str) -> "SparseCoder":
         decoder_bias=centre,
         activation=_rule(names, found, k, shown),
         # Where a transcoder writes, the config does not say.
-        target=None if said.buffer.io == "in_and_out" else ITSELF,
+        target=None if said.buffer.io == "in_and_out" else SAME_SITE,
         l0=k if names.rule == "shared threshold" else None,
     )
 
@@ -233,7 +242,9 @@ def _remedies(stored: Iterable[str], said: str) -> dict[str, str]:
     return found
 
 
-def _tensors(trainer: Trainer, names: Names, file: Path, shown: str, asked: str) -> dict[str, "Tensor"]:
+def _tensors(
+    trainer: TrainerConfig, names: TensorNames, file: Path, shown: str, asked: str
+) -> dict[str, "Tensor"]:
     """The tensors of the class, checked; biases in the model's units."""
     from tasks.coders import tensors  # noqa: PLC0415
 
@@ -243,7 +254,7 @@ def _tensors(trainer: Trainer, names: Names, file: Path, shown: str, asked: str)
         # What a run leaves behind that was interrupted: only final weights have their biases scaled back
         # from vectors that were divided by the factor.
         factor = content.get("norm_factor")
-        Expected({}, "what it holds beside `ae` is no part of a coder", _BACKUP).refuse_others(
+        ExpectedTensors({}, "what it holds beside `ae` is no part of a coder", _BACKUP).refuse_others(
             shown, tensors.tensor_shapes(content)
         )
         content, scale = inner, 1.0 if factor is None else _number(factor, shown)
@@ -264,7 +275,7 @@ def _tensors(trainer: Trainer, names: Names, file: Path, shown: str, asked: str)
     if names.rule in {"topk", "shared threshold"} and "k" in stored:
         others["k"] = ()
     rows, columns = ((d, width), (width, d)) if names.transposed else ((width, d), (d, width))
-    expected = Expected(
+    expected = ExpectedTensors(
         biases | others | {names.encoder: rows, names.decoder: columns},
         f"{asked} says dict_class {trainer.dict_class}",
         HARMLESS.get(trainer.dict_class, {}),
@@ -296,7 +307,7 @@ def _of_unit_decoder(
     return encoder * norm[:, None], bias * norm, decoder / torch.where(norm > 0, norm, 1)[:, None]
 
 
-def _rule(names: Names, found: dict[str, "Tensor"], k: int | None, shown: str) -> "Activation":
+def _rule(names: TensorNames, found: dict[str, "Tensor"], k: int | None, shown: str) -> "ActivationFunction":
     import torch  # noqa: PLC0415
 
     from tasks.coders.activation_functions import Gated, JumpRelu, TopK  # noqa: PLC0415
@@ -318,7 +329,7 @@ def _rule(names: Names, found: dict[str, "Tensor"], k: int | None, shown: str) -
     return JumpRelu(threshold)
 
 
-def _k(trainer: Trainer, found: dict[str, "Tensor"], shown: str, asked: str) -> int | None:
+def _k(trainer: TrainerConfig, found: dict[str, "Tensor"], shown: str, asked: str) -> int | None:
     """How many features fire on a token, where the class trains for a number."""
     stored = int(found["k"]) if "k" in found else None
     if stored and trainer.k and stored != trainer.k:

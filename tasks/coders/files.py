@@ -33,7 +33,7 @@ from pydantic import BaseModel, ValidationError
 from storage.errors import WrongRequest
 
 
-def parts(path: str, endings: tuple[str, ...]) -> tuple[str, str | None]:
+def split_file(path: str, endings: tuple[str, ...]) -> tuple[str, str | None]:
     """The folder and the file that `path` names; null for the file where `path` is the folder itself.
 
     A file is told by its ending: `coders/layer3.sae.pt` is the file `layer3.sae.pt` in `coders`.
@@ -42,10 +42,10 @@ def parts(path: str, endings: tuple[str, ...]) -> tuple[str, str | None]:
     return (folder or ".", name) if name.endswith(endings) else (path, None)
 
 
-Config = TypeVar("Config", bound=BaseModel)
+ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
 
 
-def read(file: Path, shown: str) -> dict[str, object]:
+def read_json_object(file: Path, shown: str) -> dict[str, object]:
     """The JSON object in a file; `shown` is the file as the user knows it. Editors on Windows begin it with a mark."""
     try:
         config = json.loads(file.read_text(encoding="utf-8-sig"))
@@ -58,7 +58,7 @@ def read(file: Path, shown: str) -> dict[str, object]:
     return config
 
 
-def check(config: dict[str, object], model: type[Config], shown: str) -> Config:
+def validate_config(config: dict[str, object], model: type[ConfigModel], shown: str) -> ConfigModel:
     """The config as the model; the first field that is missing or wrong is named."""
     try:
         return model.model_validate(config)
@@ -76,7 +76,7 @@ PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
 WHOLE_BYTES = 64 * 2**20
 """Files up to this size are hashed whole; of larger ones, evenly spaced samples."""
 
-_ASKED_AGAIN = 60
+_RESOLVED_FOR = 60
 """Seconds after which it is found out anew whether the Hub can be reached."""
 
 SAMPLES = 64
@@ -86,7 +86,7 @@ _HUB_NAME = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(/(?P<folder>.+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class Hub(NamedTuple):
+class HubFolder(NamedTuple):
     """A folder of a repository on the Hugging Face Hub."""
 
     repo: str
@@ -101,7 +101,7 @@ class Hub(NamedTuple):
                 self.repo,
                 f"{self.folder}/{name}" if self.folder else name,
                 revision=self.revision,
-                local_files_only=not reachable(),
+                local_files_only=not hub_reachable(),
             )
         except hub_errors.LocalEntryNotFoundError as error:
             # A kind of EntryNotFoundError, but it says that nobody could be asked.
@@ -142,7 +142,7 @@ class Hub(NamedTuple):
         return "/".join(part for part in (self.repo, self.folder) if part)
 
 
-def reachable() -> bool:
+def hub_reachable() -> bool:
     """Whether it is worth asking the Hub for a file, and not only its cache.
 
     Without a network every look-up would be tried again for half a minute. Behind a proxy nothing is tried out here:
@@ -150,7 +150,7 @@ def reachable() -> bool:
     """
     host = urlsplit(constants.ENDPOINT).hostname or ""
     return bool({"https", "http", "all"} & getproxies().keys()) or _resolves(
-        host, int(monotonic() / _ASKED_AGAIN)
+        host, int(monotonic() / _RESOLVED_FOR)
     )
 
 
@@ -163,7 +163,7 @@ def _resolves(host: str, period: int) -> bool:  # noqa: ARG001  (what was found 
     return True
 
 
-def hub(path: str, revision: str | None) -> Hub | None:
+def hub_folder(path: str, revision: str | None) -> HubFolder | None:
     """The Hub folder that `path` names, or null when it is a local folder or a URL.
 
     A path that goes on from a local folder is local, whether or not there is anything at its end.
@@ -171,7 +171,7 @@ def hub(path: str, revision: str | None) -> Hub | None:
     name = _HUB_NAME.fullmatch(path)
     inside = bool(name and name["folder"] and Path(name["repo"]).exists())
     if "://" not in path and name is not None and not inside and not Path(path).exists():
-        return Hub(name["repo"], name["folder"] or "", revision)
+        return HubFolder(name["repo"], name["folder"] or "", revision)
     if revision is not None:
         msg = f"{path} has no revisions: leave revision {revision} out, or name a Hub repository"
         raise WrongRequest(msg)
@@ -188,7 +188,7 @@ def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise WrongRequest(msg) from error
 
 
-def hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is no data where a folder is searched, as of notebooks, Finder and Spark.
 
     So have it `datasets`, Spark, Hive and pyarrow. What is named by itself is meant, whatever it is called.
@@ -196,21 +196,21 @@ def hidden(name: str) -> bool:
     return name.startswith((".", "_"))
 
 
-def below(root: str, name: str) -> list[str]:
+def parts_below(root: str, name: str) -> list[str]:
     """The folders and the file by which a file system that lists `root` gets from there to `name`."""
     above = root.strip("/").split("/") if root.strip("/") else []
     return name.strip("/").split("/")[len(above) :]
 
 
-def names(path: str) -> list[str]:
+def list_names(path: str) -> list[str]:
     """Names of the files and folders that lie directly in a local folder or URL; none if it is not there.
 
     Hidden ones are left out.
     """
-    return [name for name in _listed(path) if not hidden(name)]
+    return [name for name in _list_all(path) if not is_hidden(name)]
 
 
-def _listed(path: str) -> list[str]:
+def _list_all(path: str) -> list[str]:
     """The same with hidden ones."""
     system, root = filesystem(path)
     try:
@@ -224,7 +224,7 @@ def _listed(path: str) -> list[str]:
     return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in found if str(name) != root)
 
 
-def exists(path: str) -> bool:
+def path_exists(path: str) -> bool:
     """Whether a local path or URL leads to a file or a folder; it does where nobody can say."""
     system, root = filesystem(path)
     try:
@@ -233,20 +233,20 @@ def exists(path: str) -> bool:
         return True
 
 
-def has(path: str, name: str, revision: str | None = None) -> bool:
+def has_file(path: str, name: str, revision: str | None = None) -> bool:
     """Whether the file is there."""
-    remote = hub(path, revision)
-    return remote.file(name) is not None if remote else name in _listed(path)
+    remote = hub_folder(path, revision)
+    return remote.file(name) is not None if remote else name in _list_all(path)
 
 
 @contextmanager
-def bring(path: str, wanted: Sequence[str], revision: str | None = None) -> Iterator[Path]:
+def local_files(path: str, wanted: Sequence[str], revision: str | None = None) -> Iterator[Path]:
     """A local folder with the wanted files: the folder itself, or a copy that ends with the context."""
-    remote = hub(path, revision)
+    remote = hub_folder(path, revision)
     if remote:
         yield _from_hub(remote, wanted)
         return
-    require(path, wanted)
+    require_files(path, wanted)
     system, root = filesystem(path)
     if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
         yield Path(root)
@@ -257,23 +257,23 @@ def bring(path: str, wanted: Sequence[str], revision: str | None = None) -> Iter
         yield Path(folder)
 
 
-def digest(path: str, wanted: Sequence[str], revision: str | None = None) -> str:
+def digest_files(path: str, wanted: Sequence[str], revision: str | None = None) -> str:
     """A hash of the files' contents, whatever folder holds them; of a Hub repository, its commit.
 
     The first of `wanted` should be small: on the Hub it is fetched to learn the commit.
     """
-    remote = hub(path, revision)
+    remote = hub_folder(path, revision)
     if remote:
         return f"{remote.shown}@{remote.commit(wanted[0])}"
-    require(path, wanted)
+    require_files(path, wanted)
     system, root = filesystem(path)
     total = hashlib.sha256()
     for name in sorted(wanted):
-        total.update(f"{name}\0{content(system, f'{root}/{name}')}\0".encode())
+        total.update(f"{name}\0{digest_file(system, f'{root}/{name}')}\0".encode())
     return total.hexdigest()
 
 
-def content(system: fsspec.AbstractFileSystem, file: str) -> str:
+def digest_file(system: fsspec.AbstractFileSystem, file: str) -> str:
     """A hash of one file: of all of it, or of its size and samples when it is large."""
     size = int(system.info(file)["size"])
     total = hashlib.sha256(str(size).encode())
@@ -289,7 +289,7 @@ def content(system: fsspec.AbstractFileSystem, file: str) -> str:
     return total.hexdigest()
 
 
-def _from_hub(remote: Hub, wanted: Sequence[str]) -> Path:
+def _from_hub(remote: HubFolder, wanted: Sequence[str]) -> Path:
     found = {name: remote.file(name) for name in wanted}
     missing = [name for name, file in found.items() if file is None]
     if missing:
@@ -305,13 +305,13 @@ def _from_hub(remote: Hub, wanted: Sequence[str]) -> Path:
     return folders.pop()
 
 
-def require(path: str, wanted: Sequence[str]) -> None:
+def require_files(path: str, wanted: Sequence[str]) -> None:
     """Refuse a local folder or URL that lacks one of the files, and say what it has instead."""
-    there = _listed(path)
+    there = _list_all(path)
     missing = [name for name in wanted if name not in there]
     if not missing:
         return
-    there = [name for name in there if not hidden(name)]
+    there = [name for name in there if not is_hidden(name)]
     pickled = [name for name in there if name.endswith(PICKLED)]
     if pickled and not any(name.endswith(PICKLED) for name in missing):
         msg = (
@@ -331,22 +331,22 @@ def shortened(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
-def peek(path: str, name: str, revision: str | None) -> dict[str, object]:
+def peek_json(path: str, name: str, revision: str | None) -> dict[str, object]:
     """The JSON object in a folder's file; empty where there is no such file, or no such object in it.
 
     On the Hub also where it cannot be asked: a cache may hold the checkpoint, and nothing about a file that
     the repository never had. Raises `WrongRequest` for other places that cannot be listed.
     """
     try:
-        there = has(path, name, revision)
+        there = has_file(path, name, revision)
     except WrongRequest:
-        if hub(path, revision) is None:
+        if hub_folder(path, revision) is None:
             raise
         return {}
     if not there:
         return {}
-    with bring(path, (name,), revision) as folder:
+    with local_files(path, (name,), revision) as folder:
         try:
-            return read(folder / name, f"{path}/{name}")
+            return read_json_object(folder / name, f"{path}/{name}")
         except (WrongRequest, OSError):
             return {}

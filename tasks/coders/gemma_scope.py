@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Expected, Place
+from tasks.coders.base import Checkpoint, DeclaredSite, ExpectedTensors, HookSite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ _CANONICAL = re.compile(r"(^|[/-])canonical(/|$)")
 class GemmaScope(Checkpoint, frozen=True):
     """A JumpReLU autoencoder or transcoder of Gemma Scope, for Gemma 2."""
 
-    looked_for: ClassVar[str] = f"{WEIGHTS} in Gemma Scope's layout, or a path to an .npz file"
+    detected_by: ClassVar[str] = f"{WEIGHTS} in Gemma Scope's layout, or a path to an .npz file"
 
     kind: Literal["gemma_scope"] = "gemma_scope"
     """The format."""
@@ -55,55 +55,55 @@ class GemmaScope(Checkpoint, frozen=True):
     """Layer that it belongs to; null takes it from the path's `layer_N`."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the path names an .npz file or holds one under the name that Gemma Scope gives it."""
-        folder, name = files.parts(path, (".npz",))
+        folder, name = files.split_file(path, (".npz",))
         source = cls(path=path, revision=revision)
         if name is not None or "gemma-scope" in path:
             source._check()
-        if files.hub(folder, revision):
+        if files.hub_folder(folder, revision):
             # The Hub is not asked: it would send the weights, up to 19 GB.
             return source if name or _HUB.search(folder) else None
-        there = files.names(folder)
+        there = files.list_names(folder)
         return source if (name or WEIGHTS) in there else None
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site that the path names."""
         self._check()
         kind, layer = self._kind, self._layer
         if kind is None or (layer is None and kind != "embedding"):
             return None
-        return Declared(_SITES[kind].format(layer=layer))
+        return DeclaredSite(_SITES[kind].format(layer=layer))
 
-    def told_by_path(self) -> dict[str, object]:
+    def options_in_path(self) -> dict[str, object]:
         """What it reads, which decides how its weights are folded."""
         return {"site_kind": self._kind, "layer": self._layer}
 
     def digest(self, site: str | None) -> str:  # noqa: ARG002  (formats that hold many sites need it)
         """A hash of the checkpoint's contents."""
         folder, name = self._place()
-        return files.digest(folder, (name,), self.revision)
+        return files.digest_files(folder, (name,), self.revision)
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
         from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
 
         folder, name = self._place()
         shown = f"{folder}/{name}"
-        with files.bring(folder, (name,), self.revision) as local:
+        with files.local_files(folder, (name,), self.revision) as local:
             there = tensors.npz_shapes(local / name, shown)
             # Some of the older files have their keys in lower case.
             keys = {key.lower(): key for key in there}
             shapes = _shapes(there, keys, shown)
             if "scaling_factor" in keys:
                 shapes[keys["scaling_factor"]] = there[keys["scaling_factor"]]
-            expected = Expected(shapes, "JumpReLU coders of Gemma Scope have none of that name")
+            expected = ExpectedTensors(shapes, "JumpReLU coders of Gemma Scope have none of that name")
             read = tensors.read_npz(local / name, shown, expected)
         return self._coder({key.lower(): tensor for key, tensor in read.items()}, shown)
 
     def _coder(self, weights: "dict[str, Tensor]", shown: str) -> "SparseCoder":
         from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
-        from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415
+        from tasks.coders.sparse_coder import SAME_SITE, SparseCoder  # noqa: PLC0415
 
         if "scaling_factor" in weights and not (weights["scaling_factor"] == 1).all():
             msg = f"{shown} has a fine-tuned scaling_factor: fold it into W_dec and save again"
@@ -120,7 +120,7 @@ class GemmaScope(Checkpoint, frozen=True):
             # They were trained on rows of the embedding matrix, the model multiplies those by this.
             scale = encoder.shape[1] ** 0.5
             encoder, decoder, bias = encoder / scale, decoder * scale, bias * scale
-        target: str | None = ITSELF
+        target: str | None = SAME_SITE
         if kind == "transcoder":
             target = None if self._layer is None else _TARGET.format(layer=self._layer)
         l0 = _L0.search(self.path)
@@ -139,13 +139,13 @@ class GemmaScope(Checkpoint, frozen=True):
     def _place(self) -> tuple[str, str]:
         """The folder and the file in it."""
         self._check()
-        folder, name = files.parts(self.path, (".npz",))
+        folder, name = files.split_file(self.path, (".npz",))
         return folder, name or WEIGHTS
 
     def _check(self) -> None:
         """Refuse the folders that SAELens still lists and Google has deleted."""
-        folder, _ = files.parts(self.path, (".npz",))
-        if _CANONICAL.search(folder) and not files.names(folder):
+        folder, _ = files.split_file(self.path, (".npz",))
+        if _CANONICAL.search(folder) and not files.list_names(folder):
             msg = (
                 f"{self.path}: Gemma Scope's `canonical` folders were deleted: name the folder with the L0 near "
                 "100 that it stood for, such as layer_20/width_16k/average_l0_71 (SAELens' pretrained_saes.yaml "

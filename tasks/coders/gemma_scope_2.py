@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Expected, Place, Shapes
+from tasks.coders.base import Checkpoint, DeclaredSite, ExpectedTensors, HookSite, Shapes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ _ONE_LAYER = re.compile(r"params_layer_(?P<layer>\d+)\.safetensors")
 _NUMBER = re.compile(r"\.(?P<layer>\d+)(?=\.|$)")
 
 
-class Description(BaseModel):
+class GemmaScope2Config(BaseModel):
     """What `config.json` says; the model's name is left alone, it is spelled in several ways."""
 
     architecture: str = "jump_relu"
@@ -54,7 +54,7 @@ class Description(BaseModel):
     l0: float | None = None
 
 
-class _Found(NamedTuple):
+class _CoderFile(NamedTuple):
     """What is to be loaded."""
 
     folder: str
@@ -71,7 +71,7 @@ class _Found(NamedTuple):
 class GemmaScope2(Checkpoint, frozen=True):
     """A JumpReLU autoencoder or transcoder of Gemma Scope 2, for Gemma 3."""
 
-    looked_for: ClassVar[str] = f"{WEIGHTS} or params_layer_N.safetensors in Gemma Scope 2's layout"
+    detected_by: ClassVar[str] = f"{WEIGHTS} or params_layer_N.safetensors in Gemma Scope 2's layout"
 
     kind: Literal["gemma_scope_2"] = "gemma_scope_2"
     """The format."""
@@ -80,22 +80,22 @@ class GemmaScope2(Checkpoint, frozen=True):
     that names the file needs none."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the files in the folder, or the repository, are called as Gemma Scope 2's are."""
-        folder, name = files.parts(path, (".safetensors",))
+        folder, name = files.split_file(path, (".safetensors",))
         source = cls(path=path, revision=revision)
-        if files.hub(folder, revision):
+        if files.hub_folder(folder, revision):
             # The Hub is not asked: offline, what it lacks and what is not in the cache look alike.
             return source if _HUB.search(folder) and _KIND.search(folder) else None
-        there = [name] if name else files.names(folder)
+        there = [name] if name else files.list_names(folder)
         return source if any(file == WEIGHTS or _ONE_LAYER.fullmatch(file) for file in there) else None
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site that the config names, or the folders where there is none."""
         site = self._find(None).site
-        return Declared(site) if site else None
+        return DeclaredSite(site) if site else None
 
-    def told_by_path(self) -> dict[str, object]:
+    def options_in_path(self) -> dict[str, object]:
         """What it reads."""
         named = _KIND.search(self.path)
         return {"kind": named["kind"] if named else None}
@@ -103,16 +103,16 @@ class GemmaScope2(Checkpoint, frozen=True):
     def digest(self, site: str | None) -> str:
         """A hash of the checkpoint's contents."""
         found = self._chosen(site)
-        wanted = (CONFIG,) if files.has(found.folder, CONFIG, self.revision) else ()
-        return files.digest(found.folder, (*wanted, found.weights), self.revision)
+        wanted = (CONFIG,) if files.has_file(found.folder, CONFIG, self.revision) else ()
+        return files.digest_files(found.folder, (*wanted, found.weights), self.revision)
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
         found = self._chosen(site)
-        with files.bring(found.folder, (found.weights,), self.revision) as local:
+        with files.local_files(found.folder, (found.weights,), self.revision) as local:
             return _coder(found, local / found.weights, f"{found.folder}/{found.weights}")
 
-    def _chosen(self, site: str | None) -> _Found:
+    def _chosen(self, site: str | None) -> _CoderFile:
         """What is to be loaded, the layer being known."""
         found = self._find(site)
         if not found.weights:
@@ -123,9 +123,9 @@ class GemmaScope2(Checkpoint, frozen=True):
             raise WrongRequest(msg)
         return found
 
-    def _find(self, site: str | None) -> _Found:
+    def _find(self, site: str | None) -> _CoderFile:
         """Which file holds the coder, and what config and names say about it."""
-        folder, name = files.parts(self.path, (".safetensors",))
+        folder, name = files.split_file(self.path, (".safetensors",))
         described = self._described(folder)
         named = _KIND.search(folder)
         kind = described.what.lower() or (named["kind"] if named else "")
@@ -144,30 +144,32 @@ class GemmaScope2(Checkpoint, frozen=True):
         if writes is None and layer and kind.startswith("transcoder"):
             writes = _WRITTEN_BY_MLP.format(layer=layer["layer"])
         target = "" if writes in {None, reads} else writes
-        return _Found(folder, name or WEIGHTS, reads, target, described.l0, described.affine_connection)
+        return _CoderFile(folder, name or WEIGHTS, reads, target, described.l0, described.affine_connection)
 
     def _by_layer(self, folder: str, name: str | None) -> bool:
         """Whether there is a file per layer instead of one."""
-        held = [name] if name else [] if files.hub(folder, self.revision) else files.names(folder)
+        held = [name] if name else [] if files.hub_folder(folder, self.revision) else files.list_names(folder)
         return WEIGHTS not in held and any(_ONE_LAYER.fullmatch(file) for file in held)
 
-    def _crossing(self, folder: str, name: str | None, site: str | None) -> _Found:
+    def _crossing(self, folder: str, name: str | None, site: str | None) -> _CoderFile:
         """A layer of a cross-layer transcoder. Its L0 counts firings of all layers, so none is declared."""
         named = _ONE_LAYER.fullmatch(name) if name else None
         if named is None and self.layer is None:
             named = _NUMBER.search(site or "")
         layer = int(named["layer"]) if named else self.layer
         if layer is None:
-            return _Found(folder, "", None, None, None)
+            return _CoderFile(folder, "", None, None, None)
         file = name or f"params_layer_{layer}.safetensors"
-        return _Found(folder, file, _READ_BY_MLP.format(layer=layer), None, None)
+        return _CoderFile(folder, file, _READ_BY_MLP.format(layer=layer), None, None)
 
-    def _described(self, folder: str) -> Description:
-        if not files.has(folder, CONFIG, self.revision):
-            return Description()
+    def _described(self, folder: str) -> GemmaScope2Config:
+        if not files.has_file(folder, CONFIG, self.revision):
+            return GemmaScope2Config()
         shown = f"{folder}/{CONFIG}"
-        with files.bring(folder, (CONFIG,), self.revision) as local:
-            described = files.check(files.read(local / CONFIG, shown), Description, shown)
+        with files.local_files(folder, (CONFIG,), self.revision) as local:
+            described = files.validate_config(
+                files.read_json_object(local / CONFIG, shown), GemmaScope2Config, shown
+            )
         if described.architecture != "jump_relu":
             msg = f"{shown} has the architecture {described.architecture}: gloss loads jump_relu"
             raise WrongRequest(msg)
@@ -185,7 +187,7 @@ def _single(hook: str | list[str] | None, shown: str) -> str | None:
     return hooks[0] if hooks else None
 
 
-def _coder(found: _Found, file: "Path", shown: str) -> "SparseCoder":
+def _coder(found: _CoderFile, file: "Path", shown: str) -> "SparseCoder":
     from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
     from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
     from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
@@ -208,7 +210,7 @@ def _coder(found: _Found, file: "Path", shown: str) -> "SparseCoder":
     )
 
 
-def _expected(found: _Found, there: Shapes, shown: str) -> Expected:
+def _expected(found: _CoderFile, there: Shapes, shown: str) -> ExpectedTensors:
     """The tensors of an autoencoder, a transcoder or one layer of a cross-layer transcoder."""
     crossing = found.target is None
     shapes = _shapes(there, shown, crossing=crossing)
@@ -216,7 +218,7 @@ def _expected(found: _Found, there: Shapes, shown: str) -> Expected:
     if not crossing and (found.affine or (found.affine is None and _SKIP in there)):
         shapes[_SKIP] = (d_in, d_out)
     denied = found.affine is False and not crossing
-    return Expected(
+    return ExpectedTensors(
         shapes,
         f"{found.folder}/{CONFIG} says affine_connection false"
         if denied

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Expected, Place
+from tasks.coders.base import Checkpoint, DeclaredSite, ExpectedTensors, HookSite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ _FIRST = _Layout("hyperparams.json", "checkpoints", "final.safetensors")
 _LATER = _Layout("config.json", "", "sae_weights.safetensors")
 
 
-class Description(BaseModel):
+class LlamaScopeConfig(BaseModel):
     """What either config says; what only training used is ignored."""
 
     d_model: int = Field(gt=0)
@@ -80,7 +80,7 @@ class _Scales(NamedTuple):
 class LlamaScope(Checkpoint, frozen=True):
     """A JumpReLU autoencoder or transcoder of Llama Scope."""
 
-    looked_for: ClassVar[str] = (
+    detected_by: ClassVar[str] = (
         "hyperparams.json beside checkpoints/final.safetensors, or a config.json that has hook_point_in beside "
         "sae_weights.safetensors"
     )
@@ -92,45 +92,45 @@ class LlamaScope(Checkpoint, frozen=True):
     null takes the norms that the checkpoint holds."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the files in the folder, or the repository, are called as Llama Scope's are."""
         source = cls(path=path, revision=revision)
-        if files.hub(path, revision):
+        if files.hub_folder(path, revision):
             # The Hub is not asked: offline, what it lacks and what is not in the cache look alike.
             return source if _HUB.search(path.rstrip("/")) else None
-        there = files.names(path)
+        there = files.list_names(path)
         if {_FIRST.config, _FIRST.folder} <= set(there):
             return source
         if not {_LATER.config, _LATER.weights} <= set(there):
             return None
-        with files.bring(path, (_LATER.config,), revision) as local:
+        with files.local_files(path, (_LATER.config,), revision) as local:
             return (
                 source if "hook_point_in" in (local / _LATER.config).read_text("utf-8", "replace") else None
             )
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The hook point that it reads."""
-        return Declared(self._described(self._layout()).hook_point_in)
+        return DeclaredSite(self._described(self._layout()).hook_point_in)
 
     def digest(self, site: str | None) -> str:  # noqa: ARG002  (formats that hold many sites need it)
         """A hash of the checkpoint's contents."""
         layout = self._layout()
         if not layout.folder:
-            return files.digest(self.path, (layout.config, layout.weights), self.revision)
-        said = files.digest(self.path, (layout.config,), self.revision)
-        return f"{said} {files.digest(self._weights(layout), (layout.weights,), self.revision)}"
+            return files.digest_files(self.path, (layout.config, layout.weights), self.revision)
+        said = files.digest_files(self.path, (layout.config,), self.revision)
+        return f"{said} {files.digest_files(self._weights(layout), (layout.weights,), self.revision)}"
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder, with the scaling of its vectors folded into its weights."""
         layout = self._layout()
         described = self._described(layout)
         folder = self._weights(layout)
         shown = f"{folder}/{layout.weights}"
-        with files.bring(folder, (layout.weights,), self.revision) as local:
+        with files.local_files(folder, (layout.weights,), self.revision) as local:
             weights = _read(local / layout.weights, shown, described, later=layout is _LATER)
         return _coder(described, weights, self._scales(described, weights, shown))
 
-    def _scales(self, described: Description, weights: "dict[str, Tensor]", shown: str) -> _Scales:
+    def _scales(self, described: LlamaScopeConfig, weights: "dict[str, Tensor]", shown: str) -> _Scales:
         given = self.norm_scaling_factor
         dataset = described.norm_activation == "dataset-wise"
         if given is not None and not (dataset and described.itself):
@@ -157,25 +157,29 @@ class LlamaScope(Checkpoint, frozen=True):
         return _Scales(root / reads, root / writes)
 
     def _layout(self) -> _Layout:
-        if files.hub(self.path, self.revision):
+        if files.hub_folder(self.path, self.revision):
             return _LATER if _LATER_HUB.search(self.path) else _FIRST
-        there = files.names(self.path)
+        there = files.list_names(self.path)
         layout = _LATER if _LATER.weights in there and _FIRST.config not in there else _FIRST
-        files.require(self.path, [name for name in (layout.config, layout.folder or layout.weights) if name])
+        files.require_files(
+            self.path, [name for name in (layout.config, layout.folder or layout.weights) if name]
+        )
         return layout
 
     def _weights(self, layout: _Layout) -> str:
         return f"{self.path.rstrip('/')}/{layout.folder}" if layout.folder else self.path
 
-    def _described(self, layout: _Layout) -> Description:
+    def _described(self, layout: _Layout) -> LlamaScopeConfig:
         shown = f"{self.path}/{layout.config}"
-        with files.bring(self.path, (layout.config,), self.revision) as local:
-            described = files.check(files.read(local / layout.config, shown), Description, shown)
+        with files.local_files(self.path, (layout.config,), self.revision) as local:
+            described = files.validate_config(
+                files.read_json_object(local / layout.config, shown), LlamaScopeConfig, shown
+            )
         _check(described, shown)
         return described
 
 
-def _check(described: Description, shown: str) -> None:
+def _check(described: LlamaScopeConfig, shown: str) -> None:
     norms = {"dataset-wise", "inference"} | ({"token-wise"} if described.itself else set())
     refused = {
         f"act_fn {described.act_fn}": described.act_fn not in {"jumprelu", "relu"},
@@ -190,7 +194,7 @@ def _check(described: Description, shown: str) -> None:
             raise WrongRequest(msg)
 
 
-def _read(file: "Path", shown: str, described: Description, *, later: bool) -> "dict[str, Tensor]":
+def _read(file: "Path", shown: str, described: LlamaScopeConfig, *, later: bool) -> "dict[str, Tensor]":
     from tasks.coders import tensors  # noqa: PLC0415
 
     there = tensors.safetensors_shapes(file, shown)
@@ -211,12 +215,12 @@ def _read(file: "Path", shown: str, described: Description, *, later: bool) -> "
     shapes |= {name: () for name in there if name.startswith(f"{_NORMS}.")}
     bias = f"use_decoder_bias {str(described.use_decoder_bias).lower()}"
     says = f"its {_LATER.config if later else _FIRST.config} says act_fn {described.act_fn} and {bias}"
-    return tensors.read_safetensors(file, shown, Expected(shapes, says))
+    return tensors.read_safetensors(file, shown, ExpectedTensors(shapes, says))
 
 
-def _coder(described: Description, weights: "dict[str, Tensor]", scales: _Scales) -> "SparseCoder":
+def _coder(described: LlamaScopeConfig, weights: "dict[str, Tensor]", scales: _Scales) -> "SparseCoder":
     from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
-    from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415  (torch)
+    from tasks.coders.sparse_coder import SAME_SITE, SparseCoder  # noqa: PLC0415  (torch)
 
     encoder, decoder = weights["encoder.weight"], weights["decoder.weight"].T
     bias = weights.get("decoder.bias", encoder.new_zeros(described.d_model))
@@ -231,12 +235,12 @@ def _coder(described: Description, weights: "dict[str, Tensor]", scales: _Scales
         decoder_bias=bias / scales.writes,
         activation=JumpRelu(_threshold(described, weights, scales)),
         normalisation="constant_norm_rescale" if described.norm_activation == "token-wise" else "none",
-        target=ITSELF if described.itself else described.writes,
+        target=SAME_SITE if described.itself else described.writes,
         l0=described.top_k if kept else None,
     )
 
 
-def _threshold(described: Description, weights: "dict[str, Tensor]", scales: _Scales) -> "Tensor":
+def _threshold(described: LlamaScopeConfig, weights: "dict[str, Tensor]", scales: _Scales) -> "Tensor":
     """What pre-activations must exceed; as SAELens has it, in the units of the scaled vectors."""
     some = weights["encoder.bias"]
     if described.act_fn == "relu":

@@ -5,15 +5,14 @@ the library's model.py and paths.py. Loads torch only in `load`.
 """
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Expected, Place, Shapes
+from tasks.coders.base import Checkpoint, DeclaredSite, ExpectedTensors, HookSite, Shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tasks.coders.sparse_coder import SparseCoder
 
 _PLACE = re.compile(
@@ -25,9 +24,18 @@ _PLACE = re.compile(
 class OpenAI(Checkpoint, frozen=True):
     """A ReLU coder (v1, v4) or a top-k coder of normalised vectors (v5)."""
 
-    looked_for: ClassVar[str] = (
+    detected_by: ClassVar[str] = (
         "a file PLACE/autoencoders/LAYER.pt, such as resid_post_mlp_v5_32k/autoencoders/8.pt"
     )
+
+    # Its deltas are what is added to the residual stream.
+    locations: ClassVar[Mapping[str, str]] = {
+        "resid_delta_attn": "blocks.N.hook_attn_out",
+        "resid_post_attn": "blocks.N.hook_resid_mid",
+        "mlp_post_act": "blocks.N.mlp.hook_post",
+        "resid_delta_mlp": "blocks.N.hook_mlp_out",
+        "resid_post_mlp": "blocks.N.hook_resid_post",
+    }
 
     kind: Literal["openai"] = "openai"
     """The format."""
@@ -36,26 +44,26 @@ class OpenAI(Checkpoint, frozen=True):
     `owner/name/8.pt`."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the path ends as the library lays its files out, and there is such a file."""
         if not _PLACE.fullmatch(path):
             return None
         source = cls(path=path, revision=revision)
         # On the Hub, to ask for a file is to fetch it.
-        there = files.hub(path, revision) is not None or files.has(*source._file())
+        there = files.hub_folder(path, revision) is not None or files.has_file(*source._file())
         return source if there else None
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site as the path has it; null for a file that lies elsewhere."""
         known = _PLACE.fullmatch(self.path)
-        return Declared(f"{known['place']}.{known['layer']}") if known else None
+        return DeclaredSite(f"{known['place']}.{known['layer']}") if known else None
 
     def digest(self, site: str | None) -> str:  # noqa: ARG002  (a file holds one coder)
         """A hash of the file."""
         folder, name = self._file()
-        return f"{files.digest(folder, (name,), self.revision)} {name}"
+        return f"{files.digest_files(folder, (name,), self.revision)} {name}"
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder."""
         import torch  # noqa: PLC0415  (which the config must not cost)
 
@@ -64,7 +72,7 @@ class OpenAI(Checkpoint, frozen=True):
         from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
         folder, name = self._file()
-        with files.bring(folder, (name,), self.revision) as local:
+        with files.local_files(folder, (name,), self.revision) as local:
             content = tensors.load_torch_file(local / name, self.path)
             stored = tensors.tensor_shapes(content)
             width, d = (next(iter(stored.get(bias, ())), 0) for bias in ("latent_bias", "pre_bias"))
@@ -90,14 +98,14 @@ class OpenAI(Checkpoint, frozen=True):
 
     def _file(self) -> tuple[str, str]:
         """The folder and the name of the file."""
-        folder, name = files.parts(self.path, (".pt",))
+        folder, name = files.split_file(self.path, (".pt",))
         if name is None:
             msg = f"{self.path} is no file of a coder: name one, such as {self.path.rstrip('/')}/8.pt"
             raise WrongRequest(msg)
         return folder, name
 
 
-def _expected(shapes: Shapes, content: "Mapping[str, object]", *, tied: bool) -> Expected:
+def _expected(shapes: Shapes, content: "Mapping[str, object]", *, tied: bool) -> ExpectedTensors:
     """The library registers the options of its rule of firing as buffers too, beside `activation_state_dict`."""
     options = [name for name in content if name.startswith("activation.")]
     harmless = (
@@ -108,7 +116,7 @@ def _expected(shapes: Shapes, content: "Mapping[str, object]", *, tied: bool) ->
         | dict.fromkeys(options, "what activation_state_dict says")
         | ({"decoder.linear.weight": "the encoder's weight under another name"} if tied else {})
     )
-    return Expected(
+    return ExpectedTensors(
         shapes, f"coders with the activation {content.get('activation', 'ReLU')} have none", harmless
     )
 

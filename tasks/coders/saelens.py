@@ -11,14 +11,14 @@ from pydantic import BaseModel, Field, field_validator
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import STATISTICS, Checkpoint, Declared, Expected, Place
+from tasks.coders.base import TRAINING_STATISTICS, Checkpoint, DeclaredSite, ExpectedTensors, HookSite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from tasks.coders.activation_functions import Activation
+    from tasks.coders.activation_functions import ActivationFunction
     from tasks.coders.sparse_coder import Normalisation, SparseCoder
 
     Weights = dict[str, Tensor]
@@ -28,7 +28,7 @@ PURSUIT = "matching_pursuit"
 AUTOENCODERS = ("standard", "gated", "topk", "abstopk", "jumprelu", PURSUIT)
 TRANSCODERS = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
 
-REFUSED = {
+UNSUPPORTED_ARCHITECTURES = {
     "temporal": "it reads the tokens before as well, and gloss encodes each token by itself",
     "batchtopk": "it is a checkpoint of a training: save it with SAELens' save_inference_model",
     "matryoshka_batchtopk": "it is a checkpoint of a training: save it with SAELens' save_inference_model",
@@ -42,7 +42,7 @@ WHITENED = "covariance_whitening"
 RESHAPES = ("none", "hook_z")
 
 
-class Metadata(BaseModel):
+class SAELensMetadata(BaseModel):
     """What a checkpoint says about its training, as far as loading needs it."""
 
     hook_name: str | None = None
@@ -56,7 +56,7 @@ class Metadata(BaseModel):
     """What fired on a token at the end of the training, on average."""
 
 
-class Description(BaseModel):
+class SAELensConfig(BaseModel):
     """What `cfg.json` says in version 6; what only training used is ignored."""
 
     architecture: str
@@ -73,7 +73,7 @@ class Description(BaseModel):
     max_iterations: int | None = Field(default=None, gt=0)
     stop_on_duplicate_support: bool = True
     finetuning_scaling_factor: bool = False
-    metadata: Metadata = Metadata()
+    metadata: SAELensMetadata = SAELensMetadata()
 
     @field_validator("normalize_activations", mode="before")
     @classmethod
@@ -118,12 +118,12 @@ class Description(BaseModel):
         return shapes | {"W_enc": (self.d_in, width)} | dict.fromkeys(biases, (width,))
 
 
-def read(raw: dict[str, object], shown: str) -> Description:
+def parse_saelens_config(raw: dict[str, object], shown: str) -> SAELensConfig:
     """The config's description of its coder; `shown` is the file as the user knows it.
 
     Raises `WrongRequest` for one that gloss cannot load, with the reason.
     """
-    found = files.check(_modern(raw, shown), Description, shown)
+    found = files.validate_config(_modern(raw, shown), SAELensConfig, shown)
     _refuse_architecture(found, shown)
     if found.reshape_activations not in RESHAPES:
         msg = (
@@ -163,10 +163,10 @@ def _modern(raw: dict[str, object], shown: str) -> dict[str, object]:
     }
 
 
-def _refuse_architecture(found: Description, shown: str) -> None:
+def _refuse_architecture(found: SAELensConfig, shown: str) -> None:
     known = AUTOENCODERS + TRANSCODERS
     if found.architecture not in known:
-        why = REFUSED.get(found.architecture, f"use one of {', '.join(known)}")
+        why = UNSUPPORTED_ARCHITECTURES.get(found.architecture, f"use one of {', '.join(known)}")
         msg = f"{shown} has the architecture {found.architecture}, which gloss cannot load: {why}"
         raise WrongRequest(msg)
     if found.architecture in {"topk", "abstopk"} and not (found.k and 0 < found.k <= found.d_sae):
@@ -203,7 +203,7 @@ class SAELens(Checkpoint, frozen=True):
     matching_pursuit, or a transcoder with or without jumprelu and skip.
     """
 
-    looked_for: ClassVar[str] = f"{CONFIG} with d_sae beside {WEIGHTS}"
+    detected_by: ClassVar[str] = f"{CONFIG} with d_sae beside {WEIGHTS}"
 
     kind: Literal["saelens"] = "saelens"
     """The format."""
@@ -215,29 +215,29 @@ class SAELens(Checkpoint, frozen=True):
     show them. Reconstructions stay the same."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the folder's config has a width as SAELens calls it."""
-        said = files.peek(path, CONFIG, revision)
+        said = files.peek_json(path, CONFIG, revision)
         return cls(path=path, revision=revision) if {"d_in", "d_sae"} <= said.keys() else None
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site that it reads: transformers' name of it if there is one, or TransformerLens'."""
-        with files.bring(self.path, (CONFIG,), self.revision) as folder:
+        with files.local_files(self.path, (CONFIG,), self.revision) as folder:
             metadata = self._description(folder).metadata
         site = metadata.hf_hook_name or metadata.hook_name
         centred = (metadata.model_from_pretrained_kwargs or {}).get("center_writing_weights") is True
-        return Declared(site, centred) if site else None
+        return DeclaredSite(site, centred) if site else None
 
     def digest(self, site: str | None) -> str:  # noqa: ARG002  (formats that hold many sites need it)
         """A hash of the checkpoint's contents."""
-        return files.digest(self.path, (CONFIG, WEIGHTS), self.revision)
+        return files.digest_files(self.path, (CONFIG, WEIGHTS), self.revision)
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":  # noqa: ARG002
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file as far as nothing is folded into them."""
         from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
 
         shown = f"{self.path}/{WEIGHTS}"
-        with files.bring(self.path, (CONFIG, WEIGHTS), self.revision) as folder:
+        with files.local_files(self.path, (CONFIG, WEIGHTS), self.revision) as folder:
             said = self._description(folder)
             self._check(said)
             stored = tensors.safetensors_shapes(folder / WEIGHTS, shown)
@@ -247,26 +247,26 @@ class SAELens(Checkpoint, frozen=True):
             )
         return _coder(said, self._folded(said, weights), self.norm_factor or 1.0)
 
-    def _description(self, folder: "Path") -> Description:
+    def _description(self, folder: "Path") -> SAELensConfig:
         shown = f"{self.path}/{CONFIG}"
-        return read(files.read(folder / CONFIG, shown), shown)
+        return parse_saelens_config(files.read_json_object(folder / CONFIG, shown), shown)
 
     def _expected(
-        self, said: Description, stored: Iterable[str], factors: dict[str, tuple[int, ...]]
-    ) -> Expected:
+        self, said: SAELensConfig, stored: Iterable[str], factors: dict[str, tuple[int, ...]]
+    ) -> ExpectedTensors:
         """The tensors of the architecture. Where the file has those of another one, that one is named."""
         shapes = said.shapes() | factors
-        fitting = said.architectures_of(set(stored) - factors.keys() - STATISTICS.keys())
+        fitting = said.architectures_of(set(stored) - factors.keys() - TRAINING_STATISTICS.keys())
         remedy = f"correct architecture to {' or '.join(fitting)}"
         others = set(stored) - shapes.keys() if fitting else set()
-        return Expected(
+        return ExpectedTensors(
             shapes,
             f"{self.path}/{CONFIG} says architecture {said.architecture}",
             # SAELens itself loads a file only if it holds the architecture's tensors and no others.
             remedies=dict.fromkeys(others, remedy),
         )
 
-    def _check(self, said: Description) -> None:
+    def _check(self, said: SAELensConfig) -> None:
         """Refuse a normalisation without its numbers, and options that the coder has no use for."""
         shown, kind = f"{self.path}/{CONFIG}", said.normalize_activations
         if kind == WHITENED:
@@ -294,7 +294,7 @@ class SAELens(Checkpoint, frozen=True):
             return
         raise WrongRequest(msg)
 
-    def _folded(self, said: Description, weights: "Weights") -> "Weights":
+    def _folded(self, said: SAELensConfig, weights: "Weights") -> "Weights":
         """The weights with all that is to be folded into them."""
         weights = _unfactored(said, weights, f"{self.path}/{WEIGHTS}")
         if self.norm_factor is not None:
@@ -305,7 +305,7 @@ class SAELens(Checkpoint, frozen=True):
         return weights
 
 
-def _unfactored(said: Description, weights: "Weights", shown: str) -> "Weights":
+def _unfactored(said: SAELensConfig, weights: "Weights", shown: str) -> "Weights":
     """Weights without the factors of a fine-tuning, which are part of the decoder's rows from here on."""
     import torch  # noqa: PLC0415
 
@@ -348,50 +348,41 @@ def _at_norm(weights: "Weights") -> "Weights":
     return weights | by_feature | rows
 
 
-def _coder(said: Description, weights: "Weights", factor: float) -> "SparseCoder":
+def _coder(said: SAELensConfig, weights: "Weights", factor: float) -> "SparseCoder":
     """The coder of folded weights; `factor` is what was folded into them, 1 where nothing was."""
-    from tasks.coders.sparse_coder import ITSELF, SparseCoder, Transcoder  # noqa: PLC0415
+    from tasks.coders.sparse_coder import SAME_SITE, SparseCoder, Transcoder  # noqa: PLC0415
 
     bias, l0 = weights["b_dec"], said.metadata.l0
     target = said.metadata.hf_hook_name_out or said.metadata.hook_name_out
     normalisation = "none" if said.normalize_activations == SCALED else said.normalize_activations
-    found = (Transcoder if said.transcodes else SparseCoder)(
+    coder = (Transcoder if said.transcodes else SparseCoder)(
         encoder=weights["W_dec"] if said.architecture == PURSUIT else weights["W_enc"].T,
-        encoder_bias=weights["b_gate"]
-        if "b_gate" in weights
-        else weights.get("b_enc", bias.new_zeros(said.d_sae)),
+        encoder_bias=weights.get("b_gate", weights.get("b_enc", bias.new_zeros(said.d_sae))),
         centre=bias if said.subtracts else bias.new_zeros(said.d_in),
         decoder=weights["W_dec"],
         decoder_bias=bias,
         activation=_activation(said, weights),
         normalisation=cast("Normalisation", normalisation),
         skip=weights.get("W_skip"),
-        target=target if said.transcodes else ITSELF,
+        target=target if said.transcodes else SAME_SITE,
         l0=l0 if l0 and l0 > 0 else None,
     )
-    return _pursuit(said, found, factor) if said.architecture == PURSUIT else found
+    return _pursuit(said, coder, factor) if said.architecture == PURSUIT else coder
 
 
-def _pursuit(said: Description, tied: "SparseCoder", factor: float) -> "SparseCoder":
-    from tasks.coders.sparse_coder import Pursuit  # noqa: PLC0415
+def _pursuit(said: SAELensConfig, tied: "SparseCoder", factor: float) -> "SparseCoder":
+    from tasks.coders.sparse_coder import MatchingPursuit  # noqa: PLC0415
 
-    return Pursuit(
-        encoder=tied.encoder,
-        encoder_bias=tied.encoder_bias,
-        centre=tied.centre,
-        decoder=tied.decoder,
+    return MatchingPursuit(
         # What was never subtracted is not added either.
-        decoder_bias=tied.centre,
-        activation=tied.activation,
-        normalisation=tied.normalisation,
-        l0=tied.l0,
+        **(vars(tied) | {"decoder_bias": tied.centre}),
         steps=said.max_iterations or said.d_in,
         small=said.residual_threshold / factor,
         ends_on_repeat=said.stop_on_duplicate_support,
     )
 
 
-def _activation(said: Description, weights: "Weights") -> "Activation":
+def _activation(said: SAELensConfig, weights: "Weights") -> "ActivationFunction":
     from tasks.coders.activation_functions import AbsTopK, Gated, JumpRelu, TopK  # noqa: PLC0415
 
     match said.architecture:

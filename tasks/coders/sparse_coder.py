@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tasks.coders.activation_functions import Activation, Firings
+from tasks.coders.activation_functions import ActivationFunction, Firings
 
 BLOCK_BYTES = {"cpu": 2**28, "cuda": 2**30}
 """Bound on the pre-activations that are held at once, by kind of device."""
@@ -33,11 +33,11 @@ EPSILON = 1e-5
 
 Normalisation = Literal["none", "layer_norm", "constant_norm_rescale"]
 
-ITSELF = ""
+SAME_SITE = ""
 """The target of a coder that reconstructs what it reads."""
 
 
-class Scaled(NamedTuple):
+class NormalisedVectors(NamedTuple):
     """Normalised vectors and what takes them back: `x * scale + shift`."""
 
     x: Tensor
@@ -64,11 +64,11 @@ class SparseCoder:
     layers are the sums over them."""
     decoder_bias: Tensor | None
     """[d_out]."""
-    activation: Activation
+    activation: ActivationFunction
     normalisation: Normalisation = "none"
     skip: Tensor | None = None
     """[d_out, d_in]: what a skip transcoder adds of its raw input."""
-    target: str | None = ITSELF
+    target: str | None = SAME_SITE
     """The site that it reconstructs, as its format names it; null where no site can be compared."""
     l0: float | None = None
     """Features that fire on a token as the checkpoint declares, where its rule of firing promises nothing."""
@@ -159,22 +159,22 @@ class SparseCoder:
             torch.add(functional.linear(x.to(self.encoder.dtype), self.encoder), self.encoder_bias, out=room)
         return self.activation.fire(room)
 
-    def _scaled(self, x: Tensor) -> Scaled:
+    def _scaled(self, x: Tensor) -> NormalisedVectors:
         zero, one = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
         match self.normalisation:
             case "none":
-                return Scaled(x, zero, one)
+                return NormalisedVectors(x, zero, one)
             case "layer_norm":
                 # The unbiased deviation plus epsilon, not the root of variance plus epsilon.
                 shift, scale = x.mean(-1, keepdim=True), x.std(-1, keepdim=True) + EPSILON
             case "constant_norm_rescale":
                 shift, scale = zero, x.norm(dim=-1, keepdim=True) / x.shape[1] ** 0.5
                 scale = torch.where(scale > 0, scale, one)
-        return Scaled((x - shift) / scale, shift, scale)
+        return NormalisedVectors((x - shift) / scale, shift, scale)
 
 
 @dataclass(frozen=True)
-class Coordinates(SparseCoder):
+class CoordinateCoder(SparseCoder):
     """Each coordinate is a feature. Its encoder is [0, d_in]: the identity, which nobody multiplies by."""
 
     @property
@@ -197,7 +197,7 @@ class Coordinates(SparseCoder):
 
 
 @dataclass(frozen=True)
-class Pursuit(SparseCoder):
+class MatchingPursuit(SparseCoder):
     """Its encoder is its decoder, its encoder's bias is not used, and its rule of firing is the ReLU."""
 
     steps: int = 1
@@ -240,7 +240,7 @@ class Transcoder(SparseCoder):
 
 
 @dataclass(frozen=True)
-class Standardised(SparseCoder):
+class StandardisedCoder(SparseCoder):
     """Its encoder and decoder are in those units, so that a few coordinates of large values are not all it sees."""
 
     mean: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -248,11 +248,11 @@ class Standardised(SparseCoder):
     deviation: Tensor = field(default_factory=lambda: torch.ones(()))
     """[d_in]: the standard deviation of each coordinate, above zero."""
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Standardised":
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "StandardisedCoder":
         """As of any coder."""
         moved = replace(self, mean=self.mean.to(device), deviation=self.deviation.to(device))
         return SparseCoder.to(moved, device, dtype)  # pyright: ignore[reportReturnType]  (replace keeps the class)
 
-    def _scaled(self, x: Tensor) -> Scaled:
+    def _scaled(self, x: Tensor) -> NormalisedVectors:
         shift, scale = self.mean[None].to(x), self.deviation[None].to(x)
-        return Scaled((x - shift) / scale, shift, scale)
+        return NormalisedVectors((x - shift) / scale, shift, scale)

@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 
 from storage.errors import WrongRequest
 from tasks.coders import files
-from tasks.coders.base import Checkpoint, Declared, Expected, Place, Shapes
+from tasks.coders.base import Checkpoint, DeclaredSite, ExpectedTensors, HookSite, Shapes
 
 if TYPE_CHECKING:
-    from tasks.coders.activation_functions import Activation
+    from tasks.coders.activation_functions import ActivationFunction
     from tasks.coders.sparse_coder import SparseCoder
 
 CONFIG = "cfg.json"
@@ -28,7 +28,7 @@ _SEED = re.compile(r"/seed\d+$")
 """What the library adds to a site's folder where it trained several coders for it."""
 
 
-class Description(BaseModel):
+class SparsifyConfig(BaseModel):
     """What `cfg.json` says; fields that only training used are ignored."""
 
     d_in: int = Field(gt=0)
@@ -55,7 +55,7 @@ class Description(BaseModel):
 class Sparsify(Checkpoint, frozen=True):
     """A sparse autoencoder or transcoder trained with sparsify: topk or groupmax."""
 
-    looked_for: ClassVar[str] = (
+    detected_by: ClassVar[str] = (
         f"{CONFIG} with k and num_latents or expansion_factor beside {WEIGHTS}, or folders of that named after sites"
     )
 
@@ -66,25 +66,27 @@ class Sparsify(Checkpoint, frozen=True):
     the checkpoint, or the one above it that has a folder named after each site."""
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
+    def detect(cls, path: str, revision: str | None) -> Self | None:
         """The source, if the folder's config is the library's, or those of the sites' folders in it are."""
         source = cls(path=path, revision=revision)
-        training = files.peek(path, TRAINING, revision).get("sae")
-        if _ours(files.peek(path, CONFIG, revision)) or (isinstance(training, dict) and "k" in training):
+        training = files.peek_json(path, TRAINING, revision).get("sae")
+        if _ours(files.peek_json(path, CONFIG, revision)) or (isinstance(training, dict) and "k" in training):
             return source
-        if files.hub(path, revision):
+        if files.hub_folder(path, revision):
             return None
-        inside = [name for name in files.names(path) if _SITE.fullmatch(name)]
+        inside = [name for name in files.list_names(path) if _SITE.fullmatch(name)]
         return (
-            source if any(_ours(files.peek(f"{path}/{name}", CONFIG, revision)) for name in inside) else None
+            source
+            if any(_ours(files.peek_json(f"{path}/{name}", CONFIG, revision)) for name in inside)
+            else None
         )
 
-    def declared(self) -> Declared | None:
+    def declared_site(self) -> DeclaredSite | None:
         """The site that the checkpoint's folder is named after, on the side that the coder reads."""
-        if not files.has(self.path, CONFIG, self.revision):
+        if not files.has_file(self.path, CONFIG, self.revision):
             return None
         trained = _trained(self.path, self._description(self.path))
-        return Declared(trained) if trained else None
+        return DeclaredSite(trained) if trained else None
 
     def folder(self, site: str | None) -> str:
         """The folder that holds the site's checkpoint: one named after the site, else `path` itself."""
@@ -92,23 +94,23 @@ class Sparsify(Checkpoint, frozen=True):
         nested = f"{self.path.rstrip('/')}/{module}"
         if not site:
             inside = False
-        elif "://" not in self.path and files.hub(self.path, self.revision) is None:
+        elif "://" not in self.path and files.hub_folder(self.path, self.revision) is None:
             # Not asked of the nested name alone: a folder that is not there looks like a Hub name.
-            inside = module in files.names(self.path)
+            inside = module in files.list_names(self.path)
         else:
-            inside = files.has(nested, CONFIG, self.revision)
-        if not inside and not files.has(self.path, CONFIG, self.revision):
+            inside = files.has_file(nested, CONFIG, self.revision)
+        if not inside and not files.has_file(self.path, CONFIG, self.revision):
             self._refuse(site)
         return nested if inside else self.path
 
     def digest(self, site: str | None) -> str:
         """A hash of the checkpoint's contents."""
-        return files.digest(self.folder(site), (CONFIG, WEIGHTS), self.revision)
+        return files.digest_files(self.folder(site), (CONFIG, WEIGHTS), self.revision)
 
-    def load(self, site: str | None, place: Place) -> "SparseCoder":
+    def load(self, site: str | None, place: HookSite) -> "SparseCoder":
         """The coder of a site."""
         from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
-        from tasks.coders.sparse_coder import ITSELF, SparseCoder  # noqa: PLC0415
+        from tasks.coders.sparse_coder import SAME_SITE, SparseCoder  # noqa: PLC0415
 
         folder = self.folder(site)
         said = self._description(folder)
@@ -122,7 +124,7 @@ class Sparsify(Checkpoint, frozen=True):
         }
         if said.skip_connection:
             shapes["W_skip"] = (d, d)
-        with files.bring(folder, (CONFIG, WEIGHTS), self.revision) as local:
+        with files.local_files(folder, (CONFIG, WEIGHTS), self.revision) as local:
             weights = tensors.read_safetensors(
                 local / WEIGHTS, f"{folder}/{WEIGHTS}", _expected(said, shapes, folder)
             )
@@ -135,21 +137,21 @@ class Sparsify(Checkpoint, frozen=True):
             decoder_bias=bias,
             activation=_activation(said),
             skip=weights.get("W_skip"),
-            target=_module(_trained(folder, said) or place.site) if said.reads_input else ITSELF,
+            target=_module(_trained(folder, said) or place.site) if said.reads_input else SAME_SITE,
         )
 
-    def _description(self, folder: str) -> Description:
+    def _description(self, folder: str) -> SparsifyConfig:
         shown = f"{folder}/{CONFIG}"
-        with files.bring(folder, (CONFIG,), self.revision) as local:
-            said = files.check(files.read(local / CONFIG, shown), Description, shown)
+        with files.local_files(folder, (CONFIG,), self.revision) as local:
+            said = files.validate_config(files.read_json_object(local / CONFIG, shown), SparsifyConfig, shown)
         _check(said, shown)
         return said
 
     def _refuse(self, site: str | None) -> None:
-        there = [] if files.hub(self.path, self.revision) else files.names(self.path)
+        there = [] if files.hub_folder(self.path, self.revision) else files.list_names(self.path)
         pickled = [name for name in there if name.endswith(files.PICKLED)]
         if pickled:
-            files.require(self.path, (CONFIG, WEIGHTS))
+            files.require_files(self.path, (CONFIG, WEIGHTS))
         holds = f"; it holds {files.shortened(there)}" if there else ""
         looked = f"{_module(site)}/{CONFIG} and {CONFIG}" if site else CONFIG
         correct = "its site" if site else "name its site"
@@ -160,9 +162,9 @@ class Sparsify(Checkpoint, frozen=True):
         raise WrongRequest(msg)
 
 
-def _expected(said: Description, shapes: Shapes, folder: str) -> Expected:
+def _expected(said: SparsifyConfig, shapes: Shapes, folder: str) -> ExpectedTensors:
     skips = f"skip_connection {str(said.skip_connection).lower()}"
-    return Expected(
+    return ExpectedTensors(
         shapes,
         f"{folder}/{CONFIG} says activation {said.activation} and {skips}",
         remedies={"W_skip": "correct skip_connection to true, or save the file without the tensor"},
@@ -178,7 +180,7 @@ def _module(site: str) -> str:
     return site.partition(":")[0].removesuffix(".input").removesuffix(".output")
 
 
-def _trained(folder: str, said: Description) -> str | None:
+def _trained(folder: str, said: SparsifyConfig) -> str | None:
     """The site that a folder is named after; null for a folder that is named otherwise."""
     name = _SEED.sub("", folder.rstrip("/")).rsplit("/", 1)[-1]
     if not _SITE.fullmatch(name):
@@ -186,7 +188,7 @@ def _trained(folder: str, said: Description) -> str | None:
     return f"{name}.input" if said.reads_input else name
 
 
-def _refuse_side(folder: str, said: Description, site: str) -> None:
+def _refuse_side(folder: str, said: SparsifyConfig, site: str) -> None:
     """Refuse the module's other side than the coder reads, which has the same width and raises no error."""
     trained = _trained(folder, said)
     is_input = site.partition(":")[0].endswith(".input")
@@ -201,7 +203,7 @@ def _refuse_side(folder: str, said: Description, site: str) -> None:
     raise WrongRequest(msg)
 
 
-def _check(said: Description, shown: str) -> None:
+def _check(said: SparsifyConfig, shown: str) -> None:
     if said.activation not in {"topk", "groupmax"}:
         msg = f"{shown} asks for activation {said.activation}, which gloss cannot load: use topk or groupmax"
         raise WrongRequest(msg)
@@ -214,7 +216,7 @@ def _check(said: Description, shown: str) -> None:
         raise WrongRequest(msg)
 
 
-def _activation(said: Description) -> "Activation":
+def _activation(said: SparsifyConfig) -> "ActivationFunction":
     from tasks.coders.activation_functions import AbsTopK, GroupMax, TopK  # noqa: PLC0415
 
     if said.activation == "groupmax":

@@ -23,10 +23,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Expected, Shapes
+from tasks.coders.base import ExpectedTensors, Shapes
 
 
-def read_safetensors(file: Path, shown: str, expected: Expected) -> dict[str, Tensor]:
+def read_safetensors(file: Path, shown: str, expected: ExpectedTensors) -> dict[str, Tensor]:
     """The expected tensors, each checked; `shown` is the file as the user knows it.
 
     A file with any other tensor is refused. float32 whatever is stored: near a threshold, half
@@ -91,7 +91,9 @@ def summed_decoder(file: Path, shown: str, name: str, width: int, d: int) -> Ten
     stored = safetensors_shapes(file, shown)
     shape = stored.get(name, ())
     layers = shape[1] if len(shape) == 3 else 1
-    expected = Expected({name: (width, layers, d)}, "the decoder of one layer is all that belongs there")
+    expected = ExpectedTensors(
+        {name: (width, layers, d)}, "the decoder of one layer is all that belongs there"
+    )
     require_shapes(shown, expected.shapes, stored)
     expected.refuse_others(shown, stored)
     total = torch.empty(width, d)
@@ -129,7 +131,9 @@ def load_torch_file(file: Path, shown: str) -> dict[str, object]:
     return {str(name): value for name, value in content.items()}
 
 
-def checked_tensors(content: Mapping[str, object], shown: str, expected: Expected) -> dict[str, Tensor]:
+def checked_tensors(
+    content: Mapping[str, object], shown: str, expected: ExpectedTensors
+) -> dict[str, Tensor]:
     """The expected tensors out of the content of a torch file, or a part of it, checked, as float32; refuses others."""
     require_shapes(shown, expected.shapes, tensor_shapes(content))
     stored = {name: value for name, value in content.items() if isinstance(value, Tensor)}
@@ -210,7 +214,7 @@ class _StoredArray(NamedTuple):
     """Offset of its numbers in its `.npy` file."""
 
 
-def read_npz(file: Path, shown: str, expected: Expected) -> dict[str, Tensor]:
+def read_npz(file: Path, shown: str, expected: ExpectedTensors) -> dict[str, Tensor]:
     """The expected arrays as tensors, each checked; `shown` is the file as the user knows it.
 
     A file with any other array is refused. float32 whatever is stored; what is stored in float32 and not

@@ -30,24 +30,24 @@ def control_tokens(model: str, revision: str | None = None, *, fetch: bool = Fal
     `model` is a folder, a URL or a name on the Hub. Of the Hub its cache is read; only where that has nothing, and
     `fetch` says so, the Hub is asked.
     """
-    read = _reading(model, revision)
-    found = frozenset(_found(read))
-    if not found and fetch and _fetched(model, revision):
-        found = frozenset(_found(read))
+    read = _file_reader(model, revision)
+    found = frozenset(_read_control_tokens(read))
+    if not found and fetch and _fetch_to_cache(model, revision):
+        found = frozenset(_read_control_tokens(read))
     return found or None
 
 
-def _fetched(model: str, revision: str | None) -> bool:
+def _fetch_to_cache(model: str, revision: str | None) -> bool:
     """Fetch what names special tokens into the Hub's cache; whether there is any."""
     try:
-        remote = files.hub(model, revision)
+        remote = files.hub_folder(model, revision)
         fetched = [remote.file(name) for name in (TOKENIZER, CONFIG)] if remote else []
     except WrongRequest:  # one that nobody can be asked for, so that no other need be
         return False
     return any(fetched)
 
 
-def _reading(model: str, revision: str | None) -> _Read:
+def _file_reader(model: str, revision: str | None) -> _Read:
     """What reads one of the model's files, null where there is none that can be read."""
     if "://" in model or Path(model).expanduser().exists():
         system, root = files.filesystem(str(Path(model).expanduser()) if "://" not in model else model)
@@ -70,7 +70,7 @@ def _reading(model: str, revision: str | None) -> _Read:
     return cached
 
 
-def _found(read: _Read) -> Iterator[str]:
+def _read_control_tokens(read: _Read) -> Iterator[str]:
     """The tokens; some of them may come twice."""
     configs = [_json(read(CONFIG)), _json(read(_NAMED))]
     for config in configs:

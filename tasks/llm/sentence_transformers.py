@@ -179,13 +179,13 @@ def model_identity(model: str, revision: str | None) -> str:
     """
     found = model_folder(model)
     if found is None:
-        return files.digest(model, [MODULES], revision)
+        return files.digest_files(model, [MODULES], revision)
     there = (file.relative_to(found) for file in found.rglob("*") if file.suffix in DECIDING)
-    names = (file.as_posix() for file in there if not any(map(files.hidden, file.parts)))
+    names = (file.as_posix() for file in there if not any(map(files.is_hidden, file.parts)))
     system, root = files.filesystem(str(found))
     total = sha256()
     for name in sorted(names):
-        total.update(f"{name}\0{files.content(system, f'{root}/{name}')}\0".encode())
+        total.update(f"{name}\0{files.digest_file(system, f'{root}/{name}')}\0".encode())
     return total.hexdigest()
 
 
@@ -341,7 +341,7 @@ def _load(model: str, revision: str | None) -> "SentenceTransformer":
             revision=revision,
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
-            local_files_only=not Path(model).exists() and not files.reachable(),
+            local_files_only=not Path(model).exists() and not files.hub_reachable(),
         )
     except Exception as error:  # the files are anybody's: transformers lets through whatever they break
         said = str(error).strip().split("\n")[0]

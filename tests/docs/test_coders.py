@@ -16,7 +16,7 @@ from flows.preflight import check_cache
 from flows.unions import kinds
 from storage.errors import WrongRequest
 from tasks.coders import Source
-from tasks.coders.base import Place
+from tasks.coders.base import HookSite
 from tasks.coders.saelens import SAELens
 from tests.docs.pages import DOCS, blocks
 from tests.flows.command import DEMO, write_config
@@ -101,7 +101,7 @@ def test_rules_fire_as_the_page_says(mine: Path, architecture: str, *, subtracts
         save_file(stored | {"threshold": threshold}, mine / "sae_weights.safetensors")
     x = torch.randn(7, len(weights["b_dec"]), generator=torch.Generator().manual_seed(0))
 
-    coder = SAELens(path=str(mine)).load("layers.2", Place("layers.2", x.shape[1]))
+    coder = SAELens(path=str(mine)).load("layers.2", HookSite("layers.2", x.shape[1]))
     fired = coder.encode(x)
 
     activations = torch.zeros(len(x), coder.width)

@@ -1,6 +1,14 @@
-"""Where documents come from; a new format of files is a file here and a name in `FORMATS`."""
+"""Formats of corpus files; a new one is one file here and one line in `FORMATS`."""
 
-from tasks.activations.corpora import arrow, jsonl, parquet, text
-from tasks.activations.corpora.base import Format
+from tasks.activations.corpora.arrow import Arrow
+from tasks.activations.corpora.base import CorpusFormat
+from tasks.activations.corpora.jsonl import JSONLines
+from tasks.activations.corpora.parquet import Parquet
+from tasks.activations.corpora.text import Text
 
-FORMATS: tuple[Format, ...] = (parquet, arrow, jsonl, text)
+FORMATS: tuple[CorpusFormat, ...] = (
+    Parquet(),
+    Arrow(),
+    JSONLines(),
+    Text(),
+)

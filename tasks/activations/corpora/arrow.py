@@ -5,33 +5,41 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from tasks.activations.corpora import columns
-from tasks.activations.corpora.base import Wanted
+from tasks.activations.corpora.base import (
+    BATCH_ROWS,
+    CorpusFormat,
+    CorpusSelection,
+    column_texts,
+    require_text_column,
+)
 
-ENDINGS = (".arrow",)
-
-MAGIC = b"ARROW1"
-"""How a file begins, but not a stream."""
-
-
-def texts(opened: BinaryIO, wanted: Wanted, shown: str) -> Iterator[str | None]:
-    """The column of strings."""
-    row = 0
-    for batch in _batches(opened, wanted, shown):
-        for first in range(0, batch.num_rows, columns.BATCH):
-            yield from columns.texts(batch.slice(first, columns.BATCH), wanted, row + first, shown)
-        row += batch.num_rows
+FILE_MAGIC = b"ARROW1"
+"""How an Arrow file begins, but not a stream."""
 
 
-def _batches(opened: BinaryIO, wanted: Wanted, shown: str) -> Iterator[pa.RecordBatch]:
-    whole = opened.read(len(MAGIC)) == MAGIC
+class Arrow(CorpusFormat):
+    """A column of strings in Arrow files or streams."""
+
+    endings = (".arrow",)
+
+    def read_texts(self, opened: BinaryIO, selection: CorpusSelection, shown: str) -> Iterator[str | None]:
+        """The column of strings."""
+        row = 0
+        for batch in _batches(opened, selection, shown):
+            for first in range(0, batch.num_rows, BATCH_ROWS):
+                yield from column_texts(batch.slice(first, BATCH_ROWS), selection, row + first, shown)
+            row += batch.num_rows
+
+
+def _batches(opened: BinaryIO, selection: CorpusSelection, shown: str) -> Iterator[pa.RecordBatch]:
+    is_file = opened.read(len(FILE_MAGIC)) == FILE_MAGIC
     opened.seek(0)
-    if not whole:
+    if not is_file:
         with pa.ipc.open_stream(opened) as stream:
-            columns.check(stream.schema, wanted, shown)
+            require_text_column(stream.schema, selection, shown)
             yield from stream
         return
     with pa.ipc.open_file(opened) as file:
-        columns.check(file.schema, wanted, shown)
+        require_text_column(file.schema, selection, shown)
         for number in range(file.num_record_batches):
             yield file.get_batch(number)

@@ -1,50 +1,73 @@
-"""What formats and sources of documents have in common.
+"""What a format of corpus files is, where documents come from, and how their text is decoded.
 
-Lines of UTF-8, with their faults named by file and byte.
+Text comes either as lines of UTF-8, whose faults are named by file and byte, or as a column of Arrow.
 """
 
 import codecs
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import BinaryIO, Literal, NamedTuple, Protocol
+from typing import BinaryIO, ClassVar, Literal, NamedTuple, Protocol
+
+import pyarrow as pa
 
 from storage.errors import WrongRequest
 
-LONGEST = 2**26
+MAX_DOCUMENT_BYTES = 2**26
 """Bytes of the longest document that a line or a file may be.
 
 It is tokenised whole, which takes about 120 bytes of memory for each of its own.
 """
 
-Unit = Literal["file", "line", "paragraph"]
-"""What of a text file is one document."""
+CODECS = {".gz": "gzip", ".zst": "zstd"}
+"""Arrow's codecs by the ending that may follow that of a file read from its beginning to its end."""
+
+BATCH_ROWS = 128
+"""Rows that are read at once; a row may be a book."""
+
+SPLIT_COLUMN = "split"
+"""The column that says which split a row is of."""
+
+DocumentUnit = Literal["file", "line", "paragraph"]
+"""What part of a text file is one document."""
 
 
-class Wanted(NamedTuple):
-    """What of a corpus is read."""
+class CorpusSelection(NamedTuple):
+    """Which texts of a corpus are read."""
 
     column: str
     split: str | None
-    document: Unit
+    document: DocumentUnit
 
 
-class Format(Protocol):
-    """How files of one kind hold documents: a module of this package."""
+class CorpusFormat(ABC):
+    """How files of one format hold documents. One file per format, one line in `FORMATS`."""
+
+    endings: ClassVar[tuple[str, ...]]
+    """How the names of such files end, in lower case."""
+    magic: ClassVar[bytes | None] = None
+    """First bytes by which a file is recognised whose name has no known ending; null where there are none."""
+    streamed: ClassVar[bool] = False
+    """Whether files are read from the beginning to the end, which lets them be compressed; else they are sought in."""
+    has_units: ClassVar[bool] = False
+    """Whether `corpus.document` chooses what one document is. Such files are ignored beside those of other formats in
+    a folder, where they are licences and the like."""
 
     @property
-    def ENDINGS(self) -> tuple[str, ...]:  # noqa: N802  (a constant of each module)
-        """How the names of such files end, in lower case."""
-        ...
+    def all_endings(self) -> tuple[str, ...]:
+        """The endings, of streamed files also with those of compression: `.jsonl`, `.jsonl.gz`, `.jsonl.zst`."""
+        compressed = ("", *CODECS) if self.streamed else ("",)
+        return tuple(f"{ending}{more}" for ending in self.endings for more in compressed)
 
-    def texts(self, opened: BinaryIO, wanted: Wanted, shown: str) -> Iterator[str | None]:
+    @abstractmethod
+    def read_texts(self, opened: BinaryIO, selection: CorpusSelection, shown: str) -> Iterator[str | None]:
         """Every row's text in order, null where there is none or the row is of another split.
 
         `shown` is the file as the user knows it. Raises `WrongRequest` where the contents do not fit, and lets
         what the libraries raise about broken files pass.
         """
-        ...
 
 
-class Source(Protocol):
+class CorpusSource(Protocol):
     """Where the documents of a corpus come from."""
 
     def texts(self) -> Iterator[str | None]:
@@ -56,37 +79,80 @@ class Source(Protocol):
         ...
 
 
-COMPRESSED = ("", ".gz", ".zst")
-"""What may follow the ending of a file that is read from its beginning to its end."""
-
-
-def endings(*plain: str) -> tuple[str, ...]:
-    """The endings, each also with those of compressed files."""
-    return tuple(f"{ending}{more}" for ending in plain for more in COMPRESSED)
-
-
-def lines(opened: BinaryIO, shown: str, advice: str) -> Iterator[str]:
-    """The lines, each with what ends it; refuses one that is too long, with `advice`."""
+def decoded_lines(opened: BinaryIO, shown: str, advice: str) -> Iterator[str]:
+    """The lines, each with its line ending; refuses one that is too long, with `advice`."""
     at = 0
-    while line := opened.readline(LONGEST + 1):
-        yield decoded(line, at, shown, advice)
+    while line := opened.readline(MAX_DOCUMENT_BYTES + 1):
+        yield decode_utf8(line, at, shown, advice)
         at += len(line)
 
 
-def whole(opened: BinaryIO, shown: str, advice: str) -> str:
-    """All that there is; refuses a file that is too long, with `advice`."""
-    return decoded(opened.read(LONGEST + 1), 0, shown, advice)
+def decoded_file(opened: BinaryIO, shown: str, advice: str) -> str:
+    """The text of a whole file; refuses one that is too long, with `advice`."""
+    return decode_utf8(opened.read(MAX_DOCUMENT_BYTES + 1), 0, shown, advice)
 
 
-def decoded(data: bytes, at: int, shown: str, advice: str) -> str:
-    """The text of some bytes that stand at `at` in the file; a mark of the byte order at its beginning is no text."""
-    if len(data) > LONGEST:
-        msg = f"{shown} has a document of more than {LONGEST >> 20} MiB, from byte {at} on: {advice}"
+def decode_utf8(data: bytes, at: int, shown: str, advice: str) -> str:
+    """The text of bytes from offset `at` of the file; a byte order mark at its beginning is left out."""
+    if len(data) > MAX_DOCUMENT_BYTES:
+        msg = (
+            f"{shown} has a document of more than {MAX_DOCUMENT_BYTES >> 20} MiB, from byte {at} on: {advice}"
+        )
         raise WrongRequest(msg)
     begin = len(codecs.BOM_UTF8) if at == 0 and data.startswith(codecs.BOM_UTF8) else 0
     try:
         return data[begin:].decode()
     except UnicodeDecodeError as error:
-        unpacked = " of what it unpacks to" if shown.lower().endswith((".gz", ".zst")) else ""
+        unpacked = " of what it unpacks to" if shown.lower().endswith(tuple(CODECS)) else ""
         msg = f"{shown} is not UTF-8 at byte {at + begin + error.start}{unpacked}: convert it, with iconv for instance"
         raise WrongRequest(msg) from error
+
+
+def selected_columns(selection: CorpusSelection) -> list[str]:
+    """The columns that are read."""
+    return sorted({selection.column, SPLIT_COLUMN} if selection.split else {selection.column})
+
+
+def require_text_column(schema: pa.Schema, selection: CorpusSelection, shown: str) -> None:
+    """Refuse a schema without the columns, or with something else than text in them."""
+    missing = [name for name in selected_columns(selection) if name not in schema.names]
+    if missing:
+        msg = f"{shown} has no column {missing[0]}: it has {', '.join(schema.names)}"
+        raise WrongRequest(msg)
+    kind = schema.field(selection.column).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        msg = f"column {selection.column} of {shown} is {kind}, not text: name another"
+        raise WrongRequest(msg)
+
+
+def column_texts(
+    batch: pa.RecordBatch | pa.Table, selection: CorpusSelection, first: int, shown: str
+) -> Iterator[str | None]:
+    """The texts of all rows, null where the row is of another split; the batch begins with row `first`."""
+    try:
+        texts = batch.column(selection.column).to_pylist()
+    except UnicodeDecodeError as error:
+        row = first + _undecodable(batch.column(selection.column))
+        msg = (
+            f"row {row} of {shown} is not UTF-8 at byte {error.start} of its column {selection.column}: "
+            "make the file again from decoded text"
+        )
+        raise WrongRequest(msg) from error
+    if selection.split is None:
+        yield from texts
+        return
+    splits = batch.column(SPLIT_COLUMN).to_pylist()
+    for text, split in zip(texts, splits, strict=True):
+        yield text if split == selection.split else None
+
+
+def _undecodable(column: pa.Array | pa.ChunkedArray) -> int:
+    """The first item that is no UTF-8."""
+    for row, item in enumerate(column):
+        try:
+            item.as_py()
+        except UnicodeDecodeError:
+            return row
+    msg = "every item can be decoded"
+    raise AssertionError(msg)

@@ -1,8 +1,8 @@
-"""Files of one format, local or behind a URL: which ones, in which order, and what their contents are called.
+"""Corpus files, local or at a URL: which ones a path names, in which order, how they are opened and hashed.
 
-What `save_to_disk` of the library `datasets` writes: Arrow files, and a state that names them in their order.
-
-Read without the library, so that it can lie behind any URL. A folder of several splits has one such folder for each.
+A path is a file, a folder, a pattern or a dataset that `save_to_disk` of the library `datasets` wrote: Arrow files, and
+a state that names them in their order. That is read without the library, so that it can lie at any URL. A folder of
+several splits has one such folder for each.
 """
 
 import hashlib
@@ -23,8 +23,9 @@ import pyarrow as pa
 from fsspec.spec import AbstractBufferedFile
 
 from storage.errors import RunFailed, WrongRequest
-from tasks.activations.corpora import FORMATS, arrow, jsonl, parquet, text
-from tasks.activations.corpora.base import Format, Wanted
+from tasks.activations.corpora import FORMATS
+from tasks.activations.corpora.arrow import Arrow
+from tasks.activations.corpora.base import CODECS, CorpusFormat, CorpusSelection
 from tasks.coders import files
 
 SPLITS = "dataset_dict.json"
@@ -32,86 +33,81 @@ STATE = "state.json"
 INFO = "dataset_info.json"
 
 
-def find_saved(
-    system: fsspec.AbstractFileSystem, root: str, there: list[str], wanted: Wanted, path: str
-) -> tuple[tuple[str, ...], Wanted] | None:
-    """The dataset's files of the split, and what is then wanted of them; null when it is no such dataset."""
+def find_saved_dataset(
+    system: fsspec.AbstractFileSystem, root: str, listed: list[str], selection: CorpusSelection, path: str
+) -> tuple[tuple[str, ...], CorpusSelection] | None:
+    """Files of a dataset's selected split, and the selection within them; null when it is no saved dataset."""
     root = root.rstrip("/")
-    if f"{root}/{SPLITS}" in there:
-        splits = _read(system, f"{root}/{SPLITS}", "splits")
+    if f"{root}/{SPLITS}" in listed:
+        splits = _read_list(system, f"{root}/{SPLITS}", "splits")
         folders = {str(split): f"{root}/{split}" for split in splits}
         states = {split: _state(system, folder) for split, folder in folders.items()}
-    elif {f"{root}/{STATE}", f"{root}/{INFO}"} <= {*there}:
+    elif {f"{root}/{STATE}", f"{root}/{INFO}"} <= {*listed}:
         state = _state(system, root)
         folders, states = {str(state[0]): root}, {str(state[0]): state}
     else:
         return None
-    if wanted.split is not None and wanted.split not in folders:
-        msg = f"the corpus {path} has no split {wanted.split}: it has {', '.join(folders)}"
+    if selection.split is not None and selection.split not in folders:
+        msg = f"the corpus {path} has no split {selection.split}: it has {', '.join(folders)}"
         raise WrongRequest(msg)
-    chosen = [wanted.split] if wanted.split is not None else list(folders)
+    chosen = [selection.split] if selection.split is not None else list(folders)
     names = tuple(f"{folders[split]}/{name}" for split in chosen for name in states[split][1])
-    missing = [name for name in names if name not in there]
+    missing = [name for name in names if name not in listed]
     if missing or not names:
         msg = f"the corpus {path} lacks {missing[0] if missing else 'all files'}: save it to disk again"
         raise WrongRequest(msg)
     # The files are the split's; there need not be a column that says so.
-    return names, wanted._replace(split=None)
+    return names, selection._replace(split=None)
 
 
 def _state(system: fsspec.AbstractFileSystem, folder: str) -> tuple[str | None, list[str]]:
     """The split of a folder, and the names of its files."""
     file = f"{folder}/{STATE}"
-    listed = _read(system, file, "_data_files")
+    entries = _read_list(system, file, "_data_files")
     try:
-        return _json(system, file).get("_split"), [str(entry["filename"]) for entry in listed]
+        return _read_json(system, file).get("_split"), [str(entry["filename"]) for entry in entries]
     except (TypeError, KeyError) as error:
         msg = f"{file} names no files: save the dataset to disk again"
         raise WrongRequest(msg) from error
 
 
-def _read(system: fsspec.AbstractFileSystem, file: str, key: str) -> list[Any]:
-    found = _json(system, file).get(key)
-    if not isinstance(found, list):
+def _read_list(system: fsspec.AbstractFileSystem, file: str, key: str) -> list[Any]:
+    value = _read_json(system, file).get(key)
+    if not isinstance(value, list):
         msg = f"{file} has no list {key}: save the dataset to disk again"
         raise WrongRequest(msg)
-    return found
+    return value
 
 
-def _json(system: fsspec.AbstractFileSystem, file: str) -> dict[str, Any]:
+def _read_json(system: fsspec.AbstractFileSystem, file: str) -> dict[str, Any]:
     try:
-        found = json.loads(system.cat_file(file))
+        value = json.loads(system.cat_file(file))
     except (OSError, ValueError, RecursionError) as error:
         msg = f"{file} cannot be read ({error}): save the dataset to disk again"
         raise WrongRequest(msg) from error
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-CODECS = {".gz": "gzip", ".zst": "zstd"}
-
-BY_LINE = (jsonl, text)
-"""Formats that are read from the beginning to the end."""
-
-AHEAD = 2**20
-"""Bytes that are read at once of those."""
+READ_AHEAD = 2**20
+"""Bytes that are read at once of a streamed file."""
 
 LARGE = 2**30
 """Bytes in several files from which on not each of them is hashed, but samples of them all."""
 
 
-class Files(NamedTuple):
-    """Some files, whose rows are counted through."""
+class CorpusFiles(NamedTuple):
+    """Files of one format, whose rows are numbered through."""
 
     system: fsspec.AbstractFileSystem
     paths: tuple[str, ...]
-    format: Format
-    wanted: Wanted
+    format: CorpusFormat
+    selection: CorpusSelection
 
     def texts(self) -> Iterator[str | None]:
         """Every row's text. Raises `WrongRequest` where a file is broken, `RunFailed` where a connection is."""
         for path in self.paths:
-            with _named(path), _opened(self.system, path, by_line=self.format in BY_LINE) as opened:
-                yield from self.format.texts(opened, self.wanted, f"the corpus file {path}")
+            with _named(path), _opened(self.system, path, streamed=self.format.streamed) as opened:
+                yield from self.format.read_texts(opened, self.selection, f"the corpus file {path}")
 
     def digest(self) -> str:
         """A hash of the contents, the same wherever they lie; of files above a GiB together, of samples."""
@@ -122,7 +118,7 @@ class Files(NamedTuple):
             return total.hexdigest()
         for path in self.paths:
             with _named(path):
-                total.update(files.content(self.system, path).encode())
+                total.update(files.digest_file(self.system, path).encode())
         return total.hexdigest()
 
     def _size(self, path: str) -> int:
@@ -147,103 +143,115 @@ class Files(NamedTuple):
                 total.update(cast("bytes", piece))
 
 
-def find(path: str, wanted: Wanted) -> Files:
-    """The files that `path` means: one, a folder's, a pattern's, or those of a dataset that was saved to disk."""
+def find_corpus_files(path: str, selection: CorpusSelection) -> CorpusFiles:
+    """The files that `path` names: one, a folder's, a pattern's, or those of a dataset that was saved to disk."""
     system, root = files.filesystem(path)
     try:
         # To a web server a folder is a page, too.
         if system.isfile(root) and not root.endswith("/"):
-            return _checked(Files(system, (root,), _format(root) or _by_magic(system, root), wanted))
+            format_ = _format_by_ending(root) or _format_by_magic(system, root)
+            return _require_units(CorpusFiles(system, (root,), format_, selection))
         pattern = has_magic(root) and not system.isdir(root)
-        there = sorted(str(name) for name in (system.glob(root) if pattern else system.find(root)))
+        listed = sorted(str(name) for name in (system.glob(root) if pattern else system.find(root)))
     except WrongRequest:
         raise
     except Exception as error:  # a file system is anybody's code: s3fs lets botocore's errors through
         msg = f"the corpus {path} cannot be opened ({error}): check the path and the credentials"
         raise WrongRequest(msg) from error
-    kept = find_saved(system, root, there, wanted, path)
-    if kept is not None:
-        names, wanted = kept
-        return _checked(Files(system, names, arrow, wanted))
-    data = [name for name in there if not _hidden(root, name, pattern=pattern)]
-    if there and not data:
+    saved = find_saved_dataset(system, root, listed, selection, path)
+    if saved is not None:
+        names, in_files = saved
+        return _require_units(CorpusFiles(system, names, Arrow(), in_files))
+    data = [name for name in listed if not _is_hidden(root, name, pattern=pattern)]
+    if listed and not data:
         msg = f"there is no corpus at {path}: all names in it begin with . or _ and are no data; name a file by itself"
         raise WrongRequest(msg)
-    found = _one_kind(path, data if pattern else [name for name in data if not name.endswith(".json")])
-    return _checked(Files(system, *found, wanted))
+    # A `.json` file in a folder describes the data.
+    names, format_ = _of_one_format(
+        path, data if pattern else [name for name in data if not name.endswith(".json")]
+    )
+    return _require_units(CorpusFiles(system, names, format_, selection))
 
 
-def _hidden(root: str, name: str, *, pattern: bool) -> bool:
-    """Whether a file of a folder or a pattern, or a folder that it lies in, is hidden and was not asked for.
+def _is_hidden(root: str, name: str, *, pattern: bool) -> bool:
+    """Whether a file of a folder or a pattern, or a folder that it lies in, is hidden and not named by the pattern.
 
-    A pattern asks for hidden names where it spells their first character: `data/_*.jsonl`.
+    A pattern names hidden files where it spells their first character: `data/_*.jsonl`.
     """
-    wanted = root.strip("/").split("/")
-    magic = (place for place, part in enumerate(wanted) if pattern and has_magic(part))
-    fixed = next(magic, len(wanted))
-    asked = [part for part in wanted[fixed:] if files.hidden(part)]
-    parts = files.below("/".join(wanted[:fixed]), name)
-    return any(files.hidden(part) and not any(fnmatchcase(part, one) for one in asked) for part in parts)
+    root_parts = root.strip("/").split("/")
+    with_magic = (index for index, part in enumerate(root_parts) if pattern and has_magic(part))
+    fixed = next(with_magic, len(root_parts))
+    hidden_patterns = [part for part in root_parts[fixed:] if files.is_hidden(part)]
+    parts = files.parts_below("/".join(root_parts[:fixed]), name)
+    return any(
+        files.is_hidden(part) and not any(fnmatchcase(part, named) for named in hidden_patterns)
+        for part in parts
+    )
 
 
-def _one_kind(path: str, there: list[str]) -> tuple[tuple[str, ...], Format]:
-    """The files of the only kind that is there; texts lie beside others as licences and the like."""
-    kinds = {kind: tuple(name for name in there if _format(name) is kind) for kind in FORMATS}
-    kinds = {kind: names for kind, names in kinds.items() if names}
-    if len(kinds) > 1:
-        kinds.pop(text, None)
-    if not kinds:
+def _of_one_format(path: str, data: list[str]) -> tuple[tuple[str, ...], CorpusFormat]:
+    """The files of the only format that there is; text files beside others are licences and the like."""
+    by_format = {
+        format_: tuple(name for name in data if _format_by_ending(name) is format_) for format_ in FORMATS
+    }
+    by_format = {format_: names for format_, names in by_format.items() if names}
+    if len(by_format) > 1:
+        by_format = {format_: names for format_, names in by_format.items() if not format_.has_units}
+    if not by_format:
         msg = (
             f"there is no corpus at {path}: give a file, a folder or a pattern of "
-            f"{', '.join(kind.ENDINGS[0] for kind in FORMATS)} files, or a dataset of the Hub as hf://owner/name"
+            f"{', '.join(format_.endings[0] for format_ in FORMATS)} files, or a dataset of the Hub as hf://owner/name"
         )
         raise WrongRequest(msg)
-    if len(kinds) > 1:
-        first, second = (names[0] for names in list(kinds.values())[:2])
+    if len(by_format) > 1:
+        first, second = (names[0] for names in list(by_format.values())[:2])
         msg = f"the corpus {path} has files of several kinds ({first}, {second}): give a pattern such as {path}/*.jsonl"
         raise WrongRequest(msg)
-    ((kind, names),) = kinds.items()
-    return names, kind
+    ((format_, names),) = by_format.items()
+    return names, format_
 
 
-def _format(name: str) -> Format | None:
-    return next((kind for kind in FORMATS if name.lower().endswith(kind.ENDINGS)), None)
+def _format_by_ending(name: str) -> CorpusFormat | None:
+    return next((format_ for format_ in FORMATS if name.lower().endswith(format_.all_endings)), None)
 
 
-def _by_magic(system: fsspec.AbstractFileSystem, path: str) -> Format:
-    """Parquet, which needs no ending to be known."""
+def _format_by_magic(system: fsspec.AbstractFileSystem, path: str) -> CorpusFormat:
+    """The format whose first bytes the file has, as Parquet's, which needs no ending to be recognised."""
     with cast("BinaryIO", system.open(path, "rb")) as opened:
-        if opened.read(4) == b"PAR1":
-            return parquet
-    known = ", ".join(ending for kind in FORMATS for ending in kind.ENDINGS)
-    msg = f"the corpus file {path} is of no kind that gloss reads: give one that ends in {known}"
+        start = opened.read(max(len(format_.magic or b"") for format_ in FORMATS))
+    for format_ in FORMATS:
+        if format_.magic is not None and start.startswith(format_.magic):
+            return format_
+    endings = ", ".join(ending for format_ in FORMATS for ending in format_.all_endings)
+    msg = f"the corpus file {path} is of no kind that gloss reads: give one that ends in {endings}"
     raise WrongRequest(msg)
 
 
-def _checked(found: Files) -> Files:
-    if found.wanted.document != "file" and found.format is not text:
+def _require_units(corpus: CorpusFiles) -> CorpusFiles:
+    """Refuse `corpus.document` for files in which a document is a row."""
+    if corpus.selection.document != "file" and not corpus.format.has_units:
         msg = (
-            f"corpus.document is {found.wanted.document}, but a document of {found.paths[0]} is a row: "
+            f"corpus.document is {corpus.selection.document}, but a document of {corpus.paths[0]} is a row: "
             "leave it out, as it is for text files"
         )
         raise WrongRequest(msg)
-    return found
+    return corpus
 
 
 @contextmanager
-def _opened(system: fsspec.AbstractFileSystem, path: str, *, by_line: bool) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked; `by_line` where they are read from the beginning to the end."""
+def _opened(system: fsspec.AbstractFileSystem, path: str, *, streamed: bool) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked; `streamed` where it is read from the beginning to the end."""
     codec = next((codec for ending, codec in CODECS.items() if path.lower().endswith(ending)), None)
     with ExitStack() as stack:
         opened = stack.enter_context(cast("BinaryIO", system.open(path, "rb")))
-        if by_line and not _gives_parts(system, opened):
+        if streamed and not _gives_parts(system, opened):
             opened = io.BytesIO(cast("bytes", system.cat_file(path)))
         if codec:
             unpacked = stack.enter_context(pa.CompressedInputStream(opened, codec))
-            opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", unpacked), AHEAD))
-        elif by_line and isinstance(opened, AbstractBufferedFile):
+            opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", unpacked), READ_AHEAD))
+        elif streamed and isinstance(opened, AbstractBufferedFile):
             # Those of URLs read no line up to a length, and may give less than is asked for.
-            opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", opened), AHEAD))
+            opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", opened), READ_AHEAD))
         yield cast("BinaryIO", opened)
 
 

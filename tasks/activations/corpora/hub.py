@@ -9,8 +9,7 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from storage.errors import RunFailed, WrongRequest
-from tasks.activations.corpora import columns
-from tasks.activations.corpora.base import Wanted
+from tasks.activations.corpora.base import BATCH_ROWS, CorpusSelection, column_texts, require_text_column
 
 if TYPE_CHECKING:
     import datasets
@@ -22,19 +21,19 @@ _NAME = re.compile(r"hf://(datasets/)?(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)/?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def repository(path: str) -> str | None:
+def dataset_repository(path: str) -> str | None:
     """The dataset `owner/name` that a path means; null when it means files, on the Hub or elsewhere.
 
     Raises `ValueError` for a path on the Hub that is neither.
     """
-    found = _NAME.fullmatch(path)
-    if found is None and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}datasets/"):
+    name = _NAME.fullmatch(path)
+    if name is None and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}datasets/"):
         msg = (
             f"path {path} names no dataset: write hf://owner/name, with a revision under the key `revision`, "
             "or hf://datasets/owner/name/folder for files"
         )
         raise ValueError(msg)
-    return found["repo"] if found else None
+    return name["repo"] if name else None
 
 
 class HubDataset(NamedTuple):
@@ -43,14 +42,14 @@ class HubDataset(NamedTuple):
     repo: str
     subset: str | None
     revision: str | None
-    wanted: Wanted
+    selection: CorpusSelection
 
     def texts(self) -> Iterator[str | None]:
         """Every row's text, split after split; raises `RunFailed` when the stream breaks off."""
         row = 0
         for split in self._splits().values():
             for batch in self._batches(split, row):
-                yield from columns.texts(batch, self._columns, row, self._shown)
+                yield from column_texts(batch, self._split_selection, row, self._shown)
                 row += batch.num_rows
 
     def digest(self) -> str:
@@ -68,35 +67,35 @@ class HubDataset(NamedTuple):
         return f"the dataset {self.repo} of the Hub"
 
     @property
-    def _columns(self) -> Wanted:
-        """What is wanted of a split: it is one already, and needs no column that says so."""
-        return self.wanted._replace(split=None)
+    def _split_selection(self) -> CorpusSelection:
+        """The selection within a split of the library, which needs no column that names it."""
+        return self.selection._replace(split=None)
 
     def _splits(self) -> dict[str, "datasets.IterableDataset"]:
-        """The wanted splits, as the library's streams of Arrow tables."""
-        import datasets  # noqa: PLC0415  (a second of imports, for who reads from the Hub alone)
+        """The selected splits, as the library's streams of Arrow tables."""
+        import datasets  # noqa: PLC0415  (a second of imports, needed for the Hub only)
 
         datasets.disable_progress_bars()
         commit = self._commit()
         try:
-            found = datasets.load_dataset(self.repo, self.subset, revision=commit, streaming=True)
+            splits = datasets.load_dataset(self.repo, self.subset, revision=commit, streaming=True)
         except Exception as error:  # the library has its readers' errors, and those of its HTTP client
             reason = " ".join(str(error).split()).rstrip(".")
             msg = f"{self._shown} cannot be opened ({reason}): correct corpus.path, corpus.subset or corpus.revision"
             raise WrongRequest(msg) from error
-        if self.wanted.split is None:
-            return {str(name): split for name, split in found.items()}
-        if self.wanted.split not in found:
-            msg = f"{self._shown} has no split {self.wanted.split}: it has {', '.join(map(str, found))}"
+        if self.selection.split is None:
+            return {str(name): split for name, split in splits.items()}
+        if self.selection.split not in splits:
+            msg = f"{self._shown} has no split {self.selection.split}: it has {', '.join(map(str, splits))}"
             raise WrongRequest(msg)
-        return {self.wanted.split: found[self.wanted.split]}
+        return {self.selection.split: splits[self.selection.split]}
 
     def _batches(self, split: "datasets.IterableDataset", first: int) -> Iterator["pa.Table"]:
         row = first
         try:
-            tables = cast("Iterator[pa.Table]", split.with_format("arrow").iter(columns.BATCH))
+            tables = cast("Iterator[pa.Table]", split.with_format("arrow").iter(BATCH_ROWS))
             for batch in tables:
-                columns.check(batch.schema, self._columns, self._shown)
+                require_text_column(batch.schema, self._split_selection, self._shown)
                 yield batch
                 row += batch.num_rows
         except WrongRequest:
@@ -114,7 +113,7 @@ class HubDataset(NamedTuple):
 def _commit(repo: str, revision: str | None) -> str:
     """The commit that a revision is now, asked once, so that what is streamed is what was hashed."""
     try:
-        found = huggingface_hub.HfApi().dataset_info(repo, revision=revision).sha
+        commit = huggingface_hub.HfApi().dataset_info(repo, revision=revision).sha
     except (hub_errors.HfHubHTTPError, hub_errors.HFValidationError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         msg = (
@@ -128,4 +127,4 @@ def _commit(repo: str, revision: str | None) -> str:
             "or name local files or a folder that save_to_disk wrote"
         )
         raise WrongRequest(msg) from error
-    return str(found)
+    return str(commit)

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from storage.errors import WrongRequest
-from tasks.activations.corpora import columns
-from tasks.activations.corpora.base import Wanted, endings, lines
-
-ENDINGS = endings(".jsonl", ".ndjson", ".json")
+from tasks.activations.corpora.base import (
+    SPLIT_COLUMN,
+    CorpusFormat,
+    CorpusSelection,
+    decoded_lines,
+    selected_columns,
+)
 
 ADVICE = "write one JSON object per line"
 
@@ -22,27 +25,33 @@ KINDS = {
 }
 
 
-def texts(opened: BinaryIO, wanted: Wanted, shown: str) -> Iterator[str | None]:
-    """What stands under the column's name in each object."""
-    for number, line in enumerate(lines(opened, shown, ADVICE), start=1):
-        if line.strip():
-            yield _text(line, wanted, f"line {number} of {shown}")
+class JSONLines(CorpusFormat):
+    """A key of strings in JSON lines."""
+
+    endings = (".jsonl", ".ndjson", ".json")
+    streamed = True
+
+    def read_texts(self, opened: BinaryIO, selection: CorpusSelection, shown: str) -> Iterator[str | None]:
+        """The string under the column's name in each object."""
+        for number, line in enumerate(decoded_lines(opened, shown, ADVICE), start=1):
+            if line.strip():
+                yield _text(line, selection, f"line {number} of {shown}")
 
 
-def _text(line: str, wanted: Wanted, where: str) -> str | None:
+def _text(line: str, selection: CorpusSelection, where: str) -> str | None:
     record = _record(line, where)
-    for name in columns.named(wanted):
+    for name in selected_columns(selection):
         if name not in record:
             msg = f"{where} has no key {name}: it has {', '.join(sorted(record)) or 'none'}"
             raise WrongRequest(msg)
-    text = record[wanted.column]
+    text = record[selection.column]
     if not (text is None or isinstance(text, str)):
-        msg = f"key {wanted.column} in {where} is {KINDS[type(text)]}, not text: name another with corpus.column"
+        msg = f"key {selection.column} in {where} is {KINDS[type(text)]}, not text: name another with corpus.column"
         raise WrongRequest(msg)
-    if wanted.split is not None and record[columns.SPLIT] != wanted.split:
+    if selection.split is not None and record[SPLIT_COLUMN] != selection.split:
         return None
     if text and "\\u" in line:
-        _check_whole(text, where)
+        _refuse_lone_surrogate(text, where)
     return text
 
 
@@ -58,7 +67,7 @@ def _record(line: str, where: str) -> dict[str, object]:
     return record
 
 
-def _check_whole(text: str, where: str) -> None:
+def _refuse_lone_surrogate(text: str, where: str) -> None:
     """Refuse half a character, which JSON can spell and UTF-8 cannot."""
     try:
         text.encode()

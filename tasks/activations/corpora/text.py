@@ -5,25 +5,30 @@ from itertools import groupby
 from typing import BinaryIO
 
 from storage.errors import WrongRequest
-from tasks.activations.corpora.base import Wanted, endings, lines, whole
-
-ENDINGS = endings(".txt")
+from tasks.activations.corpora.base import CorpusFormat, CorpusSelection, decoded_file, decoded_lines
 
 
-def texts(opened: BinaryIO, wanted: Wanted, shown: str) -> Iterator[str | None]:
-    """The file as it is, or its lines or paragraphs without the ends of lines after them."""
-    if wanted.split is not None:
-        msg = f"{shown} is plain text, which has no splits: leave corpus.split out, or name the files of the split"
-        raise WrongRequest(msg)
-    if wanted.document == "file":
-        yield whole(opened, shown, "set corpus.document to line or paragraph")
-        return
-    found = lines(opened, shown, "break it into shorter lines")
-    if wanted.document == "line":
-        for line in found:
-            yield line.rstrip("\r\n")
-        return
-    # Paragraphs are what blank lines part.
-    for blank, paragraph in groupby(found, key=str.isspace):
-        if not blank:
-            yield "".join(paragraph).rstrip("\r\n")
+class Text(CorpusFormat):
+    """Text files."""
+
+    endings = (".txt",)
+    streamed = True
+    has_units = True
+
+    def read_texts(self, opened: BinaryIO, selection: CorpusSelection, shown: str) -> Iterator[str | None]:
+        """The file as it is, or its lines or paragraphs without the line endings after them."""
+        if selection.split is not None:
+            msg = f"{shown} is plain text, which has no splits: leave corpus.split out, or name the files of the split"
+            raise WrongRequest(msg)
+        if selection.document == "file":
+            yield decoded_file(opened, shown, "set corpus.document to line or paragraph")
+            return
+        text_lines = decoded_lines(opened, shown, "break it into shorter lines")
+        if selection.document == "line":
+            for line in text_lines:
+                yield line.rstrip("\r\n")
+            return
+        # Paragraphs are what blank lines part.
+        for blank, paragraph in groupby(text_lines, key=str.isspace):
+            if not blank:
+                yield "".join(paragraph).rstrip("\r\n")

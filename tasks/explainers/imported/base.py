@@ -68,7 +68,7 @@ class Found(NamedTuple):
 
     def digest(self) -> str:
         """A hash of their names in the folder and of their contents, the same wherever it lies."""
-        named = [path.removeprefix(self.folder) + files.content(self.system, path) for path in self.paths]
+        named = [path.removeprefix(self.folder) + files.digest_file(self.system, path) for path in self.paths]
         return hashlib.sha256("\0".join(named).encode()).hexdigest()
 
     def records(self, form: Format) -> Iterator[Record]:
@@ -89,7 +89,7 @@ def find(path: str, form: Format) -> Found:
         msg = f"the explanations {path} cannot be opened ({error}): check the path and the credentials"
         raise WrongRequest(msg) from error
     # A file that is named by itself may end as it likes.
-    there = names if single else [name for name in names if _is_data(files.below(root, name), form)]
+    there = names if single else [name for name in names if _is_data(files.parts_below(root, name), form)]
     if not there:
         msg = f"there are no explanations at {path}: give a file, or a folder of {' or '.join(form.ENDINGS)} files"
         raise WrongRequest(msg)
@@ -100,8 +100,8 @@ def _is_data(parts: list[str], form: Format) -> bool:
     """Whether a file of a folder ends as the format has it, and neither it nor a folder that it lies in is hidden."""
     *folders, name = parts
     # Where a name begins with that of a module, a dot may be the module's; Finder's begin with two signs.
-    hidden = name.startswith("._") if form.DOTTED else files.hidden(name)
-    return name.lower().endswith(form.ENDINGS) and not hidden and not any(map(files.hidden, folders))
+    hidden = name.startswith("._") if form.DOTTED else files.is_hidden(name)
+    return name.lower().endswith(form.ENDINGS) and not hidden and not any(map(files.is_hidden, folders))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, get_args
 
 from storage.errors import WrongRequest
-from tasks.coders.files import hidden
+from tasks.coders.files import is_hidden
 from tasks.llm.base import Reader
 from tasks.llm.openai.decode import Declined, FieldIgnored, ServerFault, decode, own_words, too_long
 from tasks.llm.openai.encode import encode, held
@@ -180,7 +180,7 @@ def results(paths: Sequence[Path]) -> Results:
     """
     found: Results = {}
     for path in paths:
-        there = (file for file in path.glob("*.jsonl") if not hidden(file.name))
+        there = (file for file in path.glob("*.jsonl") if not is_hidden(file.name))
         files = sorted(there) if path.is_dir() else [path]
         if not files:
             msg = f"{path} has no file that ends with .jsonl; name the files that the batch gave back"

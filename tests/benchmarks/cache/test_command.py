@@ -16,7 +16,7 @@ from benchmarks.cache import cases
 from benchmarks.cache.cases import Case, Shape, Sizes
 from benchmarks.cache.tables import tables
 from benchmarks.report import Figure, Report
-from tasks.activations.model_cache import forget
+from tasks.activations.model_cache import evict_all
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +37,7 @@ def here(module: str, request: Mapping[str, object], **_: object) -> dict[str, A
     try:
         return importlib.import_module(module).answer(dict(request))
     finally:
-        forget()
+        evict_all()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from benchmarks.cache import check, floor, ours, workload
 from benchmarks.cache.cases import Shape
 from storage.lake import Lake
 from storage.layout import Range
-from tasks.activations.model_cache import forget
+from tasks.activations.model_cache import evict_all
 from tasks.cache import CacheWork, cache_shard
 
 SHAPE = Shape(d=16, layers=2, heads=2, vocabulary=50, sequence=8, batch=3, k=4, shard=5)
@@ -52,7 +52,7 @@ def cached(request: dict[str, object]) -> Mapping[str, object]:
     try:
         return ours.answer(request)
     finally:
-        forget()
+        evict_all()
 
 
 def test_what_is_reported_is_what_the_task_made(

@@ -10,7 +10,7 @@ from torch import nn
 
 from storage.errors import RunFailed
 from storage.tables import ACTIVATIONS
-from tasks.activations.collect import Columns, Hooked, _by_feature, firings, rounded
+from tasks.activations.collect import FiringColumns, HookedCoder, _by_feature, firings, round_activations
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
 from tasks.coders.activation_functions import JumpRelu, TopK
@@ -21,19 +21,19 @@ IDS = tokens(7, 12)
 FIRST = 1000
 
 
-def hooked() -> dict[str, Hooked]:
+def hooked() -> dict[str, HookedCoder]:
     """Three coders at two sites."""
     one, other = coder(48, k=6), coder(20, k=2)
     relu = SparseCoder(one.encoder, one.encoder_bias, one.centre, one.decoder, one.decoder_bias,
                        JumpRelu(torch.tensor(3.0)))  # fmt: skip
     return {
-        "a": Hooked(Site("layers.2"), one),
-        "b": Hooked(Site("layers.2"), relu),
-        "c": Hooked(Site("layers.1", "input"), other),
+        "a": HookedCoder(Site("layers.2"), one),
+        "b": HookedCoder(Site("layers.2"), relu),
+        "c": HookedCoder(Site("layers.1", "input"), other),
     }
 
 
-def dense(subject: LoadedSubject, name: str, ids: np.ndarray, left_out: np.ndarray) -> Columns:
+def dense(subject: LoadedSubject, name: str, ids: np.ndarray, left_out: np.ndarray) -> FiringColumns:
     """The firings of a coder by dense arithmetic on hidden states that the model reports itself."""
     site, c, _ = hooked()[name]
     states = subject.model(torch.from_numpy(ids).long(), output_hidden_states=True).hidden_states
@@ -48,7 +48,7 @@ def dense(subject: LoadedSubject, name: str, ids: np.ndarray, left_out: np.ndarr
     sequence, position, feature = p.nonzero().numpy().T
     order = np.lexsort((position, sequence, feature))
     values = p[p != 0].numpy()
-    return Columns(*(column[order] for column in (feature, sequence + FIRST, position, values)))
+    return FiringColumns(*(column[order] for column in (feature, sequence + FIRST, position, values)))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 100])
@@ -105,7 +105,7 @@ def test_one_architecture_is_like_another(subject: LoadedSubject) -> None:
     kind = subject.model.config.model_type
     site = Site(f"{'h' if kind == 'gpt2' else 'layers'}.1")
 
-    found = firings(subject, {"a": Hooked(site, coder(k=6))}, IDS, 0)["a"]
+    found = firings(subject, {"a": HookedCoder(site, coder(k=6))}, IDS, 0)["a"]
     _, counts = np.unique(found.sequence * 100 + found.position, return_counts=True)
 
     assert 7 * 11 == len(counts)
@@ -138,5 +138,5 @@ def test_activations_are_rounded_as_halves_are(values: list[float], negative: bo
     """Inside the range of a half-precision number, rounding gives what that one would; outside, 11 bits as well."""
     x = torch.tensor(values) * (-1 if negative else 1)
 
-    assert torch.equal(x.half().float(), rounded(x))
-    assert torch.equal(rounded(x) * 2.0**60, rounded(x * 2.0**60))
+    assert torch.equal(x.half().float(), round_activations(x))
+    assert torch.equal(round_activations(x) * 2.0**60, round_activations(x * 2.0**60))

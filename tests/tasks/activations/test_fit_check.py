@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from storage.errors import WrongRequest
-from tasks.activations.collect import Hooked, vectors
-from tasks.activations.fit_check import check, measure
+from tasks.activations.collect import HookedCoder, site_vectors
+from tasks.activations.fit_check import check_fits, measure_fit
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
 from tasks.coders.activation_functions import JumpRelu, TopK
@@ -21,7 +21,7 @@ SITE = Site("layers.2")
 
 def at(subject: LoadedSubject, site: Site = SITE) -> torch.Tensor:
     """The vectors at a site, without the first tokens."""
-    return next(vectors(subject, [site], IDS, len(IDS), keep_bos=False)).vectors[site]
+    return next(site_vectors(subject, [site], IDS, len(IDS), keep_bos=False)).vectors[site]
 
 
 def fitting(subject: LoadedSubject) -> SparseCoder:
@@ -35,7 +35,7 @@ def fitting(subject: LoadedSubject) -> SparseCoder:
 
 def test_a_fitting_coder_passes(llama: LoadedSubject) -> None:
     """A coder that reconstructs its site is measured and let through."""
-    fit = check(llama, {"good": Hooked(SITE, fitting(llama), SITE)}, IDS)["good"]
+    fit = check_fits(llama, {"good": HookedCoder(SITE, fitting(llama), SITE)}, IDS)["good"]
 
     assert fit.fvu is not None
     assert fit.fvu < 1e-6
@@ -52,7 +52,7 @@ def test_fvu_is_the_share_of_variance_left(llama: LoadedSubject) -> None:
     p = torch.where(p >= p.topk(6).values[:, -1:], p, 0)
     error = (x - p @ c.decoder - c.decoder_bias).square().sum()
 
-    fit = measure(c, x, x)
+    fit = measure_fit(c, x, x)
 
     assert fit.fvu is not None
     np.testing.assert_allclose(error / x.var(0, correction=0).sum() / len(x), fit.fvu, rtol=1e-3)
@@ -64,7 +64,7 @@ def test_a_coder_of_another_site_is_refused(llama: LoadedSubject) -> None:
     elsewhere = replace(fitting(llama), decoder_bias=at(llama).mean(0) + 5)
 
     with pytest.raises(WrongRequest, match=r"coder bad does not fit layers\.2: .*FVU, above 1\) with 16\.0"):
-        check(llama, {"bad": Hooked(SITE, elsewhere, SITE)}, IDS)
+        check_fits(llama, {"bad": HookedCoder(SITE, elsewhere, SITE)}, IDS)
 
 
 def test_a_coder_that_fires_too_little_is_refused(llama: LoadedSubject) -> None:
@@ -73,18 +73,18 @@ def test_a_coder_that_fires_too_little_is_refused(llama: LoadedSubject) -> None:
     shut = replace(c, encoder_bias=torch.full((2 * D,), -100.0), activation=TopK(12))
 
     with pytest.raises(WrongRequest, match=r"0\.0 features fire per token where it declares 12"):
-        check(llama, {"shut": Hooked(SITE, shut, SITE)}, IDS)
+        check_fits(llama, {"shut": HookedCoder(SITE, shut, SITE)}, IDS)
 
 
 def test_nothing_is_measured_on_bos(llama: LoadedSubject) -> None:
     """The first token's vectors, often enormous, count neither in FVU nor in L0."""
     c = fitting(llama)
-    everything = next(vectors(llama, [SITE], IDS, len(IDS), keep_bos=True)).vectors[SITE]
+    everything = next(site_vectors(llama, [SITE], IDS, len(IDS), keep_bos=True)).vectors[SITE]
 
-    found = check(llama, {"c": Hooked(SITE, c, SITE)}, IDS)["c"]
+    found = check_fits(llama, {"c": HookedCoder(SITE, c, SITE)}, IDS)["c"]
 
-    assert measure(c, at(llama), at(llama)) == found
-    assert measure(c, everything, everything) != found
+    assert measure_fit(c, at(llama), at(llama)) == found
+    assert measure_fit(c, everything, everything) != found
 
 
 def test_a_width_that_does_not_match_names_sites_that_do(llama: LoadedSubject) -> None:
@@ -93,13 +93,13 @@ def test_a_width_that_does_not_match_names_sites_that_do(llama: LoadedSubject) -
         WrongRequest,
         match=r"reads vectors of 24, but layers\.2 gives vectors of 16: .*layers\.2\.mlp\.gate_proj",
     ):
-        check(llama, {"wide": Hooked(SITE, coder(d=24), SITE)}, IDS)
+        check_fits(llama, {"wide": HookedCoder(SITE, coder(d=24), SITE)}, IDS)
 
 
 def test_a_width_that_is_nowhere_is_said_to_be(llama: LoadedSubject) -> None:
     """Where no site has the coder's width, the message says so."""
     with pytest.raises(WrongRequest, match=r"in layers\.2: none"):
-        check(llama, {"wide": Hooked(SITE, coder(d=23), SITE)}, IDS)
+        check_fits(llama, {"wide": HookedCoder(SITE, coder(d=23), SITE)}, IDS)
 
 
 def test_a_transcoder_is_measured_at_its_target(llama: LoadedSubject) -> None:
@@ -113,22 +113,22 @@ def test_a_transcoder_is_measured_at_its_target(llama: LoadedSubject) -> None:
         skip=affine.T,
     )
 
-    fit = check(llama, {"t": Hooked(SITE, whole, mlp)}, IDS)["t"]
+    fit = check_fits(llama, {"t": HookedCoder(SITE, whole, mlp)}, IDS)["t"]
 
     left = (at(llama, mlp) - at(llama) @ affine).square().sum()
     variance = (at(llama, mlp) - at(llama, mlp).mean(0)).square().sum()
     assert fit.fvu is not None
     np.testing.assert_allclose(left / variance, fit.fvu, rtol=1e-3)
     with pytest.raises(WrongRequest, match="does not fit"):
-        check(llama, {"t": Hooked(SITE, fitting(llama), Site("layers.2.self_attn"))}, IDS)
+        check_fits(llama, {"t": HookedCoder(SITE, fitting(llama), Site("layers.2.self_attn"))}, IDS)
 
 
 def test_what_cannot_be_compared_has_no_fvu(llama: LoadedSubject) -> None:
     """A coder without a target passes with its L0 alone; a baseline passes whatever its FVU is."""
     elsewhere = replace(fitting(llama), decoder_bias=at(llama).mean(0) + 5)
 
-    free = check(llama, {"c": Hooked(SITE, elsewhere, None)}, IDS)["c"]
-    baseline = check(llama, {"c": Hooked(SITE, replace(elsewhere, baseline=True), SITE)}, IDS)["c"]
+    free = check_fits(llama, {"c": HookedCoder(SITE, elsewhere, None)}, IDS)["c"]
+    baseline = check_fits(llama, {"c": HookedCoder(SITE, replace(elsewhere, baseline=True), SITE)}, IDS)["c"]
 
     assert free.fvu is None
     assert baseline.fvu is not None

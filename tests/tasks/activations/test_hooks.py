@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from storage.errors import WrongRequest
-from tasks.activations.hooks import capturing
+from tasks.activations.hooks import capture_vectors
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site
 from tests.tasks.activations.models import LAYERS, D, architecture, model, tokens, words
@@ -16,7 +16,7 @@ IDS = torch.from_numpy(tokens(3, 8)).long()
 def capture(subject: LoadedSubject, *names: str) -> dict[str, Tensor]:
     """The vectors at sites, by name."""
     modules = {(site := Site.parse(name)): subject.resolve(site) for name in names}
-    with torch.inference_mode(), capturing(subject.model, modules) as forward:
+    with torch.inference_mode(), capture_vectors(subject.model, modules) as forward:
         return {str(site): x for site, x in forward(IDS).items()}
 
 
@@ -76,7 +76,7 @@ def test_no_hook_stays(llama: LoadedSubject) -> None:
     site = Site.parse("layers.1")
     before = hooks(llama.model)
     capture(llama, "layers.1", "layers.2.input")
-    with pytest.raises(KeyboardInterrupt), capturing(llama.model, {site: llama.resolve(site)}):
+    with pytest.raises(KeyboardInterrupt), capture_vectors(llama.model, {site: llama.resolve(site)}):
         raise KeyboardInterrupt
 
     assert before == hooks(llama.model)
@@ -90,7 +90,7 @@ def test_a_site_that_never_runs_is_refused(llama: LoadedSubject) -> None:
 
     with (
         pytest.raises(WrongRequest, match=r"^idle did not run"),
-        capturing(llama.model, modules) as forward,
+        capture_vectors(llama.model, modules) as forward,
     ):
         forward(IDS)
 
@@ -131,7 +131,7 @@ def test_sites_of_one_tensor_share_a_hook(llama: LoadedSubject) -> None:
     ]
     sites += [Site.parse("norm.input"), Site.parse("norm.input:centred")]
     before = hooks(llama.model)
-    with capturing(llama.model, {site: llama.resolve(site) for site in sites}):
+    with capture_vectors(llama.model, {site: llama.resolve(site) for site in sites}):
         assert 3 == hooks(llama.model) - before
 
 
@@ -211,7 +211,7 @@ def test_what_is_no_norm_has_no_normalised_form(llama: LoadedSubject) -> None:
 def test_a_function_serves_many_batches(llama: LoadedSubject) -> None:
     """One context serves batches of different sizes, each with its own result."""
     site = Site.parse("layers.1")
-    with torch.inference_mode(), capturing(llama.model, {site: llama.resolve(site)}) as forward:
+    with torch.inference_mode(), capture_vectors(llama.model, {site: llama.resolve(site)}) as forward:
         first, second = forward(IDS)[site], forward(IDS[:2])[site]
 
     torch.testing.assert_close(first[:2], second)

@@ -10,16 +10,16 @@ from safetensors.torch import load_file, save_file
 
 from storage.errors import RunFailed, WrongRequest
 from tasks.activations import model_cache
-from tasks.activations.collect import Hooked, firings, vectors
+from tasks.activations.collect import HookedCoder, firings, site_vectors
 from tasks.activations.config import Coder
 from tasks.activations.corpus import Corpus
-from tasks.activations.pack import pack
+from tasks.activations.pack import packed_rows
 from tasks.activations.sites import Site
 from tasks.activations.subject import Subject
 from tasks.coders.base import SiteStatistics
 from tasks.coders.baselines import Neurons, RandomWeights
 from tasks.coders.saelens import SAELens
-from tasks.coders.sparse_coder import Standardised
+from tasks.coders.sparse_coder import StandardisedCoder
 from tasks.coders.sparsify import Sparsify
 from tests.tasks.activations.models import D as NARROW
 from tests.tasks.activations.models import model, words
@@ -34,8 +34,8 @@ D = 192
 def nothing_is_left():
     """Models are freed after each test."""
     yield
-    model_cache.hold("nothing")
-    model_cache.forget()
+    model_cache.evict_other_runs("nothing")
+    model_cache.evict_all()
 
 
 def test_another_work_loads_anew(tmp_path: Path) -> None:
@@ -44,16 +44,16 @@ def test_another_work_loads_anew(tmp_path: Path) -> None:
         tmp_path / "layers.2", "sae.safetensors", {"d_in": D, "num_latents": 64, "k": 5}, _weights()
     )
     coder = Coder(site="layers.2", source=Sparsify(path=str(folder.parent)), name="c")
-    model_cache.hold("one")
-    first = model_cache.hooked(SUBJECT, coder).coder.encoder.clone()
+    model_cache.evict_other_runs("one")
+    first = model_cache.loaded_coder(SUBJECT, coder).coder.encoder.clone()
     save_file({k: 2 * v for k, v in load_file(folder / "sae.safetensors").items()}, folder / "new")
     (folder / "new").replace(folder / "sae.safetensors")
 
-    model_cache.hold("one")
-    kept = model_cache.hooked(SUBJECT, coder).coder.encoder
+    model_cache.evict_other_runs("one")
+    kept = model_cache.loaded_coder(SUBJECT, coder).coder.encoder
     assert torch.equal(first, kept)
-    model_cache.hold("two")
-    assert torch.equal(2 * first, model_cache.hooked(SUBJECT, coder).coder.encoder)
+    model_cache.evict_other_runs("two")
+    assert torch.equal(2 * first, model_cache.loaded_coder(SUBJECT, coder).coder.encoder)
 
 
 def _weights() -> dict[str, torch.Tensor]:
@@ -67,7 +67,9 @@ def test_head_space_is_not_the_stream() -> None:
     source = RandomWeights(width=64, k=4)
     places = ("layers.2", "layers.2.self_attn.o_proj.input")
     known = SiteStatistics((0.0,) * D, (1.0,) * D)
-    model_cache.hold("places", {Coder(site=site, source=source, name="r"): known for site in places})
+    model_cache.evict_other_runs(
+        "places", {Coder(site=site, source=source, name="r"): known for site in places}
+    )
 
     def writes(site: str, kind: RandomWeights | Neurons = source) -> bool:
         return model_cache.writes_to_the_stream(SUBJECT, Coder(site=site, source=kind, name="r"))
@@ -80,7 +82,7 @@ def test_head_space_is_not_the_stream() -> None:
 def test_a_coder_that_nobody_places_is_refused() -> None:
     """Neurons without a site are refused with what to give."""
     with pytest.raises(WrongRequest, match="nothing names the site of the coder n: give it one"):
-        model_cache.hooked(SUBJECT, Coder(source=Neurons(), name="n"))
+        model_cache.loaded_coder(SUBJECT, Coder(source=Neurons(), name="n"))
 
 
 RANDOM = Coder(site="layers.2", source=RandomWeights(width=64, k=4), name="r")
@@ -89,11 +91,11 @@ TEXT = Corpus(path=str(DEMO / "corpus.parquet"), tokens=64 * 32, sequence=32)
 
 def test_a_random_coder_is_made_to_the_measure_of_its_site() -> None:
     """Mean and deviation are of the corpus' first sequences without their first token, and nearly all features fire."""
-    fit = model_cache.try_out(SUBJECT, TEXT, (RANDOM,))["r"]
-    subject, measured = model_cache.loaded(SUBJECT), model_cache.known()[RANDOM]
-    rows = pack(TEXT.documents(), subject.tokenizer, 32, model_cache.TRIED)
+    fit = model_cache.check_coders(SUBJECT, TEXT, (RANDOM,))["r"]
+    subject, measured = model_cache.loaded_subject(SUBJECT), model_cache.measured_statistics()[RANDOM]
+    rows = packed_rows(TEXT.documents(), subject.tokenizer, 32, model_cache.CHECKED_SEQUENCES)
     tokens = np.array([row["tokens"] for row in rows])
-    x = next(vectors(subject, [Site("layers.2")], tokens, len(tokens), keep_bos=False)).vectors[
+    x = next(site_vectors(subject, [Site("layers.2")], tokens, len(tokens), keep_bos=False)).vectors[
         Site("layers.2")
     ]
 
@@ -107,27 +109,27 @@ def test_a_random_coder_is_made_to_the_measure_of_its_site() -> None:
 def test_the_measure_depends_on_the_first_sequences_alone(tokens: int) -> None:
     """Neither more of the corpus, nor other coders, nor a process that begins anew change the coder."""
     other = RANDOM.model_copy(update={"site": "layers.1", "name": "o"})
-    model_cache.try_out(SUBJECT, TEXT, (RANDOM,))
-    first = model_cache.known()[RANDOM]
-    model_cache.forget()
+    model_cache.check_coders(SUBJECT, TEXT, (RANDOM,))
+    first = model_cache.measured_statistics()[RANDOM]
+    model_cache.evict_all()
 
-    model_cache.try_out(SUBJECT, TEXT.model_copy(update={"tokens": tokens}), (other, RANDOM))
+    model_cache.check_coders(SUBJECT, TEXT.model_copy(update={"tokens": tokens}), (other, RANDOM))
 
-    assert first == model_cache.known()[RANDOM]
+    assert first == model_cache.measured_statistics()[RANDOM]
 
 
 def test_what_was_measured_before_is_taken() -> None:
     """A process that is told what the site is like, as another had measured it, makes that one's coder."""
-    model_cache.hold("work")
-    model_cache.try_out(SUBJECT, TEXT, (RANDOM,))
-    own = model_cache.hooked(SUBJECT, RANDOM).coder
+    model_cache.evict_other_runs("work")
+    model_cache.check_coders(SUBJECT, TEXT, (RANDOM,))
+    own = model_cache.loaded_coder(SUBJECT, RANDOM).coder
     told = SiteStatistics((0.5,) * D, (2.0,) * D)
 
-    model_cache.hold("work", {RANDOM: told})
-    taken = model_cache.hooked(SUBJECT, RANDOM).coder
+    model_cache.evict_other_runs("work", {RANDOM: told})
+    taken = model_cache.loaded_coder(SUBJECT, RANDOM).coder
 
-    assert isinstance(own, Standardised)
-    assert isinstance(taken, Standardised)
+    assert isinstance(own, StandardisedCoder)
+    assert isinstance(taken, StandardisedCoder)
     assert not torch.equal(own.mean, taken.mean)
     assert torch.equal(torch.full((D,), 2.0), taken.deviation)
 
@@ -148,17 +150,17 @@ def corpus(tmp_path: Path, *texts: str) -> Corpus:
     return Corpus(path=str(tmp_path / "c.jsonl"), tokens=10**6, sequence=16)
 
 
-@pytest.mark.parametrize("at", [0, 2 * model_cache.LOOKED_THROUGH])
+@pytest.mark.parametrize("at", [0, 2 * model_cache.SCANNED_SEQUENCES])
 def test_a_token_without_an_embedding_is_refused(tmp_path: Path, at: int) -> None:
     """Wherever in the corpus it occurs, the sentence names it, before anything is written."""
     subject, filler = wider(tmp_path), ["and so on. " * 10] * at
     coders = (Coder(site="layers.1", source=Neurons(k=4), name="n"),)
     said = r"subject gives token \d+ \('MR'\), and the model has embeddings for \d+ tokens only: resize"
 
-    assert model_cache.try_out(subject, corpus(tmp_path, "Bennet met Mrs Hill. " * 9, *filler), coders)
-    model_cache.forget()
+    assert model_cache.check_coders(subject, corpus(tmp_path, "Bennet met Mrs Hill. " * 9, *filler), coders)
+    model_cache.evict_all()
     with pytest.raises(WrongRequest, match=said):
-        model_cache.try_out(
+        model_cache.check_coders(
             subject, corpus(tmp_path, "Bennet met Mrs Hill. " * 9, *filler, "MR Bennet " * 9), coders
         )
 
@@ -176,7 +178,7 @@ CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
 
 def hooked(
     tmp_path: Path, metadata: dict[str, object], site: str | None, cfg: dict[str, object] | None = None
-) -> Hooked:
+) -> HookedCoder:
     """A SAELens checkpoint that says so much of its place in a GPT-2, hooked to one."""
     model("gpt2").save_pretrained(tmp_path / "subject")
     words().save_pretrained(tmp_path / "subject")
@@ -185,7 +187,7 @@ def hooked(
     biases = {"b_enc": torch.zeros(32), "b_dec": torch.zeros(NARROW)}
     source = SAELens(path=str(store(tmp_path / "sae", "sae_weights.safetensors", cfg, weights | biases)))
     subject = Subject(model=str(tmp_path / "subject"), device="cpu")
-    return model_cache.hooked(subject, Coder(site=site, source=source, name="c"))
+    return model_cache.loaded_coder(subject, Coder(site=site, source=source, name="c"))
 
 
 def placed(tmp_path: Path, metadata: dict[str, object], site: str | None = None) -> Site:
@@ -239,4 +241,4 @@ def test_a_sequence_longer_than_the_model_reads_is_refused() -> None:
     corpus = Corpus(path=str(DEMO / "corpus.parquet"), tokens=8192, sequence=4096)
 
     with pytest.raises(WrongRequest, match=r"corpus\.sequence is 4096, and the model has 512 positions"):
-        model_cache.try_out(SUBJECT, corpus, ())
+        model_cache.check_coders(SUBJECT, corpus, ())

@@ -11,8 +11,8 @@ from storage.errors import WrongRequest
 from storage.tables import TOKENS
 from tasks.activations import pack as packing
 from tasks.activations.corpus import Document
-from tasks.activations.pack import pack, shards, texts
-from tasks.activations.tokenise import tokenised
+from tasks.activations.pack import packed_rows, packed_shards, token_texts
+from tasks.activations.tokenise import tokenise_documents
 from tests.tasks.activations.models import TEXTS, words
 
 WORDS = words()
@@ -27,7 +27,7 @@ def documents(*contents: str) -> list[Document]:
 
 def packed(*contents: str, words: PreTrainedTokenizerFast = WORDS, rows: int = 1000) -> list[dict]:
     """The rows of documents."""
-    return list(pack(documents(*contents), words, LENGTH, rows))
+    return list(packed_rows(documents(*contents), words, LENGTH, rows))
 
 
 @settings(deadline=None)
@@ -53,7 +53,7 @@ def test_rows_round_trip(contents: list[str]) -> None:
 
 def test_rows_fit_the_table() -> None:
     """Rows are of the `tokens` table, numbered from 0."""
-    for table in shards(documents(*TEXTS), WORDS, LENGTH, 1000, 1000):
+    for table in packed_shards(documents(*TEXTS), WORDS, LENGTH, 1000, 1000):
         table.validate(full=True)
 
         assert TOKENS.conform(table).equals(table)
@@ -66,10 +66,10 @@ def test_shards_join_to_the_same_rows(contents: list[str], shard: int, rows: int
     """However many rows a shard has, and however many are asked for, they are the first of the same rows."""
     how = "by_document" if apart else "joined"
     try:
-        whole = list(pack(documents(*contents), WORDS, LENGTH, 1000, how))
+        whole = list(packed_rows(documents(*contents), WORDS, LENGTH, 1000, how))
     except WrongRequest:
         return
-    tables = list(shards(documents(*contents), WORDS, LENGTH, rows, shard, how))
+    tables = list(packed_shards(documents(*contents), WORDS, LENGTH, rows, shard, how))
 
     assert whole[:rows] == [row for table in tables for row in table.to_pylist()]
     assert all(shard == len(table) for table in tables[:-1])
@@ -83,7 +83,7 @@ def test_by_document_a_row_is_of_one(contents: list[str], bos: str | None) -> No
     tokenizer = words(TEXTS, bos)
     room = LENGTH - (bos is not None)
     expected = []
-    for document in tokenised(documents(*contents), tokenizer):
+    for document in tokenise_documents(documents(*contents), tokenizer):
         for first in range(0, len(document.tokens) - room + 1, room):
             some = slice(first, first + room)
             expected.append((
@@ -94,7 +94,7 @@ def test_by_document_a_row_is_of_one(contents: list[str], bos: str | None) -> No
             ))  # fmt: skip
     found = []
     if expected:
-        for row in pack(documents(*contents), tokenizer, LENGTH, 1000, "by_document"):
+        for row in packed_rows(documents(*contents), tokenizer, LENGTH, 1000, "by_document"):
             assert [int(bos is not None)] == row["starts"]
             found.append((row["documents"], row["offsets"], row["tokens"], row["strings"]))
 
@@ -103,7 +103,7 @@ def test_by_document_a_row_is_of_one(contents: list[str], bos: str | None) -> No
 
 def test_by_document_the_rest_is_dropped() -> None:
     """What does not fill a row, of a long document or of a short one, is nowhere; no separator is."""
-    rows = list(pack(documents("0123456789", "short", "7654321"), WORDS, LENGTH, 1000, "by_document"))
+    rows = list(packed_rows(documents("0123456789", "short", "7654321"), WORDS, LENGTH, 1000, "by_document"))
 
     assert [[0], [6]] == [row["documents"] for row in rows]
     assert [["<bos>", *"0123456"], ["<bos>", *"7654321"]] == [row["strings"] for row in rows]
@@ -114,16 +114,16 @@ def test_by_document_short_documents_are_refused() -> None:
     with pytest.raises(
         WrongRequest, match=r"fills a sequence of 8, the longest has 6 tokens: .*packing joined"
     ):
-        list(pack(documents("1234", "123456"), WORDS, LENGTH, 1000, "by_document"))
+        list(packed_rows(documents("1234", "123456"), WORDS, LENGTH, 1000, "by_document"))
 
 
 def test_too_much_text_for_a_shard_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrow counts the bytes of a column's strings with 32 bits."""
-    monkeypatch.setattr(packing, "MOST_TEXT", 100)
+    monkeypatch.setattr(packing, "MAX_TEXT_BYTES", 100)
 
     with pytest.raises(WrongRequest, match=r"20 sequences of 8 tokens .*: lower runner\.shard"):
-        list(shards(documents("0123456789" * 40), WORDS, LENGTH, 20, 20))
-    assert 20 == sum(map(len, shards(documents("0123456789" * 40), WORDS, LENGTH, 20, 5)))
+        list(packed_shards(documents("0123456789" * 40), WORDS, LENGTH, 20, 20))
+    assert 20 == sum(map(len, packed_shards(documents("0123456789" * 40), WORDS, LENGTH, 20, 5)))
 
 
 def test_documents_are_separated_by_eos() -> None:
@@ -185,7 +185,7 @@ def test_rows_end_at_the_number_asked_for() -> None:
             yield Document(number, "word " * 10_000)
         pytest.fail("read to the end")
 
-    assert 5 == len(list(pack(endless(), WORDS, LENGTH, 5)))
+    assert 5 == len(list(packed_rows(endless(), WORDS, LENGTH, 5)))
 
 
 def test_the_rest_is_dropped() -> None:
@@ -205,4 +205,4 @@ def test_single_tokens_have_their_text() -> None:
     the = WORDS.encode(" the", add_special_tokens=False)
     piece = WORDS.encode("東", add_special_tokens=False)[0]
 
-    assert [" the", "�", "<bos>"] == texts(WORDS, [*the, piece, 0])
+    assert [" the", "�", "<bos>"] == token_texts(WORDS, [*the, piece, 0])

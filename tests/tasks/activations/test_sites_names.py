@@ -15,7 +15,7 @@ from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
 from storage.errors import WrongRequest
-from tasks.activations.hooks import capturing
+from tasks.activations.hooks import capture_vectors
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import ARCHITECTURES, CENTRED, Site
 from tests.tasks.activations import models
@@ -32,7 +32,10 @@ def named(subject: LoadedSubject, *, centred: bool = False) -> Named:
 
     def vectors(name: str) -> Tensor:
         there = subject.site(name.replace("N", str(LAYER)), centred=centred)
-        with torch.inference_mode(), capturing(subject.model, {there: subject.resolve(there)}) as forward:
+        with (
+            torch.inference_mode(),
+            capture_vectors(subject.model, {there: subject.resolve(there)}) as forward,
+        ):
             return forward(IDS)[there].flatten(0, 1)
 
     return vectors
@@ -267,7 +270,7 @@ def test_all_names_at_once(every: LoadedSubject) -> None:
         before_the_gain(name.replace("N", layer), every) for name in sorted(normalised) for layer in "10"
     ]
     modules = {there: every.resolve(there) for there in sites}
-    with torch.inference_mode(), capturing(every.model, modules) as forward:
+    with torch.inference_mode(), capture_vectors(every.model, modules) as forward:
         found = forward(IDS)
 
     assert len(normalised) == 3

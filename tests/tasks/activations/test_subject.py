@@ -305,7 +305,7 @@ def test_gguf_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 def test_without_a_network_only_the_cache_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the Hub's name cannot be resolved no file of it is asked for again and again."""
-    monkeypatch.setattr(files, "reachable", lambda: False)
+    monkeypatch.setattr(files, "hub_reachable", lambda: False)
     monkeypatch.setattr(httpx.Client, "send", lambda *_, **__: pytest.fail("the Hub was asked"))
 
     for ask in (Subject.tokenizer, Subject.load):

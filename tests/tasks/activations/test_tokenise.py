@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tasks.activations import tokenise
 from tasks.activations.corpus import Document
-from tasks.activations.tokenise import Tokenised, tokenised
+from tasks.activations.tokenise import TokenisedDocument, tokenise_documents
 from tests.tasks.activations.models import words
 
 WORDS = words()
@@ -70,17 +70,17 @@ def cutting() -> PreTrainedTokenizerFast:
 TOKENIZERS = {"words": WORDS, "pieces": pieces(), "trimming": trimming(), "composing": composing()}
 
 
-def by_offsets(tokenizer: PreTrainedTokenizerFast, *contents: str) -> list[Tokenised]:
+def by_offsets(tokenizer: PreTrainedTokenizerFast, *contents: str) -> list[TokenisedDocument]:
     """The documents by what the tokenizer says of them."""
     with patch.object(tokenise, "_by_spelling", lambda *_: None):
-        return list(tokenised(documents(*contents), tokenizer))
+        return list(tokenise_documents(documents(*contents), tokenizer))
 
 
 @settings(deadline=None)
 @given(ANY_TEXT)
 def test_strings_join_to_the_text(text: str) -> None:
     """The strings of a document's tokens, joined, are its text, whatever characters split over tokens."""
-    for document in tokenised(documents(text), WORDS):
+    for document in tokenise_documents(documents(text), WORDS):
         assert text == "".join(document.strings)
         assert len(document.tokens) == len(document.strings)
 
@@ -90,7 +90,7 @@ def test_strings_join_to_the_text(text: str) -> None:
 def test_a_split_character_stands_at_its_last_token(text: str) -> None:
     """A token's string is the characters whose last byte is in it, and empty when there are none."""
     ends = np.cumsum([len(character.encode()) for character in text])
-    for document in tokenised(documents(text), WORDS):
+    for document in tokenise_documents(documents(text), WORDS):
         # A byte-level token is written with one character for each of its bytes.
         sizes = [len(token) for token in WORDS.convert_ids_to_tokens(document.tokens.tolist())]
         expected = [""] * len(sizes)
@@ -104,7 +104,7 @@ def test_special_names_in_the_text_stay_text() -> None:
     """A document that spells out a special token still joins to its own text."""
     text = "a<eos>b <bos> c and more of it"
 
-    (document,) = tokenised(documents(text), WORDS)
+    (document,) = tokenise_documents(documents(text), WORDS)
 
     assert text == "".join(document.strings)
 
@@ -114,7 +114,7 @@ def test_documents_without_tokens_leave_nothing() -> None:
     tokenizer = words()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("#", "")
 
-    found = list(tokenised(documents("##", "ab#", "#", "cd"), tokenizer))
+    found = list(tokenise_documents(documents("##", "ab#", "#", "cd"), tokenizer))
 
     assert [(3, ["a", "b#"]), (9, ["c", "d"])] == [(document.row, document.strings) for document in found]
 
@@ -125,7 +125,7 @@ def test_documents_without_tokens_leave_nothing() -> None:
 def test_spelling_and_offsets_say_the_same(name: str, contents: list[str]) -> None:
     """Tokens are equal, and so is where they stand; their texts join to the document either way."""
     tokenizer = TOKENIZERS[name]
-    spelt, asked = list(tokenised(documents(*contents), tokenizer)), by_offsets(tokenizer, *contents)
+    spelt, asked = list(tokenise_documents(documents(*contents), tokenizer)), by_offsets(tokenizer, *contents)
 
     for one, other in zip(spelt, asked, strict=True):
         assert one.row == other.row
@@ -142,7 +142,7 @@ def test_spelling_and_offsets_say_the_same(name: str, contents: list[str]) -> No
 def test_names_spell_what_is_read(name: str) -> None:
     """Tokenizers that read bytes as they are need not be asked."""
     with patch.object(tokenise, "_by_offsets", side_effect=AssertionError):
-        found = list(tokenised(documents("a ab  ü 東🙂", "<bos> ab"), TOKENIZERS[name]))
+        found = list(tokenise_documents(documents("a ab  ü 東🙂", "<bos> ab"), TOKENIZERS[name]))
 
     assert ["a ab  ü 東🙂", "<bos> ab"] == ["".join(document.strings) for document in found]
 
@@ -154,7 +154,7 @@ def test_what_is_not_spelt_is_asked_for() -> None:
         patch.object(tokenise, "BATCH_CHARACTERS", 1),
         patch.object(tokenise, "_by_spelling", wraps=tokenise._by_spelling) as spelt,
     ):
-        found = list(tokenised(documents(composed, decomposed, composed), TOKENIZERS["composing"]))
+        found = list(tokenise_documents(documents(composed, decomposed, composed), TOKENIZERS["composing"]))
 
     assert [composed, decomposed, composed] == ["".join(document.strings) for document in found]
     assert found[0].tokens.tolist() == found[1].tokens.tolist()
@@ -163,7 +163,7 @@ def test_what_is_not_spelt_is_asked_for() -> None:
 
 def test_documents_are_not_cut_short() -> None:
     """Whatever length a tokenizer's file asks for."""
-    (found,) = tokenised(documents("0123456789"), cutting())
+    (found,) = tokenise_documents(documents("0123456789"), cutting())
     (asked,) = by_offsets(cutting(), "0123456789")
 
     assert list("0123456789") == found.strings == asked.strings
@@ -174,4 +174,4 @@ def test_no_document_makes_no_token() -> None:
     tokenizer = words()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("#", "")
 
-    assert [] == list(tokenised(documents("#", "##"), tokenizer)) == by_offsets(tokenizer, "#")
+    assert [] == list(tokenise_documents(documents("#", "##"), tokenizer)) == by_offsets(tokenizer, "#")

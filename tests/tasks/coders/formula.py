@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from tasks.coders.base import Place
+from tasks.coders.base import HookSite
 from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN
 
-PLACE = Place("layers.2", D_IN)
+PLACE = HookSite("layers.2", D_IN)
 
 
 def dense(coder: SparseCoder, x: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from torch import Tensor
 from tasks.coders.activation_functions import (
     GROUP,
     AbsTopK,
-    Activation,
+    ActivationFunction,
     Firings,
     Gated,
     GroupMax,
     JumpRelu,
     TopK,
-    largest,
+    largest_values,
 )
 
 WIDTH = 24
@@ -52,7 +52,7 @@ def test_the_largest_are_those_of_topk(
     pre = numbers(seed, tokens, width, levels=levels)
     expected = pre.topk(min(k, width), dim=1)
 
-    values, columns = largest(pre, k)
+    values, columns = largest_values(pre, k)
 
     assert torch.equal(expected.values, values.sort(dim=1, descending=True).values)
     assert torch.equal(values, pre.gather(1, columns))
@@ -127,7 +127,7 @@ def test_gated_fires_where_gate_and_magnitude_are_above_zero(seed: int, levels: 
     torch.testing.assert_close(dense(Gated(scale, shift).fire(pre), pre), expected)
 
 
-RULES: list[Activation] = [
+RULES: list[ActivationFunction] = [
     TopK(4),
     AbsTopK(4),
     GroupMax(4),
@@ -138,7 +138,7 @@ NAMES = [type(rule).__name__ for rule in RULES]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_firings_are_ordered_and_none_is_zero(rule: Activation) -> None:
+def test_firings_are_ordered_and_none_is_zero(rule: ActivationFunction) -> None:
     """Firings come by token, none of them zero, each feature at most once per token."""
     firings = rule.fire(numbers(3, 30, WIDTH, levels=2))
 
@@ -148,7 +148,7 @@ def test_firings_are_ordered_and_none_is_zero(rule: Activation) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_no_tokens_fire_nothing(rule: Activation) -> None:
+def test_no_tokens_fire_nothing(rule: ActivationFunction) -> None:
     """No pre-activations give no firings, of the same types as otherwise."""
     none, some = rule.fire(torch.empty(0, WIDTH)), rule.fire(numbers(3, 30, WIDTH))
 
@@ -159,13 +159,13 @@ def test_no_tokens_fire_nothing(rule: Activation) -> None:
 @pytest.mark.parametrize(
     ("rule", "promised"), list(zip(RULES, [4, 4, 4, None, None], strict=True)), ids=NAMES
 )
-def test_a_rule_promises_a_number_or_none(rule: Activation, promised: int | None) -> None:
+def test_a_rule_promises_a_number_or_none(rule: ActivationFunction, promised: int | None) -> None:
     """Whoever keeps k of them promises k; a threshold promises nothing."""
     assert promised == rule.declared_l0
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_a_rule_moves_with_its_tensors(rule: Activation) -> None:
+def test_a_rule_moves_with_its_tensors(rule: ActivationFunction) -> None:
     """Elsewhere it is the same rule, with all its tensors there."""
     moved = rule.to(torch.device("meta"))
 

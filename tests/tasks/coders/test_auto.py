@@ -13,7 +13,7 @@ from storage.errors import WrongRequest
 from tasks.coders import auto, files
 from tasks.coders.activation_functions import TopK
 from tasks.coders.auto import Auto
-from tasks.coders.base import Checkpoint, Declared, Place
+from tasks.coders.base import Checkpoint, DeclaredSite, HookSite
 from tasks.coders.baselines import Neurons
 from tasks.coders.sparse_coder import SparseCoder
 
@@ -21,22 +21,22 @@ from tasks.coders.sparse_coder import SparseCoder
 class Toy(Checkpoint, frozen=True):
     """A format that is told by one file."""
 
-    looked_for: ClassVar[str] = "toy.json"
+    detected_by: ClassVar[str] = "toy.json"
 
     kind: Literal["toy"] = "toy"
     layer: int = 7
 
     @classmethod
-    def found(cls, path: str, revision: str | None) -> Self | None:
-        return cls(path=path, revision=revision) if files.has(path, cls.looked_for, revision) else None
+    def detect(cls, path: str, revision: str | None) -> Self | None:
+        return cls(path=path, revision=revision) if files.has_file(path, cls.detected_by, revision) else None
 
-    def declared(self) -> Declared | None:
-        return Declared(f"layers.{self.layer}")
+    def declared_site(self) -> DeclaredSite | None:
+        return DeclaredSite(f"layers.{self.layer}")
 
     def digest(self, site: str | None) -> str:
-        return f"{files.digest(self.path, (self.looked_for,), self.revision)} {site}"
+        return f"{files.digest_files(self.path, (self.detected_by,), self.revision)} {site}"
 
-    def load(self, site: str | None, place: Place) -> SparseCoder:
+    def load(self, site: str | None, place: HookSite) -> SparseCoder:
         eye, zero = torch.eye(place.d), torch.zeros(place.d)
         return SparseCoder(eye, zero, zero, eye, zero, TopK(1), target=site)
 
@@ -44,7 +44,7 @@ class Toy(Checkpoint, frozen=True):
 class Other(Toy, frozen=True):
     """Another one."""
 
-    looked_for: ClassVar[str] = "other.json"
+    detected_by: ClassVar[str] = "other.json"
 
     kind: Literal["other"] = "other"  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -57,19 +57,19 @@ def two_formats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_formats_are_those_of_the_union() -> None:
     """A format that a config can name is looked for; what has no files is not, nor is this one itself."""
-    assert [Toy, Other] == auto.formats()
+    assert [Toy, Other] == auto.checkpoint_formats()
 
 
 @pytest.mark.parametrize("format_", [Toy, Other])
 def test_the_format_that_fits_is_taken(tmp_path: Path, format_: type[Toy]) -> None:
     """Digest, site and weights are those of the format, as if its kind were named."""
-    (tmp_path / format_.looked_for).touch()
+    (tmp_path / format_.detected_by).touch()
     named, found = format_(path=str(tmp_path)), Auto(path=str(tmp_path))
-    place = Place("layers.2", 4)
+    place = HookSite("layers.2", 4)
 
     assert named == found.source
     assert named.digest("layers.2") == found.digest("layers.2")
-    assert named.declared() == found.declared()
+    assert named.declared_site() == found.declared_site()
     assert "layers.2" == found.load("layers.2", place).target
     assert torch.equal(named.load(None, place).encoder, found.load(None, place).encoder)
 
@@ -93,7 +93,7 @@ def test_none_fits(tmp_path: Path) -> None:
     with pytest.raises(
         WrongRequest, match=r"holds something\.else; looked for toy: toy\.json; other: other\.json"
     ):
-        Auto(path=str(tmp_path)).declared()
+        Auto(path=str(tmp_path)).declared_site()
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_nothing_is_there(tmp_path: Path) -> None:
 def test_several_fit(tmp_path: Path) -> None:
     """Where two fit neither is guessed."""
     for format_ in (Toy, Other):
-        (tmp_path / format_.looked_for).touch()
+        (tmp_path / format_.detected_by).touch()
 
     with pytest.raises(WrongRequest, match="fits toy and other: name one of them"):
-        Auto(path=str(tmp_path)).load(None, Place("layers.2", 4))
+        Auto(path=str(tmp_path)).load(None, HookSite("layers.2", 4))
 
 
 def test_a_cached_repository_is_told_without_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ def test_a_repository_where_none_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         raise WrongRequest(path)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr(files, "names", listed)
+    monkeypatch.setattr(files, "list_names", listed)
     with pytest.raises(WrongRequest, match=r"owner/name/folder: it holds README\.md"):
         Auto(path="owner/name/folder", revision="v2").digest(None)
-    monkeypatch.setattr(files, "names", refused)
+    monkeypatch.setattr(files, "list_names", refused)
     with pytest.raises(WrongRequest, match=r"no coder .* is in owner/name: looked for toy"):
         Auto(path="owner/name").digest(None)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Place
+from tasks.coders.base import HookSite
 from tasks.coders.baselines import Neurons
 from tasks.coders.sparse_coder import SparseCoder
 
@@ -18,7 +18,7 @@ SITE = "layers.5.mlp.down_proj.input"
 
 def load(k: int | None = 5, writes: Tensor | None = None) -> SparseCoder:
     """The neurons of a site of D coordinates."""
-    return Neurons(k=k).load(SITE, Place(SITE, D, writes))
+    return Neurons(k=k).load(SITE, HookSite(SITE, D, writes))
 
 
 def kept(x: Tensor, k: int | None) -> Tensor:
@@ -64,7 +64,7 @@ def test_where_nothing_reads_the_site_alone_nothing_is_decoded() -> None:
 
 def test_no_matrix_is_made() -> None:
     """The coder of a wide site holds as little as a narrow one's."""
-    coder = Neurons().load(SITE, Place(SITE, 14_336))
+    coder = Neurons().load(SITE, HookSite(SITE, 14_336))
 
     assert 0 == coder.encoder.numel()
     assert 14_336 == coder.width
@@ -83,8 +83,8 @@ def test_half_precision_is_of_no_consequence() -> None:
 def test_it_is_a_baseline_without_files() -> None:
     """Nothing is declared; what k is decides what they are, and the site does not."""
     assert load().baseline
-    assert Neurons().declared() is None
-    assert Neurons.found("anywhere", None) is None
+    assert Neurons().declared_site() is None
+    assert Neurons.detect("anywhere", None) is None
     assert Neurons(k=32).digest("layers.1") == Neurons().digest(None)
     assert 3 == len({Neurons(k=k).digest(None) for k in (32, 256, None)})
 

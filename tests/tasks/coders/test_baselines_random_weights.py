@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.coders import baselines
-from tasks.coders.base import Place, SiteStatistics
+from tasks.coders.base import HookSite, SiteStatistics
 from tasks.coders.baselines import RandomWeights, random_directions
 
 D = 24
 STATISTICS = SiteStatistics(
     tuple(random_directions(1, D, 5)[0].tolist()), tuple((1 + random_directions(1, D, 6)[0]).tolist())
 )
-PLACE = Place("layers.2", D, statistics=STATISTICS)
+PLACE = HookSite("layers.2", D, statistics=STATISTICS)
 
 
 @settings(deadline=None, max_examples=20)
@@ -121,7 +121,7 @@ def test_nearly_all_of_it_fires_on_a_stream_with_outliers() -> None:
     as_they_are = SiteStatistics((0.0,) * 128, (1.0,) * 128)
 
     def fired(measure: SiteStatistics) -> torch.Tensor:
-        coder = RandomWeights(width=width, k=k).load(None, Place("layers.2", 128, statistics=measure))
+        coder = RandomWeights(width=width, k=k).load(None, HookSite("layers.2", 128, statistics=measure))
         found = coder.encode(x)
         assert k * len(x) == len(found.token)
         return torch.bincount(found.feature, minlength=width) / len(x)
@@ -140,8 +140,8 @@ def test_what_is_asked_for_decides_the_digest() -> None:
 
     assert 4 == len({kind.digest(None) for kind in kinds})
     assert RandomWeights().digest("layers.2") == RandomWeights().digest(None)
-    assert RandomWeights().declared() is None
-    assert RandomWeights.found("anywhere", None) is None
+    assert RandomWeights().declared_site() is None
+    assert RandomWeights.detect("anywhere", None) is None
 
 
 def test_more_than_there_are_is_refused() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Declared, Place
+from tasks.coders.base import DeclaredSite, HookSite
 from tasks.coders.circuit_tracer import CircuitTracer
 from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
@@ -74,7 +74,7 @@ def cross_layer(folder: Path, *, threshold: Tensor | None = None, skip: bool = F
 
 def load(path: str, site: str | None = SITE, layer: int | None = None) -> SparseCoder:
     """The transcoder of a layer."""
-    return CircuitTracer(path=path, layer=layer).load(site, Place(SITE, D_IN))
+    return CircuitTracer(path=path, layer=layer).load(site, HookSite(SITE, D_IN))
 
 
 def dense(coder: SparseCoder, x: Tensor) -> Tensor:
@@ -176,12 +176,14 @@ def test_no_layer_is_refused(tmp_path: Path, site: str | None) -> None:
         load(path, site)
     with pytest.raises(WrongRequest, match=r"set source\.layer"):
         CircuitTracer(path=path).digest(site)
-    assert CircuitTracer(path=path).declared() is None
+    assert CircuitTracer(path=path).declared_site() is None
 
 
 def test_the_input_hook_is_declared(tmp_path: Path) -> None:
     """A layer that is chosen declares its input hook as TransformerLens names it."""
-    assert Declared("blocks.2.mlp.hook_in") == CircuitTracer(path=of_set(tmp_path), layer=2).declared()
+    assert (
+        DeclaredSite("blocks.2.mlp.hook_in") == CircuitTracer(path=of_set(tmp_path), layer=2).declared_site()
+    )
 
 
 @pytest.mark.parametrize("name", ["wandb-config.yaml", "wanb-config.yaml"])
@@ -192,8 +194,8 @@ def test_sets_for_qwen_need_no_config(tmp_path: Path, name: str, *, config: bool
     if config:
         (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model_name": "Qwen/Qwen3-0.6B"}))
 
-    assert CircuitTracer.found(path, None) == CircuitTracer(path=path)
-    assert Declared("blocks.0.mlp.hook_in") == CircuitTracer(path=path, layer=0).declared()
+    assert CircuitTracer.detect(path, None) == CircuitTracer(path=path)
+    assert DeclaredSite("blocks.0.mlp.hook_in") == CircuitTracer(path=path, layer=0).declared_site()
     assert "blocks.1.hook_mlp_out" == load(path).target
 
 
@@ -274,7 +276,7 @@ def test_a_folder_on_the_hub_has_a_digest_for_each_layer(
 
     assert f"owner/name@{COMMIT} layer_1.safetensors" == source.digest("layers.1")
     assert source.digest("layers.1") != source.digest("layers.2")
-    assert source == CircuitTracer.found("owner/name", None)
+    assert source == CircuitTracer.detect("owner/name", None)
 
 
 @pytest.mark.parametrize(
@@ -300,8 +302,8 @@ def test_it_is_found_by_its_config(tmp_path: Path, files: dict[str, object], *, 
     for name, content in files.items():
         (tmp_path / name).write_text(yaml.safe_dump(content))
 
-    assert (CircuitTracer(path=str(tmp_path)) if fits else None) == CircuitTracer.found(str(tmp_path), None)
-    assert CircuitTracer.found(str(tmp_path / "config.yaml"), None) is None  # its path is the folder
+    assert (CircuitTracer(path=str(tmp_path)) if fits else None) == CircuitTracer.detect(str(tmp_path), None)
+    assert CircuitTracer.detect(str(tmp_path / "config.yaml"), None) is None  # its path is the folder
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Declared, Place
+from tasks.coders.base import DeclaredSite, HookSite
 from tasks.coders.dictionary_learning import CLASSES, CONFIG, WEIGHTS, DictionaryLearning
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -114,7 +114,7 @@ def save(
 
 def load(path: str, step: int | None = None) -> SparseCoder:
     """The coder."""
-    return DictionaryLearning(path=path, step=step).load(None, Place("layers.3", D_IN))
+    return DictionaryLearning(path=path, step=step).load(None, HookSite("layers.3", D_IN))
 
 
 def dense(coder: SparseCoder, x: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def test_encodes_by_the_formula(tmp_path: Path, x: Tensor, name: str) -> None:
 
     agrees(coder, name, STORED[name], x)
     assert (K if "k" in STORED[name] else None) == coder.declared_l0
-    assert (WIDTH, D_IN, ITSELF) == (coder.width, coder.d_in, coder.target)
+    assert (WIDTH, D_IN, SAME_SITE) == (coder.width, coder.d_in, coder.target)
 
 
 @pytest.mark.parametrize("name", STORED)
@@ -223,9 +223,9 @@ def test_the_site_is_the_trainers(
     tmp_path: Path, trainer: dict, buffer: dict | None, site: str | None
 ) -> None:
     """The trainer's submodule is declared, with its layer; none where it has no name, or was read elsewhere."""
-    declared = DictionaryLearning(path=save(tmp_path, trainer=trainer, buffer=buffer)).declared()
+    declared = DictionaryLearning(path=save(tmp_path, trainer=trainer, buffer=buffer)).declared_site()
 
-    assert (Declared(site) if site else None) == declared
+    assert (DeclaredSite(site) if site else None) == declared
 
 
 def test_a_transcoder_is_not_compared(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_on_the_hub_the_commit_says_it(tmp_path: Path, monkeypatch: pytest.Monke
     assert f"owner/name/trainer_0@{COMMIT}" == source.digest(None)
     assert source.digest(None) in source.model_copy(update={"step": 100}).digest(None)
     assert source.digest(None) != source.model_copy(update={"step": 100}).digest(None)
-    assert source == DictionaryLearning.found("owner/name/trainer_0", None)
+    assert source == DictionaryLearning.detect("owner/name/trainer_0", None)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_it_is_found_by_its_config(tmp_path: Path, config: object, *, fits: bool
     if config is not None:
         (tmp_path / CONFIG).write_text(json.dumps(config))
 
-    found = DictionaryLearning.found(str(tmp_path), None)
+    found = DictionaryLearning.detect(str(tmp_path), None)
 
     assert (DictionaryLearning(path=str(tmp_path)) if fits else None) == found
 

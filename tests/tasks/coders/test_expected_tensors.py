@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.coders.auto import formats
-from tasks.coders.base import STATISTICS, Checkpoint, Expected
+from tasks.coders.auto import checkpoint_formats
+from tasks.coders.base import TRAINING_STATISTICS, Checkpoint, ExpectedTensors
 from tasks.coders.circuit_tracer import CircuitTracer
 from tasks.coders.dictionary_learning import CLASSES, DictionaryLearning
 from tasks.coders.gemma_scope import GemmaScope
@@ -278,7 +278,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Written]] = {
 
 def test_every_format_is_here() -> None:
     """No format, architecture or class is without a checkpoint below."""
-    assert {format_.model_fields["kind"].default for format_ in formats()} == {
+    assert {format_.model_fields["kind"].default for format_ in checkpoint_formats()} == {
         name.split()[0] for name in CHECKPOINTS
     }
     assert {*AUTOENCODERS, *TRANSCODERS} == SAELENS.keys()
@@ -298,7 +298,7 @@ def test_what_a_coder_does_not_use_is_refused(kind: str) -> None:
     def holds(name: str) -> None:
         with TemporaryDirectory() as folder:
             written = CHECKPOINTS[kind](Path(folder))
-            if name in {*written.content, *STATISTICS, "bias"}:
+            if name in {*written.content, *TRAINING_STATISTICS, "bias"}:
                 return
             assert WIDTH == written.load().width
             _put(written.weights, written.content | {name: random(3)})
@@ -387,4 +387,4 @@ def test_what_lies_beside_an_interrupted_training_is_looked_at_too(tmp_path: Pat
 def test_a_few_names_stand_for_many() -> None:
     """The sentence names a few of many tensors and counts the others."""
     with pytest.raises(WrongRequest, match=r"^f has tensors a, b, c, d and 2 more, and it says so: correct"):
-        Expected({}, "it says so").refuse_others("f", "fedcba")
+        ExpectedTensors({}, "it says so").refuse_others("f", "fedcba")

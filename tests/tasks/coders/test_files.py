@@ -49,40 +49,40 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_local_folder_is_used_as_it_is(folder: Path) -> None:
     """Nothing is copied of a local folder."""
-    with files.bring(str(folder), ["cfg.json"]) as local:
+    with files.local_files(str(folder), ["cfg.json"]) as local:
         assert folder == local
 
 
 def test_a_url_is_copied_and_the_copy_removed(url: str) -> None:
     """Files behind a URL are local while they are needed and no longer."""
-    with files.bring(url, ["cfg.json", "w.safetensors"]) as local:
+    with files.local_files(url, ["cfg.json", "w.safetensors"]) as local:
         assert b"weights" == (local / "w.safetensors").read_bytes()
     assert not local.exists()
 
 
 def test_a_hub_name_is_found_in_the_cache(cached: str) -> None:
     """A Hub name that was fetched before works without the Hub."""
-    with files.bring(cached, ["cfg.json", "w.safetensors"]) as local:
+    with files.local_files(cached, ["cfg.json", "w.safetensors"]) as local:
         assert b"weights" == (local / "w.safetensors").read_bytes()
 
 
 def test_digest_is_of_contents(folder: Path, url: str) -> None:
     """The same contents have the same digest wherever they lie; other contents another."""
     wanted = ["cfg.json", "w.safetensors"]
-    local = files.digest(str(folder), wanted)
+    local = files.digest_files(str(folder), wanted)
 
-    assert local == files.digest(url, wanted)
+    assert local == files.digest_files(url, wanted)
     (folder / "w.safetensors").write_bytes(b"Weights")
-    assert local != files.digest(str(folder), wanted)
+    assert local != files.digest_files(str(folder), wanted)
 
 
 def test_digest_tells_which_file_holds_what(folder: Path) -> None:
     """Two files that change their contents with each other change the digest."""
-    before = files.digest(str(folder), ["cfg.json", "w.safetensors"])
+    before = files.digest_files(str(folder), ["cfg.json", "w.safetensors"])
     (folder / "cfg.json").write_bytes(b"weights")
     (folder / "w.safetensors").write_bytes(b"{}")
 
-    assert before != files.digest(str(folder), ["cfg.json", "w.safetensors"])
+    assert before != files.digest_files(str(folder), ["cfg.json", "w.safetensors"])
 
 
 def test_large_files_are_sampled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,46 +96,46 @@ def test_large_files_are_sampled(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         if place is not None:
             changed[place] = 1
         (folder / "w.safetensors").write_bytes(changed)
-        digests.add(files.digest(str(folder), ["w.safetensors"]))
+        digests.add(files.digest_files(str(folder), ["w.safetensors"]))
 
     assert 3 == len(digests)  # no sample lies at 5,000
 
 
 def test_digest_of_a_hub_name_is_its_commit(cached: str) -> None:
     """A branch of a Hub repository is hashed as the commit that it stands for."""
-    assert f"{cached}@{COMMIT}" == files.digest(cached, ["cfg.json"])
-    assert f"{cached}@{'f' * 40}" == files.digest(cached, ["cfg.json"], "f" * 40)
-    assert "owner/other@v2" == files.digest("owner/other", ["cfg.json"], "v2")
+    assert f"{cached}@{COMMIT}" == files.digest_files(cached, ["cfg.json"])
+    assert f"{cached}@{'f' * 40}" == files.digest_files(cached, ["cfg.json"], "f" * 40)
+    assert "owner/other@v2" == files.digest_files("owner/other", ["cfg.json"], "v2")
 
 
 def test_has(folder: Path, url: str, cached: str) -> None:
     """Whether a file is there can be asked of every kind of place."""
-    assert files.has(str(folder), "cfg.json")
-    assert not files.has(str(folder), "other.json")
-    assert files.has(url, "cfg.json")
-    assert not files.has("memory://bucket/none", "cfg.json")
-    assert files.has(cached, "cfg.json")
+    assert files.has_file(str(folder), "cfg.json")
+    assert not files.has_file(str(folder), "other.json")
+    assert files.has_file(url, "cfg.json")
+    assert not files.has_file("memory://bucket/none", "cfg.json")
+    assert files.has_file(cached, "cfg.json")
 
 
 def test_exists(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file and a folder are there, of every kind of place; so is what nobody can look at."""
     for place in (str(folder), url):
         assert [True, True, False] == [
-            files.exists(path) for path in (place, f"{place}/cfg.json", f"{place}/none")
+            files.path_exists(path) for path in (place, f"{place}/cfg.json", f"{place}/none")
         ]
 
     def refuse(_: object, path: str) -> bool:
         raise PermissionError(path)
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "exists", refuse)
-    assert files.exists("memory://bucket/none")
+    assert files.path_exists("memory://bucket/none")
 
 
 def test_a_file_holds_no_names(folder: Path, url: str) -> None:
     """What lies in a folder is listed; a file, which file systems list as itself, holds nothing."""
-    assert ["cfg.json", "w.safetensors"] == files.names(str(folder)) == files.names(url)
-    assert [] == files.names(f"{folder}/cfg.json")
-    assert [] == files.names(f"{url}/cfg.json")
+    assert ["cfg.json", "w.safetensors"] == files.list_names(str(folder)) == files.list_names(url)
+    assert [] == files.list_names(f"{folder}/cfg.json")
+    assert [] == files.list_names(f"{url}/cfg.json")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_file_holds_no_names(folder: Path, url: str) -> None:
 @pytest.mark.usefixtures("cached")
 def test_what_is_not_there_is_refused(path: str, revision: str | None, said: str) -> None:
     """A path that leads nowhere is refused with what was looked for and where."""
-    with pytest.raises(WrongRequest, match=said), files.bring(path, ["cfg.json"], revision):
+    with pytest.raises(WrongRequest, match=said), files.local_files(path, ["cfg.json"], revision):
         pass
 
 
@@ -163,9 +163,9 @@ def test_a_path_that_goes_on_from_a_local_folder_is_local(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("the Hub was asked"))
 
-    assert files.hub("owner/name/none", None) is not None
+    assert files.hub_folder("owner/name/none", None) is not None
     with pytest.raises(WrongRequest, match="coders/layer/none is not there"):
-        files.digest("coders/layer/none", ["cfg.json"])
+        files.digest_files("coders/layer/none", ["cfg.json"])
 
 
 @pytest.mark.parametrize(("proxy", "asked"), [(None, False), ("http://localhost:1", True)])
@@ -185,7 +185,7 @@ def test_without_a_network_only_the_cache_is_asked(
     monkeypatch.setattr(socket, "getaddrinfo", unresolved)
     files._resolves.cache_clear()
     try:
-        assert asked == files.reachable()
+        assert asked == files.hub_reachable()
     finally:
         files._resolves.cache_clear()
 
@@ -200,25 +200,25 @@ def test_a_hub_repository_without_the_file_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with (
         pytest.raises(WrongRequest, match=r"owner/name has no cfg\.json"),
-        files.bring("owner/name", ["cfg.json"]),
+        files.local_files("owner/name", ["cfg.json"]),
     ):
         pass
 
 
 def test_hidden_files_are_not_listed(folder: Path, url: str) -> None:
     """What Finder and notebooks leave is no part of a checkpoint; a file that is asked for by its name is there."""
-    before = files.names(str(folder)), files.names(url)
+    before = files.list_names(str(folder)), files.list_names(url)
     for name in ("._a.json", ".DS_Store", "_note.json"):
         (folder / name).write_text("x")
-    assert before == (files.names(str(folder)), files.names(url))
-    assert files.has(str(folder), "_note.json")
-    files.require(str(folder), ["_note.json"])
+    assert before == (files.list_names(str(folder)), files.list_names(url))
+    assert files.has_file(str(folder), "_note.json")
+    files.require_files(str(folder), ["_note.json"])
 
 
 def test_other_files_are_named(folder: Path) -> None:
     """Where the wanted file is missing, those that are there are named."""
     with pytest.raises(WrongRequest, match=r"has no sae\.safetensors: it holds cfg\.json, w"):
-        files.digest(str(folder), ["cfg.json", "sae.safetensors"])
+        files.digest_files(str(folder), ["cfg.json", "sae.safetensors"])
 
 
 def test_long_lists_are_shortened() -> None:

@@ -14,8 +14,8 @@ def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
     hooks = "model_kind: transcoder_set\nfeature_input_hook: a\nfeature_output_hook: b\n"
     (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbf" + hooks.encode())
 
-    assert {"k": 3} == files.read(tmp_path / "cfg.json", "cfg.json")
-    assert "a" == circuit_tracer.read(str(tmp_path), None).hooks.feature_input_hook
+    assert {"k": 3} == files.read_json_object(tmp_path / "cfg.json", "cfg.json")
+    assert "a" == circuit_tracer.read_folder_configs(str(tmp_path), None).hooks.feature_input_hook
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes, said: str) -
     """Cut short, nested beyond reason, in another encoding, a list, nothing: each is one sentence."""
     (tmp_path / "cfg.json").write_bytes(content)
     with pytest.raises(WrongRequest, match=f"^here/cfg.json (?:{said})[^\n]*: fetch the checkpoint again$"):
-        files.read(tmp_path / "cfg.json", "here/cfg.json")
+        files.read_json_object(tmp_path / "cfg.json", "here/cfg.json")
 
 
 def test_yaml_nested_beyond_reason_is_refused(tmp_path: Path) -> None:
     """So is a config.yaml of circuit-tracer."""
     (tmp_path / "config.yaml").write_text("[" * 3000 + "]" * 3000)
     with pytest.raises(WrongRequest, match="is not YAML"):
-        circuit_tracer.read(str(tmp_path), None)
+        circuit_tracer.read_folder_configs(str(tmp_path), None)

@@ -6,7 +6,7 @@ import huggingface_hub.constants
 import pytest
 
 from storage.errors import WrongRequest
-from tasks.coders.files import peek
+from tasks.coders.files import peek_json
 
 
 @pytest.mark.parametrize(
@@ -17,14 +17,14 @@ def test_a_json_object_or_nothing(tmp_path: Path, text: str | None, said: dict) 
     if text is not None:
         (tmp_path / "cfg.json").write_text(text, encoding="latin-1")
 
-    assert said == peek(str(tmp_path), "cfg.json", None)
+    assert said == peek_json(str(tmp_path), "cfg.json", None)
 
 
 def test_a_file_holds_no_config(tmp_path: Path) -> None:
     """A path that names a file is no folder with a config, whatever the file is called."""
     (tmp_path / "cfg.json").write_text("{}")
 
-    assert {} == peek(str(tmp_path / "cfg.json"), "cfg.json", None)
+    assert {} == peek_json(str(tmp_path / "cfg.json"), "cfg.json", None)
 
 
 def test_a_hub_out_of_reach_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,12 +32,12 @@ def test_a_hub_out_of_reach_says_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
-    assert {} == peek("owner/name", "cfg.json", None)
+    assert {} == peek_json("owner/name", "cfg.json", None)
 
 
 def test_other_places_have_to_be_there(tmp_path: Path) -> None:
     """What keeps a folder from being read at all is an error of its own."""
     with pytest.raises(WrongRequest, match="cannot be opened"):
-        peek("nothing://bucket", "cfg.json", None)
+        peek_json("nothing://bucket", "cfg.json", None)
     with pytest.raises(WrongRequest, match="has no revisions"):
-        peek(str(tmp_path), "cfg.json", "v2")
+        peek_json(str(tmp_path), "cfg.json", "v2")

@@ -19,4 +19,4 @@ from tasks.coders import files
 )
 def test_a_file_is_told_by_its_ending(path: str, folder: str, name: str | None) -> None:
     """Of a local path, a URL and a Hub name alike."""
-    assert (folder, name) == files.parts(path, (".npz",))
+    assert (folder, name) == files.split_file(path, (".npz",))

@@ -12,7 +12,7 @@ from torch import Tensor
 from storage.errors import WrongRequest
 from tasks.coders import files
 from tasks.coders.gemma_scope import GemmaScope
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 from tests.tasks.coders.formula import PLACE, close, dense, jump, rebuilt
 from tests.tasks.coders.layouts import LAYOUTS, lay
@@ -58,7 +58,7 @@ def test_encodes_by_the_formula(tmp_path: Path, x: Tensor, *, lower: bool) -> No
     assert 0 < expected.count_nonzero() < expected.numel() / 2
     close(dense(coder, x), expected)
     close(rebuilt(coder, x), expected @ w["W_dec"] + w["b_dec"])
-    assert (ITSELF, 71.0, WIDTH) == (coder.target, coder.declared_l0, coder.width)
+    assert (SAME_SITE, 71.0, WIDTH) == (coder.target, coder.declared_l0, coder.width)
 
 
 def test_weights_are_mapped(tmp_path: Path) -> None:
@@ -69,10 +69,10 @@ def test_weights_are_mapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "site", "target", "l0"),
     [
-        (RES, "model.layers.20.output", ITSELF, 71),
-        (RES.replace("res", "mlp"), "model.layers.20.post_feedforward_layernorm.output", ITSELF, 71),
-        (RES.replace("res", "att"), "model.layers.20.self_attn.o_proj.input", ITSELF, 71),
-        ("google/gemma-scope-9b-it-res/layer_9/width_1m/average_l0_9", "model.layers.9.output", ITSELF, 9),
+        (RES, "model.layers.20.output", SAME_SITE, 71),
+        (RES.replace("res", "mlp"), "model.layers.20.post_feedforward_layernorm.output", SAME_SITE, 71),
+        (RES.replace("res", "att"), "model.layers.20.self_attn.o_proj.input", SAME_SITE, 71),
+        ("google/gemma-scope-9b-it-res/layer_9/width_1m/average_l0_9", "model.layers.9.output", SAME_SITE, 9),
         (
             RES.replace("res", "transcoders"),
             "layers.20.pre_feedforward_layernorm:normalised",
@@ -82,7 +82,7 @@ def test_weights_are_mapped(tmp_path: Path) -> None:
         (
             "google/gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6",
             "model.embed_tokens.output",
-            ITSELF,
+            SAME_SITE,
             6,
         ),
     ],
@@ -92,11 +92,11 @@ def test_the_path_says_site_target_and_l0(
 ) -> None:
     """Repository and folder name them, there is no config."""
     folder = write(tmp_path, path)
-    declared = GemmaScope(path=str(folder)).declared()
+    declared = GemmaScope(path=str(folder)).declared_site()
     coder = load(folder)
     assert declared is not None
     assert (site, target, l0) == (declared.site, coder.target, coder.l0)
-    assert declared == GemmaScope(path=f"{folder}/params.npz").declared()
+    assert declared == GemmaScope(path=f"{folder}/params.npz").declared_site()
 
 
 def test_embeddings_are_scaled_as_the_model_scales_them(tmp_path: Path, x: Tensor) -> None:
@@ -112,14 +112,14 @@ def test_embeddings_are_scaled_as_the_model_scales_them(tmp_path: Path, x: Tenso
 def test_options_say_what_the_path_does_not(tmp_path: Path) -> None:
     """A copy under another name needs its kind; its layer is needed for nothing but the names."""
     folder = write(tmp_path, "mine")
-    assert GemmaScope(path=str(folder)).declared() is None
+    assert GemmaScope(path=str(folder)).declared_site() is None
     with pytest.raises(
         WrongRequest, match=r"mine/params.npz does not say what it reads: .* a site_kind, one of res"
     ):
         load(folder)
     assert load(folder, site_kind="transcoder").target is None
     known = GemmaScope(path=str(folder), site_kind="transcoder", layer=3)
-    declared = known.declared()
+    declared = known.declared_site()
     assert declared is not None
     assert "layers.3.pre_feedforward_layernorm:normalised" == declared.site
     assert known.load(None, PLACE).target == "model.layers.3.post_feedforward_layernorm.output"
@@ -132,7 +132,7 @@ def test_weights_outlive_the_copy_of_a_url(tmp_path: Path, x: Tensor) -> None:
     memory.put(str(folder), f"/bucket/{RES}", recursive=True)
     try:
         for path in (f"memory://bucket/{RES}", f"memory://bucket/{RES}/params.npz"):
-            assert GemmaScope(path=path) == GemmaScope.found(path, None)
+            assert GemmaScope(path=path) == GemmaScope.detect(path, None)
             coder = GemmaScope(path=path).load(None, PLACE)
             assert torch.equal(dense(load(folder), x), dense(coder, x))
             assert GemmaScope(path=path).digest(None) == GemmaScope(path=str(folder)).digest(None)
@@ -159,29 +159,29 @@ def test_other_types_are_read_as_float32(tmp_path: Path, dtype: np.dtype) -> Non
 )
 def test_canonical_folders_are_refused(path: str) -> None:
     """They were deleted: the refusal says what to name instead, and asks no Hub for it."""
-    for ask in (GemmaScope(path=path).declared, lambda: GemmaScope.found(path, None)):
+    for ask in (GemmaScope(path=path).declared, lambda: GemmaScope.detect(path, None)):
         with pytest.raises(WrongRequest, match=r"canonical.*: .*deleted: name the folder with the L0"):
             ask()
 
 
 def test_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file or folder is known by its name, a repository by its, without asking the Hub for 19 GB."""
-    monkeypatch.setattr(files.Hub, "file", lambda *_: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr(files.HubFolder, "file", lambda *_: pytest.fail("the Hub was asked"))
     folder = write(tmp_path)
     for path in (str(folder), f"{folder}/params.npz", RES, f"{RES}/params.npz"):
-        assert GemmaScope(path=path) == GemmaScope.found(path, None)
+        assert GemmaScope(path=path) == GemmaScope.detect(path, None)
     for path in (
         "google/gemma-scope-2-1b-pt/resid_post/layer_1_width_16k_l0_big",
         "owner/name",
         f"{folder}/x.npz",
     ):
-        assert GemmaScope.found(path, None) is None
+        assert GemmaScope.detect(path, None) is None
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "gemma_scope"])
 def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
     """A folder of another format is left to it."""
-    assert GemmaScope.found(str(lay(tmp_path, layout)), None) is None
+    assert GemmaScope.detect(str(lay(tmp_path, layout)), None) is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor
 from storage.errors import WrongRequest
 from tasks.coders import files
 from tasks.coders.gemma_scope_2 import GemmaScope2
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 from tests.tasks.coders.formula import PLACE, close, dense, jump, rebuilt
 from tests.tasks.coders.layouts import LAYOUTS, lay
@@ -68,7 +68,7 @@ def load(folder: Path, site: str | None = None, **options: object) -> SparseCode
 
 def site(folder: Path | str, **options: object) -> str | None:
     """The site that a folder declares."""
-    declared = GemmaScope2.model_validate({"path": str(folder), **options}).declared()
+    declared = GemmaScope2.model_validate({"path": str(folder), **options}).declared_site()
     return declared.site if declared else None
 
 
@@ -81,7 +81,7 @@ def test_encodes_by_the_formula(tmp_path: Path, x: Tensor) -> None:
     expected = jump(x @ w["w_enc"] + w["b_enc"], w["threshold"])
     close(dense(coder, x), expected)
     close(rebuilt(coder, x), expected @ w["w_dec"] + w["b_dec"])
-    assert ("model.layers.22.output", ITSELF, 60) == (site(folder), coder.target, coder.declared_l0)
+    assert ("model.layers.22.output", SAME_SITE, 60) == (site(folder), coder.target, coder.declared_l0)
     assert site(folder) == site(folder / "params.safetensors")
 
 
@@ -108,10 +108,14 @@ def test_an_affine_transcoder_adds_its_map_of_the_input(tmp_path: Path, x: Tenso
 @pytest.mark.parametrize(
     ("path", "reads", "target"),
     [
-        (RES, "model.layers.22.output", ITSELF),
-        (f"{REPO}/resid_post_all/layer_0_width_16k_l0_small", "model.layers.0.output", ITSELF),
-        (f"{REPO}/attn_out_all/layer_11_width_1m_l0_big", "model.layers.11.self_attn.o_proj.input", ITSELF),
-        (f"{REPO}/mlp_out/layer_5_width_16k_l0_big", OUT, ITSELF),
+        (RES, "model.layers.22.output", SAME_SITE),
+        (f"{REPO}/resid_post_all/layer_0_width_16k_l0_small", "model.layers.0.output", SAME_SITE),
+        (
+            f"{REPO}/attn_out_all/layer_11_width_1m_l0_big",
+            "model.layers.11.self_attn.o_proj.input",
+            SAME_SITE,
+        ),
+        (f"{REPO}/mlp_out/layer_5_width_16k_l0_big", OUT, SAME_SITE),
         (TRANSCODER, IN, OUT),
         (f"{REPO}/transcoder/layer_5_width_16k_l0_big", IN, OUT),
     ],
@@ -194,19 +198,19 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -
 
 def test_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder is known by its files, a repository by its name, without asking the Hub."""
-    monkeypatch.setattr(files.Hub, "file", lambda *_: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr(files.HubFolder, "file", lambda *_: pytest.fail("the Hub was asked"))
     folder = write(tmp_path, cfg=config())
     clt = write(tmp_path, CLT, "params_layer_0.safetensors")
     for path in (str(folder), f"{folder}/params.safetensors", str(clt), RES, CLT):
-        assert GemmaScope2(path=path) == GemmaScope2.found(path, None)
+        assert GemmaScope2(path=path) == GemmaScope2.detect(path, None)
     for path in ("google/gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71", "owner/name", REPO):
-        assert GemmaScope2.found(path, None) is None
+        assert GemmaScope2.detect(path, None) is None
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if not name.startswith("gemma_scope_2")])
 def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
     """A folder of another format is left to it."""
-    assert GemmaScope2.found(str(lay(tmp_path, layout)), None) is None
+    assert GemmaScope2.detect(str(lay(tmp_path, layout)), None) is None
 
 
 @pytest.mark.parametrize(

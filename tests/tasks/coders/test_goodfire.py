@@ -11,7 +11,7 @@ from torch import Tensor
 from storage.errors import WrongRequest
 from tasks.coders import files
 from tasks.coders.goodfire import Goodfire
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 from tests.tasks.coders.formula import PLACE, close, dense, jump, rebuilt
 from tests.tasks.coders.layouts import LAYOUTS, lay
@@ -52,7 +52,7 @@ def test_encodes_by_the_formula(tmp_path: Path, x: Tensor, part: str) -> None:
     expected = jump(x @ w[f"encoder{part}.weight"].T + w[f"encoder{part}.bias"])
     close(dense(coder, x), expected)
     close(rebuilt(coder, x), expected @ w[f"decoder{part}.weight"].T + w[f"decoder{part}.bias"])
-    assert (None, ITSELF, WIDTH) == (coder.declared_l0, coder.target, coder.width)
+    assert (None, SAME_SITE, WIDTH) == (coder.declared_l0, coder.target, coder.width)
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_encodes_by_the_formula(tmp_path: Path, x: Tensor, part: str) -> None:
 )
 def test_the_name_declares_the_site(path: str, site: str | None) -> None:
     """The residual stream after the layer that it ends with; another name declares none."""
-    declared = Goodfire(path=path).declared()
+    declared = Goodfire(path=path).declared_site()
     assert site == (declared.site if declared else None)
 
 
 def test_a_folder_with_one_file_names_it(tmp_path: Path) -> None:
     """Beside others that are called otherwise, too; of several no one is guessed."""
     folder = write(write(tmp_path / "Goodfire"), "optimiser.pt")
-    declared = Goodfire(path=str(folder)).declared()
+    declared = Goodfire(path=str(folder)).declared_site()
     assert declared is not None
     assert ("model.layers.19.output", WIDTH) == (declared.site, load(folder).width)
     assert WIDTH == load(write(tmp_path / "other", "sae.pt")).width
@@ -92,7 +92,7 @@ def test_a_repository_holds_a_file_of_its_name(tmp_path: Path, monkeypatch: pyte
     """Ending in .pt or in .pth, as one has it and another has not."""
     write(tmp_path)
     monkeypatch.setattr(
-        files.Hub, "file", lambda self, name: found if (found := tmp_path / name).exists() else None
+        files.HubFolder, "file", lambda self, name: found if (found := tmp_path / name).exists() else None
     )
     assert WIDTH == load(Path("Goodfire/Llama-3.1-8B-Instruct-SAE-l19")).width
     with pytest.raises(WrongRequest, match=r"l50 names no single .pt or .pth file"):
@@ -112,19 +112,19 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -
 
 def test_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file, or a repository, whose name ends with SAE and a layer; any other file needs the kind."""
-    monkeypatch.setattr(files.Hub, "file", lambda *_: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr(files.HubFolder, "file", lambda *_: pytest.fail("the Hub was asked"))
     folder = write(tmp_path)
     repo = "qresearch/DeepSeek-R1-Distill-Llama-8B-SAE-l19"
     for path in (str(folder), f"{folder}/{FILE}", repo):
-        assert Goodfire(path=path) == Goodfire.found(path, None)
+        assert Goodfire(path=path) == Goodfire.detect(path, None)
     for path in ("owner/name", f"{folder}/other.pt", str(write(tmp_path / "x", "sae.pt"))):
-        assert Goodfire.found(path, None) is None
+        assert Goodfire.detect(path, None) is None
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "goodfire"])
 def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
     """A folder of another format is left to it."""
-    assert Goodfire.found(str(lay(tmp_path, layout)), None) is None
+    assert Goodfire.detect(str(lay(tmp_path, layout)), None) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor
 from storage.errors import WrongRequest
 from tasks.coders import files
 from tasks.coders.llama_scope import LlamaScope
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 from tests.tasks.coders.formula import PLACE, close, dense, jump, rebuilt
 from tests.tasks.coders.layouts import LAYOUTS, lay
@@ -79,7 +79,7 @@ def test_the_first_encodes_by_the_formula(tmp_path: Path, x: Tensor) -> None:
     assert 0 < expected.count_nonzero() < jump(pre).count_nonzero()
     close(dense(coder, x), expected)
     close(rebuilt(coder, x), (expected @ w["decoder.weight"].T + w["decoder.bias"]) / s)
-    assert (ITSELF, 50, WIDTH) == (coder.target, coder.declared_l0, coder.width)
+    assert (SAME_SITE, 50, WIDTH) == (coder.target, coder.declared_l0, coder.width)
 
 
 def test_a_transcoder_scales_what_it_writes_by_its_own_norm(tmp_path: Path, x: Tensor) -> None:
@@ -94,7 +94,7 @@ def test_a_transcoder_scales_what_it_writes_by_its_own_norm(tmp_path: Path, x: T
     expected = pre.relu() * (pre * (w["decoder.weight"] / writes).norm(dim=0) > 0.4)
     close(dense(coder, x), expected)
     close(rebuilt(coder, x), (expected @ w["decoder.weight"].T + w["decoder.bias"]) / writes)
-    declared = LlamaScope(path=str(folder)).declared()
+    declared = LlamaScope(path=str(folder)).declared_site()
     assert declared is not None
     assert (NORMALISED, MLP) == (declared.site, coder.target)
 
@@ -112,7 +112,7 @@ def test_the_later_encodes_by_the_formula(tmp_path: Path, x: Tensor, *, with_nor
     close(dense(coder, x), expected)
     close(rebuilt(coder, x), (expected @ w["decoder.weight"].T + w["decoder.bias"]) / s)
     # Its top_k is a default that its training never used.
-    assert (ITSELF, None) == (coder.target, coder.declared_l0)
+    assert (SAME_SITE, None) == (coder.target, coder.declared_l0)
 
 
 def test_a_norm_that_is_nowhere_is_given(tmp_path: Path, x: Tensor) -> None:
@@ -167,21 +167,21 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -
 
 def test_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder is known by its files, a repository by its name, without asking the Hub."""
-    monkeypatch.setattr(files.Hub, "file", lambda *_: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr(files.HubFolder, "file", lambda *_: pytest.fail("the Hub was asked"))
     hub = (
         "fnlp/Llama3_1-8B-Base-LXR-8x/Llama3_1-8B-Base-L8R-8x",
         "fnlp/Llama-Scope-R1-Distill/800M-Slimpajama-0-OpenR1-Math-220k/L15R",
     )
     for path in (str(first(tmp_path / "a")), str(later(tmp_path / "b")), *hub):
-        assert LlamaScope(path=path) == LlamaScope.found(path, None)
+        assert LlamaScope(path=path) == LlamaScope.detect(path, None)
     for path in ("owner/name", "fnlp/Llama3_1-8B-Base-LXR-8x", "meta-llama/Llama-3.1-8B"):
-        assert LlamaScope.found(path, None) is None
+        assert LlamaScope.detect(path, None) is None
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if not name.startswith("llama_scope")])
 def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
     """A folder of another format is left to it."""
-    assert LlamaScope.found(str(lay(tmp_path, layout)), None) is None
+    assert LlamaScope.detect(str(lay(tmp_path, layout)), None) is None
 
 
 @pytest.mark.parametrize(

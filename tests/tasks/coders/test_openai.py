@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Declared, Place
+from tasks.coders.base import DeclaredSite, HookSite
 from tasks.coders.openai import OpenAI
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 
 K = 5
@@ -45,7 +45,7 @@ def save(folder: Path, content: object, place: str = "resid_post_mlp_v5_32k") ->
 
 def load(path: str) -> SparseCoder:
     """The coder."""
-    return OpenAI(path=path).load(None, Place("h.8", D_IN))
+    return OpenAI(path=path).load(None, HookSite("h.8", D_IN))
 
 
 def agrees(coder: SparseCoder, x: Tensor, w: dict, *, topk: bool) -> None:
@@ -78,7 +78,7 @@ def test_encodes_by_the_formula(tmp_path: Path, x: Tensor, rule: dict, *, tied: 
 
     agrees(coder, x, w, topk=rule is TOPK)
     assert (K if rule is TOPK else None) == coder.declared_l0
-    assert (WIDTH, D_IN, ITSELF) == (coder.width, coder.d_in, coder.target)
+    assert (WIDTH, D_IN, SAME_SITE) == (coder.width, coder.d_in, coder.target)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -108,17 +108,17 @@ def test_the_path_tells_the_site(tmp_path: Path, place: str, site: str | None) -
     """The library's own layout names place and layer, and tells the format; a file elsewhere does neither."""
     path = save(tmp_path, STATE, place)
 
-    assert (Declared(site) if site else None) == OpenAI(path=path).declared()
-    assert (OpenAI(path=path) if site else None) == OpenAI.found(path, None)
+    assert (DeclaredSite(site) if site else None) == OpenAI(path=path).declared_site()
+    assert (OpenAI(path=path) if site else None) == OpenAI.detect(path, None)
 
 
 def test_others_are_passed_by(tmp_path: Path) -> None:
     """A folder, and a file that is not there, are no coders of this format; a name on the Hub is taken at its word."""
     save(tmp_path, STATE)
 
-    assert OpenAI.found(str(tmp_path), None) is None
-    assert OpenAI.found(str(tmp_path / "resid_post_mlp/autoencoders/9.pt"), None) is None
-    assert OpenAI.found("owner/name/resid_post_mlp/autoencoders/9.pt", "main") is not None
+    assert OpenAI.detect(str(tmp_path), None) is None
+    assert OpenAI.detect(str(tmp_path / "resid_post_mlp/autoencoders/9.pt"), None) is None
+    assert OpenAI.detect("owner/name/resid_post_mlp/autoencoders/9.pt", "main") is not None
 
 
 def test_the_digest_is_of_the_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from storage.errors import WrongRequest
 from tasks.coders import files
 from tasks.coders.qwen_scope import QwenScope
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 from tests.tasks.coders.formula import PLACE, close, dense, rebuilt
 from tests.tasks.coders.layouts import LAYOUTS, lay
@@ -54,7 +54,7 @@ def test_encodes_by_the_formula(tmp_path: Path, x: Tensor) -> None:
     expected = torch.zeros_like(pre).scatter(1, pre.topk(5).indices, pre.topk(5).values).relu()
     close(dense(coder, x), expected)
     close(rebuilt(coder, x), expected @ w["W_dec"].T + w["b_dec"])
-    assert (5, ITSELF, WIDTH) == (coder.declared_l0, coder.target, coder.width)
+    assert (5, SAME_SITE, WIDTH) == (coder.declared_l0, coder.target, coder.width)
 
 
 def test_the_layer_is_named_somewhere(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_layer_is_named_somewhere(tmp_path: Path) -> None:
 )
 def test_the_layer_declares_the_site(path: str, options: dict, site: str | None) -> None:
     """The residual stream after it; null where no layer is chosen, of a repository that nobody has asked."""
-    declared = QwenScope(path=path, **options).declared()
+    declared = QwenScope(path=path, **options).declared_site()
     assert site == (declared.site if declared else None)
 
 
@@ -112,18 +112,18 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -
 
 def test_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder is known by its files, a repository by its name, without asking the Hub."""
-    monkeypatch.setattr(files.Hub, "file", lambda *_: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr(files.HubFolder, "file", lambda *_: pytest.fail("the Hub was asked"))
     folder = write(tmp_path)
     for path in (str(folder), f"{folder}/layer6.sae.pt", REPO, f"{REPO}/layer6.sae.pt"):
-        assert QwenScope(path=path) == QwenScope.found(path, None)
+        assert QwenScope(path=path) == QwenScope.detect(path, None)
     for path in ("Qwen/Qwen3-8B-Base", "owner/name", f"{folder}/other.pt"):
-        assert QwenScope.found(path, None) is None
+        assert QwenScope.detect(path, None) is None
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "qwen_scope"])
 def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
     """A folder of another format is left to it."""
-    assert QwenScope.found(str(lay(tmp_path, layout)), None) is None
+    assert QwenScope.detect(str(lay(tmp_path, layout)), None) is None
 
 
 @pytest.mark.parametrize(

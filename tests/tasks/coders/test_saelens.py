@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Declared, Place
+from tasks.coders.base import DeclaredSite, HookSite
 from tasks.coders.saelens import SAELens
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 
 THRESHOLD = random(WIDTH, seed=5).abs() * 3
-PLACE = Place("layers.2", D_IN)
+PLACE = HookSite("layers.2", D_IN)
 D_OUT = 12
 
 GATES = {
@@ -93,7 +93,7 @@ def test_encodes_by_the_formula(
     torch.testing.assert_close(dense(coder, x), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(coder.reconstruct(x, coder.encode(x)), back, rtol=1e-3, atol=1e-3)
     assert (7 if "topk" in architecture else None) == coder.declared_l0
-    assert coder.target == ITSELF
+    assert coder.target == SAME_SITE
 
 
 @pytest.mark.parametrize("subtract", [True, False])
@@ -130,7 +130,7 @@ def test_a_transcoder_writes_elsewhere(
     torch.testing.assert_close(dense(coder, x), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(coder.reconstruct(x, coder.encode(x)), back, rtol=1e-3, atol=1e-3)
     assert (D_OUT, "blocks.2.hook_mlp_out") == (coder.d_out, coder.target)
-    assert Declared("blocks.2.hook_mlp_in") == SAELens(path=str(folder)).declared()
+    assert DeclaredSite("blocks.2.hook_mlp_in") == SAELens(path=str(folder)).declared_site()
 
 
 def test_a_transcoder_without_a_target_has_none(saelens: Write) -> None:
@@ -325,15 +325,15 @@ def test_is_found_by_its_config(saelens: Write, sparsify: Write, tmp_path: Path)
     """A folder is this format's if its config is, of version 6 or before; others' folders and none are not."""
     for cfg in ({}, FLAT):
         folder = str(saelens(cfg))
-        assert SAELens(path=folder) == SAELens.found(folder, None)
-    assert SAELens.found(str(sparsify()), None) is None
+        assert SAELens(path=folder) == SAELens.detect(folder, None)
+    assert SAELens.detect(str(sparsify()), None) is None
     (tmp_path / "other").mkdir()
     for text in ("{}", "[]", "{", '{"d_in": 16, "dict_size": 64}'):
         (tmp_path / "other/cfg.json").write_text(text)
-        assert SAELens.found(str(tmp_path / "other"), None) is None
-    assert SAELens.found(str(tmp_path), None) is None
-    assert SAELens.found(str(tmp_path / "nowhere"), None) is None
-    assert SAELens.found(str(tmp_path / "other/cfg.json"), None) is None
+        assert SAELens.detect(str(tmp_path / "other"), None) is None
+    assert SAELens.detect(str(tmp_path), None) is None
+    assert SAELens.detect(str(tmp_path / "nowhere"), None) is None
+    assert SAELens.detect(str(tmp_path / "other/cfg.json"), None) is None
 
 
 def test_digest_is_of_contents(saelens: Write) -> None:

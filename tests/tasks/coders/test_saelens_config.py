@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Declared, Place
+from tasks.coders.base import DeclaredSite, HookSite
 from tasks.coders.saelens import SAELens
 from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
@@ -15,7 +15,7 @@ D_OUT = 12
 
 def load(folder: Path) -> SparseCoder:
     """Load the coder."""
-    return SAELens(path=str(folder)).load(None, Place("layers.2", D_IN))
+    return SAELens(path=str(folder)).load(None, HookSite("layers.2", D_IN))
 
 
 FLAT = {"metadata": None, "architecture": None, "reshape_activations": None, "normalize_activations": None}
@@ -48,19 +48,22 @@ RESID = "blocks.2.hook_resid_post"
 @pytest.mark.parametrize(
     ("cfg", "declared"),
     [
-        ({"metadata": {"hook_name": RESID}}, Declared(RESID)),
-        ({"metadata": {"hook_name": RESID, "hf_hook_name": "model.layers.2"}}, Declared("model.layers.2")),
-        ({"metadata": {"hook_name": RESID} | CENTRED}, Declared(RESID, centred=True)),
-        ({"metadata": {"hook_name": RESID, "model_from_pretrained_kwargs": {}}}, Declared(RESID)),
+        ({"metadata": {"hook_name": RESID}}, DeclaredSite(RESID)),
+        (
+            {"metadata": {"hook_name": RESID, "hf_hook_name": "model.layers.2"}},
+            DeclaredSite("model.layers.2"),
+        ),
+        ({"metadata": {"hook_name": RESID} | CENTRED}, DeclaredSite(RESID, centred=True)),
+        ({"metadata": {"hook_name": RESID, "model_from_pretrained_kwargs": {}}}, DeclaredSite(RESID)),
         ({"metadata": {"sae_lens_version": "6.0.0"}}, None),
-        (FLAT | {"hook_point": RESID}, Declared(RESID)),
-        (FLAT | {"hook_name": RESID} | CENTRED, Declared(RESID, centred=True)),
+        (FLAT | {"hook_point": RESID}, DeclaredSite(RESID)),
+        (FLAT | {"hook_name": RESID} | CENTRED, DeclaredSite(RESID, centred=True)),
         (FLAT, None),
     ],
 )
-def test_declares_its_site(saelens: Write, cfg: dict, declared: Declared | None) -> None:
+def test_declares_its_site(saelens: Write, cfg: dict, declared: DeclaredSite | None) -> None:
     """The hook that a checkpoint names is its site, and whether the model's writing weights were centred."""
-    assert declared == SAELens(path=str(saelens(cfg))).declared()
+    assert declared == SAELens(path=str(saelens(cfg))).declared_site()
 
 
 @pytest.mark.parametrize(("l0", "declared"), [(55.5, 55.5), (0, None), (float("nan"), None)])

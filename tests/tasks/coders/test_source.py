@@ -11,22 +11,22 @@ from pydantic import TypeAdapter, ValidationError
 
 import tasks
 from tasks.coders import Source
-from tasks.coders.base import Checkpoint, Format
+from tasks.coders.base import Checkpoint, CoderFormat
 from tasks.coders.saelens import SAELens
 from tasks.coders.sparsify import Sparsify
 
-SOURCE: TypeAdapter[Format] = TypeAdapter(Source)
-FORMATS: tuple[type[Format], ...] = get_args(get_args(Source)[0])
+SOURCE: TypeAdapter[CoderFormat] = TypeAdapter(Source)
+FORMATS: tuple[type[CoderFormat], ...] = get_args(get_args(Source)[0])
 
 
-def minimal(format_: type[Format]) -> dict[str, str]:
+def minimal(format_: type[CoderFormat]) -> dict[str, str]:
     """The shortest config of a format."""
     path = {"path": "somewhere"} if issubclass(format_, Checkpoint) else {}
     return {"kind": format_.model_fields["kind"].default} | path
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_kind_chooses_the_format(format_: type[Format]) -> None:
+def test_kind_chooses_the_format(format_: type[CoderFormat]) -> None:
     """The kind in a config chooses the format, and the config survives a pickle and a dump."""
     source = SOURCE.validate_python(minimal(format_))
 
@@ -36,7 +36,7 @@ def test_kind_chooses_the_format(format_: type[Format]) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_every_option_says_what_it_does(format_: type[Format]) -> None:
+def test_every_option_says_what_it_does(format_: type[CoderFormat]) -> None:
     """A format and each of its keys have a sentence, for the page that lists them."""
     assert format_.__doc__
     assert [] == [name for name, field in format_.model_fields.items() if not field.description]
@@ -45,8 +45,8 @@ def test_every_option_says_what_it_does(format_: type[Format]) -> None:
 @pytest.mark.parametrize("format_", [kind for kind in FORMATS if issubclass(kind, Checkpoint)])
 def test_nothing_is_found_where_nothing_is(format_: type[Checkpoint], tmp_path: Path) -> None:
     """No format claims an empty folder, or one that is not there."""
-    assert format_.found(str(tmp_path), None) is None
-    assert format_.found(str(tmp_path / "nowhere"), None) is None
+    assert format_.detect(str(tmp_path), None) is None
+    assert format_.detect(str(tmp_path / "nowhere"), None) is None
 
 
 @pytest.mark.parametrize(

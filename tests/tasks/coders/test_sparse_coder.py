@@ -9,12 +9,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tasks.coders import sparse_coder
-from tasks.coders.activation_functions import AbsTopK, Activation, Firings, Gated, GroupMax, JumpRelu, TopK
+from tasks.coders.activation_functions import (
+    AbsTopK,
+    ActivationFunction,
+    Firings,
+    Gated,
+    GroupMax,
+    JumpRelu,
+    TopK,
+)
 from tasks.coders.sparse_coder import SparseCoder
 
 D_IN, WIDTH, D_OUT = 6, 20, 9
 
-RULES: list[Activation] = [
+RULES: list[ActivationFunction] = [
     TopK(4),
     AbsTopK(4),
     GroupMax(4),
@@ -23,7 +31,7 @@ RULES: list[Activation] = [
 ]
 
 
-def coder(activation: Activation, *, seed: int = 0, whole: bool = False) -> SparseCoder:
+def coder(activation: ActivationFunction, *, seed: int = 0, whole: bool = False) -> SparseCoder:
     """A random coder; a `whole` one has small whole numbers as weights, so that sums are exact."""
     make = torch.Generator().manual_seed(seed)
 
@@ -67,7 +75,7 @@ def decoded(c: SparseCoder, firings: Firings, tokens: int) -> Tensor:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.integers(0, 40), st.integers(1, 50), st.sampled_from(RULES))
-def test_blocks_do_not_change_firings(seed: int, tokens: int, block: int, rule: Activation) -> None:
+def test_blocks_do_not_change_firings(seed: int, tokens: int, block: int, rule: ActivationFunction) -> None:
     """Any block size gives the same firings in the same order."""
     c, x = coder(rule, seed=seed, whole=True), vectors(seed, tokens)
 
@@ -97,7 +105,7 @@ def test_a_block_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.sampled_from(RULES))
-def test_encodes_by_its_rule(seed: int, rule: Activation) -> None:
+def test_encodes_by_its_rule(seed: int, rule: ActivationFunction) -> None:
     """Pre-activations are of the centred vector, and the rule decides which fire."""
     c, x = coder(rule, seed=seed, whole=True), vectors(seed, 11)
 
@@ -124,7 +132,7 @@ def test_a_transposed_encoder_encodes_the_same() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_decode_is_the_dense_product(rule: Activation) -> None:
+def test_decode_is_the_dense_product(rule: ActivationFunction) -> None:
     """Decoding is activations times decoder plus bias, also of activations below zero."""
     c = coder(rule)
     x = normal(30)

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.coders.base import Place
+from tasks.coders.base import HookSite
 from tasks.coders.saelens import SAELens
-from tasks.coders.sparse_coder import Pursuit, SparseCoder
+from tasks.coders.sparse_coder import MatchingPursuit, SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 
 
 def load(folder: Path) -> SparseCoder:
     """Load the coder."""
-    return SAELens(path=str(folder)).load(None, Place("layers.2", D_IN))
+    return SAELens(path=str(folder)).load(None, HookSite("layers.2", D_IN))
 
 
 def dense(coder: SparseCoder, x: Tensor) -> Tensor:
@@ -105,6 +105,6 @@ def test_it_stays_a_pursuit_wherever_it_goes(saelens: Write) -> None:
 
     moved = coder.to(torch.device("cpu"), torch.bfloat16)
 
-    assert isinstance(moved, Pursuit)
+    assert isinstance(moved, MatchingPursuit)
     assert 3 == moved.steps
     assert torch.float32 == moved.encode(random(5, D_IN)).activation.dtype

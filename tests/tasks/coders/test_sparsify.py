@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from storage.errors import WrongRequest
-from tasks.coders.base import Declared, Place
-from tasks.coders.sparse_coder import ITSELF, SparseCoder
+from tasks.coders.base import DeclaredSite, HookSite
+from tasks.coders.sparse_coder import SAME_SITE, SparseCoder
 from tasks.coders.sparsify import Sparsify
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
 
@@ -21,7 +21,7 @@ SITE = "layers.2"
 
 def load(folder: Path, site: str | None = SITE, at: str | None = None) -> SparseCoder:
     """Load the coder of a site; `at` is the model's name of it where the config leaves it out."""
-    return Sparsify(path=str(folder)).load(site, Place(at or site or SITE, D_IN))
+    return Sparsify(path=str(folder)).load(site, HookSite(at or site or SITE, D_IN))
 
 
 def dense(coder: SparseCoder, x: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def test_a_skip_alone_reads_the_input_too(sparsify: Write, x: Tensor) -> None:
 
     assert coder.centre.any()
     assert "layers.2.mlp" == coder.target
-    assert Declared("layers.2.mlp.input") == Sparsify(path=str(folder)).declared()
+    assert DeclaredSite("layers.2.mlp.input") == Sparsify(path=str(folder)).declared_site()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_declares_the_site_that_its_folder_is_named_after(
     """A checkpoint's own folder says where it belongs, and a config may leave the site out."""
     path = sparsify(folder, cfg)
 
-    assert (Declared(declared) if declared else None) == Sparsify(path=str(path)).declared()
+    assert (DeclaredSite(declared) if declared else None) == Sparsify(path=str(path)).declared_site()
     assert 5 == load(path, None, declared).declared_l0
 
 
@@ -161,7 +161,7 @@ def test_many_sites_declare_none(sparsify: Write) -> None:
     """A path that holds a folder per site says nothing about which of them is meant, and wants a site."""
     folder = sparsify("coders/layers.2").parent
 
-    assert Sparsify(path=str(folder)).declared() is None
+    assert Sparsify(path=str(folder)).declared_site() is None
     with pytest.raises(WrongRequest, match=r"looked for cfg\.json; it holds layers\.2: .*name its site"):
         load(folder, None)
 
@@ -172,7 +172,7 @@ def test_old_config_loads(sparsify: Write) -> None:
     folder = sparsify(cfg=newer | {"signed": False, "num_latents": 0, "expansion_factor": WIDTH // D_IN})
 
     assert WIDTH == load(folder).width
-    assert ITSELF == load(folder).target
+    assert SAME_SITE == load(folder).target
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -284,7 +284,7 @@ def test_is_found_by_its_configs(sparsify: Write, saelens: Write, tmp_path: Path
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub/config.json").write_text(json.dumps({"sae": {"k": 32}, "model": "a/b"}))
     for path in (folder, folder.parent, tmp_path / "hub"):
-        assert Sparsify(path=str(path)) == Sparsify.found(str(path), None)
+        assert Sparsify(path=str(path)) == Sparsify.detect(str(path), None)
 
     (tmp_path / "other").mkdir()
     (tmp_path / "other/config.json").write_text(json.dumps({"sae": "k", "trainer": {}}))
@@ -295,7 +295,7 @@ def test_is_found_by_its_configs(sparsify: Write, saelens: Write, tmp_path: Path
         folder / "cfg.json",
         folder / "sae.safetensors",
     ):
-        assert Sparsify.found(str(path), None) is None
+        assert Sparsify.detect(str(path), None) is None
 
 
 def test_is_found_behind_a_url(sparsify: Write, tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ def test_is_found_behind_a_url(sparsify: Write, tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(tmp_path / "coders"), "/found/coders", recursive=True)
 
-    source = Sparsify.found("memory://found/coders", None)
-    memory_coder = Sparsify(path="memory://found/coders").load(SITE, Place(SITE, D_IN))
+    source = Sparsify.detect("memory://found/coders", None)
+    memory_coder = Sparsify(path="memory://found/coders").load(SITE, HookSite(SITE, D_IN))
     memory.rm("/found", recursive=True)
 
     assert Sparsify(path="memory://found/coders") == source

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from storage.errors import WrongRequest
 from tasks.coders import tensors
-from tasks.coders.base import Expected
+from tasks.coders.base import ExpectedTensors
 
 SAYS = "the config has none"
 
@@ -57,7 +57,9 @@ def test_an_array_is_read_as_numpy_reads_it(
     with np.load(file, allow_pickle=False) as known:
         expected = torch.from_numpy(known["x"].astype(np.float32))
     assert written.shape == tensors.npz_shapes(file, "x.npz")["x"]
-    assert torch.equal(expected, tensors.read_npz(file, "x.npz", Expected({"x": written.shape}, SAYS))["x"])
+    assert torch.equal(
+        expected, tensors.read_npz(file, "x.npz", ExpectedTensors({"x": written.shape}, SAYS))["x"]
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux what is in memory")
@@ -73,7 +75,7 @@ def test_a_large_array_is_mapped_and_not_copied(file: Path) -> None:
     assert resident() - before < size // 50
 
     before = anonymous()
-    found = tensors.read_npz(file, "params.npz", Expected(shapes, SAYS))
+    found = tensors.read_npz(file, "params.npz", ExpectedTensors(shapes, SAYS))
     assert anonymous() - before < size // 20
     assert size == sum(tensor.nbytes for tensor in found.values())
 
@@ -85,7 +87,7 @@ def test_a_compressed_array_is_held_once(file: Path) -> None:
     np.savez_compressed(file, x=np.ones((size // 4,), np.float32))
 
     before = anonymous()
-    found = tensors.read_npz(file, "params.npz", Expected({"x": (size // 4,)}, SAYS))
+    found = tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (size // 4,)}, SAYS))
     assert anonymous() - before < 1.3 * size
     assert size == found["x"].nbytes
 
@@ -95,7 +97,7 @@ def test_a_mapped_array_computes_like_any_other(file: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(file, W=rng.normal(size=(64, 48)).astype("f4"))
     whole = file.read_bytes()
-    mapped = tensors.read_npz(file, "params.npz", Expected({"W": (64, 48)}, SAYS))["W"]
+    mapped = tensors.read_npz(file, "params.npz", ExpectedTensors({"W": (64, 48)}, SAYS))["W"]
     copy = mapped.clone()
     x, bag = torch.from_numpy(rng.normal(size=(5, 48)).astype("f4")), torch.tensor([[1, 5, 9]])
 
@@ -112,11 +114,11 @@ def test_a_mapped_array_computes_like_any_other(file: Path) -> None:
 def test_only_what_is_wanted_is_read(file: Path) -> None:
     """An array that changes nothing may be broken, and is not read; any other is refused by its name."""
     np.savez(file, a=np.ones(3, np.float32), b=np.full(3, np.nan, np.float32))
-    known = Expected({"a": (3,)}, SAYS, harmless={"b": "it is of the training"})
+    known = ExpectedTensors({"a": (3,)}, SAYS, harmless={"b": "it is of the training"})
 
     assert {"a"} == set(tensors.read_npz(file, "params.npz", known))
     with pytest.raises(WrongRequest, match=r"params\.npz has a tensor b, and the config has none: correct"):
-        tensors.read_npz(file, "params.npz", Expected({"a": (3,)}, SAYS))
+        tensors.read_npz(file, "params.npz", ExpectedTensors({"a": (3,)}, SAYS))
 
 
 def test_pickled_objects_are_refused(file: Path) -> None:
@@ -131,7 +133,7 @@ def test_pickled_objects_are_refused(file: Path) -> None:
         opened.write(pickle.dumps([Trap()]))
 
     with pytest.raises(WrongRequest, match=r"params.npz: x holds pickled Python objects"):
-        tensors.read_npz(file, "params.npz", Expected({"x": (1,)}, SAYS))
+        tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (1,)}, SAYS))
 
 
 @pytest.mark.parametrize(
@@ -151,14 +153,14 @@ def test_what_is_no_array_of_numbers_is_refused(file: Path, array: np.ndarray, s
     with pytest.warns(UserWarning, match="format 3.0") if array.dtype.names else pytest.MonkeyPatch.context():
         np.savez(file, x=array)
     with pytest.raises(WrongRequest, match=f"params.npz: {said}"):
-        tensors.read_npz(file, "params.npz", Expected({"x": (2,)}, SAYS))
+        tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (2,)}, SAYS))
 
 
 def test_a_missing_array_is_refused(file: Path) -> None:
     """What is not there is named, with what is."""
     np.savez(file, a=np.ones(3), b=np.ones(3))
     with pytest.raises(WrongRequest, match=r"params.npz has no tensor x: it holds a, b"):
-        tensors.read_npz(file, "params.npz", Expected({"x": (1,)}, SAYS))
+        tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (1,)}, SAYS))
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -173,7 +175,7 @@ def test_a_truncated_file_is_refused(file: Path, kept: float, *, compressed: boo
     with pytest.raises(
         WrongRequest, match=r"^params.npz is not a whole npz file \(.*\): fetch the checkpoint again$"
     ):
-        tensors.read_npz(file, "params.npz", Expected({"x": (1000,)}, SAYS))
+        tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (1000,)}, SAYS))
 
 
 def test_an_array_shorter_than_its_header_says_is_refused(file: Path) -> None:
@@ -182,7 +184,7 @@ def test_an_array_shorter_than_its_header_says_is_refused(file: Path) -> None:
         np.lib.format.write_array_header_1_0(opened, {"descr": "<f4", "fortran_order": False, "shape": (9,)})
         opened.write(b"\0" * 20)
     with pytest.raises(WrongRequest, match=r"params.npz: x is cut short"):
-        tensors.read_npz(file, "params.npz", Expected({"x": (9,)}, SAYS))
+        tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (9,)}, SAYS))
 
 
 def test_overwritten_bytes_of_a_compressed_array_are_refused(file: Path) -> None:
@@ -192,4 +194,4 @@ def test_overwritten_bytes_of_a_compressed_array_are_refused(file: Path) -> None
     broken[1000:1100] = bytes(100)
     file.write_bytes(broken)
     with pytest.raises(WrongRequest, match=r"params.npz is not a whole npz file"):
-        tensors.read_npz(file, "params.npz", Expected({"x": (1000,)}, SAYS))
+        tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (1000,)}, SAYS))

@@ -11,7 +11,7 @@ import torch
 
 from storage.errors import WrongRequest
 from tasks.coders import tensors
-from tasks.coders.base import Expected
+from tasks.coders.base import ExpectedTensors
 from tests.tasks.coders.checkpoints import random
 
 SAYS = "the config has none"
@@ -56,7 +56,7 @@ def test_tensors_are_read_as_float32(file: Path, dtype: torch.dtype) -> None:
     found = tensors.checked_tensors(
         tensors.load_torch_file(file, "ae.pt"),
         "ae.pt",
-        Expected({"w": (4, 3)}, SAYS, {"other": "it is of the training"}),
+        ExpectedTensors({"w": (4, 3)}, SAYS, {"other": "it is of the training"}),
     )
 
     assert {"w": (4, 3), "other": (2,)} == tensors.tensor_shapes(tensors.load_torch_file(file, "ae.pt"))
@@ -77,7 +77,7 @@ def test_float32_is_mapped_and_not_copied(file: Path) -> None:
 
     before = anonymous()
     found = tensors.checked_tensors(
-        tensors.load_torch_file(file, "ae.pt"), "ae.pt", Expected({"w": (size // 4,)}, SAYS)
+        tensors.load_torch_file(file, "ae.pt"), "ae.pt", ExpectedTensors({"w": (size // 4,)}, SAYS)
     )
     assert anonymous() - before < size // 10
     assert size == found["w"].nbytes
@@ -156,7 +156,9 @@ def test_wrong_tensors_are_refused(file: Path, content: dict, said: str) -> None
     """A missing, misshapen or broken tensor is named with its file."""
     torch.save(content, file)
     with pytest.raises(WrongRequest, match=f"ae.pt ?{said}"):
-        tensors.checked_tensors(tensors.load_torch_file(file, "ae.pt"), "ae.pt", Expected({"w": (2,)}, SAYS))
+        tensors.checked_tensors(
+            tensors.load_torch_file(file, "ae.pt"), "ae.pt", ExpectedTensors({"w": (2,)}, SAYS)
+        )
 
 
 def test_a_matrix_is_one() -> None:

@@ -81,7 +81,9 @@ def test_of_the_hub_s_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return str(tmp_path / name) if (tmp_path / name).exists() else None
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
-    monkeypatch.setattr(tokenizer_files.files.Hub, "file", lambda *_: pytest.fail("nobody is to be asked"))
+    monkeypatch.setattr(
+        tokenizer_files.files.HubFolder, "file", lambda *_: pytest.fail("nobody is to be asked")
+    )
     assert frozenset({"<q>"}) == control_tokens("owner/name", fetch=True)
 
 
@@ -94,7 +96,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPa
         raise WrongRequest(name)
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
-    monkeypatch.setattr(tokenizer_files.files.Hub, "file", unreachable)
+    monkeypatch.setattr(tokenizer_files.files.HubFolder, "file", unreachable)
     assert control_tokens("owner/name") is None
     assert [] == tried
     assert control_tokens("owner/name", fetch=True) is None

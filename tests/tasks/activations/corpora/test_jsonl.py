@@ -93,7 +93,7 @@ def test_a_line_without_its_split_is_named(tmp_path: Path) -> None:
 
 def test_a_document_beyond_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is one endless line is not read to its end."""
-    monkeypatch.setattr(base, "LONGEST", 2**20)
+    monkeypatch.setattr(base, "MAX_DOCUMENT_BYTES", 2**20)
     (tmp_path / "c.jsonl").write_text(json.dumps({"text": "a" * 2**20}))
 
     with pytest.raises(WrongRequest, match="a document of more than 1 MiB, from byte 0 on: write one JSON"):

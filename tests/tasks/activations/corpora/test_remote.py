@@ -13,7 +13,7 @@ from s3fs import S3FileSystem
 
 from benchmarks.rclone import http_server, s3_server
 from storage.errors import WrongRequest
-from tasks.activations.corpora.base import COMPRESSED
+from tasks.activations.corpora.base import CODECS
 from tasks.explainers.imports import Import
 from tests.s3 import point_at
 from tests.tasks.activations.corpora.made import corpus, packed, read
@@ -51,7 +51,7 @@ def test_every_file_is_read_alike(both: Both) -> None:
         ".jsonl": "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in rows).encode(),
         ".txt": "\n\n".join(rows).encode(),
     }
-    names = [(ending, f"c{ending}{more}") for ending in data for more in COMPRESSED]
+    names = [(ending, f"c{ending}{more}") for ending in data for more in ("", *CODECS)]
     for ending, name in names:
         (both.folder / name).write_bytes(packed(b"\xef\xbb\xbf" + data[ending], name))
     for ending, name in names:

@@ -70,7 +70,7 @@ def test_text_has_no_splits(file: Path) -> None:
 
 def test_a_file_beyond_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one document; its lines are read."""
-    monkeypatch.setattr(base, "LONGEST", 2**20)
+    monkeypatch.setattr(base, "MAX_DOCUMENT_BYTES", 2**20)
     (tmp_path / "c.txt").write_bytes(b"a line\n" * 2**18)
 
     with pytest.raises(WrongRequest, match=r"more than 1 MiB, .*: set corpus\.document to line or paragraph"):

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from tasks.coders.base import Place
+from tasks.coders.base import HookSite
 from tasks.coders.circuit_tracer import CircuitTracer
 from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
@@ -37,7 +37,7 @@ def scrambled(module: nn.Module) -> nn.Module:
 def load(folder: Path, kind: str, layer: int) -> SparseCoder:
     """The coder of a layer."""
     (folder / "config.yaml").write_text(yaml.safe_dump(HOOKS | {"model_kind": kind}))
-    return CircuitTracer(path=str(folder), layer=layer).load(None, Place("layers.1", D_IN))
+    return CircuitTracer(path=str(folder), layer=layer).load(None, HookSite("layers.1", D_IN))
 
 
 def dense(coder: SparseCoder, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasks.coders.base import Place
+from tasks.coders.base import HookSite
 from tasks.coders.dictionary_learning import DictionaryLearning
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, random
 
@@ -62,7 +62,7 @@ def test_the_class_agrees(tmp_path: Path, x: Tensor, name: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"trainer": trainer}))
 
     theirs = class_.from_pretrained(tmp_path / "ae.pt")
-    ours = DictionaryLearning(path=str(tmp_path)).load(None, Place("layers.3", D_IN))
+    ours = DictionaryLearning(path=str(tmp_path)).load(None, HookSite("layers.3", D_IN))
     firings = ours.encode(x)
     found = torch.zeros(len(x), WIDTH)
     found[firings.token, firings.feature] = firings.activation

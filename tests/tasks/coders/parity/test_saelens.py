@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tasks.coders import saelens as saelens_config
-from tasks.coders.base import Declared, Place
+from tasks.coders.base import DeclaredSite, HookSite
 from tasks.coders.saelens import SAELens
 from tasks.coders.sparse_coder import SparseCoder
 from tests.tasks.coders.checkpoints import D_IN, WIDTH, Write, random
@@ -62,7 +62,7 @@ def made(cfg: dict, **more: object) -> Any:
 
 def loaded(folder: Path, **options: object) -> SparseCoder:
     """The coder as gloss loads it."""
-    return SAELens.model_validate({"path": str(folder), **options}).load(None, Place("layers.2", D_IN))
+    return SAELens.model_validate({"path": str(folder), **options}).load(None, HookSite("layers.2", D_IN))
 
 
 @torch.inference_mode()
@@ -157,7 +157,7 @@ def test_what_a_training_saves(tmp_path: Path, x: Tensor, cfg: dict) -> None:
 
     assert_agrees(sae_lens.SAE.load_from_disk(tmp_path), coder, x)
     assert 7.25 == coder.declared_l0
-    assert Declared("blocks.2.hook_resid_post") == SAELens(path=str(tmp_path)).declared()
+    assert DeclaredSite("blocks.2.hook_resid_post") == SAELens(path=str(tmp_path)).declared_site()
 
 
 FLAT = {"metadata": None, "architecture": None, "reshape_activations": None, "normalize_activations": None}
@@ -201,4 +201,8 @@ def test_every_architecture_is_known() -> None:
     """All that the library can load, gloss loads or refuses with a reason of its own."""
     theirs = set(registry.SAE_CLASS_REGISTRY) | set(registry.SAE_TRAINING_CLASS_REGISTRY)
 
-    assert theirs == {*saelens_config.AUTOENCODERS, *saelens_config.TRANSCODERS, *saelens_config.REFUSED}
+    assert theirs == {
+        *saelens_config.AUTOENCODERS,
+        *saelens_config.TRANSCODERS,
+        *saelens_config.UNSUPPORTED_ARCHITECTURES,
+    }

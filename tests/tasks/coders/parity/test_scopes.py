@@ -151,7 +151,7 @@ def test_encodes_and_decodes_as_saelens_does(
         )
     source = case.format_.model_validate({"path": f"{tmp_path}/{path}", **case.options(factor)})
     coder = source.load(None, PLACE)
-    assert source == case.format_.found(source.path, None) or case.options(factor)
+    assert source == case.format_.detect(source.path, None) or case.options(factor)
 
     # Of what attention heads give, SAELens wants to know the heads.
     given = x.unflatten(1, (4, -1)) if case.release.endswith("att") else x

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.coders.base import Place
+from tasks.coders.base import HookSite
 from tasks.coders.sparse_coder import SparseCoder
 from tasks.coders.sparsify import Sparsify
 from tests.tasks.coders.checkpoints import D_IN, WIDTH
@@ -30,7 +30,7 @@ def made(*, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
 
 def loaded(folder: Path, site: str) -> SparseCoder:
     """The coder as gloss loads it."""
-    return Sparsify(path=str(folder)).load(site, Place(site, D_IN))
+    return Sparsify(path=str(folder)).load(site, HookSite(site, D_IN))
 
 
 @torch.inference_mode()
