@@ -87,13 +87,19 @@ def firings(
         raise RunFailed(str(error)) from error
     pieces: dict[str, list[_BatchFirings]] = {name: [] for name in coders}
     finite: list[tuple[Site, Tensor, Tensor]] = []
-    for found in site_vectors(subject, [at.site for at in coders.values()], tokens, batch, keep_bos=keep_bos):
+    for batch_vectors in site_vectors(
+        subject, [at.site for at in coders.values()], tokens, batch, keep_bos=keep_bos
+    ):
         # Looked at when all is done, since a look makes the host wait for the device.
-        finite.extend((site, found.flat, torch.isfinite(x).all()) for site, x in found.vectors.items())
+        finite.extend(
+            (site, batch_vectors.flat, torch.isfinite(x).all()) for site, x in batch_vectors.vectors.items()
+        )
         for name, (site, coder, _) in coders.items():
-            fired = coder.encode(found.vectors[site])
+            fired = coder.encode(batch_vectors.vectors[site])
             # int32 from here on: half the memory of a shard, and the sort's faster width.
-            piece = _BatchFirings(fired.feature.int(), found.flat[fired.token], fired.activation.float())
+            piece = _BatchFirings(
+                fired.feature.int(), batch_vectors.flat[fired.token], fired.activation.float()
+            )
             pieces[name].append(piece)
     for site, flat, is_finite in finite:
         if not is_finite:
@@ -109,13 +115,15 @@ def site_vectors(
     modules = {site: subject.resolve(site) for site in sites}
     with torch.inference_mode(), capture_vectors(subject.model, modules) as forward:
         for first in range(0, len(tokens), batch):
-            some = np.ascontiguousarray(tokens[first : first + batch], dtype=np.int64)
-            kept = np.flatnonzero(np.ones(some.size, bool) if keep_bos else _has_text(some, subject.bos))
-            found = forward(torch.from_numpy(some).to(subject.device))
-            here = torch.from_numpy(kept).to(subject.device)
-            flat = (here + first * length).int()
+            sequences = np.ascontiguousarray(tokens[first : first + batch], dtype=np.int64)
+            kept = np.flatnonzero(
+                np.ones(sequences.size, bool) if keep_bos else _has_text(sequences, subject.bos)
+            )
+            captured = forward(torch.from_numpy(sequences).to(subject.device))
+            kept_rows = torch.from_numpy(kept).to(subject.device)
+            flat = (kept_rows + first * length).int()
             yield VectorBatch(
-                flat, {site: x.flatten(0, 1).index_select(0, here) for site, x in found.items()}
+                flat, {site: x.flatten(0, 1).index_select(0, kept_rows) for site, x in captured.items()}
             )
 
 
@@ -187,7 +195,7 @@ def measure_statistics(
     Without the beginning-of-sequence token, whose vector is enormous in many models. A coordinate that is the same on
     all tokens has the deviation 1. Raises `WrongRequest` where vectors are not finite.
     """
-    found = {}
+    statistics = {}
     for site, x in next(site_vectors(subject, sites, tokens, len(tokens), keep_bos=False)).vectors.items():
         values = x.double()
         mean, deviation = values.mean(0), values.std(0, correction=0)
@@ -195,5 +203,5 @@ def measure_statistics(
             msg = f"the subject model gives NaN or infinity at {site}: run it in bfloat16 or float32"
             raise WrongRequest(msg)
         deviation = deviation.where(deviation > 0, 1)
-        found[site] = SiteStatistics(tuple(mean.tolist()), tuple(deviation.tolist()))
-    return found
+        statistics[site] = SiteStatistics(tuple(mean.tolist()), tuple(deviation.tolist()))
+    return statistics

@@ -89,18 +89,18 @@ def feature_directions(
     whose decoder row is zero have neither logits nor neighbours: their lists are empty.
     """
     device = read.unembedding.device
-    found: list[FeatureDirection] = []
+    results: list[FeatureDirection] = []
     for first in range(0, len(features), FEATURES_AT_ONCE):
-        some = torch.tensor(features[first : first + FEATURES_AT_ONCE])
-        tops = bottoms = near = encoded = [None] * len(some)
+        chosen = torch.tensor(features[first : first + FEATURES_AT_ONCE])
+        tops = bottoms = near = encoded = [None] * len(chosen)
         if coder.decoder is not None and logits and coder.d_out == read.unembedding.shape[1]:
-            tops, bottoms = _logits(coder.decoder, some, read, logits)
+            tops, bottoms = _logits(coder.decoder, chosen, read, logits)
         if coder.decoder is not None and neighbours:
-            near = nearest_rows(coder.decoder, some, neighbours, device)
+            near = nearest_rows(coder.decoder, chosen, neighbours, device)
         if encoder_neighbours and len(coder.encoder):
-            encoded = nearest_rows(coder.encoder, some, encoder_neighbours, device)
-        found += map(FeatureDirection, some.tolist(), tops, bottoms, near, encoded)
-    return found
+            encoded = nearest_rows(coder.encoder, chosen, encoder_neighbours, device)
+        results += map(FeatureDirection, chosen.tolist(), tops, bottoms, near, encoded)
+    return results
 
 
 def nearest_rows(weights: Tensor, chosen: Tensor, k: int, device: torch.device) -> list[Neighbours]:
@@ -146,7 +146,9 @@ def top_products(
     room = BLOCK_BYTES.get(device.type, BLOCK_BYTES["cpu"])
     block = block or max(1, room // (4 * max(1, len(mine), mine.shape[1])))
     own = None if own is None else own.to(device)
-    found = [TopRows(mine.new_empty(len(mine), 0).float(), mine.new_empty(len(mine), 0).long()) for _ in ends]
+    best_by_end = [
+        TopRows(mine.new_empty(len(mine), 0).float(), mine.new_empty(len(mine), 0).long()) for _ in ends
+    ]
     longest, coarse = mine.new_zeros(()).float(), mine.float()
     for first in range(0, len(others), block):
         rows = prepare(others[first : first + block].to(device, torch.float32))
@@ -154,11 +156,11 @@ def top_products(
         products = coarse @ rows.T
         for place, end in enumerate(ends):
             new = _without(products * end if end < 0 else products, own, first)
-            found[place] = _merged(found[place], new, first, wanted)
+            best_by_end[place] = _merged(best_by_end[place], new, first, wanted)
     # What rounding to float32 can do to a sum of d products, at most.
     slack = (mine.shape[1] + 8) * torch.finfo(torch.float32).eps * longest * coarse.norm(dim=1)
     results = []
-    for end, candidates in zip(ends, found, strict=True):
+    for end, candidates in zip(ends, best_by_end, strict=True):
         best = TopRows(
             *(column[:, :k] for column in _ranked(mine * end, others, candidates.row, prepare, room))
         )
@@ -187,9 +189,9 @@ def _ranked(mine: Tensor, others: Tensor, row: Tensor, prepare: Rows, room: int)
     row = row.sort(dim=1).values
     size = max(1, room // (16 * max(1, row.shape[1]) * mine.shape[1]))
     pieces = []
-    for some, rows in zip(mine.split(size), row.split(size), strict=True):
+    for vectors, rows in zip(mine.split(size), row.split(size), strict=True):
         there = prepare(others[rows.flatten().to(others.device)].to(mine)).view(*rows.shape, -1)
-        pieces.append((there * some[:, None]).sum(2))
+        pieces.append((there * vectors[:, None]).sum(2))
     return _sorted(torch.cat(pieces), row)
 
 
@@ -217,8 +219,8 @@ def _sorted(products: Tensor, row: Tensor) -> TopRows:
 def _without(products: Tensor, own: Tensor | None, first: int) -> Tensor:
     """The products with rows from `first` on; each one's own is minus infinity. Changes what it is given."""
     if own is not None:
-        here = ((own >= first) & (own < first + products.shape[1])).nonzero().squeeze(1)
-        products[here, own[here] - first] = -torch.inf
+        rows = ((own >= first) & (own < first + products.shape[1])).nonzero().squeeze(1)
+        products[rows, own[rows] - first] = -torch.inf
     return products
 
 

@@ -111,7 +111,7 @@ def _fitting(subject: LoadedSubject, site: Site, width: int, tokens: np.ndarray)
 @torch.inference_mode()
 def site_widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[Site, int]:
     """The width of every site in a block that gives a vector per token, by passes over `tokens`."""
-    found: dict[Site, int] = {}
+    widths: dict[Site, int] = {}
     ids = torch.from_numpy(tokens.astype(np.int64)).to(subject.device)
     for path, module in subject.model.named_modules():
         name = subject.unwrapped(path)
@@ -119,10 +119,10 @@ def site_widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[
             site = Site(name, side)
             try:
                 with capture_vectors(subject.model, {site: module}) as forward:
-                    found[site] = forward(ids)[site].shape[-1]
+                    widths[site] = forward(ids)[site].shape[-1]
             except WrongRequest:
                 continue
-    return found
+    return widths
 
 
 def _block(site: Site) -> str:

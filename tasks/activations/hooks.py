@@ -83,25 +83,25 @@ def capture_vectors(model: nn.Module, modules: Mapping[Site, nn.Module]) -> Iter
     tensor share one hook. The forward pass ends right after the last site has fired. All hooks are gone when the
     context ends.
     """
-    found: dict[Site, Tensor] = {}
+    captured: dict[Site, Tensor] = {}
     ids = torch.empty(0, 0)
 
     def keep(views: Views, values: object) -> None:
         activation = _activation(next(iter(views)), values, ids)
         for site, view in views.items():
-            found[site] = view(activation, ids.ndim)
-        if len(found) == len(modules):
+            captured[site] = view(activation, ids.ndim)
+        if len(captured) == len(modules):
             raise _AllCaptured
 
     def forward(tokens: Tensor) -> dict[Site, Tensor]:
         nonlocal ids
         ids = tokens
-        found.clear()
+        captured.clear()
         try:
             model(tokens, use_cache=False)
         except _AllCaptured:
-            return dict(found)
-        _refuse_silent(modules.keys() - found.keys())
+            return dict(captured)
+        _refuse_silent(modules.keys() - captured.keys())
 
     handles = [
         _hook(module, side, partial(keep, views)) for (module, side), views in _tensors(modules).items()
@@ -135,11 +135,11 @@ def _refuse_silent(sites: Iterable[Site]) -> NoReturn:
 
 def _tensors(modules: Mapping[Site, nn.Module]) -> dict[tuple[nn.Module, str], Views]:
     """The tensors to hook, by module and side, each with the sites that read it."""
-    found: dict[tuple[nn.Module, str], Views] = {}
+    views: dict[tuple[nn.Module, str], Views] = {}
     for site, module in modules.items():
         side = "input" if site.form == "normalised" else site.side
-        found.setdefault((module, side), {})[site] = _view(site, module)
-    return found
+        views.setdefault((module, side), {})[site] = _view(site, module)
+    return views
 
 
 def _view(site: Site, module: nn.Module) -> Callable[[Tensor, int], Tensor]:

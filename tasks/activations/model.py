@@ -167,7 +167,7 @@ class LoadedSubject:
 def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a folder or a name on the Hub."""
     try:
-        found = AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=False, local_files_only=_only_cached(name)
         )
     except Exception as error:  # the files are anybody's: transformers lets through whatever they break
@@ -178,10 +178,10 @@ def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
                 "correct the name, or fetch the model first"
             )
         raise WrongRequest(msg) from error
-    if not isinstance(found, PreTrainedTokenizerFast):
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
         msg = f"the tokenizer of {name} is a slow one: save it with a tokenizer.json"
         raise WrongRequest(msg)
-    return found
+    return tokenizer
 
 
 def load_model(
@@ -258,8 +258,8 @@ def _quantisation(name: str, revision: str | None) -> str | None:
         config, _ = PreTrainedConfig.get_config_dict(
             name, revision=revision, local_files_only=_only_cached(name)
         )
-        said = config.get("quantization_config") or config.get("compression_config") or {}
-        return str(said.get("quant_method", "unknown method")) if said else None
+        quantisation = config.get("quantization_config") or config.get("compression_config") or {}
+        return str(quantisation.get("quant_method", "unknown method")) if quantisation else None
     except Exception:  # noqa: BLE001  (a config that cannot be read says nothing, and it has been said why)
         return None
 

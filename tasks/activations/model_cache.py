@@ -136,15 +136,15 @@ def loaded_coder(subject: Subject, coder: Coder) -> HookedCoder:
         site = _site(model, coder)
         d = next(site_vectors(model, [site], np.zeros((1, 4)), 1, keep_bos=True)).vectors[site].shape[1]
         place = HookSite(str(site), d, model.writes(site), _statistics.get(coder))
-        found = coder.source.load(coder.site, place)
-        target = model.site(found.target, centred=_centred(coder)) if found.target else site
+        sparse_coder = coder.source.load(coder.site, place)
+        target = model.site(sparse_coder.target, centred=_centred(coder)) if sparse_coder.target else site
         try:
-            moved = found.to(model.device, getattr(torch, coder.dtype))
+            moved = sparse_coder.to(model.device, getattr(torch, coder.dtype))
         except (RuntimeError, AssertionError) as error:  # how torch says that a device is full
-            said = str(error).splitlines()[0]
-            msg = f"the coder {coder.name} does not go on the device {model.device} ({said}): name another"
+            reason = str(error).splitlines()[0]
+            msg = f"the coder {coder.name} does not go on the device {model.device} ({reason}): name another"
             raise WrongRequest(msg) from error
-        return HookedCoder(site, moved, None if found.target is None else target)
+        return HookedCoder(site, moved, None if sparse_coder.target is None else target)
 
 
 @lru_cache(maxsize=1)
@@ -161,9 +161,9 @@ def writes_to_the_stream(subject: Subject, coder: Coder) -> bool:
     what that map makes of them.
     """
     with DEVICE:
-        found = loaded_coder(subject, coder)
-        reads_a_map = loaded_subject(subject).writes(found.site) is not None
-        return isinstance(found.coder, CoordinateCoder) or found.target != found.site or not reads_a_map
+        hooked = loaded_coder(subject, coder)
+        reads_a_map = loaded_subject(subject).writes(hooked.site) is not None
+        return isinstance(hooked.coder, CoordinateCoder) or hooked.target != hooked.site or not reads_a_map
 
 
 def fitting_batch(subject: Subject, coders: Iterable[Coder], length: int) -> int:
@@ -176,9 +176,9 @@ def fitting_batch(subject: Subject, coders: Iterable[Coder], length: int) -> int
 def _fitting_batch(subject: Subject, coders: tuple[Coder, ...], length: int) -> int:
     model = loaded_subject(subject)
     ours = [loaded_coder(subject, coder) for coder in coders]
-    sites = [found.site for found in ours]
+    sites = [hooked.site for hooked in ours]
     held = sum(weight.nbytes for weight in model.model.parameters())
-    held += sum(found.coder.encoder.nbytes for found in ours)
+    held += sum(hooked.coder.encoder.nbytes for hooked in ours)
 
     def forward(sequences: int) -> None:
         for _ in site_vectors(model, sites, np.zeros((sequences, length)), sequences, keep_bos=True):
@@ -201,13 +201,13 @@ def check_coders(
     tokens = np.array([row["tokens"] for row in packed])
     _refuse_tokens(loaded_subject(subject), corpus, tokens)
     _measure(loaded_subject(subject), coders, tokens)
-    found = {coder.name: loaded_coder(subject, coder) for coder in coders}
+    hooked = {coder.name: loaded_coder(subject, coder) for coder in coders}
     with DEVICE:
-        return fit_check.check_fits(loaded_subject(subject), found, tokens)
+        return fit_check.check_fits(loaded_subject(subject), hooked, tokens)
 
 
 def _use_statistics(statistics: Mapping[Coder, SiteStatistics]) -> None:
-    if any(_statistics.get(coder, found) != found for coder, found in statistics.items()):
+    if any(_statistics.get(coder, measured) != measured for coder, measured in statistics.items()):
         loaded_coder.cache_clear()
     _statistics.update(statistics)
 
@@ -228,8 +228,8 @@ def _measure(model: LoadedSubject, coders: tuple[Coder, ...], tokens: np.ndarray
         unknown = [coder for coder in coders if coder.source.needs_statistics and coder not in _statistics]
         sites = {coder: _site(model, coder) for coder in unknown}
         if sites:
-            found = collect.measure_statistics(model, list(dict.fromkeys(sites.values())), tokens)
-            _statistics.update({coder: found[site] for coder, site in sites.items()})
+            measured = collect.measure_statistics(model, list(dict.fromkeys(sites.values())), tokens)
+            _statistics.update({coder: measured[site] for coder, site in sites.items()})
 
 
 def _site(model: LoadedSubject, coder: Coder) -> Site:

@@ -64,11 +64,11 @@ def tokenise_documents(
     """The documents as tokens, without special ones; a document that makes no token is left out."""
     spelling: Spelling | None = Spelling.of(tokenizer)
     for batch in _batches(documents):
-        found = _by_spelling(batch, tokenizer, spelling) if spelling else None
-        if found is None:
+        tokenised = _by_spelling(batch, tokenizer, spelling) if spelling else None
+        if tokenised is None:
             # What does not fit once won't fit again, and would be tokenised twice each time.
-            spelling, found = None, _by_offsets(batch, tokenizer)
-        yield from found
+            spelling, tokenised = None, _by_offsets(batch, tokenizer)
+        yield from tokenised
 
 
 def _by_spelling(
@@ -80,16 +80,16 @@ def _by_spelling(
     backend.no_truncation()
     backend.no_padding()
     encoded = backend.encode_batch_fast([document.text for document in batch], add_special_tokens=False)
-    some = _Batch.of(batch, [encoding.ids for encoding in encoded])
-    ends = np.concatenate([[0], np.cumsum(spelling.sizes[some.tokens])])
-    sizes = [len(document.text.encode()) for document in some.documents]
-    if not np.array_equal(ends[some.firsts], np.cumsum([0, *sizes])):
+    joined = _Batch.of(batch, [encoding.ids for encoding in encoded])
+    ends = np.concatenate([[0], np.cumsum(spelling.sizes[joined.tokens])])
+    sizes = [len(document.text.encode()) for document in joined.documents]
+    if not np.array_equal(ends[joined.firsts], np.cumsum([0, *sizes])):
         return None
-    if b"".join(map(spelling.names.__getitem__, some.tokens.tolist())) != some.data:
+    if b"".join(map(spelling.names.__getitem__, joined.tokens.tolist())) != joined.data:
         return None
     # The character that each byte is of; one that several tokens share is the last one's.
-    characters = np.cumsum(_begins_character(some.data)) - 1
-    return list(some.cut(np.append(characters, some.begins[-1])[ends]))
+    characters = np.cumsum(_begins_character(joined.data)) - 1
+    return list(joined.cut(np.append(characters, joined.begins[-1])[ends]))
 
 
 def _by_offsets(batch: list[Document], tokenizer: PreTrainedTokenizerFast) -> list[TokenisedDocument]:
@@ -102,12 +102,12 @@ def _by_offsets(batch: list[Document], tokenizer: PreTrainedTokenizerFast) -> li
         return_offsets_mapping=True,
         verbose=False,
     )
-    some = _Batch.of(batch, cast("list[list[int]]", encoded["input_ids"]))
+    joined = _Batch.of(batch, cast("list[list[int]]", encoded["input_ids"]))
     flat = chain.from_iterable(
         chain.from_iterable(cast("list[list[tuple[int, int]]]", encoded["offset_mapping"]))
     )
-    spans = np.fromiter(flat, np.int64, 2 * len(some.tokens)).reshape(-1, 2)
-    return list(some.cut(token_boundaries(spans + some.before[:, None], some.firsts, some.begins)))
+    spans = np.fromiter(flat, np.int64, 2 * len(joined.tokens)).reshape(-1, 2)
+    return list(joined.cut(token_boundaries(spans + joined.before[:, None], joined.firsts, joined.begins)))
 
 
 class _Batch(NamedTuple):

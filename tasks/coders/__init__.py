@@ -1,4 +1,4 @@
-"""Sparse-coder formats, one file each; a new one is one file and its name in `tasks/coders/formats.py`."""
+"""Sparse-coder formats, one file each; a new one is one file and one line in `tasks/coders/formats.py`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The rules by which pre-activations fire. Each takes a dense block once and is sparse from there on."""
+"""Activation functions of sparse coders: dense pre-activations to sparse firings, which each reads once."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 GROUP = 16
-"""Features whose maximum stands for them while the k best groups are sought."""
+"""Features per group in the first step of a large top-k, which ranks the groups by their maxima."""
 
 
 class Firings(NamedTuple):
@@ -18,23 +18,23 @@ class Firings(NamedTuple):
     feature: Tensor
     """[n] int64."""
     activation: Tensor
-    """[n] float32, none of them zero; below zero only where a coder ranks by size."""
+    """[n] float32, none of them zero; below zero only where a coder ranks by absolute value."""
 
 
 class ActivationFunction(Protocol):
-    """What turns pre-activations into firings."""
+    """Turns pre-activations into firings."""
 
     @property
     def declared_l0(self) -> int | None:
-        """Features that fire on a token, where the rule promises a number."""
+        """Features that fire on a token, where the function determines a number."""
         ...
 
     def fire(self, pre: Tensor) -> Firings:
-        """What fires of pre-activations [tokens, width]."""
+        """Firings of pre-activations [tokens, width]."""
         ...
 
     def to(self, device: torch.device) -> "ActivationFunction":
-        """The rule with its tensors on a device."""
+        """The function with its tensors on a device."""
         ...
 
 
@@ -46,16 +46,16 @@ class TopK:
 
     @property
     def declared_l0(self) -> int | None:
-        """As many as are kept."""
+        """k."""
         return self.k
 
     def fire(self, pre: Tensor) -> Firings:
-        """What fires of pre-activations [tokens, width]."""
+        """Firings of pre-activations [tokens, width]."""
         values, features = largest_values(pre, self.k)
         return _chosen(values, features, values > 0)
 
     def to(self, device: torch.device) -> "TopK":  # noqa: ARG002  (it has no tensors)
-        """Itself."""
+        """Return itself."""
         return self
 
 
@@ -67,40 +67,40 @@ class AbsTopK:
 
     @property
     def declared_l0(self) -> int | None:
-        """As many as are kept."""
+        """k."""
         return self.k
 
     def fire(self, pre: Tensor) -> Firings:
-        """What fires of pre-activations [tokens, width]."""
+        """Firings of pre-activations [tokens, width]."""
         sizes, features = largest_values(pre.abs(), self.k)
         return _chosen(pre.gather(1, features), features, sizes > 0)
 
     def to(self, device: torch.device) -> "AbsTopK":  # noqa: ARG002
-        """Itself."""
+        """Return itself."""
         return self
 
 
 @dataclass(frozen=True)
 class GroupMax:
-    """Features stand in k groups of neighbours; the largest of each group fires, if above zero."""
+    """Features form k groups of neighbours; the largest of each group fires, if above zero."""
 
     k: int
-    """Groups; it divides the width."""
+    """Number of groups; it divides the width."""
 
     @property
     def declared_l0(self) -> int | None:
-        """One of each group."""
+        """One per group."""
         return self.k
 
     def fire(self, pre: Tensor) -> Firings:
-        """What fires of pre-activations [tokens, width]."""
+        """Firings of pre-activations [tokens, width]."""
         size = pre.shape[1] // self.k
         best = pre.view(len(pre), self.k, size).max(dim=2)
         features = best.indices + torch.arange(self.k, device=pre.device) * size
         return _chosen(best.values, features, best.values > 0)
 
     def to(self, device: torch.device) -> "GroupMax":  # noqa: ARG002
-        """Itself."""
+        """Return itself."""
         return self
 
 
@@ -113,15 +113,15 @@ class JumpRelu:
 
     @property
     def declared_l0(self) -> int | None:
-        """Null: a threshold promises no count."""
+        """Null: a threshold determines no count."""
         return None
 
     def fire(self, pre: Tensor) -> Firings:
-        """What fires of pre-activations [tokens, width]."""
+        """Firings of pre-activations [tokens, width]."""
         return _above(pre, self.threshold.clamp(min=0))
 
     def to(self, device: torch.device) -> "JumpRelu":
-        """The same thresholds there."""
+        """The same thresholds on a device."""
         return JumpRelu(self.threshold.to(device))
 
 
@@ -140,17 +140,17 @@ class Gated:
 
     @property
     def declared_l0(self) -> int | None:
-        """Null: a gate promises no count."""
+        """Null: a gate determines no count."""
         return None
 
     def fire(self, pre: Tensor) -> Firings:
-        """What fires of pre-activations [tokens, width]."""
+        """Firings of pre-activations [tokens, width]."""
         open_ = _above(pre, pre.new_zeros(()))
         size = self.scale[open_.feature] * open_.activation + self.shift[open_.feature]
         return Firings(*(column[size > 0] for column in open_._replace(activation=size)))
 
     def to(self, device: torch.device) -> "Gated":
-        """The same gates there."""
+        """The same gates on a device."""
         return Gated(self.scale.to(device), self.shift.to(device))
 
 
@@ -164,27 +164,27 @@ def largest_values(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     tokens, width = pre.shape
     groups = width // GROUP
     if width % GROUP or 2 * k > groups:
-        found = pre.topk(min(k, width), dim=1, sorted=False)
-        return found.values, found.indices
+        top = pre.topk(min(k, width), dim=1, sorted=False)
+        return top.values, top.indices
     grouped = pre.view(tokens, GROUP, groups)
     best = grouped.amax(1).topk(k, dim=1, sorted=False).indices
     members = grouped.gather(2, best[:, None].expand(tokens, GROUP, k)).flatten(1)
-    found = members.topk(k, dim=1, sorted=False)
-    member = torch.div(found.indices, k, rounding_mode="floor")
-    return found.values, member * groups + best.gather(1, found.indices - member * k)
+    top = members.topk(k, dim=1, sorted=False)
+    member = torch.div(top.indices, k, rounding_mode="floor")
+    return top.values, member * groups + best.gather(1, top.indices - member * k)
 
 
 def _chosen(values: Tensor, features: Tensor, fires: Tensor) -> Firings:
-    """Those of [tokens, k] chosen ones that fire."""
+    """Firings among the chosen values [tokens, k]."""
     token = torch.arange(len(values), device=values.device)[:, None].expand_as(fires)
     columns = Firings(token, features, values)
-    if fires.all():  # as nearly always: then nothing has to be picked out
+    if fires.all():  # as nearly always: no selection is needed
         return Firings(*(column.flatten() for column in columns))
     return Firings(*(column[fires] for column in columns))
 
 
 def _above(pre: Tensor, threshold: Tensor) -> Firings:
-    """All of [tokens, width] that lie above a threshold."""
+    """Firings of all pre-activations [tokens, width] above a threshold."""
     above = (pre > threshold).flatten().nonzero().squeeze(1)
     width = pre.shape[1]
     token = torch.div(above, width, rounding_mode="floor")

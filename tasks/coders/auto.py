@@ -1,4 +1,4 @@
-"""Finds out which format a checkpoint has, by the names of its files and what its configs say.
+"""Detects the format of a checkpoint from the names of its files and from its configs.
 
 Loads torch only in `load`.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Auto(Checkpoint, frozen=True):
-    """A checkpoint whose format nobody has named. It is the same as if its format were named."""
+    """A checkpoint whose format the config does not name. It is equivalent to naming the detected format."""
 
     detected_by: ClassVar[str] = "any of the others"
 
@@ -26,23 +26,23 @@ class Auto(Checkpoint, frozen=True):
     @cached_property
     def source(self) -> Checkpoint:
         """The checkpoint in its own format. Raises `WrongRequest` where none fits, or several do."""
-        known, fitting, unasked = checkpoint_formats(), [], None
+        known, fitting, unreachable = checkpoint_formats(), [], None
         for format_ in known:
             try:
-                found = format_.detect(self.path, self.revision)
+                detected = format_.detect(self.path, self.revision)
             except WrongRequest as error:
-                # Without the Hub its cache tells what it holds, and not what a repository lacks.
-                unasked = unasked or error
+                # Offline, the Hub's cache holds some files of a repository and does not list the others.
+                unreachable = unreachable or error
             else:
-                fitting += [found] if found else []
+                fitting += [detected] if detected else []
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             both = " and ".join(_kind(type(source)) for source in fitting)
             msg = f"{self.path} fits {both}: name one of them as the coder's source.kind"
             raise WrongRequest(msg)
-        if unasked:
-            raise unasked
+        if unreachable:
+            raise unreachable
         if files.hub_folder(self.path, self.revision) is None and not files.path_exists(self.path):
             hub = "" if "://" in self.path else ", and no repository of the Hub has such a name (owner/name)"
             msg = f"there is no file or folder {self.path}{hub}: correct the coder's source.path"
@@ -57,11 +57,11 @@ class Auto(Checkpoint, frozen=True):
         return self.source.declared_site()
 
     def identity(self, site: str | None) -> dict[str, object]:
-        """That of the format that is found: naming it later changes nothing."""
+        """The identity of the detected format: naming it later changes nothing."""
         return self.source.identity(site)
 
     def digest(self, site: str | None) -> str:
-        """The digest of the format that is found."""
+        """The digest of the detected format."""
         return self.source.digest(site)
 
     def load(self, site: str | None, place: HookSite) -> "SparseCoder":
@@ -70,8 +70,8 @@ class Auto(Checkpoint, frozen=True):
 
 
 def checkpoint_formats() -> list[type[Checkpoint]]:
-    """Every format of files, in the order of the union that a config chooses from."""
-    return [found for found in get_args(Format) if issubclass(found, Checkpoint)]
+    """Every format that has files, in the order of the union."""
+    return [format_ for format_ in get_args(Format) if issubclass(format_, Checkpoint)]
 
 
 def _kind(format_: type[Checkpoint]) -> str:
@@ -79,7 +79,7 @@ def _kind(format_: type[Checkpoint]) -> str:
 
 
 def _there(path: str, revision: str | None) -> str:
-    """What lies at the path, in words; nothing where nobody can say."""
+    """The contents of the path as a clause; empty where they cannot be listed."""
     remote = files.hub_folder(path, revision)
     commit = f"@{remote.revision}" if remote and remote.revision else ""
     try:

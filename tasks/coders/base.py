@@ -1,4 +1,4 @@
-"""What every format is: a pydantic model that finds its files, says what they declare, and loads them. No torch."""
+"""Base classes of coder formats: pydantic models that detect their files, declare their site and load. No torch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -24,29 +24,29 @@ TRAINING_STATISTICS: Mapping[str, str] = {
     "stats_last_nonzero": "how long each feature was silent in training",
     "step": "how long the training took",
 }
-"""Bookkeeping of trainings, and what it is: no coder encodes or decodes with it."""
+"""Bookkeeping of trainings, each with its meaning: no coder encodes or decodes with it."""
 
 MAX_NAMED_TENSORS = 4
-"""Tensors that a message names."""
+"""Most tensors that a message names."""
 
 
 @dataclass(frozen=True)
 class ExpectedTensors:
-    """The tensors of one coder in one file, and what to say of any other.
+    """The tensors of one coder in one file, and the reason to refuse others.
 
-    A tensor that nobody reads may be half of what a coder is: a threshold, a skip connection, a normalisation. So each
-    format says which tensors its coder is made of and which others are known to change nothing, and a file with any
-    other is refused by that tensor's name.
+    A tensor that is not read may be essential to a coder: a threshold, a skip connection, a normalisation. So each
+    format lists the tensors of its coder and those that are known to change nothing, and a file with any other is
+    refused by that tensor's name.
     """
 
     shapes: Shapes
-    """Those that the coder is made of: each must be there, in this shape."""
+    """Required tensors, each with its shape."""
     says: str
-    """What speaks against any other tensor, as a clause: `cfg.json says architecture standard`."""
+    """Why other tensors are refused, as a clause: `cfg.json says architecture standard`."""
     harmless: Mapping[str, str] = field(default_factory=dict)
-    """Tensors that may be there and are not read, each with the reason why that changes nothing."""
+    """Tensors that are allowed and not read, each with the reason why that changes nothing."""
     remedies: Mapping[str, str] = field(default_factory=dict)
-    """What to do about a tensor, where more can be said than that it should not be there."""
+    """What to do about a refused tensor, where a specific remedy is known."""
 
     def refuse_others(self, shown: str, stored: Iterable[str]) -> None:
         """Raise `WrongRequest` if there is any other tensor; `shown` is the file as the user knows it."""
@@ -63,7 +63,7 @@ class ExpectedTensors:
 
 
 class SiteStatistics(NamedTuple):
-    """What the vectors of a site are like, coordinate by coordinate. Numbers of Python: they go into JSON and back."""
+    """Mean and deviation of each coordinate at a site, as Python numbers that survive JSON."""
 
     mean: tuple[float, ...]
     """[d]."""
@@ -72,42 +72,42 @@ class SiteStatistics(NamedTuple):
 
 
 class HookSite(NamedTuple):
-    """Where a coder is hooked, as the subject model has it."""
+    """The site that a coder reads, as the subject model has it."""
 
     site: str
     """The site's name."""
     d: int
     """Width of its vectors."""
     writes: "Tensor | None" = None
-    """[d, d_out]: what each of its coordinates writes, where one linear map reads the site; else null."""
+    """[d, d_out]: the vector that each coordinate writes, where one linear map alone reads the site; else null."""
     statistics: SiteStatistics | None = None
-    """Measured only for sources that need them."""
+    """Measured only for formats with `needs_statistics`."""
 
 
 class DeclaredSite(NamedTuple):
-    """The site that a checkpoint says it belongs to, in its format's own words."""
+    """The site that a checkpoint names, in the terms of its format."""
 
     site: str
     """`blocks.5.hook_resid_post`, `model.layers.22.mlp.output`, `layers.5.mlp`, ..."""
     centred: bool = False
-    """Whether it was trained on vectors whose mean over coordinates was taken away."""
+    """Whether it was trained on vectors less their mean over coordinates."""
 
 
 class CoderFormat(ConfigModel, ABC, frozen=True):
-    """A sparse coder's checkpoint, or what stands for one. One file per format, one line in `Source`."""
+    """A sparse coder's checkpoint, or a baseline without one. One file per format, one line in `formats.Format`."""
 
     needs_statistics: ClassVar[bool] = False
-    """Whether the coder is made to the measure of its site (`Place.statistics`)."""
+    """Whether the coder depends on the statistics of its site (`HookSite.statistics`)."""
 
     locations: ClassVar[Mapping[str, str]] = {}
     """TransformerLens' hook for each name that the format's library has for a place in every layer, N being the layer:
     with `{"mlp_out": "blocks.N.mlp.hook_out"}` the site `mlp_out_layer_3` or `mlp_out.3` can be named."""
 
     detected_by: ClassVar[str]
-    """What `kind: auto` looks for, in words: `cfg.json with d_sae beside sae_weights.safetensors`."""
+    """What `kind: auto` looks for, as a phrase: `cfg.json with d_sae beside sae_weights.safetensors`."""
 
     @classmethod
-    def detect(cls, path: str, revision: str | None) -> Self | None:  # noqa: ARG003  (what stands for no files)
+    def detect(cls, path: str, revision: str | None) -> Self | None:  # noqa: ARG003  (a baseline has no files)
         """The source, if the folder or file at `path` holds this format by its names and configs; else null.
 
         Reads no weights. Raises nothing about files that belong to another format.
@@ -115,24 +115,24 @@ class CoderFormat(ConfigModel, ABC, frozen=True):
         return None
 
     def declared_site(self) -> DeclaredSite | None:
-        """The site that the checkpoint names; null where it names none, and the config has to."""
+        """The site that the checkpoint names; null where it names none, and the config must."""
         return None
 
     def identity(self, site: str | None) -> dict[str, object]:
-        """What a fingerprint hashes: the format, its options, and what the files hold, wherever they lie."""
+        """What a fingerprint hashes: the format, its options and the contents of its files, wherever they lie."""
         options = self.model_dump(mode="json", exclude={"kind", "path", "revision"}, exclude_defaults=True)
         kind = getattr(self, "kind", "")
         declared = self.declared_site() if site is None else None
-        told = {"declared": declared, "path": self.options_in_path()}
-        return {"kind": kind, "options": options, "digest": self.digest(site)} | told
+        context = {"declared": declared, "path": self.options_in_path()}
+        return {"kind": kind, "options": options, "digest": self.digest(site)} | context
 
     def options_in_path(self) -> dict[str, object]:
-        """What changes the coder and is read off the names of its folders: files alone don't say it."""
+        """What affects the coder and is read from the names of its folders, which the digest leaves out."""
         return {}
 
     @abstractmethod
     def digest(self, site: str | None) -> str:
-        """A hash of the checkpoint's contents. `site` is the config's, null where it leaves it out."""
+        """A hash of the checkpoint's contents. `site` is the config's, null where the config names none."""
 
     @abstractmethod
     def load(self, site: str | None, place: HookSite) -> "SparseCoder":
@@ -143,7 +143,7 @@ class CoderFormat(ConfigModel, ABC, frozen=True):
 
 
 class Checkpoint(CoderFormat, frozen=True):
-    """A format whose coder lies in files."""
+    """A format whose coder is stored in files."""
 
     path: str
     """Folder of the checkpoint: local, a URL such as s3://bucket/folder, or on the Hub

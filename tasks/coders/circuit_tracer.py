@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 CONFIG = "config.yaml"
 WANDB_CONFIGS = ("wandb-config.yaml", "wanb-config.yaml")
-"""What Weights & Biases kept of the training; some repositories misspell it."""
+"""Files of Weights & Biases about the training; some repositories misspell the name."""
 
 QWEN_3 = {
     "model_kind": "transcoder_set",
     "feature_input_hook": "mlp.hook_in",
     "feature_output_hook": "hook_mlp_out",
 }
-"""What holds of a set with a `wandb-config.yaml`, where no config says otherwise."""
+"""Defaults of a set with a `wandb-config.yaml`, where no config overrides them."""
 
 Kind = Literal["transcoder_set", "cross_layer_transcoder"]
 
 
 class CircuitTracerConfig(BaseModel):
-    """What `config.yaml` says; hooks lack the `blocks.5.` before them."""
+    """`config.yaml`; hooks lack the `blocks.5.` before them."""
 
     model_kind: Kind
     feature_input_hook: str
@@ -56,47 +56,47 @@ class WandbNumber(BaseModel):
 
 
 class WandbConfig(BaseModel):
-    """What `wandb-config.yaml` says of sizes."""
+    """The sizes in `wandb-config.yaml`."""
 
     d_model: WandbNumber
     d_feature: WandbNumber
 
 
 class FolderConfigs(NamedTuple):
-    """What a folder's configs say."""
+    """The configs of a folder."""
 
     hooks: CircuitTracerConfig
     training: WandbConfig | None
     names: tuple[str, ...]
-    """Those that are there, and there is one at least."""
+    """Names of the files, at least one."""
     shown: str
     """The first of them as the user knows it."""
 
 
 def read_folder_configs(path: str, revision: str | None) -> FolderConfigs:
     """The configs of a folder. Raises `WrongRequest` for one that is missing, no YAML or not circuit-tracer's."""
-    said, training = _content(path, CONFIG, revision), None
-    names = [] if said is None else [CONFIG]
-    # Not asked for needlessly: the Hub's cache cannot say that there is no such file.
-    for name in WANDB_CONFIGS if said is None or not said.keys() >= QWEN_3.keys() else ():
+    config, training = _content(path, CONFIG, revision), None
+    names = [] if config is None else [CONFIG]
+    # Requested only if needed: the Hub's cache cannot tell that there is no such file.
+    for name in WANDB_CONFIGS if config is None or not config.keys() >= QWEN_3.keys() else ():
         sizes = _content(path, name, revision)
         if sizes is not None:
             training = files.validate_config(sizes, WandbConfig, f"{path}/{name}")
-            said = QWEN_3 | (said or {})
+            config = QWEN_3 | (config or {})
             names.append(name)
             break
-    if said is None:
-        # Nothing is brought: that there is none is said.
+    if config is None:
+        # Raises that the file is missing.
         with files.local_files(path, (CONFIG,), revision):
-            said = {}
+            config = {}
     shown = f"{path}/{(names or [CONFIG])[0]}"
     return FolderConfigs(
-        files.validate_config(said, CircuitTracerConfig, shown), training, tuple(names), shown
+        files.validate_config(config, CircuitTracerConfig, shown), training, tuple(names), shown
     )
 
 
 def has_circuit_tracer_config(path: str, revision: str | None) -> bool:
-    """Whether a folder has a config with what circuit-tracer's have, or those of its trainings."""
+    """Whether a folder has a config with the keys of circuit-tracer's, or of its trainings'."""
     if _peek(path, CONFIG, revision).get("model_kind") in get_args(Kind):
         return True
     return any(
@@ -105,7 +105,7 @@ def has_circuit_tracer_config(path: str, revision: str | None) -> bool:
 
 
 def _peek(path: str, name: str, revision: str | None) -> dict[str, object]:
-    """What a config says; nothing where there is none, or something else of that name."""
+    """The keys of a config; empty where there is none, or a file of another kind."""
     if not files.has_file(path, name, revision):
         return {}
     try:
@@ -115,7 +115,7 @@ def _peek(path: str, name: str, revision: str | None) -> dict[str, object]:
 
 
 def _content(path: str, name: str, revision: str | None) -> dict[str, object] | None:
-    """What a config says; null where there is none of this name."""
+    """The keys of a config; null where there is none of this name."""
     if not files.has_file(path, name, revision):
         return None
     with files.local_files(path, (name,), revision) as folder:
@@ -140,7 +140,7 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)")
 
 
 class LayerFiles(NamedTuple):
-    """Where a layer's weights lie."""
+    """The files with a layer's weights."""
 
     folder: str
     names: tuple[str, ...]
@@ -150,8 +150,8 @@ class LayerFiles(NamedTuple):
 class CircuitTracer(Checkpoint, frozen=True):
     """One layer of a transcoder set, or the features of one layer of a cross-layer transcoder.
 
-    What a cross-layer feature writes is the sum of what it writes into each layer, its effect on the
-    residual stream in the end; no single site can be compared with that.
+    A cross-layer feature's decoder row is the sum of its rows for each layer, its total effect on the residual
+    stream; no single site can be compared with that.
     """
 
     detected_by: ClassVar[str] = (
@@ -165,7 +165,7 @@ class CircuitTracer(Checkpoint, frozen=True):
 
     @classmethod
     def detect(cls, path: str, revision: str | None) -> Self | None:
-        """The source, if a config in the folder has what circuit-tracer's or its trainings' have."""
+        """The source, if a config in the folder has the keys of circuit-tracer's or its trainings'."""
         fits = has_circuit_tracer_config(path, revision)
         return cls(path=path, revision=revision) if fits else None
 
@@ -195,10 +195,10 @@ class CircuitTracer(Checkpoint, frozen=True):
         layer = self._layer(site)
         where = self._weights(configs, layer)
         with files.local_files(where.folder, where.names, where.revision) as folder:
-            found = [(folder / name, f"{where.folder}/{name}") for name in where.names]
+            weight_files = [(folder / name, f"{where.folder}/{name}") for name in where.names]
             if configs.hooks.model_kind == "cross_layer_transcoder":
-                return _cross_layer(configs, layer, *found)
-            return _of_layer(configs, layer, *found)
+                return _cross_layer(configs, layer, *weight_files)
+            return _of_layer(configs, layer, *weight_files)
 
     def _layer(self, site: str | None) -> int:
         number = _NUMBER.search(site or "")
@@ -249,7 +249,7 @@ def _sizes(configs: FolderConfigs, stored: dict[str, tuple[int, ...]], suffix: s
     if configs.training:
         return configs.training.d_feature.value, configs.training.d_model.value
     width, d = (stored.get(f"{name}{suffix}", ()) for name in ("b_enc", "b_dec"))
-    # Of a bias that is missing or no vector, what is required of it says so.
+    # A bias that is missing or no vector is refused by the check of its shape.
     return (width[0] if len(width) == 1 else 0), (d[0] if len(d) == 1 else 0)
 
 
@@ -265,15 +265,15 @@ def _of_layer(configs: FolderConfigs, layer: int, weights: tuple[Path, str]) -> 
     optional: dict[str, tuple[int, ...]] = {"W_skip": (d, d), **of_rule.get(rule, {})}
     shapes |= {name: shape for name, shape in optional.items() if name in stored}
     harmless = {"k": "how many features fired in training"} if rule == "jumprelu" else {}
-    found = tensors.read_safetensors(*weights, ExpectedTensors(shapes, _says(configs, rule), harmless))
+    loaded = tensors.read_safetensors(*weights, ExpectedTensors(shapes, _says(configs, rule), harmless))
     return SparseCoder(
-        encoder=found["W_enc"],
-        encoder_bias=found["b_enc"],
-        centre=found["b_dec"].new_zeros(d),
-        decoder=found["W_dec"],
-        decoder_bias=found["b_dec"],
-        activation=_activation(configs, found.get(_THRESHOLD), found.get("k"), weights[1]),
-        skip=found.get("W_skip"),
+        encoder=loaded["W_enc"],
+        encoder_bias=loaded["b_enc"],
+        centre=loaded["b_dec"].new_zeros(d),
+        decoder=loaded["W_dec"],
+        decoder_bias=loaded["b_dec"],
+        activation=_activation(configs, loaded.get(_THRESHOLD), loaded.get("k"), weights[1]),
+        skip=loaded.get("W_skip"),
         target=f"blocks.{layer}.{configs.hooks.feature_output_hook}",
     )
 
@@ -292,20 +292,20 @@ def _cross_layer(
     rule = _rule(configs, thresholds=threshold in stored, counted=False)
     shapes |= {threshold: (width,)} if threshold in stored and rule == "jumprelu" else {}
     harmless = {f"W_skip_{layer}": "what the layer's output has besides all layers' features"}
-    found = tensors.read_safetensors(*encoder, ExpectedTensors(shapes, _says(configs, rule), harmless))
+    loaded = tensors.read_safetensors(*encoder, ExpectedTensors(shapes, _says(configs, rule), harmless))
     return SparseCoder(
-        encoder=found[rows],
-        encoder_bias=found[bias],
-        centre=found[bias].new_zeros(d),
+        encoder=loaded[rows],
+        encoder_bias=loaded[bias],
+        centre=loaded[bias].new_zeros(d),
         decoder=tensors.summed_decoder(*decoder, f"W_dec_{layer}", width, d),
-        decoder_bias=found[bias].new_zeros(d),
-        activation=_activation(configs, found.get(threshold), None, encoder[1]),
+        decoder_bias=loaded[bias].new_zeros(d),
+        activation=_activation(configs, loaded.get(threshold), None, encoder[1]),
         target=None,
     )
 
 
 def _rule(configs: FolderConfigs, *, thresholds: bool, counted: bool) -> str:
-    """The rule of firing that the config names, or else the one that the file has tensors for."""
+    """The activation function that the config names, or else the one that the file has tensors for."""
     made = "jumprelu" if thresholds else "topk" if counted or configs.hooks.k else "relu"
     return (configs.hooks.activation or made).lower().replace("_", "")
 
@@ -319,7 +319,7 @@ def _says(configs: FolderConfigs, rule: str) -> str:
 def _activation(
     configs: FolderConfigs, threshold: "Tensor | None", k: "Tensor | None", shown: str
 ) -> "ActivationFunction":
-    """The rule that the config names, or else the one that the file has tensors for."""
+    """The activation function that the config names, or else the one that the file has tensors for."""
     import torch  # noqa: PLC0415
 
     from tasks.coders.activation_functions import JumpRelu, TopK  # noqa: PLC0415

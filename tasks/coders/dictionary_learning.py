@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "ae.pt"
 CHECKPOINTS = "checkpoints"
-"""Folder of what was saved in the course of training."""
+"""Folder of the weights saved during training."""
 
 
 class TensorNames(NamedTuple):
-    """What a class calls its tensors."""
+    """Names of a class's tensors."""
 
     encoder: str
     decoder: str
@@ -80,7 +80,7 @@ _OF_RULE: dict[str, tuple[str, ...]] = {
     "shared threshold": ("threshold", "k"),
     "gate": ("mag_bias", "r_mag"),
 }
-"""Tensors that a rule of firing has."""
+"""Tensors of an activation function."""
 
 HARMLESS: dict[str, dict[str, str]] = {
     "AutoEncoderTopK": {
@@ -88,19 +88,19 @@ HARMLESS: dict[str, dict[str, str]] = {
     },
     "MatryoshkaBatchTopKSAE": {"group_sizes": "which features were trained together"},
 }
-"""What a class has besides, and why no coder needs it."""
+"""Other tensors of a class, each with the reason why no coder needs it."""
 
-# As the library spelt it at first.
+# The library's first spelling.
 CLASSES["MatroyshkaBatchTopKSAE"] = CLASSES["MatryoshkaBatchTopKSAE"]
 HARMLESS["MatroyshkaBatchTopKSAE"] = HARMLESS["MatryoshkaBatchTopKSAE"]
 
 
 _BACKUP = {"norm_factor": "by which biases are scaled back"}
-"""Tensors beside the coder's that a run leaves behind when it is interrupted."""
+"""Tensors beside the coder's that an interrupted training leaves in its file."""
 
 
 class TrainerConfig(BaseModel):
-    """What `config.json` says of the coder; what only training used is ignored."""
+    """The coder in `config.json`; fields that only training used are ignored."""
 
     dict_class: str
     activation_dim: int | None = Field(default=None, gt=0)
@@ -120,14 +120,14 @@ class TrainerConfig(BaseModel):
 
 
 class BufferConfig(BaseModel):
-    """What `config.json` says of the vectors that were trained on."""
+    """The vectors of the training in `config.json`."""
 
     io: str = "out"
     """Which side of the module: `in`, `out`, or `in_and_out` of a transcoder."""
 
 
 class DictionaryLearningConfig(BaseModel):
-    """The file."""
+    """`config.json`."""
 
     trainer: TrainerConfig
     buffer: BufferConfig = BufferConfig()
@@ -158,10 +158,10 @@ class DictionaryLearning(Checkpoint, frozen=True):
         return cls(path=path, revision=revision) if known else None
 
     def declared_site(self) -> DeclaredSite | None:
-        """The site that the trainer names; null where it names none, or the buffer another side of it."""
-        said = self._config()
-        name, layer = said.trainer.submodule_name, said.trainer.layer
-        if not name or said.buffer.io != "out":
+        """The site that the trainer names; null where it names none, or the buffer has another side of the module."""
+        config = self._config()
+        name, layer = config.trainer.submodule_name, config.trainer.layer
+        if not name or config.buffer.io != "out":
             return None
         counted = isinstance(layer, int) and not any(letter.isdigit() for letter in name)
         return DeclaredSite(f"{name}_layer_{layer}" if counted else name)
@@ -179,10 +179,10 @@ class DictionaryLearning(Checkpoint, frozen=True):
 
     def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder."""
-        said = self._config()
+        config = self._config()
         folder, name = self._weights()
         with files.local_files(folder, (name,), self.revision) as local:
-            return _coder(said, local / name, f"{folder}/{name}", f"{self.path}/{CONFIG}")
+            return _coder(config, local / name, f"{folder}/{name}", f"{self.path}/{CONFIG}")
 
     def _weights(self) -> tuple[str, str]:
         """The folder and the name of the weights."""
@@ -206,44 +206,44 @@ class DictionaryLearning(Checkpoint, frozen=True):
             )
 
 
-def _coder(said: DictionaryLearningConfig, file: Path, shown: str, asked: str) -> "SparseCoder":
+def _coder(config: DictionaryLearningConfig, file: Path, shown: str, shown_config: str) -> "SparseCoder":
     from tasks.coders.sparse_coder import SAME_SITE, SparseCoder  # noqa: PLC0415  (torch, as in all of these)
 
-    names = CLASSES[said.trainer.dict_class]
-    found = _tensors(said.trainer, names, file, shown, asked)
-    encoder, decoder = found[names.encoder], found[names.decoder]
+    names = CLASSES[config.trainer.dict_class]
+    weights = _tensors(config.trainer, names, file, shown, shown_config)
+    encoder, decoder = weights[names.encoder], weights[names.decoder]
     encoder, decoder = (encoder.T, decoder) if names.transposed else (encoder, decoder.T)
-    bias, centre = found[names.bias], found[names.decoder_bias]
-    if said.trainer.dict_class == "AutoEncoder":
+    bias, centre = weights[names.bias], weights[names.decoder_bias]
+    if config.trainer.dict_class == "AutoEncoder":
         encoder, bias, decoder = _of_unit_decoder(encoder, bias, decoder)
-    k = _k(said.trainer, found, shown, asked)
+    k = _k(config.trainer, weights, shown, shown_config)
     return SparseCoder(
         encoder=encoder,
         encoder_bias=bias,
         centre=centre if names.subtracted else centre.new_zeros(centre.shape),
         decoder=decoder,
         decoder_bias=centre,
-        activation=_rule(names, found, k, shown),
+        activation=_rule(names, weights, k, shown),
         # Where a transcoder writes, the config does not say.
-        target=None if said.buffer.io == "in_and_out" else SAME_SITE,
+        target=None if config.buffer.io == "in_and_out" else SAME_SITE,
         l0=k if names.rule == "shared threshold" else None,
     )
 
 
-def _remedies(stored: Iterable[str], said: str) -> dict[str, str]:
-    """What to do about tensors that the class has not: name the classes that have them."""
-    found = {}
+def _remedies(stored: Iterable[str], dict_class: str) -> dict[str, str]:
+    """Remedies for tensors that the class does not have: name the classes that have them."""
+    remedies = {}
     for name in stored:
         others = [
             other for other, names in CLASSES.items() if name in names[:4] or name in _OF_RULE[names.rule]
         ]
-        if others and said not in others:
-            found[name] = f"correct dict_class, {' and '.join(dict.fromkeys(others))} have it"
-    return found
+        if others and dict_class not in others:
+            remedies[name] = f"correct dict_class, {' and '.join(dict.fromkeys(others))} have it"
+    return remedies
 
 
 def _tensors(
-    trainer: TrainerConfig, names: TensorNames, file: Path, shown: str, asked: str
+    trainer: TrainerConfig, names: TensorNames, file: Path, shown: str, shown_config: str
 ) -> dict[str, "Tensor"]:
     """The tensors of the class, checked; biases in the model's units."""
     from tasks.coders import tensors  # noqa: PLC0415
@@ -251,8 +251,8 @@ def _tensors(
     content = tensors.load_torch_file(file, shown)
     inner, scale = content.get("ae"), 1.0
     if isinstance(inner, dict):
-        # What a run leaves behind that was interrupted: only final weights have their biases scaled back
-        # from vectors that were divided by the factor.
+        # A file of an interrupted training: only final weights have their biases scaled back from vectors that
+        # were divided by the factor.
         factor = content.get("norm_factor")
         ExpectedTensors({}, "what it holds beside `ae` is no part of a coder", _BACKUP).refuse_others(
             shown, tensors.tensor_shapes(content)
@@ -277,16 +277,16 @@ def _tensors(
     rows, columns = ((d, width), (width, d)) if names.transposed else ((width, d), (d, width))
     expected = ExpectedTensors(
         biases | others | {names.encoder: rows, names.decoder: columns},
-        f"{asked} says dict_class {trainer.dict_class}",
+        f"{shown_config} says dict_class {trainer.dict_class}",
         HARMLESS.get(trainer.dict_class, {}),
         _remedies(tensors.tensor_shapes(content), trainer.dict_class),
     )
-    found = tensors.checked_tensors(content, shown, expected)
-    return found if scale == 1 else found | {name: found[name] * scale for name in biases}
+    weights = tensors.checked_tensors(content, shown, expected)
+    return weights if scale == 1 else weights | {name: weights[name] * scale for name in biases}
 
 
 def _number(factor: object, shown: str) -> float:
-    """A factor that the library keeps as a number or as a tensor of one."""
+    """A factor that the library stores as a number or as a tensor of one element."""
     from torch import Tensor  # noqa: PLC0415
 
     if isinstance(factor, (int, float)) or (isinstance(factor, Tensor) and factor.numel() == 1):
@@ -307,32 +307,34 @@ def _of_unit_decoder(
     return encoder * norm[:, None], bias * norm, decoder / torch.where(norm > 0, norm, 1)[:, None]
 
 
-def _rule(names: TensorNames, found: dict[str, "Tensor"], k: int | None, shown: str) -> "ActivationFunction":
+def _rule(
+    names: TensorNames, weights: dict[str, "Tensor"], k: int | None, shown: str
+) -> "ActivationFunction":
     import torch  # noqa: PLC0415
 
     from tasks.coders.activation_functions import Gated, JumpRelu, TopK  # noqa: PLC0415
 
     if names.rule == "gate":
         # The library's magnitude is exp(r_mag) * e + mag_bias, where its gate opens for e + gate_bias.
-        scale = found["r_mag"].exp()
-        return Gated(scale, found["mag_bias"] - scale * found["gate_bias"])
+        scale = weights["r_mag"].exp()
+        return Gated(scale, weights["mag_bias"] - scale * weights["gate_bias"])
     if names.rule == "topk" and k:
         return TopK(k)
     if names.rule == "topk":
         msg = f"{shown} has no k above zero, and its config has none: use another checkpoint"
         raise WrongRequest(msg)
-    threshold = found.get("threshold", torch.zeros(()))
+    threshold = weights.get("threshold", torch.zeros(()))
     if names.rule == "shared threshold" and threshold < 0:
-        # The library would let every positive pre-activation fire, which nobody trained for.
+        # The library would let every positive pre-activation fire, unlike in training.
         msg = f"{shown}: threshold is below zero, so training had not set it yet: use a later checkpoint"
         raise WrongRequest(msg)
     return JumpRelu(threshold)
 
 
-def _k(trainer: TrainerConfig, found: dict[str, "Tensor"], shown: str, asked: str) -> int | None:
+def _k(trainer: TrainerConfig, weights: dict[str, "Tensor"], shown: str, shown_config: str) -> int | None:
     """How many features fire on a token, where the class trains for a number."""
-    stored = int(found["k"]) if "k" in found else None
+    stored = int(weights["k"]) if "k" in weights else None
     if stored and trainer.k and stored != trainer.k:
-        msg = f"{asked} has k {trainer.k}, where {shown} has {stored}: they are not of one training"
+        msg = f"{shown_config} has k {trainer.k}, where {shown} has {stored}: they are not of one training"
         raise WrongRequest(msg)
     return stored or trainer.k

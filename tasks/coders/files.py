@@ -1,12 +1,7 @@
-"""The files of a checkpoint, wherever they lie: a local folder, a URL of fsspec, a Hub repository.
+"""The files of a checkpoint (local folder, URL of fsspec, Hub repository): located, fetched, hashed, JSON configs read.
 
-Knows names and bytes, nothing of tensors. Loads no torch: a fingerprint must not cost a model.
-
-Reads the JSON config of a checkpoint against a model of it. Knows nothing of any one format.
-
-What a folder's config says while nobody knows yet which format the folder has.
-
-Paths that may name a checkpoint's file instead of its folder.
+Knows names, bytes and JSON, nothing of tensors or of any one format. Loads no torch: computing a fingerprint must not
+load a model.
 """
 
 import hashlib
@@ -36,7 +31,7 @@ from storage.errors import WrongRequest
 def split_file(path: str, endings: tuple[str, ...]) -> tuple[str, str | None]:
     """The folder and the file that `path` names; null for the file where `path` is the folder itself.
 
-    A file is told by its ending: `coders/layer3.sae.pt` is the file `layer3.sae.pt` in `coders`.
+    A file is recognised by its ending: `coders/layer3.sae.pt` is the file `layer3.sae.pt` in `coders`.
     """
     folder, name = posixpath.split(path.rstrip("/"))
     return (folder or ".", name) if name.endswith(endings) else (path, None)
@@ -46,7 +41,7 @@ ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
 
 
 def read_json_object(file: Path, shown: str) -> dict[str, object]:
-    """The JSON object in a file; `shown` is the file as the user knows it. Editors on Windows begin it with a mark."""
+    """The JSON object in a file; `shown` is the file as the user knows it. A byte order mark is skipped."""
     try:
         config = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -59,7 +54,7 @@ def read_json_object(file: Path, shown: str) -> dict[str, object]:
 
 
 def validate_config(config: dict[str, object], model: type[ConfigModel], shown: str) -> ConfigModel:
-    """The config as the model; the first field that is missing or wrong is named."""
+    """The config as the pydantic model; `WrongRequest` names the first field that is missing or wrong."""
     try:
         return model.model_validate(config)
     except ValidationError as error:
@@ -77,7 +72,7 @@ WHOLE_BYTES = 64 * 2**20
 """Files up to this size are hashed whole; of larger ones, evenly spaced samples."""
 
 _RESOLVED_FOR = 60
-"""Seconds after which it is found out anew whether the Hub can be reached."""
+"""Seconds for which a DNS lookup of the Hub is kept."""
 
 SAMPLES = 64
 SAMPLE_BYTES = 2**18
@@ -95,16 +90,16 @@ class HubFolder(NamedTuple):
     revision: str | None
 
     def file(self, name: str) -> Path | None:
-        """Where the Hub's cache holds the file, fetched if need be; null when there is no such file."""
+        """The file's path in the Hub's cache, fetched if necessary; null when there is no such file."""
         try:
-            found = huggingface_hub.hf_hub_download(
+            path = huggingface_hub.hf_hub_download(
                 self.repo,
                 f"{self.folder}/{name}" if self.folder else name,
                 revision=self.revision,
                 local_files_only=not hub_reachable(),
             )
         except hub_errors.LocalEntryNotFoundError as error:
-            # A kind of EntryNotFoundError, but it says that nobody could be asked.
+            # A subclass of EntryNotFoundError that means that the Hub was not asked.
             msg = (
                 f"there is no local folder {self.shown} and no such repository in the Hub's cache, "
                 "and the Hub cannot be reached: correct the path, or fetch the repository first"
@@ -119,10 +114,10 @@ class HubFolder(NamedTuple):
                 "correct the path or the revision, or log in with `hf auth login`"
             )
             raise WrongRequest(msg) from error
-        return Path(found)
+        return Path(path)
 
     def commit(self, name: str) -> str:
-        """The commit that `revision` stands for, or the revision itself when nobody can say.
+        """The commit that `revision` stands for, or the revision itself when it cannot be determined.
 
         The file `name` is fetched for it: asking only the cache would change the answer, and so
         every fingerprint, between a first run and its continuation.
@@ -130,10 +125,10 @@ class HubFolder(NamedTuple):
         if self.revision and _COMMIT.fullmatch(self.revision):
             return self.revision
         try:
-            found = self.file(name)
+            path = self.file(name)
         except WrongRequest:
-            found = None
-        named = [part for part in found.parts if _COMMIT.fullmatch(part)] if found else []
+            path = None
+        named = [part for part in path.parts if _COMMIT.fullmatch(part)] if path else []
         return named[-1] if named else str(self.revision)
 
     @property
@@ -145,8 +140,8 @@ class HubFolder(NamedTuple):
 def hub_reachable() -> bool:
     """Whether it is worth asking the Hub for a file, and not only its cache.
 
-    Without a network every look-up would be tried again for half a minute. Behind a proxy nothing is tried out here:
-    the Hub's name is the proxy's to resolve.
+    Without a network every lookup would be retried for half a minute. With a proxy nothing is resolved here: the proxy
+    resolves the Hub's name.
     """
     host = urlsplit(constants.ENDPOINT).hostname or ""
     return bool({"https", "http", "all"} & getproxies().keys()) or _resolves(
@@ -155,7 +150,7 @@ def hub_reachable() -> bool:
 
 
 @lru_cache(maxsize=2)
-def _resolves(host: str, period: int) -> bool:  # noqa: ARG001  (what was found out is forgotten with the period)
+def _resolves(host: str, period: int) -> bool:  # noqa: ARG001  (the cache entry expires with the period)
     try:
         socket.getaddrinfo(host, None)
     except OSError:
@@ -166,7 +161,7 @@ def _resolves(host: str, period: int) -> bool:  # noqa: ARG001  (what was found 
 def hub_folder(path: str, revision: str | None) -> HubFolder | None:
     """The Hub folder that `path` names, or null when it is a local folder or a URL.
 
-    A path that goes on from a local folder is local, whether or not there is anything at its end.
+    A path below a local folder is local, whether or not it exists.
     """
     name = _HUB_NAME.fullmatch(path)
     inside = bool(name and name["folder"] and Path(name["repo"]).exists())
@@ -182,22 +177,22 @@ def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a local path or URL, and the path in it."""
     try:
         return fsspec.core.url_to_fs(path)
-    except Exception as error:  # one in an archive reads its beginning, whatever that is
+    except Exception as error:  # a file system in an archive reads its beginning, whatever that is
         reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
         msg = f"{path} cannot be opened ({reason}): give a local path or a URL such as s3://bucket/folder"
         raise WrongRequest(msg) from error
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is no data where a folder is searched, as of notebooks, Finder and Spark.
+    """Whether a file or folder of this name is ignored in folders, such as those of notebooks, Finder and Spark.
 
-    So have it `datasets`, Spark, Hive and pyarrow. What is named by itself is meant, whatever it is called.
+    `datasets`, Spark, Hive and pyarrow do the same. A file named by itself is read, whatever it is called.
     """
     return name.startswith((".", "_"))
 
 
 def parts_below(root: str, name: str) -> list[str]:
-    """The folders and the file by which a file system that lists `root` gets from there to `name`."""
+    """The parts of the path from `root` to `name`, which the file system listed there."""
     above = root.strip("/").split("/") if root.strip("/") else []
     return name.strip("/").split("/")[len(above) :]
 
@@ -211,30 +206,30 @@ def list_names(path: str) -> list[str]:
 
 
 def _list_all(path: str) -> list[str]:
-    """The same with hidden ones."""
+    """As `list_names`, with hidden ones."""
     system, root = filesystem(path)
     try:
-        found = system.ls(root, detail=False)
+        paths = system.ls(root, detail=False)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except Exception as error:  # a file system is anybody's code: s3fs lets botocore's errors through
+    except Exception as error:  # any file system may raise anything: s3fs lets botocore's errors through
         msg = f"{path} cannot be listed ({error}): check the path and the credentials"
         raise WrongRequest(msg) from error
     # A file lists itself.
-    return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in found if str(name) != root)
+    return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in paths if str(name) != root)
 
 
 def path_exists(path: str) -> bool:
-    """Whether a local path or URL leads to a file or a folder; it does where nobody can say."""
+    """Whether a local path or URL leads to a file or a folder; true where that cannot be determined."""
     system, root = filesystem(path)
     try:
         return system.exists(root)
-    except Exception:  # noqa: BLE001  (as in `names`, which says what is wrong)
+    except Exception:  # noqa: BLE001  (as in `list_names`, which reports it)
         return True
 
 
 def has_file(path: str, name: str, revision: str | None = None) -> bool:
-    """Whether the file is there."""
+    """Whether the folder has the file."""
     remote = hub_folder(path, revision)
     return remote.file(name) is not None if remote else name in _list_all(path)
 
@@ -278,10 +273,10 @@ def digest_file(system: fsspec.AbstractFileSystem, file: str) -> str:
     size = int(system.info(file)["size"])
     total = hashlib.sha256(str(size).encode())
     if size <= WHOLE_BYTES:
-        # In one request, which a server answers that cannot give a part of a file.
+        # In one request, since some servers cannot give a part of a file.
         total.update(cast("bytes", system.cat_file(file)))
         return total.hexdigest()
-    # The cache of a buffered remote file reads ahead megabytes that the samples do not want.
+    # The cache of a buffered remote file reads ahead megabytes that the samples do not need.
     with cast("BinaryIO", system.open(file, "rb", cache_type="none")) as opened:
         for sample in range(SAMPLES):
             opened.seek(sample * (size - SAMPLE_BYTES) // (SAMPLES - 1))
@@ -290,15 +285,15 @@ def digest_file(system: fsspec.AbstractFileSystem, file: str) -> str:
 
 
 def _from_hub(remote: HubFolder, wanted: Sequence[str]) -> Path:
-    found = {name: remote.file(name) for name in wanted}
-    missing = [name for name, file in found.items() if file is None]
+    fetched = {name: remote.file(name) for name in wanted}
+    missing = [name for name, file in fetched.items() if file is None]
     if missing:
         msg = (
             f"the Hub's {remote.shown} has no {' and no '.join(missing)}: name the subfolder that has"
             f"{'' if missing[-1].endswith(PICKLED) else ', or convert a pickled checkpoint to safetensors first'}"
         )
         raise WrongRequest(msg)
-    folders = {file.parent for file in found.values() if file is not None}
+    folders = {file.parent for file in fetched.values() if file is not None}
     if len(folders) != 1:
         msg = f"the Hub's {remote.shown} changed while it was fetched: name a commit as its revision"
         raise WrongRequest(msg)
@@ -306,7 +301,7 @@ def _from_hub(remote: HubFolder, wanted: Sequence[str]) -> Path:
 
 
 def require_files(path: str, wanted: Sequence[str]) -> None:
-    """Refuse a local folder or URL that lacks one of the files, and say what it has instead."""
+    """Refuse a local folder or URL that lacks one of the files, and name those that it has."""
     there = _list_all(path)
     missing = [name for name in wanted if name not in there]
     if not missing:
@@ -334,8 +329,8 @@ def shortened(names: Sequence[str], most: int = 8) -> str:
 def peek_json(path: str, name: str, revision: str | None) -> dict[str, object]:
     """The JSON object in a folder's file; empty where there is no such file, or no such object in it.
 
-    On the Hub also where it cannot be asked: a cache may hold the checkpoint, and nothing about a file that
-    the repository never had. Raises `WrongRequest` for other places that cannot be listed.
+    Empty also where the Hub cannot be asked: a cache may hold the checkpoint, and nothing about a file that the
+    repository never had. Raises `WrongRequest` for other places that cannot be listed.
     """
     try:
         there = has_file(path, name, revision)

@@ -1,4 +1,4 @@
-"""Every sparse-coder format. A new one is one file and its name in `Format`."""
+"""The sparse-coder formats that a config can name. A new one is one file and one line in `Format`."""
 
 from tasks.coders.baselines import Neurons, RandomWeights
 from tasks.coders.circuit_tracer import CircuitTracer

@@ -1,7 +1,7 @@
 """Gemma Scope, Google's JumpReLU coders for Gemma 2 (Lieberum et al. 2024, arXiv:2408.05147).
 
-A folder such as `layer_20/width_16k/average_l0_71` holds `params.npz` and nothing else: what site the coder
-reads is in the name of its repository (res, mlp, att, transcoders), layer and L0 are in the folder's. Loads
+A folder such as `layer_20/width_16k/average_l0_71` holds `params.npz` and nothing else: the site
+is in the name of the repository (res, mlp, att, transcoders), layer and L0 are in the folder's name. Loads
 torch only in `load`.
 """
 
@@ -25,7 +25,7 @@ _SITES: dict[SiteKind, str] = {
     "res": "model.layers.{layer}.output",
     "mlp": "model.layers.{layer}.post_feedforward_layernorm.output",
     "att": "model.layers.{layer}.self_attn.o_proj.input",
-    # Divided by its root mean square, before the norm's gain: what no module of the model puts out.
+    # Divided by its root mean square, before the norm's gain: no module of the model outputs this.
     "transcoder": "layers.{layer}.pre_feedforward_layernorm:normalised",
     # As transformers has it since version 5, multiplied by the root of the width.
     "embedding": "model.embed_tokens.output",
@@ -76,7 +76,7 @@ class GemmaScope(Checkpoint, frozen=True):
         return DeclaredSite(_SITES[kind].format(layer=layer))
 
     def options_in_path(self) -> dict[str, object]:
-        """What it reads, which decides how its weights are folded."""
+        """Kind of site and layer, which determine how its weights are folded."""
         return {"site_kind": self._kind, "layer": self._layer}
 
     def digest(self, site: str | None) -> str:  # noqa: ARG002  (formats that hold many sites need it)
@@ -127,7 +127,7 @@ class GemmaScope(Checkpoint, frozen=True):
         return SparseCoder(
             encoder=encoder,
             encoder_bias=weights["b_enc"],
-            # Nothing is subtracted from the input, unlike in coders that are called alike.
+            # Nothing is subtracted from the input, unlike in other coders with a b_dec.
             centre=encoder.new_zeros(encoder.shape[1]),
             decoder=decoder,
             decoder_bias=bias,
@@ -173,7 +173,7 @@ class GemmaScope(Checkpoint, frozen=True):
 def _shapes(
     there: dict[str, tuple[int, ...]], keys: dict[str, str], shown: str
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes that the file's arrays must have, by the names that they have there."""
+    """Required shapes of the file's arrays, by their names in the file."""
     from tasks.coders import tensors  # noqa: PLC0415
 
     wanted = {key: keys.get(key, key.replace("w_", "W_")) for key in ("w_enc", "w_dec")}

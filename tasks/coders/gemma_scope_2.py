@@ -2,7 +2,7 @@
 
 `resid_post/layer_12_width_16k_l0_small` holds `config.json` and `params.safetensors`; the folder of a
 cross-layer transcoder, `clt/width_262k_l0_medium`, one `params_layer_N.safetensors` per layer that it reads.
-Where the config is missing, the folders' names say what it would. Loads torch only in `load`.
+Where the config is missing, the folders' names are used instead. Loads torch only in `load`.
 """
 
 import re
@@ -43,19 +43,19 @@ _NUMBER = re.compile(r"\.(?P<layer>\d+)(?=\.|$)")
 
 
 class GemmaScope2Config(BaseModel):
-    """What `config.json` says; the model's name is left alone, it is spelled in several ways."""
+    """`config.json`; the model's name is ignored, it is spelled in several ways."""
 
     architecture: str = "jump_relu"
     hf_hook_point_in: str | list[str] | None = None
     hf_hook_point_out: str | list[str] | None = None
     what: str = Field(default="", alias="type")
     affine_connection: bool | None = None
-    """Whether it adds a linear map of its input; null where the tensors alone say so."""
+    """Whether it adds a linear map of its input; null where the tensors determine it."""
     l0: float | None = None
 
 
 class _CoderFile(NamedTuple):
-    """What is to be loaded."""
+    """The file to load, and what config and names say about it."""
 
     folder: str
     weights: str
@@ -65,7 +65,7 @@ class _CoderFile(NamedTuple):
     """Null where it writes to several layers."""
     l0: float | None
     affine: bool | None = None
-    """Whether it has a skip connection, where the config says so or denies it."""
+    """Whether it has a skip connection, where the config has the key."""
 
 
 class GemmaScope2(Checkpoint, frozen=True):
@@ -81,11 +81,11 @@ class GemmaScope2(Checkpoint, frozen=True):
 
     @classmethod
     def detect(cls, path: str, revision: str | None) -> Self | None:
-        """The source, if the files in the folder, or the repository, are called as Gemma Scope 2's are."""
+        """The source, if the files in the folder, or the repository, have Gemma Scope 2's names."""
         folder, name = files.split_file(path, (".safetensors",))
         source = cls(path=path, revision=revision)
         if files.hub_folder(folder, revision):
-            # The Hub is not asked: offline, what it lacks and what is not in the cache look alike.
+            # The Hub is not asked: offline, a missing file and one that is not cached look alike.
             return source if _HUB.search(folder) and _KIND.search(folder) else None
         there = [name] if name else files.list_names(folder)
         return source if any(file == WEIGHTS or _ONE_LAYER.fullmatch(file) for file in there) else None
@@ -102,29 +102,29 @@ class GemmaScope2(Checkpoint, frozen=True):
 
     def digest(self, site: str | None) -> str:
         """A hash of the checkpoint's contents."""
-        found = self._chosen(site)
-        wanted = (CONFIG,) if files.has_file(found.folder, CONFIG, self.revision) else ()
-        return files.digest_files(found.folder, (*wanted, found.weights), self.revision)
+        coder_file = self._chosen(site)
+        wanted = (CONFIG,) if files.has_file(coder_file.folder, CONFIG, self.revision) else ()
+        return files.digest_files(coder_file.folder, (*wanted, coder_file.weights), self.revision)
 
     def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder, its weights mapped from the file."""
-        found = self._chosen(site)
-        with files.local_files(found.folder, (found.weights,), self.revision) as local:
-            return _coder(found, local / found.weights, f"{found.folder}/{found.weights}")
+        coder_file = self._chosen(site)
+        with files.local_files(coder_file.folder, (coder_file.weights,), self.revision) as local:
+            return _coder(coder_file, local / coder_file.weights, f"{coder_file.folder}/{coder_file.weights}")
 
     def _chosen(self, site: str | None) -> _CoderFile:
-        """What is to be loaded, the layer being known."""
-        found = self._find(site)
-        if not found.weights:
+        """The file to load; refuses a cross-layer transcoder without a layer."""
+        coder_file = self._find(site)
+        if not coder_file.weights:
             msg = (
-                f"{found.folder} is a cross-layer transcoder, with one file per layer: give the coder's source a "
+                f"{coder_file.folder} is a cross-layer transcoder, with one file per layer: give the coder's source a "
                 "layer"
             )
             raise WrongRequest(msg)
-        return found
+        return coder_file
 
     def _find(self, site: str | None) -> _CoderFile:
-        """Which file holds the coder, and what config and names say about it."""
+        """The file that holds the coder, and what config and names say about it."""
         folder, name = files.split_file(self.path, (".safetensors",))
         described = self._described(folder)
         named = _KIND.search(folder)
@@ -187,40 +187,40 @@ def _single(hook: str | list[str] | None, shown: str) -> str | None:
     return hooks[0] if hooks else None
 
 
-def _coder(found: _CoderFile, file: "Path", shown: str) -> "SparseCoder":
+def _coder(coder_file: _CoderFile, file: "Path", shown: str) -> "SparseCoder":
     from tasks.coders import tensors  # noqa: PLC0415  (torch, which the config must not cost)
     from tasks.coders.activation_functions import JumpRelu  # noqa: PLC0415
     from tasks.coders.sparse_coder import SparseCoder  # noqa: PLC0415
 
-    there = tensors.safetensors_shapes(file, shown)
-    weights = tensors.read_safetensors(file, shown, _expected(found, there, shown))
+    stored = tensors.safetensors_shapes(file, shown)
+    weights = tensors.read_safetensors(file, shown, _expected(coder_file, stored, shown))
     encoder, decoder, skip = weights["w_enc"].T, weights["w_dec"], weights.get(_SKIP)
     return SparseCoder(
         encoder=encoder,
         encoder_bias=weights["b_enc"],
-        # Nothing is subtracted from the input, unlike in coders that are called alike.
+        # Nothing is subtracted from the input, unlike in other coders with a b_dec.
         centre=encoder.new_zeros(encoder.shape[1]),
-        # What a feature writes to several layers is told by the sum over them.
-        decoder=decoder.sum(dim=1) if found.target is None else decoder,
+        # A feature that writes to several layers is represented by the sum over them.
+        decoder=decoder.sum(dim=1) if coder_file.target is None else decoder,
         decoder_bias=weights["b_dec"],
         activation=JumpRelu(weights["threshold"]),
         skip=None if skip is None else skip.T,
-        target=found.target,
-        l0=found.l0,
+        target=coder_file.target,
+        l0=coder_file.l0,
     )
 
 
-def _expected(found: _CoderFile, there: Shapes, shown: str) -> ExpectedTensors:
+def _expected(coder_file: _CoderFile, stored: Shapes, shown: str) -> ExpectedTensors:
     """The tensors of an autoencoder, a transcoder or one layer of a cross-layer transcoder."""
-    crossing = found.target is None
-    shapes = _shapes(there, shown, crossing=crossing)
-    (d_in, _), (*_, d_out) = there["w_enc"], there["w_dec"]
-    if not crossing and (found.affine or (found.affine is None and _SKIP in there)):
+    crossing = coder_file.target is None
+    shapes = _shapes(stored, shown, crossing=crossing)
+    (d_in, _), (*_, d_out) = stored["w_enc"], stored["w_dec"]
+    if not crossing and (coder_file.affine or (coder_file.affine is None and _SKIP in stored)):
         shapes[_SKIP] = (d_in, d_out)
-    denied = found.affine is False and not crossing
+    denied = coder_file.affine is False and not crossing
     return ExpectedTensors(
         shapes,
-        f"{found.folder}/{CONFIG} says affine_connection false"
+        f"{coder_file.folder}/{CONFIG} says affine_connection false"
         if denied
         else "JumpReLU coders of Gemma Scope 2 have none of that name",
         harmless={_SKIP: "it is no feature's part, and no single site can be compared"} if crossing else {},
@@ -231,7 +231,7 @@ def _expected(found: _CoderFile, there: Shapes, shown: str) -> ExpectedTensors:
 
 
 def _shapes(there: Shapes, shown: str, *, crossing: bool) -> dict[str, tuple[int, ...]]:
-    """The shapes that the tensors of any of them must have, by name."""
+    """Required shapes of the tensors of either of them, by name."""
     from tasks.coders import tensors  # noqa: PLC0415
 
     for name, axes in {

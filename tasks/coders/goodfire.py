@@ -1,4 +1,4 @@
-"""Goodfire's ReLU autoencoders for Llama 3, and qresearch's for DeepSeek-R1-Distill, which are laid out alike.
+"""Goodfire's ReLU autoencoders for Llama 3, and qresearch's for DeepSeek-R1-Distill, which have the same layout.
 
 One `.pt` or `.pth` file holds encoder and decoder as linear layers, called `encoder_linear` and
 `decoder_linear` by Goodfire, `encoder` and `decoder` by qresearch. Loads torch only in `load`.
@@ -28,7 +28,7 @@ class Goodfire(Checkpoint, frozen=True):
 
     @classmethod
     def detect(cls, path: str, revision: str | None) -> Self | None:
-        """The source, if the file, or the repository, is called as Goodfire's are."""
+        """The source, if the file, or the repository, has a name like Goodfire's."""
         folder, name = files.split_file(path, _ENDINGS)
         source = cls(path=path, revision=revision)
         if name is None and not files.hub_folder(folder, revision):

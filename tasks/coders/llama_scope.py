@@ -29,7 +29,7 @@ _NORMS = "dataset_average_activation_norm"
 
 
 class _Layout(NamedTuple):
-    """Where files lie in the folder."""
+    """Names of the files in the folder."""
 
     config: str
     folder: str
@@ -42,7 +42,7 @@ _LATER = _Layout("config.json", "", "sae_weights.safetensors")
 
 
 class LlamaScopeConfig(BaseModel):
-    """What either config says; what only training used is ignored."""
+    """The config of either layout; fields that only training used are ignored."""
 
     d_model: int = Field(gt=0)
     d_sae: int | None = Field(default=None, gt=0)
@@ -66,12 +66,12 @@ class LlamaScopeConfig(BaseModel):
 
     @property
     def itself(self) -> bool:
-        """Whether that is what it reads."""
+        """Whether it reconstructs the vectors that it reads."""
         return self.writes == self.hook_point_in
 
 
 class _Scales(NamedTuple):
-    """What vectors are multiplied by to have a norm of about the root of d_model."""
+    """Factors that give vectors a norm of about the root of d_model."""
 
     reads: float
     writes: float
@@ -93,10 +93,10 @@ class LlamaScope(Checkpoint, frozen=True):
 
     @classmethod
     def detect(cls, path: str, revision: str | None) -> Self | None:
-        """The source, if the files in the folder, or the repository, are called as Llama Scope's are."""
+        """The source, if the files in the folder, or the repository, have Llama Scope's names."""
         source = cls(path=path, revision=revision)
         if files.hub_folder(path, revision):
-            # The Hub is not asked: offline, what it lacks and what is not in the cache look alike.
+            # The Hub is not asked: offline, a missing file and one that is not cached look alike.
             return source if _HUB.search(path.rstrip("/")) else None
         there = files.list_names(path)
         if {_FIRST.config, _FIRST.folder} <= set(there):
@@ -117,8 +117,10 @@ class LlamaScope(Checkpoint, frozen=True):
         layout = self._layout()
         if not layout.folder:
             return files.digest_files(self.path, (layout.config, layout.weights), self.revision)
-        said = files.digest_files(self.path, (layout.config,), self.revision)
-        return f"{said} {files.digest_files(self._weights(layout), (layout.weights,), self.revision)}"
+        config_digest = files.digest_files(self.path, (layout.config,), self.revision)
+        return (
+            f"{config_digest} {files.digest_files(self._weights(layout), (layout.weights,), self.revision)}"
+        )
 
     def load(self, site: str | None, place: HookSite) -> "SparseCoder":  # noqa: ARG002
         """The coder, with the scaling of its vectors folded into its weights."""
@@ -225,7 +227,7 @@ def _coder(described: LlamaScopeConfig, weights: "dict[str, Tensor]", scales: _S
     encoder, decoder = weights["encoder.weight"], weights["decoder.weight"].T
     bias = weights.get("decoder.bias", encoder.new_zeros(described.d_model))
     subtracted = described.apply_decoder_bias_to_pre_encoder
-    # The first coders kept their 50 largest in training, and their threshold was set to let as many through.
+    # The first coders kept their 50 largest activations in training, and their threshold was set to pass as many.
     kept = "log_jumprelu_threshold" not in weights and described.act_fn == "jumprelu"
     return SparseCoder(
         encoder=encoder * scales.reads,
@@ -241,16 +243,16 @@ def _coder(described: LlamaScopeConfig, weights: "dict[str, Tensor]", scales: _S
 
 
 def _threshold(described: LlamaScopeConfig, weights: "dict[str, Tensor]", scales: _Scales) -> "Tensor":
-    """What pre-activations must exceed; as SAELens has it, in the units of the scaled vectors."""
-    some = weights["encoder.bias"]
+    """Thresholds of pre-activations, in the units of the scaled vectors as in SAELens."""
+    bias = weights["encoder.bias"]
     if described.act_fn == "relu":
-        return some.new_zeros(())
+        return bias.new_zeros(())
     if "log_jumprelu_threshold" in weights:
         threshold = weights["log_jumprelu_threshold"].exp()
     else:
         # lm_saes compares it after the scales are folded in, so it is in the units of what features write.
-        threshold = some.new_tensor(described.jump_relu_threshold * scales.writes)
+        threshold = bias.new_tensor(described.jump_relu_threshold * scales.writes)
     if described.sparsity_include_decoder_norm:
-        # What is compared is the length of what a feature writes.
+        # The norm of what a feature writes is compared.
         threshold = threshold / weights["decoder.weight"].norm(dim=0)
     return threshold

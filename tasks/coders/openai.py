@@ -49,7 +49,7 @@ class OpenAI(Checkpoint, frozen=True):
         if not _PLACE.fullmatch(path):
             return None
         source = cls(path=path, revision=revision)
-        # On the Hub, to ask for a file is to fetch it.
+        # On the Hub, checking for a file would fetch it.
         there = files.hub_folder(path, revision) is not None or files.has_file(*source._file())
         return source if there else None
 
@@ -83,16 +83,16 @@ class OpenAI(Checkpoint, frozen=True):
             }
             tied = "decoder.linear.weight" in stored and "decoder.weight" not in stored
             shapes |= {} if tied else {"decoder.weight": (d, width)}
-            found = tensors.checked_tensors(content, self.path, _expected(shapes, content, tied=tied))
+            weights = tensors.checked_tensors(content, self.path, _expected(shapes, content, tied=tied))
         k = _k(content, width, self.path)
         return SparseCoder(
-            encoder=found["encoder.weight"],
-            encoder_bias=found["latent_bias"],
-            centre=found["pre_bias"],
-            decoder=found["encoder.weight"] if tied else found["decoder.weight"].T,
-            decoder_bias=found["pre_bias"],
+            encoder=weights["encoder.weight"],
+            encoder_bias=weights["latent_bias"],
+            centre=weights["pre_bias"],
+            decoder=weights["encoder.weight"] if tied else weights["decoder.weight"].T,
+            decoder_bias=weights["pre_bias"],
             activation=TopK(k) if k else JumpRelu(torch.zeros(())),
-            # The library has no other mark of it.
+            # The library has no other sign of it.
             normalisation="layer_norm" if k else "none",
         )
 

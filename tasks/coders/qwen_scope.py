@@ -36,7 +36,7 @@ class QwenScope(Checkpoint, frozen=True):
 
     @classmethod
     def detect(cls, path: str, revision: str | None) -> Self | None:
-        """The source, if the files in the folder, or the repository, are called as Qwen-Scope's are."""
+        """The source, if the files in the folder, or the repository, have Qwen-Scope's names."""
         folder, name = files.split_file(path, (_ENDING,))
         source = cls(path=path, revision=revision)
         if files.hub_folder(folder, revision):

@@ -5,7 +5,7 @@ sae_lens 6.54 (saes/*.py, loading/pretrained_sae_loaders.py).
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -33,7 +33,7 @@ UNSUPPORTED_ARCHITECTURES = {
     "batchtopk": "it is a checkpoint of a training: save it with SAELens' save_inference_model",
     "matryoshka_batchtopk": "it is a checkpoint of a training: save it with SAELens' save_inference_model",
 }
-"""Architectures that cannot be loaded, and why."""
+"""Architectures that gloss cannot load, each with the reason."""
 
 BY_TOKEN = ("none", "layer_norm", "constant_norm_rescale")
 SCALED = "expected_average_only_in"
@@ -43,7 +43,7 @@ RESHAPES = ("none", "hook_z")
 
 
 class SAELensMetadata(BaseModel):
-    """What a checkpoint says about its training, as far as loading needs it."""
+    """What `cfg.json` records of the training, as far as loading needs it."""
 
     hook_name: str | None = None
     hook_name_out: str | None = None
@@ -53,11 +53,11 @@ class SAELensMetadata(BaseModel):
     hf_hook_name_out: str | None = None
     model_from_pretrained_kwargs: dict[str, object] | None = None
     l0: float | None = None
-    """What fired on a token at the end of the training, on average."""
+    """Features that fired on a token at the end of the training, on average."""
 
 
 class SAELensConfig(BaseModel):
-    """What `cfg.json` says in version 6; what only training used is ignored."""
+    """`cfg.json` of version 6; fields that only training used are ignored."""
 
     architecture: str
     d_in: int = Field(gt=0)
@@ -78,7 +78,7 @@ class SAELensConfig(BaseModel):
     @field_validator("normalize_activations", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
-        """Old configs have yes or no, or nothing."""
+        """Old configs have a boolean, or nothing."""
         if isinstance(value, bool):
             return SCALED if value else "none"
         return "none" if value is None else value
@@ -119,25 +119,25 @@ class SAELensConfig(BaseModel):
 
 
 def parse_saelens_config(raw: dict[str, object], shown: str) -> SAELensConfig:
-    """The config's description of its coder; `shown` is the file as the user knows it.
+    """A checkpoint's config in version 6's terms; `shown` is the file as the user knows it.
 
-    Raises `WrongRequest` for one that gloss cannot load, with the reason.
+    Raises `WrongRequest` with the reason for a config that gloss cannot load.
     """
-    found = files.validate_config(_modern(raw, shown), SAELensConfig, shown)
-    _refuse_architecture(found, shown)
-    if found.reshape_activations not in RESHAPES:
+    config = files.validate_config(_modern(raw, shown), SAELensConfig, shown)
+    _refuse_architecture(config, shown)
+    if config.reshape_activations not in RESHAPES:
         msg = (
-            f"{shown} has reshape_activations {found.reshape_activations}, which gloss does not know: "
+            f"{shown} has reshape_activations {config.reshape_activations}, which gloss does not know: "
             f"use one of {', '.join(RESHAPES)}"
         )
         raise WrongRequest(msg)
-    if found.metadata.hook_head_index is not None:
+    if config.metadata.hook_head_index is not None:
         msg = (
-            f"{shown} has hook_head_index {found.metadata.hook_head_index}: it reads one attention head, and "
+            f"{shown} has hook_head_index {config.metadata.hook_head_index}: it reads one attention head, and "
             "gloss reads all of a site: use a coder of all heads"
         )
         raise WrongRequest(msg)
-    return found
+    return config
 
 
 def _modern(raw: dict[str, object], shown: str) -> dict[str, object]:
@@ -163,27 +163,27 @@ def _modern(raw: dict[str, object], shown: str) -> dict[str, object]:
     }
 
 
-def _refuse_architecture(found: SAELensConfig, shown: str) -> None:
+def _refuse_architecture(config: SAELensConfig, shown: str) -> None:
     known = AUTOENCODERS + TRANSCODERS
-    if found.architecture not in known:
-        why = UNSUPPORTED_ARCHITECTURES.get(found.architecture, f"use one of {', '.join(known)}")
-        msg = f"{shown} has the architecture {found.architecture}, which gloss cannot load: {why}"
+    if config.architecture not in known:
+        why = UNSUPPORTED_ARCHITECTURES.get(config.architecture, f"use one of {', '.join(known)}")
+        msg = f"{shown} has the architecture {config.architecture}, which gloss cannot load: {why}"
         raise WrongRequest(msg)
-    if found.architecture in {"topk", "abstopk"} and not (found.k and 0 < found.k <= found.d_sae):
-        msg = f"{shown} is {found.architecture} with k {found.k}: k must be between 1 and {found.d_sae}"
+    if config.architecture in {"topk", "abstopk"} and not (config.k and 0 < config.k <= config.d_sae):
+        msg = f"{shown} is {config.architecture} with k {config.k}: k must be between 1 and {config.d_sae}"
         raise WrongRequest(msg)
-    if found.rescale_acts_by_decoder_norm and found.architecture not in {"topk", "abstopk"}:
+    if config.rescale_acts_by_decoder_norm and config.architecture not in {"topk", "abstopk"}:
         msg = (
-            f"{shown} has rescale_acts_by_decoder_norm on a {found.architecture} coder: "
+            f"{shown} has rescale_acts_by_decoder_norm on a {config.architecture} coder: "
             "fold the norms into the weights with SAELens and save again"
         )
         raise WrongRequest(msg)
-    if found.transcodes and found.d_out is None:
-        msg = f"{shown} is a {found.architecture} without d_out: say how wide the vectors are that it writes"
+    if config.transcodes and config.d_out is None:
+        msg = f"{shown} is a {config.architecture} without d_out: say how wide the vectors are that it writes"
         raise WrongRequest(msg)
-    if found.transcodes and found.apply_b_dec_to_input:
+    if config.transcodes and config.apply_b_dec_to_input:
         msg = (
-            f"{shown} is a {found.architecture} with apply_b_dec_to_input, and b_dec belongs to what it "
+            f"{shown} is a {config.architecture} with apply_b_dec_to_input, and b_dec belongs to what it "
             "writes: set it to false, as SAELens does"
         )
         raise WrongRequest(msg)
@@ -193,7 +193,7 @@ CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
 
 FACTORS = ("scaling_factor", "finetuning_scaling_factor")
-"""What a fine-tuning before version 6 multiplied activations by, before they were decoded."""
+"""Tensors that a fine-tuning before version 6 multiplied activations by before they were decoded."""
 
 
 class SAELens(Checkpoint, frozen=True):
@@ -216,9 +216,9 @@ class SAELens(Checkpoint, frozen=True):
 
     @classmethod
     def detect(cls, path: str, revision: str | None) -> Self | None:
-        """The source, if the folder's config has a width as SAELens calls it."""
-        said = files.peek_json(path, CONFIG, revision)
-        return cls(path=path, revision=revision) if {"d_in", "d_sae"} <= said.keys() else None
+        """The source, if the folder's config has SAELens' keys of the sizes."""
+        config = files.peek_json(path, CONFIG, revision)
+        return cls(path=path, revision=revision) if {"d_in", "d_sae"} <= config.keys() else None
 
     def declared_site(self) -> DeclaredSite | None:
         """The site that it reads: transformers' name of it if there is one, or TransformerLens'."""
@@ -238,37 +238,37 @@ class SAELens(Checkpoint, frozen=True):
 
         shown = f"{self.path}/{WEIGHTS}"
         with files.local_files(self.path, (CONFIG, WEIGHTS), self.revision) as folder:
-            said = self._description(folder)
-            self._check(said)
+            config = self._description(folder)
+            self._check(config)
             stored = tensors.safetensors_shapes(folder / WEIGHTS, shown)
-            factors = {name: (said.d_sae,) for name in FACTORS if name in stored}
+            factors = {name: (config.d_sae,) for name in FACTORS if name in stored}
             weights = tensors.read_safetensors(
-                folder / WEIGHTS, shown, self._expected(said, stored.keys(), factors)
+                folder / WEIGHTS, shown, self._expected(config, stored.keys(), factors)
             )
-        return _coder(said, self._folded(said, weights), self.norm_factor or 1.0)
+        return _coder(config, self._folded(config, weights), self.norm_factor or 1.0)
 
     def _description(self, folder: "Path") -> SAELensConfig:
         shown = f"{self.path}/{CONFIG}"
         return parse_saelens_config(files.read_json_object(folder / CONFIG, shown), shown)
 
     def _expected(
-        self, said: SAELensConfig, stored: Iterable[str], factors: dict[str, tuple[int, ...]]
+        self, config: SAELensConfig, stored: Iterable[str], factors: dict[str, tuple[int, ...]]
     ) -> ExpectedTensors:
-        """The tensors of the architecture. Where the file has those of another one, that one is named."""
-        shapes = said.shapes() | factors
-        fitting = said.architectures_of(set(stored) - factors.keys() - TRAINING_STATISTICS.keys())
+        """The tensors of the architecture. Where the file has those of another architecture, an error names it."""
+        shapes = config.shapes() | factors
+        fitting = config.architectures_of(set(stored) - factors.keys() - TRAINING_STATISTICS.keys())
         remedy = f"correct architecture to {' or '.join(fitting)}"
         others = set(stored) - shapes.keys() if fitting else set()
         return ExpectedTensors(
             shapes,
-            f"{self.path}/{CONFIG} says architecture {said.architecture}",
+            f"{self.path}/{CONFIG} says architecture {config.architecture}",
             # SAELens itself loads a file only if it holds the architecture's tensors and no others.
             remedies=dict.fromkeys(others, remedy),
         )
 
-    def _check(self, said: SAELensConfig) -> None:
-        """Refuse a normalisation without its numbers, and options that the coder has no use for."""
-        shown, kind = f"{self.path}/{CONFIG}", said.normalize_activations
+    def _check(self, config: SAELensConfig) -> None:
+        """Refuse a normalisation without its numbers, and options that do not apply to the coder."""
+        shown, kind = f"{self.path}/{CONFIG}", config.normalize_activations
         if kind == WHITENED:
             msg = (
                 f"{shown} has normalize_activations {kind}, whose matrices lie elsewhere: fold them into "
@@ -285,27 +285,27 @@ class SAELens(Checkpoint, frozen=True):
             msg = f"{shown} has normalize_activations {kind}, which gloss does not know: use one of {known}"
         elif kind != SCALED and self.norm_factor is not None:
             msg = f"{shown} has normalize_activations {kind}, which takes no factor: leave norm_factor out"
-        elif self.fold_decoder_norm and said.ranks and not said.rescale_acts_by_decoder_norm:
+        elif self.fold_decoder_norm and config.ranks and not config.rescale_acts_by_decoder_norm:
             msg = (
-                f"{shown} is a {said.architecture} coder, whose features compete at the scale that it was trained "
+                f"{shown} is a {config.architecture} coder, whose features compete at the scale that it was trained "
                 "at: leave fold_decoder_norm out"
             )
         else:
             return
         raise WrongRequest(msg)
 
-    def _folded(self, said: SAELensConfig, weights: "Weights") -> "Weights":
-        """The weights with all that is to be folded into them."""
-        weights = _unfactored(said, weights, f"{self.path}/{WEIGHTS}")
+    def _folded(self, config: SAELensConfig, weights: "Weights") -> "Weights":
+        """The weights with scaling factors and norms folded into them."""
+        weights = _unfactored(config, weights, f"{self.path}/{WEIGHTS}")
         if self.norm_factor is not None:
             weights = _scaled(weights, self.norm_factor)
-        # A topk that ranks by what features write is the same as this once and for all.
-        if said.rescale_acts_by_decoder_norm or self.fold_decoder_norm:
+        # A topk that ranks by the norm of what features write is equivalent to folding the norms once.
+        if config.rescale_acts_by_decoder_norm or self.fold_decoder_norm:
             weights = _at_norm(weights)
         return weights
 
 
-def _unfactored(said: SAELensConfig, weights: "Weights", shown: str) -> "Weights":
+def _unfactored(config: SAELensConfig, weights: "Weights", shown: str) -> "Weights":
     """Weights without the factors of a fine-tuning, which are part of the decoder's rows from here on."""
     import torch  # noqa: PLC0415
 
@@ -314,7 +314,7 @@ def _unfactored(said: SAELensConfig, weights: "Weights", shown: str) -> "Weights
     # For some time every checkpoint had a factor, of ones.
     if not factors or torch.allclose(factors[0], torch.ones(())):
         return weights
-    if not said.finetuning_scaling_factor:
+    if not config.finetuning_scaling_factor:
         msg = (
             f"{shown} has a scaling_factor, and its {CONFIG} does not say finetuning_scaling_factor, as SAELens "
             "wants it: fold it into W_dec and save again"
@@ -348,48 +348,49 @@ def _at_norm(weights: "Weights") -> "Weights":
     return weights | by_feature | rows
 
 
-def _coder(said: SAELensConfig, weights: "Weights", factor: float) -> "SparseCoder":
+def _coder(config: SAELensConfig, weights: "Weights", factor: float) -> "SparseCoder":
     """The coder of folded weights; `factor` is what was folded into them, 1 where nothing was."""
     from tasks.coders.sparse_coder import SAME_SITE, SparseCoder, Transcoder  # noqa: PLC0415
 
-    bias, l0 = weights["b_dec"], said.metadata.l0
-    target = said.metadata.hf_hook_name_out or said.metadata.hook_name_out
-    normalisation = "none" if said.normalize_activations == SCALED else said.normalize_activations
-    coder = (Transcoder if said.transcodes else SparseCoder)(
-        encoder=weights["W_dec"] if said.architecture == PURSUIT else weights["W_enc"].T,
-        encoder_bias=weights.get("b_gate", weights.get("b_enc", bias.new_zeros(said.d_sae))),
-        centre=bias if said.subtracts else bias.new_zeros(said.d_in),
+    bias, l0 = weights["b_dec"], config.metadata.l0
+    target = config.metadata.hf_hook_name_out or config.metadata.hook_name_out
+    normalisation = "none" if config.normalize_activations == SCALED else config.normalize_activations
+    coder = (Transcoder if config.transcodes else SparseCoder)(
+        encoder=weights["W_dec"] if config.architecture == PURSUIT else weights["W_enc"].T,
+        encoder_bias=weights.get("b_gate", weights.get("b_enc", bias.new_zeros(config.d_sae))),
+        centre=bias if config.subtracts else bias.new_zeros(config.d_in),
         decoder=weights["W_dec"],
         decoder_bias=bias,
-        activation=_activation(said, weights),
+        activation=_activation(config, weights),
         normalisation=cast("Normalisation", normalisation),
         skip=weights.get("W_skip"),
-        target=target if said.transcodes else SAME_SITE,
+        target=target if config.transcodes else SAME_SITE,
         l0=l0 if l0 and l0 > 0 else None,
     )
-    return _pursuit(said, coder, factor) if said.architecture == PURSUIT else coder
+    return _pursuit(config, coder, factor) if config.architecture == PURSUIT else coder
 
 
-def _pursuit(said: SAELensConfig, tied: "SparseCoder", factor: float) -> "SparseCoder":
+def _pursuit(config: SAELensConfig, tied: "SparseCoder", factor: float) -> "SparseCoder":
     from tasks.coders.sparse_coder import MatchingPursuit  # noqa: PLC0415
 
+    # What was never subtracted is not added either.
+    fields: dict[str, Any] = {**vars(tied), "decoder_bias": tied.centre}
     return MatchingPursuit(
-        # What was never subtracted is not added either.
-        **(vars(tied) | {"decoder_bias": tied.centre}),
-        steps=said.max_iterations or said.d_in,
-        small=said.residual_threshold / factor,
-        ends_on_repeat=said.stop_on_duplicate_support,
+        **fields,
+        steps=config.max_iterations or config.d_in,
+        small=config.residual_threshold / factor,
+        ends_on_repeat=config.stop_on_duplicate_support,
     )
 
 
-def _activation(said: SAELensConfig, weights: "Weights") -> "ActivationFunction":
+def _activation(config: SAELensConfig, weights: "Weights") -> "ActivationFunction":
     from tasks.coders.activation_functions import AbsTopK, Gated, JumpRelu, TopK  # noqa: PLC0415
 
-    match said.architecture:
+    match config.architecture:
         case "topk":
-            return TopK(said.k or 0)
+            return TopK(config.k or 0)
         case "abstopk":
-            return AbsTopK(said.k or 0)
+            return AbsTopK(config.k or 0)
         case "gated":
             # The magnitude is the gate's product, scaled, with a bias of its own in place of the gate's.
             scale = weights["r_mag"].exp()

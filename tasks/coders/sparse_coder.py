@@ -1,16 +1,8 @@
-"""The one sparse coder that every format loads into: vectors to firings, firings to vectors.
+"""The sparse coder that every format loads into, with its variants: vectors to firings, firings to vectors.
 
-Knows no files and no formats. Firings stay sparse: no dense matrix of activations outlives a block.
-
-A coder without an encoder: its features are the coordinates of the vectors that it reads.
-
-Matching pursuit: one feature at a time explains what the ones before have left.
-
-After sae_lens 6.54, saes/matching_pursuit_sae.py.
-
-A coder that writes to another site than it reads, and normalises what it reads.
-
-A coder that reads each coordinate in units of its site: less its mean there, over its deviation.
+Knows no files and no formats. Firings stay sparse: no dense matrix of activations outlives a block. Variants are coders
+whose features are coordinates, matching pursuit (after sae_lens 6.54, saes/matching_pursuit_sae.py), transcoders that
+normalise what they read, and coders of standardised coordinates.
 """
 
 from dataclasses import dataclass, field, replace
@@ -38,7 +30,7 @@ SAME_SITE = ""
 
 
 class NormalisedVectors(NamedTuple):
-    """Normalised vectors and what takes them back: `x * scale + shift`."""
+    """Normalised vectors, with scale and shift to undo it: `x * scale + shift`."""
 
     x: Tensor
     """[tokens, d_in]."""
@@ -50,7 +42,7 @@ class NormalisedVectors(NamedTuple):
 
 @dataclass(frozen=True)
 class SparseCoder:
-    """Weights and one rule of firing."""
+    """Weights and an activation function."""
 
     encoder: Tensor
     """[width, d_in]; any strides, so that a transposed checkpoint is not copied."""
@@ -59,19 +51,19 @@ class SparseCoder:
     centre: Tensor
     """[d_in]: subtracted from the (normalised) input; zero in coders that subtract nothing."""
     decoder: Tensor | None
-    """[width, d_out]; null where nobody knows what features write. It stays where it was loaded, mapped from
-    its file if may be: only a few of its rows are wanted at a time. Rows of a coder that writes to several
+    """[width, d_out]; null where it is unknown what features write. It stays where it was loaded, mapped
+    from its file where possible: only a few of its rows are needed at a time. Rows of a coder that writes to several
     layers are the sums over them."""
     decoder_bias: Tensor | None
     """[d_out]."""
     activation: ActivationFunction
     normalisation: Normalisation = "none"
     skip: Tensor | None = None
-    """[d_out, d_in]: what a skip transcoder adds of its raw input."""
+    """[d_out, d_in]: the linear map of its raw input that a skip transcoder adds."""
     target: str | None = SAME_SITE
     """The site that it reconstructs, as its format names it; null where no site can be compared."""
     l0: float | None = None
-    """Features that fire on a token as the checkpoint declares, where its rule of firing promises nothing."""
+    """Features that fire on a token as the checkpoint declares, where `activation` determines no number."""
     baseline: bool = False
     """Whether it was never trained to reconstruct: neurons, random weights."""
 
@@ -92,11 +84,11 @@ class SparseCoder:
 
     @property
     def declared_l0(self) -> float | None:
-        """Features that fire on a token, where checkpoint or rule promise a number."""
+        """Features that fire on a token, where checkpoint or activation function determine a number."""
         return self.l0 if self.l0 is not None else self.activation.declared_l0
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "SparseCoder":
-        """The coder with all that encodes on a device, its encoder in `dtype`; the decoder stays where it is.
+        """The coder with its encoding tensors on a device, the encoder in `dtype`; the decoder stays where it is.
 
         Raises `RuntimeError` when the device is full.
         """
@@ -126,7 +118,7 @@ class SparseCoder:
         return Firings(*(torch.cat(column) for column in zip(*pieces, strict=True)))
 
     def decode(self, firings: Firings, tokens: int) -> Tensor:
-        """Vectors [tokens, d_out] that the firings stand for, normalised if the coder normalises.
+        """Vectors [tokens, d_out] decoded from the firings, normalised if the coder normalises.
 
         Raises `ValueError` when the coder has no decoder.
         """
@@ -144,14 +136,14 @@ class SparseCoder:
         )
 
     def reconstruct(self, x: Tensor, firings: Firings) -> Tensor:
-        """Decode the firings of vectors [tokens, d_in] back to where and how large the vectors were."""
+        """Decode the firings of vectors [tokens, d_in] at the vectors' own position and scale."""
         raw = x.flatten(1).float()
         scaled = self._scaled(raw)
         decoded = self.decode(firings, len(x)).to(raw) * scaled.scale + scaled.shift
         return decoded if self.skip is None else decoded + raw @ self.skip.to(raw).T
 
     def _fire(self, x: Tensor, room: Tensor) -> Firings:
-        """What fires on normalised and centred vectors [tokens, d_in]; `room` [tokens, width] may be written."""
+        """Firings on normalised and centred vectors [tokens, d_in]; `room` [tokens, width] is a buffer."""
         if self.encoder.dtype == torch.float32:
             torch.addmm(self.encoder_bias, x, self.encoder.T, out=room)
         else:
@@ -160,22 +152,22 @@ class SparseCoder:
         return self.activation.fire(room)
 
     def _scaled(self, x: Tensor) -> NormalisedVectors:
-        zero, one = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
+        zeros, ones = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
         match self.normalisation:
             case "none":
-                return NormalisedVectors(x, zero, one)
+                return NormalisedVectors(x, zeros, ones)
             case "layer_norm":
                 # The unbiased deviation plus epsilon, not the root of variance plus epsilon.
                 shift, scale = x.mean(-1, keepdim=True), x.std(-1, keepdim=True) + EPSILON
             case "constant_norm_rescale":
-                shift, scale = zero, x.norm(dim=-1, keepdim=True) / x.shape[1] ** 0.5
-                scale = torch.where(scale > 0, scale, one)
+                shift, scale = zeros, x.norm(dim=-1, keepdim=True) / x.shape[1] ** 0.5
+                scale = torch.where(scale > 0, scale, ones)
         return NormalisedVectors((x - shift) / scale, shift, scale)
 
 
 @dataclass(frozen=True)
 class CoordinateCoder(SparseCoder):
-    """Each coordinate is a feature. Its encoder is [0, d_in]: the identity, which nobody multiplies by."""
+    """Each coordinate is a feature. Its encoder is the identity, stored as [0, d_in]: no product is computed."""
 
     @property
     def width(self) -> int:
@@ -183,32 +175,35 @@ class CoordinateCoder(SparseCoder):
         return self.d_in
 
     def reconstruct(self, x: Tensor, firings: Firings) -> Tensor:
-        """The firings of vectors [tokens, d_in] put back in their coordinates, and zeros around them.
+        """The firings of vectors [tokens, d_in] in their coordinates, zeros elsewhere.
 
-        `decode` gives what they write into the model; this is what is left of the site itself.
+        `decode` gives what they write into the model; this is what they keep of the site itself.
         """
         kept = torch.zeros_like(x.flatten(1), dtype=torch.float32)
         kept[firings.token, firings.feature] = firings.activation
         return kept
 
-    def _fire(self, x: Tensor, room: Tensor) -> Firings:  # noqa: ARG002  (it has no product to put there)
-        """What fires of the coordinates [tokens, d_in]."""
+    def _fire(self, x: Tensor, room: Tensor) -> Firings:  # noqa: ARG002  (it computes no product)
+        """Firings of the coordinates [tokens, d_in]."""
         return self.activation.fire(x)
 
 
 @dataclass(frozen=True)
 class MatchingPursuit(SparseCoder):
-    """Its encoder is its decoder, its encoder's bias is not used, and its rule of firing is the ReLU."""
+    """Matching pursuit: one feature at a time explains what the features before have left.
+
+    Its encoder is its decoder, its encoder's bias is not used, and its activation function is the ReLU.
+    """
 
     steps: int = 1
     """How many times a feature is chosen for a token, at most."""
     small: float = 0.0
-    """Length of what is left below which a token is done."""
+    """Norm of the residual below which a token is done."""
     ends_on_repeat: bool = True
     """Whether a token is done when the feature that is chosen fires already."""
 
     def _fire(self, x: Tensor, room: Tensor) -> Firings:
-        """What fires on normalised and centred vectors [tokens, d_in]; `room` [tokens, width] is written."""
+        """Firings on normalised and centred vectors [tokens, d_in]; `room` [tokens, width] is a buffer."""
         sizes = room.zero_()
         token, left = torch.arange(len(x), device=x.device), x
         for _ in range(self.steps):
@@ -230,10 +225,10 @@ class MatchingPursuit(SparseCoder):
 
 @dataclass(frozen=True)
 class Transcoder(SparseCoder):
-    """What it decodes is not taken back to its input's scale: that is no scale of the site that it writes."""
+    """A coder that writes to another site than it reads, so that the scale of its input is not applied to its output."""
 
     def reconstruct(self, x: Tensor, firings: Firings) -> Tensor:
-        """Decode the firings of vectors [tokens, d_in] to the vectors [tokens, d_out] that they stand for."""
+        """Decode the firings of vectors [tokens, d_in] to vectors [tokens, d_out] of the target site."""
         raw = x.flatten(1).float()
         decoded = self.decode(firings, len(x)).to(raw)
         return decoded if self.skip is None else decoded + raw @ self.skip.to(raw).T
@@ -241,7 +236,10 @@ class Transcoder(SparseCoder):
 
 @dataclass(frozen=True)
 class StandardisedCoder(SparseCoder):
-    """Its encoder and decoder are in those units, so that a few coordinates of large values are not all it sees."""
+    """Reads each coordinate less its mean at the site, over its deviation.
+
+    Encoder and decoder are in those units, so that a few coordinates of large values do not dominate.
+    """
 
     mean: Tensor = field(default_factory=lambda: torch.zeros(()))
     """[d_in]: the mean vector of the site."""
@@ -249,7 +247,7 @@ class StandardisedCoder(SparseCoder):
     """[d_in]: the standard deviation of each coordinate, above zero."""
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "StandardisedCoder":
-        """As of any coder."""
+        """As `SparseCoder.to`."""
         moved = replace(self, mean=self.mean.to(device), deviation=self.deviation.to(device))
         return SparseCoder.to(moved, device, dtype)  # pyright: ignore[reportReturnType]  (replace keeps the class)
 

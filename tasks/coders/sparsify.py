@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 CONFIG = "cfg.json"
 WEIGHTS = "sae.safetensors"
 TRAINING = "config.json"
-"""What the library writes beside the folders of the sites."""
+"""The config of the training, which the library writes beside the folders of the sites."""
 
 _SITE = re.compile(r"(\w+\.)*\w+\.\d+(\.\w+)*|embed_tokens|embed_in|wte", re.ASCII)
 """A folder that can be named after a module: of a layer, or the embedding."""
 _SEED = re.compile(r"/seed\d+$")
-"""What the library adds to a site's folder where it trained several coders for it."""
+"""Suffix of a site's folder where several coders were trained for it."""
 
 
 class SparsifyConfig(BaseModel):
-    """What `cfg.json` says; fields that only training used are ignored."""
+    """`cfg.json`; fields that only training used are ignored."""
 
     d_in: int = Field(gt=0)
     k: int = Field(gt=0)
@@ -48,7 +48,7 @@ class SparsifyConfig(BaseModel):
 
     @property
     def reads_input(self) -> bool:
-        """Whether it reads what goes into the module, and writes what comes out. A skip means so for delphi."""
+        """Whether it reads the module's input and writes its output. delphi infers that from a skip connection, too."""
         return self.transcode or self.skip_connection
 
 
@@ -95,7 +95,7 @@ class Sparsify(Checkpoint, frozen=True):
         if not site:
             inside = False
         elif "://" not in self.path and files.hub_folder(self.path, self.revision) is None:
-            # Not asked of the nested name alone: a folder that is not there looks like a Hub name.
+            # The nested name alone will not do: a folder that does not exist looks like a Hub name.
             inside = module in files.list_names(self.path)
         else:
             inside = files.has_file(nested, CONFIG, self.revision)
@@ -113,39 +113,41 @@ class Sparsify(Checkpoint, frozen=True):
         from tasks.coders.sparse_coder import SAME_SITE, SparseCoder  # noqa: PLC0415
 
         folder = self.folder(site)
-        said = self._description(folder)
-        _refuse_side(folder, said, place.site)
-        width, d = said.width, said.d_in
+        config = self._description(folder)
+        _refuse_side(folder, config, place.site)
+        width, d = config.width, config.d_in
         shapes: dict[str, tuple[int, ...]] = {
             "encoder.weight": (width, d),
             "encoder.bias": (width,),
             "W_dec": (width, d),
             "b_dec": (d,),
         }
-        if said.skip_connection:
+        if config.skip_connection:
             shapes["W_skip"] = (d, d)
         with files.local_files(folder, (CONFIG, WEIGHTS), self.revision) as local:
             weights = tensors.read_safetensors(
-                local / WEIGHTS, f"{folder}/{WEIGHTS}", _expected(said, shapes, folder)
+                local / WEIGHTS, f"{folder}/{WEIGHTS}", _expected(config, shapes, folder)
             )
         bias = weights["b_dec"]
         return SparseCoder(
             encoder=weights["encoder.weight"],
             encoder_bias=weights["encoder.bias"],
-            centre=bias.new_zeros(d) if said.transcode else bias,
+            centre=bias.new_zeros(d) if config.transcode else bias,
             decoder=weights["W_dec"],
             decoder_bias=bias,
-            activation=_activation(said),
+            activation=_activation(config),
             skip=weights.get("W_skip"),
-            target=_module(_trained(folder, said) or place.site) if said.reads_input else SAME_SITE,
+            target=_module(_trained(folder, config) or place.site) if config.reads_input else SAME_SITE,
         )
 
     def _description(self, folder: str) -> SparsifyConfig:
         shown = f"{folder}/{CONFIG}"
         with files.local_files(folder, (CONFIG,), self.revision) as local:
-            said = files.validate_config(files.read_json_object(local / CONFIG, shown), SparsifyConfig, shown)
-        _check(said, shown)
-        return said
+            config = files.validate_config(
+                files.read_json_object(local / CONFIG, shown), SparsifyConfig, shown
+            )
+        _check(config, shown)
+        return config
 
     def _refuse(self, site: str | None) -> None:
         there = [] if files.hub_folder(self.path, self.revision) else files.list_names(self.path)
@@ -162,17 +164,17 @@ class Sparsify(Checkpoint, frozen=True):
         raise WrongRequest(msg)
 
 
-def _expected(said: SparsifyConfig, shapes: Shapes, folder: str) -> ExpectedTensors:
-    skips = f"skip_connection {str(said.skip_connection).lower()}"
+def _expected(config: SparsifyConfig, shapes: Shapes, folder: str) -> ExpectedTensors:
+    skips = f"skip_connection {str(config.skip_connection).lower()}"
     return ExpectedTensors(
         shapes,
-        f"{folder}/{CONFIG} says activation {said.activation} and {skips}",
+        f"{folder}/{CONFIG} says activation {config.activation} and {skips}",
         remedies={"W_skip": "correct skip_connection to true, or save the file without the tensor"},
     )
 
 
-def _ours(said: dict[str, object]) -> bool:
-    return {"d_in", "k"} <= said.keys() and bool({"num_latents", "expansion_factor"} & said.keys())
+def _ours(config: dict[str, object]) -> bool:
+    return {"d_in", "k"} <= config.keys() and bool({"num_latents", "expansion_factor"} & config.keys())
 
 
 def _module(site: str) -> str:
@@ -180,22 +182,22 @@ def _module(site: str) -> str:
     return site.partition(":")[0].removesuffix(".input").removesuffix(".output")
 
 
-def _trained(folder: str, said: SparsifyConfig) -> str | None:
+def _trained(folder: str, config: SparsifyConfig) -> str | None:
     """The site that a folder is named after; null for a folder that is named otherwise."""
     name = _SEED.sub("", folder.rstrip("/")).rsplit("/", 1)[-1]
     if not _SITE.fullmatch(name):
         return None
-    return f"{name}.input" if said.reads_input else name
+    return f"{name}.input" if config.reads_input else name
 
 
-def _refuse_side(folder: str, said: SparsifyConfig, site: str) -> None:
-    """Refuse the module's other side than the coder reads, which has the same width and raises no error."""
-    trained = _trained(folder, said)
+def _refuse_side(folder: str, config: SparsifyConfig, site: str) -> None:
+    """Refuse the side of the module that the coder does not read, which has the same width and raises no error."""
+    trained = _trained(folder, config)
     is_input = site.partition(":")[0].endswith(".input")
-    if said.reads_input and not is_input:
+    if config.reads_input and not is_input:
         what = "reads what goes into a module, to write what comes out"
         write = trained or f"{_module(site)}.input"
-    elif not said.reads_input and is_input and trained == _module(site):
+    elif not config.reads_input and is_input and trained == _module(site):
         what, write = "was trained on what comes out of the module", trained
     else:
         return
@@ -203,22 +205,24 @@ def _refuse_side(folder: str, said: SparsifyConfig, site: str) -> None:
     raise WrongRequest(msg)
 
 
-def _check(said: SparsifyConfig, shown: str) -> None:
-    if said.activation not in {"topk", "groupmax"}:
-        msg = f"{shown} asks for activation {said.activation}, which gloss cannot load: use topk or groupmax"
+def _check(config: SparsifyConfig, shown: str) -> None:
+    if config.activation not in {"topk", "groupmax"}:
+        msg = (
+            f"{shown} asks for activation {config.activation}, which gloss cannot load: use topk or groupmax"
+        )
         raise WrongRequest(msg)
-    if said.k > said.width:
-        msg = f"{shown} asks for {said.k} active features of {said.width}: correct k or num_latents"
+    if config.k > config.width:
+        msg = f"{shown} asks for {config.k} active features of {config.width}: correct k or num_latents"
         raise WrongRequest(msg)
-    if said.activation == "groupmax" and (said.width % said.k or said.signed):
-        wrong = "signed" if said.signed else f"{said.width} features in {said.k} groups"
+    if config.activation == "groupmax" and (config.width % config.k or config.signed):
+        wrong = "signed" if config.signed else f"{config.width} features in {config.k} groups"
         msg = f"{shown} asks for groupmax of {wrong}, which sparsify does not have: correct k or num_latents"
         raise WrongRequest(msg)
 
 
-def _activation(said: SparsifyConfig) -> "ActivationFunction":
+def _activation(config: SparsifyConfig) -> "ActivationFunction":
     from tasks.coders.activation_functions import AbsTopK, GroupMax, TopK  # noqa: PLC0415
 
-    if said.activation == "groupmax":
-        return GroupMax(said.k)
-    return AbsTopK(said.k) if said.signed else TopK(said.k)
+    if config.activation == "groupmax":
+        return GroupMax(config.k)
+    return AbsTopK(config.k) if config.signed else TopK(config.k)

@@ -225,11 +225,11 @@ def read_npz(file: Path, shown: str, expected: ExpectedTensors) -> dict[str, Ten
         require_shapes(shown, expected.shapes, _array_shapes(arrays))
         expected.refuse_others(shown, arrays)
         wanted = {name: arrays[name] for name in expected.shapes}
-        found = {
+        tensors = {
             name: torch.from_numpy(_array(file, archive, array)).float() for name, array in wanted.items()
         }
-    require_finite(shown, found)
-    return found
+    require_finite(shown, tensors)
+    return tensors
 
 
 def npz_shapes(file: Path, shown: str) -> dict[str, tuple[int, ...]]:
@@ -285,20 +285,20 @@ def _array(file: Path, archive: zipfile.ZipFile, array: _StoredArray) -> np.ndar
     if array.entry.compress_type == zipfile.ZIP_STORED:
         start = _start_of_entry(file, array.entry) + array.start
         # Copied on write: torch takes no array that it may not write to.
-        found = np.memmap(file, array.dtype, mode="c", offset=start, shape=array.shape, order=order)
+        values = np.memmap(file, array.dtype, mode="c", offset=start, shape=array.shape, order=order)
     else:
-        found = np.empty(array.shape, array.dtype, order=order)
-        flat, done = found.reshape(-1, order=order).view(np.uint8), 0
+        values = np.empty(array.shape, array.dtype, order=order)
+        flat, done = values.reshape(-1, order=order).view(np.uint8), 0
         with archive.open(array.entry) as opened:
             opened.read(array.start)
             while done < len(flat):
-                some = np.frombuffer(opened.read(_PIECE_BYTES), np.uint8)
-                if not len(some):
+                piece = np.frombuffer(opened.read(_PIECE_BYTES), np.uint8)
+                if not len(piece):
                     msg = f"{array.entry.filename} ends after {done} of {len(flat)} bytes"
                     raise EOFError(msg)
-                flat[done : done + len(some)] = some
-                done += len(some)
-    return found.astype(array.dtype.newbyteorder("="), copy=False)
+                flat[done : done + len(piece)] = piece
+                done += len(piece)
+    return values.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _start_of_entry(file: Path, entry: zipfile.ZipInfo) -> int:

@@ -1,7 +1,7 @@
 """The control tokens of a model, read from its tokenizer's files: without torch, and without loading a vocabulary.
 
-They are all that the files call special, and other added tokens that the chat template writes (`<think>` of Qwen 3 is
-not called special).
+They are all tokens that the files mark as special, and other added tokens that the chat template writes (`<think>` of
+Qwen 3 is not marked).
 """
 
 import json
@@ -25,45 +25,45 @@ _Read = Callable[[str], bytes | None]
 
 @lru_cache(maxsize=16)
 def control_tokens(model: str, revision: str | None = None, *, fetch: bool = False) -> frozenset[str] | None:
-    """Texts of a model's control tokens; null where none of its tokenizer's files says any.
+    """Texts of a model's control tokens; null where none of its tokenizer's files names any.
 
-    `model` is a folder, a URL or a name on the Hub. Of the Hub its cache is read; only where that has nothing, and
-    `fetch` says so, the Hub is asked.
+    `model` is a folder, a URL or a name on the Hub. For a name on the Hub its cache is read; only where that has
+    nothing, and with `fetch`, the Hub is asked.
     """
     read = _file_reader(model, revision)
-    found = frozenset(_read_control_tokens(read))
-    if not found and fetch and _fetch_to_cache(model, revision):
-        found = frozenset(_read_control_tokens(read))
-    return found or None
+    tokens = frozenset(_read_control_tokens(read))
+    if not tokens and fetch and _fetch_to_cache(model, revision):
+        tokens = frozenset(_read_control_tokens(read))
+    return tokens or None
 
 
 def _fetch_to_cache(model: str, revision: str | None) -> bool:
-    """Fetch what names special tokens into the Hub's cache; whether there is any."""
+    """Fetch the files that name special tokens into the Hub's cache; whether there are any."""
     try:
         remote = files.hub_folder(model, revision)
         fetched = [remote.file(name) for name in (TOKENIZER, CONFIG)] if remote else []
-    except WrongRequest:  # one that nobody can be asked for, so that no other need be
+    except WrongRequest:  # the Hub cannot be asked for one, hence for none
         return False
     return any(fetched)
 
 
 def _file_reader(model: str, revision: str | None) -> _Read:
-    """What reads one of the model's files, null where there is none that can be read."""
+    """A function that reads one of the model's files; null where there is none that can be read."""
     if "://" in model or Path(model).expanduser().exists():
         system, root = files.filesystem(str(Path(model).expanduser()) if "://" not in model else model)
 
         def read(name: str) -> bytes | None:
             try:
                 return cast("bytes", system.cat_file(f"{root.rstrip('/')}/{name}"))
-            except Exception:  # noqa: BLE001  (a file system is anybody's code; whatever it is, there is nothing)
+            except Exception:  # noqa: BLE001  (a file system may raise anything: the file cannot be read)
                 return None
 
         return read
 
     def cached(name: str) -> bytes | None:
         try:
-            found = huggingface_hub.try_to_load_from_cache(model, name, revision=revision)
-            return Path(found).read_bytes() if isinstance(found, str) else None
+            path = huggingface_hub.try_to_load_from_cache(model, name, revision=revision)
+            return Path(path).read_bytes() if isinstance(path, str) else None
         except (OSError, ValueError):  # no name of the Hub
             return None
 
@@ -71,7 +71,7 @@ def _file_reader(model: str, revision: str | None) -> _Read:
 
 
 def _read_control_tokens(read: _Read) -> Iterator[str]:
-    """The tokens; some of them may come twice."""
+    """The control tokens; a token may be repeated."""
     configs = [_json(read(CONFIG)), _json(read(_NAMED))]
     for config in configs:
         yield from _named(config)
@@ -83,7 +83,7 @@ def _read_control_tokens(read: _Read) -> Iterator[str]:
 
 
 def _named(config: Mapping[str, Any]) -> Iterator[str]:
-    """Tokens that a config names by what they are for, such as `eos_token`."""
+    """Tokens that a config names by their role, such as `eos_token`."""
     for key, value in config.items():
         if key.endswith("_token"):
             yield from _contents([value])
@@ -99,7 +99,7 @@ def _contents(values: Any) -> Iterator[str]:
 
 
 def _added(read: _Read, configs: list[dict[str, Any]]) -> Iterator[tuple[str, bool]]:
-    """Tokens that were added to the vocabulary, and whether they are called special."""
+    """Tokens that were added to the vocabulary, and whether they are marked as special."""
     rows = [*(_json(read(TOKENIZER)).get("added_tokens") or ())]
     rows += [row for config in configs for row in (config.get("added_tokens_decoder") or {}).values()]
     rows += [{"content": content} for content in _json(read(_ADDED))]
@@ -118,7 +118,7 @@ def _text(value: Any) -> str:
 
 def _json(data: bytes | None) -> dict[str, Any]:
     try:
-        found = json.loads(data or b"{}")
+        value = json.loads(data or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

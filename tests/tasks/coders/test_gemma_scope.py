@@ -159,7 +159,7 @@ def test_other_types_are_read_as_float32(tmp_path: Path, dtype: np.dtype) -> Non
 )
 def test_canonical_folders_are_refused(path: str) -> None:
     """They were deleted: the refusal says what to name instead, and asks no Hub for it."""
-    for ask in (GemmaScope(path=path).declared, lambda: GemmaScope.detect(path, None)):
+    for ask in (GemmaScope(path=path).declared_site, lambda: GemmaScope.detect(path, None)):
         with pytest.raises(WrongRequest, match=r"canonical.*: .*deleted: name the folder with the L0"):
             ask()
 
