@@ -37,7 +37,7 @@ def split_file(path: str, endings: tuple[str, ...]) -> tuple[str, str | None]:
     return (folder or ".", name) if name.endswith(endings) else (path, None)
 
 
-ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 def read_json_object(file: Path, shown: str) -> dict[str, object]:
@@ -53,7 +53,7 @@ def read_json_object(file: Path, shown: str) -> dict[str, object]:
     return config
 
 
-def validate_config(config: dict[str, object], model: type[ConfigModel], shown: str) -> ConfigModel:
+def validate_config(config: dict[str, object], model: type[Parsed], shown: str) -> Parsed:
     """The config as the pydantic model; `WrongRequest` names the first field that is missing or wrong."""
     try:
         return model.model_validate(config)

@@ -225,7 +225,7 @@ class MatchingPursuit(SparseCoder):
 
 @dataclass(frozen=True)
 class Transcoder(SparseCoder):
-    """A coder that writes to another site than it reads, so that the scale of its input is not applied to its output."""
+    """A coder that writes to another site than it reads: the scale of its input is not applied to its output."""
 
     def reconstruct(self, x: Tensor, firings: Firings) -> Tensor:
         """Decode the firings of vectors [tokens, d_in] to vectors [tokens, d_out] of the target site."""
