@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module, invalidate_caches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import TypeAdapter
 
 from tasks.llm.base import Reader
@@ -194,3 +195,69 @@ def test_a_run_has_what_was_added(extended: Path) -> None:
     )
     asked = import_module("flows.sample_requests").each(config.explainers, config.scorers)
     assert ["explainers.0.reader", "scorers.0.reader"] == [path for path, *_ in asked]
+
+
+def test_a_kind_of_negatives_is_drawn(extended: Path, tmp_path: Path) -> None:
+    """Silent windows of its own, as many as it is asked for, beside those of another kind; a config takes it."""
+    assert extended.is_dir()
+    drawing = import_module("tests.tasks.drawing")
+    negatives = import_module("tasks.sampling.negatives")
+    kinds = TypeAdapter(tuple[negatives.Negatives, ...]).validate_python(
+        [{"kind": "random", "n": 3}, {"kind": "opening", "n": 4}]
+    )
+    sampling = import_module("tasks.sampling.config").Sampling(negatives=kinds)
+    assert kinds == sampling.negatives
+    lake = import_module("storage.lake").Lake((tmp_path / "lake").as_posix())
+    cache = drawing.worded(3, 30, [0.5, 0.1])
+    cache.write(lake)
+    rows = [row for row in drawing.draw(lake, cache, kinds) if row["kind"] == "opening"]
+    for feature in range(cache.width):
+        sequences = [row["sequence"] for row in rows if row["feature"] == feature]
+        silent = [sequence for sequence in range(cache.sequences) if cache.silent(feature, sequence, 0)]
+        assert 4 == len(sequences)
+        assert set(sequences) <= set(silent)
+        assert sequences == sorted(sequences)
+    assert {(0, None, None)} == {(row["start"], row["near"], row["distance"]) for row in rows}
+
+
+def test_a_lake_lies_in_an_added_backend(extended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts are written, listed, committed and read by SQL; fsspec's file system in memory stands for the bucket."""
+    assert extended.is_dir()
+
+    class Buckets(MemoryFileSystem):
+        protocol = ("gs",)
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return super()._strip_protocol(path.removeprefix("gs://"))
+
+    monkeypatch.setitem(import_module("fsspec.registry")._registry, "gs", Buckets)
+    toys, tables = import_module("tests.storage.toys"), import_module("storage.tables")
+    lake = import_module("storage.lake").Lake("gs://bucket/lake")
+    lake.check_reachable()
+    lake.check_writable()
+    step = toys.step()
+    for part, features in zip(toys.WANTED, ((3, 5), (1,)), strict=True):
+        lake.write(tables.ACTIVATIONS, step.part("activations", part), toys.firings(*features))
+    lake.commit(step, toys.WANTED)
+    assert lake.complete(step)
+    parts = lake.parts(step, "activations")
+    assert all(part.startswith("gs://bucket/lake/activations/") for part in parts)
+    assert [3, 5, 1] == lake.read("activations", parts)["feature"].to_pylist()
+    with lake.connect() as connection:
+        query = "select sum(feature) from read_parquet($parts)"
+        assert (9,) == connection.execute(query, {"parts": parts}).fetchone()
+
+
+def test_messages_name_an_added_backend(extended: Path) -> None:
+    """An unknown scheme lists it, and its own advice ends the sentence about a bucket that cannot be reached."""
+    assert extended.is_dir()
+    lake, errors = import_module("storage.lake"), import_module("storage.errors")
+    with pytest.raises(
+        errors.WrongRequest, match=r"give a folder or s3://bucket/prefix or gs://bucket/prefix$"
+    ):
+        lake.Lake("ftp://bucket/lake")
+    with pytest.raises(errors.WrongRequest, match=r"cannot be reached .*GOOGLE_APPLICATION_CREDENTIALS$"):
+        lake.Lake("gs://bucket/lake").check_reachable()
