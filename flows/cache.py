@@ -7,12 +7,12 @@ from prefect import flow
 
 from flows import run_record
 from flows.config import RunConfig
-from flows.parts import drain, make_parts, unwritten
+from flows.parts import make_parts, unwritten, wait_for_all
 from flows.plan import Plan
 from flows.preflight import check_cache, handed_on, record_site_statistics
 from flows.progress import progress, say
-from flows.repair import mend
-from flows.runners import Workers, at_work
+from flows.repair import repair_lake
+from flows.runners import Workers, task_runner
 from storage.layout import ranges
 from tasks.activations import model_cache
 from tasks.cache import CacheWork, cache_shard, describe_features, write_tokens
@@ -50,10 +50,10 @@ def cache(config: RunConfig) -> None:
         coder.name: model_cache.loaded_coder(config.subject, coder).coder.width for coder in config.coders
     }
     try:
-        with at_work(config.runner) as workers:
+        with task_runner(config.runner) as workers:
             run_record.record_run(plan)
             work = replace(work, statistics=record_site_statistics(plan, model_cache.measured_statistics()))
-            mend(plan)
+            repair_lake(plan)
             if plan.tokens in unfinished:
                 _tokens(work, config)
             if config.runner.kind == "dask":
@@ -80,7 +80,7 @@ def _activations(plan: Plan, work: CacheWork, workers: Workers) -> None:
         with progress("forward passes and coders", len(todo)) as bar:
             taken = unwritten(lake, steps, todo, bar)
             begun = (workers.submit(cache_shard, work=work, shard=shard) for shard in taken)
-            drain(begun, workers.shards, bar)
+            wait_for_all(begun, workers.shards, bar)
     for step in steps:
         lake.commit(step, shards)
 

@@ -10,7 +10,7 @@ from flows.llm_stage import about, account_of, each_bucket, explain_work, opened
 from flows.plan import Explaining, Plan
 from flows.preflight import prepare
 from flows.reader_check import check_readers_skill
-from flows.repair import mend
+from flows.repair import repair_lake
 from storage.layout import Range
 from tasks.explain import explain_bucket
 from tasks.llm.base import Reader
@@ -24,7 +24,7 @@ async def explain(config: RunConfig) -> None:
     plan = prepared.plan
     await check_readers_skill(plan, ("explain",), prepared.findings)
     run_record.record_run(plan)
-    mend(plan)
+    repair_lake(plan)
     unfinished = plan.unfinished("explain")
     todo = [explaining for explaining in plan.explanations if explaining.step in unfinished]
     names = [name for explaining in todo for name in explaining.explainer.readers.values()]

@@ -61,7 +61,7 @@ def handle() -> None:
 
 
 @contextmanager
-def last_act(act: Callable[[], None]) -> Iterator[None]:
+def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
     """While it lasts, an interrupted command calls `act` before it ends, for `SECONDS` at most."""
     _exit_callbacks.append(act)
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from flows import terminal
-from flows.interrupts import last_act
+from flows.interrupts import on_interrupt
 from flows.plan import Plan
 from storage.errors import RunFailed, WrongRequest
 from storage.lake import Lake
@@ -91,7 +91,7 @@ def scope() -> Iterator[None]:
             lease.end()
 
     try:
-        with last_act(end):
+        with on_interrupt(end):
             yield
     finally:
         _scopes.remove(leases)

@@ -38,7 +38,7 @@ from prefect.states import Crashed
 
 from flows.cache import cache
 from flows.explain import explain
-from flows.interrupts import last_act
+from flows.interrupts import on_interrupt
 from flows.plan import STAGES, Plan
 from flows.preflight import Prepared, hand_on, preflight
 from flows.progress import say
@@ -52,7 +52,7 @@ FLOWS: tuple[Any, ...] = (run, cache, sample, explain, score)
 
 
 @contextmanager
-def told_of() -> Iterator[None]:
+def report_interrupted_flows() -> Iterator[None]:
     """While it lasts, an interrupted command marks the flow runs that are running as crashed."""
     running: list[UUID] = []
 
@@ -83,7 +83,7 @@ def told_of() -> Iterator[None]:
     for listed, hook in hooks:
         listed.append(hook)
     try:
-        with last_act(mark_crashed):
+        with on_interrupt(mark_crashed):
             yield
     finally:
         for listed, hook in hooks:
@@ -262,12 +262,12 @@ async def _run(plan: Plan, stages: tuple[str, ...], *, checked: bool) -> None:
 def _server() -> Iterator[Callable[[], int]]:
     """The server that flows run with; yields a function that counts how often it was lost."""
     if PREFECT_API_URL.value():
-        with told_of():
+        with report_interrupted_flows():
             yield lambda: 0
         return
     server = EmbeddedServer(say)
     with ExitStack() as stack:
-        stack.enter_context(last_act(server.kill))
+        stack.enter_context(on_interrupt(server.kill))
         # It is on this machine: no proxy of the environment is used for it, of whatever scheme.
         for name in ("PrefectHttpxAsyncClient", "PrefectHttpxSyncClient"):
             direct = partial(getattr(orchestration, name), trust_env=False)

@@ -107,7 +107,7 @@ def make_spans(
 
     if incomplete:
         with progress(title, len(incomplete)) as bar:
-            drain(begun(bar), at_once, bar)
+            wait_for_all(begun(bar), at_once, bar)
     lake.commit(step, parts)
 
 
@@ -120,7 +120,7 @@ def unwritten(lake: Lake, steps: Sequence[Step], parts: Sequence[Range], bar: Ba
             yield part
 
 
-def drain(futures: Iterable[PrefectFuture[int]], at_once: int, bar: Bar) -> None:
+def wait_for_all(futures: Iterable[PrefectFuture[int]], at_once: int, bar: Bar) -> None:
     """Wait for all futures; the iterator, which starts them, is read when fewer than `at_once` are running.
 
     Prefect's server and this process hold every task that was started, so that a step of thousands starts few at once.

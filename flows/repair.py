@@ -27,7 +27,7 @@ DAY = 86_400.0
 _FOLDER = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{32}")
 
 
-def mend(plan: Plan) -> None:
+def repair_lake(plan: Plan) -> None:
     """Remove drafts and withdraw damaged parts. Raises `WrongRequest` in a read-only lake.
 
     Damaged parts of all stages are withdrawn, since what a run has paid is read from later stages as well.

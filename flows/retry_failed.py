@@ -7,7 +7,7 @@ not be parsed is no failure of this kind: it would be the same again.
 from collections.abc import Collection, Iterable
 
 from flows.plan import Plan
-from flows.repair import mend
+from flows.repair import repair_lake
 from storage import query
 from storage.errors import WrongRequest
 from storage.lake import Lake
@@ -21,7 +21,7 @@ def forget_failures(plan: Plan) -> int:
     """
     lake = plan.lake
     lake.check_writable()
-    mend(plan)
+    repair_lake(plan)
     failed_explanations = {
         explaining.step: _failed(lake, explaining.step) for explaining in plan.explanations
     }

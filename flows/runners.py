@@ -30,7 +30,7 @@ class Workers(NamedTuple):
 
 
 @contextmanager
-def at_work(runner: Threads | Dask) -> Iterator[Workers]:
+def task_runner(runner: Threads | Dask) -> Iterator[Workers]:
     """The workers of a config, inside of a flow. Raises `WrongRequest` when a Dask cluster cannot be had."""
     if isinstance(runner, Threads):
         yield Workers(_submit_to_thread, runner.workers, 2)

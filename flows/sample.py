@@ -15,8 +15,8 @@ from flows.feature_selection import buckets, chosen
 from flows.parts import firing_counts, make_parts, make_spans, spans
 from flows.plan import CoderSteps, Plan
 from flows.preflight import check_choice, check_text_models, handed_on
-from flows.repair import mend
-from flows.runners import Workers, at_work
+from flows.repair import repair_lake
+from flows.runners import Workers, task_runner
 from storage.layout import Range
 from tasks.embeddings import EmbedWork, embed_windows
 from tasks.llm.sentence_transformers import SentenceModel
@@ -35,9 +35,9 @@ def sample(config: RunConfig) -> None:
     if not prepared:
         check_choice(plan)
         check_text_models(plan)
-    with at_work(config.runner) as workers:
+    with task_runner(config.runner) as workers:
         run_record.record_run(plan)
-        mend(plan)
+        repair_lake(plan)
         for kind, step in plan.embeddings.items():
             if step in unfinished:
                 _embed(plan, kind, workers)

@@ -9,8 +9,8 @@ from flows.parts import make_parts
 from flows.plan import Plan, Scoring
 from flows.preflight import prepare
 from flows.reader_check import check_readers_skill
-from flows.repair import mend
-from flows.runners import Workers, at_work
+from flows.repair import repair_lake
+from flows.runners import Workers, task_runner
 from storage.layout import Range
 from tasks.llm.base import Reader
 from tasks.llm.budget import Account
@@ -24,7 +24,7 @@ async def score(config: RunConfig) -> None:
     plan = prepared.plan
     await check_readers_skill(plan, ("score",), prepared.findings)
     run_record.record_run(plan)
-    mend(plan)
+    repair_lake(plan)
     unfinished = plan.unfinished("score")
     todo = [scoring for scoring in plan.scores if {scoring.judgements, scoring.scores} & set(unfinished)]
     asking = [scoring for scoring in todo if scoring.judgements in unfinished]
@@ -33,7 +33,7 @@ async def score(config: RunConfig) -> None:
     async with opened(plan.config, names, account, prepared.findings) as readers:
         for scoring in asking:
             await _judge(plan, scoring, readers[scoring.scorer.reader], account)
-    with at_work(plan.config.runner) as workers:
+    with task_runner(plan.config.runner) as workers:
         for scoring in todo:
             _score(plan, scoring, workers)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flows import llm_stage, terminal
 from flows.config_file import load_config
-from flows.interrupts import last_act
+from flows.interrupts import on_interrupt
 from flows.llm_stage import remembering
 from flows.next_command import config_command
 from flows.plan import ASKING_STAGES, STAGES, Asker, Plan, Scoring
@@ -37,7 +37,7 @@ def write(options: argparse.Namespace) -> int:
     """`gloss batch write`: what a stage has still to ask."""
     plan, console = _plan(options), terminal.console()
     endpoints = _endpoints(plan)
-    with Files(Path(options.file)) as files, last_act(files.abandon):
+    with Files(Path(options.file)) as files, on_interrupt(files.abandon):
         _ready(plan, options, endpoints.keys())
         readers = {
             called: Writing(files, *endpoint, _parameters(plan, called))

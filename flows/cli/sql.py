@@ -26,7 +26,7 @@ import pyarrow.csv
 from flows import terminal
 from flows.cli import table_view
 from flows.cli.lake_info import reachable_lake, say_damage, say_uncommitted
-from flows.interrupts import last_act
+from flows.interrupts import on_interrupt
 from flows.terminal import harmless, inert
 from storage import runs, summary
 from storage.errors import WrongRequest
@@ -147,7 +147,7 @@ def whole(file: Path) -> Iterator[Path]:
     with NamedTemporaryFile(dir=final.parent, prefix=".", suffix=".part", delete=False) as made:
         draft = Path(made.name)
     try:
-        with last_act(lambda: draft.unlink(missing_ok=True)):
+        with on_interrupt(lambda: draft.unlink(missing_ok=True)):
             yield draft
         draft.chmod(0o666 & ~_mask())
         draft.replace(final)
