@@ -14,14 +14,13 @@ from pydantic import (
 )
 
 from flows.sample_requests import asked, each
-from flows.unions import kinds
 from storage.summary import labels
 from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
 from tasks.activations.subject import Subject
 from tasks.explainers import Explainer
 from tasks.explainers.base import Given
-from tasks.fields import LARGEST_SEED, NAME, ConfigModel, Name, Seed, misread, worded
+from tasks.fields import LARGEST_SEED, NAME, ConfigModel, Name, Seed, kinds, misread, worded
 from tasks.llm.readers import AnyReader
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import Similar

@@ -6,7 +6,7 @@ and infinite numbers.
 
 from collections.abc import Iterator, Mapping
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,16 @@ class ConfigModel(BaseModel, frozen=True):
     """Base of all parts of a config: frozen, without unknown keys, and with attribute docstrings as descriptions."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+def kinds(union: Any) -> dict[str, type[BaseModel]]:
+    """The models of a discriminated union of components by their key `kind`, in the order of the union."""
+    members, *_ = get_args(union)
+    models = {}
+    for member in get_args(members):
+        (kind,) = get_args(member.model_fields["kind"].annotation)
+        models[kind] = member
+    return models
 
 
 LARGEST_SEED = 2**63 - 1

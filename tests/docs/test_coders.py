@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from flows.config_file import load_config
 from flows.plan import Plan
 from flows.preflight import check_cache
-from flows.unions import kinds
 from storage.errors import WrongRequest
 from tasks.coders import Source
 from tasks.coders.base import HookSite
 from tasks.coders.saelens import SAELens
+from tasks.fields import kinds
 from tests.docs.pages import DOCS, blocks
 from tests.flows.command import DEMO, write_config
 

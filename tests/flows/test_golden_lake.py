@@ -18,9 +18,9 @@ import yaml
 from flows.config import RunConfig
 from flows.plan import STAGES, Plan, Scoring
 from flows.replay import unanswered
-from flows.unions import kinds
 from storage.layout import Step
 from tasks.explainers import Explainer
+from tasks.fields import kinds
 from tasks.scorers import Scorer
 from tests.flows.command import ROOT, gloss
 from tests.flows.golden_lake import make

@@ -8,9 +8,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from flows.sample_requests import Put, each, examples
-from flows.unions import kinds
 from tasks.explainers import Explainer
 from tasks.explainers.chat import ChatExplainer
+from tasks.fields import kinds
 from tasks.llm.baseline.reader import Baseline, BaselineReader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import Unreadable

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from flows.unions import kinds
 from tasks.contexts.context import Described, Feature
+from tasks.fields import kinds
 from tasks.llm.request import Request, RequestKey
 from tasks.scorers import Scorer
 from tests.tasks.explainers.every import EVERY

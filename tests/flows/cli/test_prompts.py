@@ -10,9 +10,9 @@ import pytest
 from flows.cli.main import main
 from flows.cli.prompts import prompts, toy, turns
 from flows.config_file import load_config
-from flows.unions import kinds
 from tasks.contexts import render
 from tasks.explainers import Explainer
+from tasks.fields import kinds
 from tasks.llm import prompt
 from tasks.llm.request import RequestKey
 from tasks.scorers import Scorer

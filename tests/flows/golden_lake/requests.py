@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from flows.unions import kinds
 from tasks.contexts.context import Described
 from tasks.explainers import Explainer, best_of
+from tasks.fields import kinds
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
