@@ -21,7 +21,10 @@ from flows.plan import STAGES
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deployments" / "prefect.yaml"
-DEPLOYMENTS = {one["name"]: one for one in yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]}
+DEPLOYMENTS = {
+    deployment["name"]: deployment
+    for deployment in yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
+}
 FLOWS = ("run", *STAGES)
 
 

@@ -21,7 +21,7 @@ def _ended(script: Path, *words: str, vllm: str) -> "subprocess.CompletedProcess
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 @pytest.mark.parametrize(
-    ("words", "vllm", "said"),
+    ("words", "vllm", "message"),
     [
         ((), "echo", "name a model first, a folder or a name on the Hub"),
         (("--port", "9"), "echo", "name a model first, a folder or a name on the Hub"),
@@ -32,12 +32,12 @@ def _ended(script: Path, *words: str, vllm: str) -> "subprocess.CompletedProcess
         ),
     ],
 )
-def test_what_is_missing_is_said(script: Path, words: tuple[str, ...], vllm: str, said: str) -> None:
+def test_what_is_missing_is_named(script: Path, words: tuple[str, ...], vllm: str, message: str) -> None:
     """In one sentence, with exit code 2."""
     ended = _ended(script, *words, vllm=vllm)
     assert (2, "") == (ended.returncode, ended.stdout)
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"{script.name}: {said}")
+    assert line.startswith(f"{script.name}: {message}")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

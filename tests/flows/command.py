@@ -71,12 +71,12 @@ UNREPEATABLE = {"requests": ["latency"]}
 def tables(lake: str, run: str = "tiny") -> dict[str, list[tuple]]:
     """All rows of all tables of a run, in the order of their keys."""
     place = Lake(lake)
-    found = {}
+    rows_by_table = {}
     with place.connect() as connection:
         runs.create_views(place, connection, run)
         for name, table in TABLES.items():
             keys = ", ".join(f'"{key}"' for key in table.keys)
             left_out = ", ".join(UNREPEATABLE.get(name, []))
             chosen = f"* exclude ({left_out})" if left_out else "*"
-            found[name] = connection.sql(f"select {chosen} from {name} order by {keys}").fetchall()
-    return found
+            rows_by_table[name] = connection.sql(f"select {chosen} from {name} order by {keys}").fetchall()
+    return rows_by_table

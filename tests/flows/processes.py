@@ -8,7 +8,7 @@ from pathlib import Path
 
 def started_with(variable: str, value: str) -> dict[int, str]:
     """Process ids and command lines of all processes that have a variable so in their environment."""
-    found = {}
+    processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             variables = (folder / "environ").read_bytes().split(b"\0")
@@ -16,16 +16,16 @@ def started_with(variable: str, value: str) -> dict[int, str]:
         except OSError:  # it has ended, or is another user's
             continue
         if command and int(folder.name) != os.getpid() and f"{variable}={value}".encode() in variables:
-            found[int(folder.name)] = command
-    return found
+            processes[int(folder.name)] = command
+    return processes
 
 
 def left_of(variable: str, value: str, seconds: float = 10) -> dict[int, str]:
     """Those that are still there when they have had some seconds to end."""
     deadline = time.monotonic() + seconds
-    while (found := started_with(variable, value)) and time.monotonic() < deadline:
+    while (processes := started_with(variable, value)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return found
+    return processes
 
 
 def server_of(home: str, seconds: float = 60) -> int:

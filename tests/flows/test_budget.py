@@ -58,7 +58,7 @@ def test_a_budget_is_not_paid_again(tmp_path: Path, prefect: dict[str, str]) -> 
         ended = gloss(["run", str(config), "--set", "budget.cost=40"], prefect)
 
     assert 0 < begun < 0.4
-    assert [1, 1] == [one.returncode for one in stopped], stopped[1].stderr
+    assert [1, 1] == [process.returncode for process in stopped], stopped[1].stderr
     assert 0 == ended.returncode, ended.stderr
     # What is under way fills the client's places and those of as many that have just answered, at the most.
     assert twice <= 4 * IN_FLIGHT

@@ -40,9 +40,9 @@ def test_two_processes_make_the_parts_of_one(
     config = write_config(tmp_path, str(lake))
 
     crowd = [start(["cache", str(config)], prefect) for _ in range(2)]
-    said = [process.communicate(timeout=400) for process in crowd]
+    outputs = [process.communicate(timeout=400) for process in crowd]
 
-    assert [0, 0] == [process.returncode for process in crowd], said
+    assert [0, 0] == [process.returncode for process in crowd], outputs
     assert _parts(undisturbed) == _parts(lake)
 
 
@@ -97,7 +97,7 @@ def test_a_dask_cluster_makes_the_parts_of_one(
     assert _parts(undisturbed) == _parts(lake)
 
 
-def test_a_dask_scheduler_that_is_not_there_is_said(tmp_path: Path, prefect: dict[str, str]) -> None:
+def test_a_missing_dask_scheduler_is_named(tmp_path: Path, prefect: dict[str, str]) -> None:
     """A wrong address ends with one sentence that names it; nothing hangs, and nothing is written."""
     pytest.importorskip("prefect_dask")
     runner = {"kind": "dask", "address": "tcp://127.0.0.1:9", "shard": 32, "timeout": 1}

@@ -186,13 +186,13 @@ def _file(folder: Path, changes: dict[str, object]) -> Path:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_named_by_its_path(tmp_path: Path, name: str) -> None:
     """Every fault is one sentence with the dotted path, what was given and what is allowed."""
-    changes, *said = FAULTS[name]
+    changes, *sentence = FAULTS[name]
 
     with pytest.raises(WrongRequest) as refused:
         load_config(_file(tmp_path, changes))
 
     message = str(refused.value)
-    assert [] == [part for part in said if part not in message], message
+    assert [] == [part for part in sentence if part not in message], message
     assert "\n" not in message
     assert "hunter22" not in message
 
@@ -248,7 +248,7 @@ def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "sentence"),
     [
         ("seed", "must have the form a.b=value"),
         (
@@ -264,9 +264,9 @@ def test_the_seed_of_the_run_is_everyones(tmp_path: Path) -> None:
         ("corpus.tokns=3", "did you mean tokens"),
     ],
 )
-def test_a_wrong_setting_is_refused(tmp_path: Path, setting: str, said: str) -> None:
+def test_a_wrong_setting_is_refused(tmp_path: Path, setting: str, sentence: str) -> None:
     """A setting that reaches nothing is refused with its own text."""
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=sentence):
         load_config(_file(tmp_path, {"sample": {**TINY["sample"], "contrast": []}}), (setting,))
 
 
@@ -297,10 +297,10 @@ def test_a_config_survives_json() -> None:
 @given(st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8), max_size=3))
 def test_no_mapping_at_all_crashes_the_reader(changes: dict[str, object]) -> None:
     """Whatever keys a config has, it is accepted or refused with a sentence, and nothing else happens."""
-    said = "accepted"
+    sentence = "accepted"
     try:
         RunConfig.model_validate({**TINY, **changes})
     except ValidationError as error:
-        said = fault(error, RunConfig)
+        sentence = fault(error, RunConfig)
 
-    assert said
+    assert sentence

@@ -75,11 +75,11 @@ def config(explainer: dict[str, Any], **changes: object) -> RunConfig:
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_what_an_explainer_cannot_work_with_is_refused(case: tuple) -> None:
     """In one sentence that says where and what to do, before anything is written."""
-    explainer, *said = case
+    explainer, *expected = case
     with pytest.raises(ValidationError) as error:
         config(explainer)
     sentence = fault(error.value, RunConfig)
-    assert all(words in sentence for words in said), sentence
+    assert all(words in sentence for words in expected), sentence
 
 
 def test_logits_need_logits() -> None:

@@ -102,10 +102,10 @@ def test_a_server_of_the_users_own_hears_of_it(tmp_path: Path, prefect: dict[str
         time.sleep(0.01)
 
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=10)
 
-    assert 1 == process.returncode, said
-    assert SENTENCES[signal.SIGTERM] == said.splitlines()[-1]
+    assert 1 == process.returncode, errors
+    assert SENTENCES[signal.SIGTERM] == errors.splitlines()[-1]
     request = Request(
         f"{prefect['PREFECT_API_URL']}/flow_runs/filter",
         data=json.dumps({"flow_runs": {"name": {"any_": ["tiny", "tiny cache"]}}}).encode(),

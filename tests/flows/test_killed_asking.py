@@ -67,8 +67,8 @@ def _kept(lake: Path) -> set[str]:
         return set()
     with place.connect() as connection:
         rows = connection.sql("select reply from read_parquet($files)", params={"files": files}).fetchall()
-    found = (re.search(r"[0-9a-f]{24}", read(reply).text) for (reply,) in rows)
-    return {mark[0] for mark in found if mark}
+    digests = (re.search(r"[0-9a-f]{24}", read(reply).text) for (reply,) in rows)
+    return {mark[0] for mark in digests if mark}
 
 
 @pytest.mark.faults

@@ -34,8 +34,8 @@ def test_killed_at_random_moments_it_equals_the_undisturbed(
             time.sleep(0.002)
         time.sleep(moment.uniform(0, 0.3))
         os.killpg(process.pid, signal.SIGKILL)
-        _, said = process.communicate()
-        assert -signal.SIGKILL == process.returncode, f"it ended before kill {kill}: {said}"
+        _, errors = process.communicate()
+        assert -signal.SIGKILL == process.returncode, f"it ended before kill {kill}: {errors}"
         now = _parts(lake)
         assert kept == {path: now[path] for path in kept}
         kept = now

@@ -41,17 +41,17 @@ def _kill(process: "subprocess.Popen[str]", number: signal.Signals) -> bool:
         until_caught(process.pid, number)
     process.send_signal(number)
     began = time.monotonic()
-    _, said = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     if process.returncode == 0:
         return False
     if number == signal.SIGKILL:
-        assert -signal.SIGKILL == process.returncode, said
+        assert -signal.SIGKILL == process.returncode, errors
         return True
-    assert 1 == process.returncode, said
+    assert 1 == process.returncode, errors
     assert time.monotonic() - began < SECONDS
-    *_, last = said.splitlines()
+    *_, last = errors.splitlines()
     assert "gloss: interrupted by SIGTERM; what is done is kept, and the same command continues" == last
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
     return True
 
 

@@ -43,7 +43,7 @@ def test_a_plain_line_ends_with_it() -> None:
     assert written.getvalue().endswith("verdicts: 2 of 2 parts (0 s), cost 1.50\n")
 
 
-def test_what_takes_long_is_said_plainly_where_that_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_wait_is_announced_in_plain_text_where_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is no terminal; else nothing turns there."""
     with waiting("loading one"):
         pass

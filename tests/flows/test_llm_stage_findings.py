@@ -31,7 +31,7 @@ def find(folder: Path, run: str, *noted: Finding, **changes: object) -> llm_stag
     return findings
 
 
-def test_it_is_said_once_in_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finding_is_reported_once_in_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever opens the reader, and however often."""
     find(tmp_path, "one", HELD, HELD)
     assert [

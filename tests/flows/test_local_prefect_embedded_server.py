@@ -76,9 +76,9 @@ def test_a_run_outlives_its_server(undisturbed: Path, tmp_path: Path) -> None:
         time.sleep(0.01)
 
     os.kill(server_of(str(home)), signal.SIGKILL)
-    _, said = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=300)
 
-    assert 0 == process.returncode, said
-    assert 1 == said.count(LOST)
+    assert 0 == process.returncode, errors
+    assert 1 == errors.count(LOST)
     assert tables(str(undisturbed)) == tables(str(lake))
     assert {} == left_of("PREFECT_HOME", str(home))

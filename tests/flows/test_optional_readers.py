@@ -19,9 +19,9 @@ from tests.flows.command import TINY
 @pytest.fixture
 def closed() -> str:
     """An address at which nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}/v1"
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
 
 
 def config(tmp_path: Path, readers: dict, **parts: object) -> RunConfig:
@@ -41,12 +41,12 @@ def judge(url: str, *, optional: bool = True) -> dict:
 def test_what_an_absent_reader_would_judge_is_left_out(tmp_path: Path, closed: str) -> None:
     """And said: what, whose reader, and why; all else stays as it is."""
     asked = config(tmp_path, judge(closed), scorers=[*TINY["scorers"], SURPRISAL])
-    found, (line,) = asyncio.run(without_absent(asked))
-    assert asked.scorers[:-1] == found.scorers
-    assert asked.explainers == found.explainers
+    reduced, (line,) = asyncio.run(without_absent(asked))
+    assert asked.scorers[:-1] == reduced.scorers
+    assert asked.explainers == reduced.explainers
     assert line.startswith("Left out: surprisal, which readers.judge would be asked for (")
     assert "connection refused" in line
-    steps = {step.fingerprint for step in Plan(found).steps}
+    steps = {step.fingerprint for step in Plan(reduced).steps}
     assert steps < {step.fingerprint for step in Plan(asked).steps}
 
 
@@ -68,8 +68,8 @@ def test_a_model_that_is_not_installed_is_left_out(tmp_path: Path) -> None:
     """Before anything is planned with it: what decides its vectors cannot be known."""
     small = {"small": {"kind": "sentence_transformers", "model": "package:no_such", "optional": True}}
     asked = config(tmp_path, small, scorers=[{"kind": "embedding", "reader": "small"}, *TINY["scorers"]])
-    found, (line,) = asyncio.run(without_absent(asked))
-    assert asked.scorers[1:] == found.scorers
+    reduced, (line,) = asyncio.run(without_absent(asked))
+    assert asked.scorers[1:] == reduced.scorers
     assert "Left out: embedding" in line
     assert "no_such is not installed" in line
 

@@ -25,19 +25,19 @@ def test_spans_are_the_buckets_in_order(counts: list[int], size: int, parts: int
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MAX_FIRINGS", 50)
         patch.setattr(module, "ROW_GROUP", 7)
-        found = spans(buckets, firings, parts, at_once)
-    assert buckets == [bucket for span in found for bucket in span]
-    for span in found:
+        made = spans(buckets, firings, parts, at_once)
+    assert buckets == [bucket for span in made for bucket in span]
+    for span in made:
         assert len(span) == 1 or firings[span[0].first : span[-1].end].sum() <= 50
-    assert len(found) >= min(at_once, len(buckets))
+    assert len(made) >= min(at_once, len(buckets))
 
 
 def test_a_wide_coder_is_read_by_whole_row_groups() -> None:
     """Where a bucket is a small piece of a row group, as many are put together as fill two in every part."""
     firings = np.full(1_000_000, 200)
-    found = spans(ranges(1_000_000, 256), firings, 48, 2)
-    held = [firings[span[0].first : span[-1].end].sum() for span in found]
-    assert all(0.99 * GROUPS * 48 * ROW_GROUP <= one <= 1.05 * GROUPS * 48 * ROW_GROUP for one in held)
+    made = spans(ranges(1_000_000, 256), firings, 48, 2)
+    held = [firings[span[0].first : span[-1].end].sum() for span in made]
+    assert all(0.99 * GROUPS * 48 * ROW_GROUP <= count <= 1.05 * GROUPS * 48 * ROW_GROUP for count in held)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_a_wide_coder_is_read_by_whole_row_groups() -> None:
 def test_every_worker_gets_a_span(counts: list[int]) -> None:
     """However unequal buckets are; and spans are as equal as neighbours can be."""
     for at_once in range(1, len(counts) + 1):
-        found = spans(ranges(len(counts), 1), np.array(counts), 8, at_once)
-        assert at_once == len(found)
-        held = [sum(counts[bucket.first] for bucket in span) for span in found]
+        made = spans(ranges(len(counts), 1), np.array(counts), 8, at_once)
+        assert at_once == len(made)
+        held = [sum(counts[bucket.first] for bucket in span) for span in made]
         assert max(held) <= sum(counts) / at_once + max(counts)
     assert [2, 2] == [len(span) for span in spans(ranges(4, 1), np.array([24, 25, 25, 26]), 8, 2)]

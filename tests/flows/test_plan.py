@@ -95,14 +95,14 @@ OTHER = {
 def _changed(path: str, value: object) -> RunConfig:
     asking = {"scorers": [{**TINY["scorers"][0], "reader": "judge"}, TINY["scorers"][1]], "readers": READERS}
     data = RunConfig.model_validate({**TINY, "lake": "./lake", **asking}).model_dump(mode="json")
-    here: Any = data
+    node: Any = data
     *parents, last = path.split(".")
     for key in parents:
-        here = here[int(key)] if isinstance(here, list) else here[key]
-    if isinstance(here, list):
-        here[int(last)] = value
+        node = node[int(key)] if isinstance(node, list) else node[key]
+    if isinstance(node, list):
+        node[int(last)] = value
     else:
-        here[last] = value
+        node[last] = value
     if path == "seed":
         # The run's seed reaches explainers and scorers where the config is written, not where it is stored.
         for part in (*data["explainers"], *data["scorers"]):

@@ -7,18 +7,18 @@ from urllib.request import Request, urlopen
 
 def _ask(api: str, what: str) -> list[dict]:
     """All that the server has of a kind, by as many pages as it takes."""
-    found: list[dict] = []
+    rows: list[dict] = []
     while True:
         request = Request(
             f"{api}/{what}/filter",
-            data=json.dumps({"limit": 200, "offset": len(found), "sort": "ID_DESC"}).encode(),
+            data=json.dumps({"limit": 200, "offset": len(rows), "sort": "ID_DESC"}).encode(),
             headers={"Content-Type": "application/json"},
         )
         with urlopen(request, timeout=30) as reply:
             page = json.load(reply)
-        found += page
+        rows += page
         if not page:
-            return found
+            return rows
 
 
 def _flows(lake: Path, environment: dict[str, str]) -> dict[str, dict]:

@@ -109,9 +109,7 @@ def test_only_what_unfinished_scorers_rely_on_is_tried(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("highest", [10, 9])
-def test_a_reader_whose_tokenizer_takes_10_apart_is_refused_for_simulation(
-    tmp_path: Path, highest: int
-) -> None:
+def test_a_tokenizer_that_splits_10_is_refused_for_simulation(tmp_path: Path, highest: int) -> None:
     """It is seen before the first question, in the tokens of an example; on a scale up to 9 it does not matter."""
 
     def behave(_number: int, body: Body) -> Body:
@@ -147,9 +145,9 @@ def test_an_absent_reader_is_named_with_what_to_do(tmp_path: Path, closed: str) 
     """In a lake without replies it is simply needed."""
     with pytest.raises(WrongRequest) as refused:
         look(planned(tmp_path, closed))
-    said = str(refused.value)
-    assert said.startswith(f"readers.judge: {closed} cannot be reached (connection refused)")
-    assert said.endswith("start the server or correct urls")
+    message = str(refused.value)
+    assert message.startswith(f"readers.judge: {closed} cannot be reached (connection refused)")
+    assert message.endswith("start the server or correct urls")
 
 
 def keep_a_reply(plan: Plan) -> None:

@@ -217,7 +217,7 @@ def test_a_run_in_which_nothing_is_left_has_no_check(case: Case) -> None:
 
 
 @pytest.mark.parametrize("stage", ["explain", "score"])
-def test_a_stage_whose_every_question_has_a_kept_reply_checks_nobody(case: Case, stage: str) -> None:
+def test_a_stage_with_a_cached_reply_to_every_request_checks_no_reader(case: Case, stage: str) -> None:
     """Its reader need not be there; with one question more it is checked."""
     plan = case.plan()
     sampled(plan)
@@ -251,13 +251,13 @@ def test_a_run_says_loudly_what_its_reader_cannot_do(case: Case, capsys: pytest.
     case.judge.constant = "[0, 0, 0, 0, 0]"
     plan = case.plan()
     asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
-    said = capsys.readouterr().err
-    assert "readers.judge: asking 15 questions" in said
+    output = capsys.readouterr().err
+    assert "readers.judge: asking 15 questions" in output
     assert re.search(
-        r"WARNING: readers.judge, asked by detection: it always says 0; balanced accuracy 0.50", said
+        r"WARNING: readers.judge, asked by detection: it always says 0; balanced accuracy 0.50", output
     )
-    assert re.search(r"WARNING: readers.judge, asked by exemplars: 4 of 4 answers cannot be read \(", said)
-    assert "--no-check" in said
+    assert re.search(r"WARNING: readers.judge, asked by exemplars: 4 of 4 answers cannot be read \(", output)
+    assert "--no-check" in output
     asked = case.asked
     asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
     assert ("", asked) == (capsys.readouterr().err, case.asked)
@@ -353,9 +353,9 @@ def test_the_command_ends_with_1_for_a_reader_at_chance(
     """Red, with what it always says."""
     case.judge.constant = "3"
     assert 1 == main(["check", case.file()])
-    said = capsys.readouterr().out
-    assert re.search(r"discrimination +6 .* example 3 *$", said, re.MULTILINE)
-    assert "WARNING: readers.judge, asked by exemplars" in said
+    output = capsys.readouterr().out
+    assert re.search(r"discrimination +6 .* example 3 *$", output, re.MULTILINE)
+    assert "WARNING: readers.judge, asked by exemplars" in output
 
 
 def test_a_reader_that_is_not_there_is_a_wrong_request(

@@ -127,13 +127,13 @@ def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_request_is_refused(place: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """One sentence with the key, exit code 2, nothing written."""
-    changes, said = WRONG[name]
+    changes, message = WRONG[name]
     (place / "config.yaml").write_text(yaml.safe_dump({**TINY, "lake": "lake", **changes}))
-    assert said in _refused(["run", "config.yaml"], capsys)
+    assert message in _refused(["run", "config.yaml"], capsys)
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         (f"seed={BEYOND}", "seed is 9223372036854775808"),
         ("sample.explain=true", "sample.explain is true; a number is wanted"),
@@ -152,11 +152,11 @@ def test_a_wrong_request_is_refused(place: Path, capsys: pytest.CaptureFixture[s
     ],
 )
 def test_a_wrong_setting_is_refused(
-    place: Path, capsys: pytest.CaptureFixture[str], setting: str, said: str
+    place: Path, capsys: pytest.CaptureFixture[str], setting: str, message: str
 ) -> None:
     """As what the file says is."""
     (place / "config.yaml").write_text(yaml.safe_dump({**TINY, "lake": "lake"}))
-    assert said in _refused(["run", "config.yaml", "--set", setting], capsys)
+    assert message in _refused(["run", "config.yaml", "--set", setting], capsys)
 
 
 @pytest.mark.parametrize("command", [["run", "config.yaml"], ["sql", "select 1"], ["status"], ["tables"]])
@@ -199,9 +199,9 @@ def test_a_file_that_is_no_config_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     """Whatever it holds, and soon."""
-    content, said = FILES[name]
+    content, message = FILES[name]
     (place / "config.yaml").write_bytes(content)
-    assert said in _refused(["run", "config.yaml"], capsys)
+    assert message in _refused(["run", "config.yaml"], capsys)
 
 
 def test_a_folder_is_no_config(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,7 +240,7 @@ def test_off_and_yes_are_what_they_say(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "content", "said"),
+    ("component", "content", "message"),
     [
         ("explainers", "", "is empty"),
         ("scorers", " \n\t", "is empty"),
@@ -250,7 +250,7 @@ def test_off_and_yes_are_what_they_say(place: Path) -> None:
     ],
 )
 def test_a_prompt_file_that_asks_nothing_is_refused(
-    place: Path, capsys: pytest.CaptureFixture[str], component: str, content: str, said: str
+    place: Path, capsys: pytest.CaptureFixture[str], component: str, content: str, message: str
 ) -> None:
     """Before the explanations, which would be paid first."""
     (place / "prompt.txt").write_text(content, encoding="utf-8")
@@ -259,7 +259,7 @@ def test_a_prompt_file_that_asks_nothing_is_refused(
     readers = {**TINY["readers"], "e": {"kind": "sentence_transformers", "model": "x"}}
     config = {**TINY, "lake": "lake", "readers": readers, key: [{**part, "prompt": "prompt.txt"}]}
     (place / "config.yaml").write_text(yaml.safe_dump(config))
-    assert said in _refused(["run", "config.yaml"], capsys)
+    assert message in _refused(["run", "config.yaml"], capsys)
 
 
 def test_bounds_stand_in_the_schema() -> None:

@@ -74,7 +74,7 @@ def _alike_of(told: Sequence[tuple[int, int, str | None]]) -> list[dict]:
         return [dict(row) for row in query.records(connection, "report_alike")]
 
 
-def test_explanations_with_the_same_words_are_said() -> None:
+def test_explanations_with_the_same_words_are_reported() -> None:
     """Whatever their letter case and blanks; replicates of one feature may be alike, failures are not counted."""
     copies = [
         (feature, 0, text) for feature, text in enumerate(["Words.", "words", " WORDS. ", "words."] * 2)

@@ -23,13 +23,13 @@ def _parts(lake: Path, table: str) -> dict[Path, int]:
 
 def test_a_run_fills_every_table(undisturbed: Path) -> None:
     """After a run each table that it needs has rows, and every chosen feature is explained or skipped with a reason."""
-    found = tables(str(undisturbed))
+    rows_by_table = tables(str(undisturbed))
 
-    assert ["embeddings"] == [name for name, rows in found.items() if not rows]
-    statuses = [(row[3], row[4] is None) for row in found["samples"]]
+    assert ["embeddings"] == [name for name, rows in rows_by_table.items() if not rows]
+    statuses = [(row[3], row[4] is None) for row in rows_by_table["samples"]]
     assert {("sampled", True), ("skipped", False), ("not chosen", True)} == set(statuses)
     sampled = sum(status == "sampled" for status, _ in statuses)
-    assert sampled == len(found["explanations"])
+    assert sampled == len(rows_by_table["explanations"])
     assert 48 == sampled + sum(status == "skipped" for status, _ in statuses)
 
 
@@ -81,10 +81,10 @@ def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
         time.sleep(0.01)
 
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=20)
 
-    assert 1 == process.returncode, said
-    assert "interrupted; what is done is kept" in said.splitlines()[-1]
+    assert 1 == process.returncode, errors
+    assert "interrupted; what is done is kept" in errors.splitlines()[-1]
     assert not _parts(lake, "scores")
     assert {} == left_of("PREFECT_HOME", str(tmp_path / "prefect"))
 

@@ -74,7 +74,7 @@ def test_a_changed_config_is_named_by_its_keys(earlier: Path) -> None:
     assert "component.temperature" in line
 
 
-def test_nothing_is_said_of_a_step_that_only_grows(earlier: Path) -> None:
+def test_a_step_that_only_grows_is_not_reported(earlier: Path) -> None:
     """More tokens add parts: those that are there are used again."""
     line = _line(Plan(load_config(earlier, ("corpus.tokens=10240",))))
 
@@ -98,11 +98,11 @@ def test_unchanged_questions_are_answered_by_kept_replies(earlier: Path, prefect
     assert 0 == ended.returncode, ended.stderr
     assert "Made anew: " in ended.stderr
     assert parts == {path: path.stat().st_mtime_ns for path in parts}
-    assert [] == [question for question in questions if not _said_otherwise(question)]
+    assert [] == [question for question in questions if not _has_another_wording(question)]
     assert len(questions) < answered
 
 
-def _said_otherwise(question: str) -> bool:
+def _has_another_wording(question: str) -> bool:
     """Whether a question shows a special token by the sign, or has a control token that was broken up."""
     joined = re.sub(r"(?<=[<|/\[]) ", "", question)
     return SIGN in question or broken_up(joined) != joined

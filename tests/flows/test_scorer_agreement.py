@@ -75,7 +75,7 @@ def test_a_matrix_fits_a_line_of_eighty(count: int) -> None:
     assert "…" not in text
 
 
-def test_a_constant_score_is_said_to_be_one() -> None:
+def test_a_constant_score_is_named_constant() -> None:
     """It has no correlation, and Prefect's table gets no NaN."""
     scores = drawn(2)
     scores["scorer1"] = dict.fromkeys(scores["scorer1"], 0.5)
