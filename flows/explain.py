@@ -14,7 +14,7 @@ from flows.repair import repair_lake
 from storage.layout import Range
 from tasks.explain import explain_bucket
 from tasks.llm.base import Reader
-from tasks.llm.budget import Account
+from tasks.llm.budget import Budget
 
 
 @flow(name="explain", flow_run_name="{config.run} explain")
@@ -35,7 +35,7 @@ async def explain(config: RunConfig) -> None:
 
 
 async def _explain(
-    plan: Plan, explaining: Explaining, readers: Mapping[str, Reader], account: Account
+    plan: Plan, explaining: Explaining, readers: Mapping[str, Reader], account: Budget
 ) -> None:
     coder, work = explaining.coder, explain_work(plan, explaining)
 

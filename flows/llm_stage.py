@@ -22,12 +22,12 @@ from storage.replies import ReplyStore, paid
 from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import ExplainWork
 from tasks.llm.base import Finding, Note, Reader
-from tasks.llm.budget import Account, Metered
+from tasks.llm.budget import Budget, BudgetedReader
 from tasks.llm.openai.parameters import Parameters
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.reply_cache import Remembering, spelled
+from tasks.llm.reply_cache import CachingReader, spelled
 from tasks.llm.request import Prices
-from tasks.llm.request_log import Asked
+from tasks.llm.request_log import RequestOrigin
 from tasks.score import ScoreWork
 
 _RECORDED = frozenset({"form", "logprobs", "parameters"})
@@ -116,7 +116,7 @@ def explain_work(plan: Plan, explaining: Explaining) -> ExplainWork:
     explainer, coder = explaining.explainer, explaining.coder
     asking = explainer.asking
 
-    def ledger(component: str, reader: str) -> Asked:
+    def ledger(component: str, reader: str) -> RequestOrigin:
         return asked(plan.config, coder.coder.name, "explain", component, reader)
 
     return ExplainWork(
@@ -168,7 +168,7 @@ def special_tokens_note(plan: Plan) -> list[str]:
     return [line]
 
 
-def account_of(plan: Plan) -> Account:
+def account_of(plan: Plan) -> Budget:
     """What the run has paid so far, and what it may spend in all.
 
     Its tables say what finished buckets have cost. The kept replies say that of others too, such as those that a kill
@@ -183,12 +183,12 @@ def account_of(plan: Plan) -> Account:
             spent = float(str(query.records(connection, "spent", requests=parts)[0]["spent"]))
     if any(prices(plan.config, name).known for name in plan.config.readers):
         spent = max(spent, paid(lake, plan.config.run, say))
-    return Account(budget.cost if budget else None, spent)
+    return Budget(budget.cost if budget else None, spent)
 
 
 @asynccontextmanager
 async def opened(
-    config: RunConfig, names: Iterable[str], account: Account, findings: Findings
+    config: RunConfig, names: Iterable[str], account: Budget, findings: Findings
 ) -> AsyncIterator[dict[str, Reader]]:
     """The readers of some names, opened once for all buckets, so that `in_flight` bounds them together."""
     async with AsyncExitStack() as stack:
@@ -198,7 +198,7 @@ async def opened(
         }
         # Only what is not kept already is paid for.
         yield {
-            name: remembering(config, name, Metered(reader, prices(config, name), account))
+            name: remembering(config, name, BudgetedReader(reader, prices(config, name), account))
             for name, reader in readers.items()
         }
 
@@ -222,7 +222,7 @@ def remembering(config: RunConfig, name: str, reader: Reader) -> Reader:
         return ReplyStore(lake, identity, Range(first, end), say)
 
     cost, failures = prices(config, name).cost, keeping == "keep_failures"
-    return Remembering(
+    return CachingReader(
         reader,
         described.identity(),
         config.run,
@@ -238,7 +238,7 @@ async def about(step: Step, part: Range, readers: Iterable[Reader]) -> AsyncIter
     """Let readers keep and find replies about the features of a step's bucket meanwhile."""
     async with AsyncExitStack() as stack:
         for reader in readers:
-            if isinstance(reader, Remembering):
+            if isinstance(reader, CachingReader):
                 await stack.enter_async_context(reader.about(*part, f"{step.stage}/{step.name}"))
         yield
 
@@ -250,7 +250,7 @@ async def each_bucket(
     parts: Sequence[Range],
     work: Callable[[Range], Awaitable[int]],
     at_once: int,
-    account: Account,
+    account: Budget,
 ) -> None:
     """Run the missing buckets of a step, `at_once` at a time, and commit it; the progress bar shows their cost.
 
@@ -287,7 +287,7 @@ async def each_bucket(
 class _CostLine:
     """The cost of a stage so far and what is likely still to come, shown next to its progress bar."""
 
-    def __init__(self, bar: Bar, account: Account) -> None:
+    def __init__(self, bar: Bar, account: Budget) -> None:
         """Nothing of the stage is done or paid."""
         self.running = 0
         self._bar, self._account = bar, account
@@ -312,6 +312,6 @@ def prices(config: RunConfig, reader: str) -> Prices:
     return config.readers[reader].prices
 
 
-def asked(config: RunConfig, coder: str, stage: str, component: str, reader: str) -> Asked:
+def asked(config: RunConfig, coder: str, stage: str, component: str, reader: str) -> RequestOrigin:
     """What the requests of one component have in common."""
-    return Asked(coder, stage, component, reader, prices(config, reader))
+    return RequestOrigin(coder, stage, component, reader, prices(config, reader))

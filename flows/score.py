@@ -13,7 +13,7 @@ from flows.repair import repair_lake
 from flows.runners import Workers, task_runner
 from storage.layout import Range
 from tasks.llm.base import Reader
-from tasks.llm.budget import Account
+from tasks.llm.budget import Budget
 from tasks.score import judge_bucket, score_bucket
 
 
@@ -38,7 +38,7 @@ async def score(config: RunConfig) -> None:
             _score(plan, scoring, workers)
 
 
-async def _judge(plan: Plan, scoring: Scoring, reader: Reader, account: Account) -> None:
+async def _judge(plan: Plan, scoring: Scoring, reader: Reader, account: Budget) -> None:
     work = score_work(plan, scoring)
 
     async def judged(part: Range) -> int:

@@ -18,7 +18,7 @@ from tasks.explainers.base import NOBODY, Explanation
 from tasks.explainers.chat import ChatExplainer
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome
-from tasks.llm.request_log import Asked, check_answered, finish_reason, request_rows
+from tasks.llm.request_log import RequestOrigin, check_answered, finish_reason, request_rows
 from tasks.retries import unless_refused
 
 
@@ -32,9 +32,9 @@ class ExplainWork:
     features: Step
     contexts: Step
     explainer: Explainer
-    asked: Asked | None
+    asked: RequestOrigin | None
     """What its requests have in common; null where it makes none."""
-    judged: Asked | None
+    judged: RequestOrigin | None
     """The same of the requests that choose among replicates; null where all are kept."""
     special: SpecialTokens = NONE
     """Of the subject's tokenizer."""

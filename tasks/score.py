@@ -13,7 +13,7 @@ from storage.tables import JUDGEMENTS, REQUESTS, SCORES
 from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explain import sampled
 from tasks.llm.base import Reader
-from tasks.llm.request_log import Asked, check_answered, request_rows
+from tasks.llm.request_log import RequestOrigin, check_answered, request_rows
 from tasks.retries import unless_refused
 from tasks.scorers import Scorer, ask
 from tasks.scorers.base import judgement_rows, pose, pose_alone
@@ -35,7 +35,7 @@ class ScoreWork:
     controls: int
     """Features that are judged with another feature's explanation as well."""
     seed: int
-    asked: Asked
+    asked: RequestOrigin
     special: SpecialTokens = NONE
     """Of the subject's tokenizer."""
 

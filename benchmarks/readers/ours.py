@@ -16,7 +16,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.reply_cache import Remembering
+from tasks.llm.reply_cache import CachingReader
 from tasks.llm.request import Outcome, Request, RequestKey
 from tasks.scorers.base import judgements
 from tasks.scorers.detection import Detection
@@ -70,7 +70,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
         def shelf(identity: str, first: int, end: int) -> ReplyStore:
             return ReplyStore(Lake(request["lake"]), identity, Range(first, end))
 
-        remembering = Remembering(client, reader.identity(), "measured", shelf)
+        remembering = CachingReader(client, reader.identity(), "measured", shelf)
         async with remembering.about(0, len(about)):
             return await ask_all(remembering, requests(scorer, about))
 

@@ -14,7 +14,7 @@ from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import AnyReader
 from tasks.llm.request import Outcome
-from tasks.llm.token_count import BLOCK, Bill, PrefixCache, Rehearsal, Tokenizer
+from tasks.llm.token_count import BLOCK, Bill, DryRunReader, PrefixCache, Tokenizer
 from tasks.scorers.base import Posed
 from tasks.scorers.detection import Detection
 
@@ -68,7 +68,7 @@ def counter(config: RunConfig, reader: AnyReader) -> Counter:
 
 def modelled(scorer: Detection, posed: Sequence[Posed], by: Counter) -> Bill:
     """What questions about so many explanations take, by those about the first few of them."""
-    rehearsal = Rehearsal(by.tokenizer, PrefixCache(by.block))
+    rehearsal = DryRunReader(by.tokenizer, PrefixCache(by.block))
     for one in posed[:COUNTED]:
         asyncio.run(ask_all(rehearsal, scorer.requests(one.key, one.text, one.feature)))
     return spread([rehearsal.bills[one.key] for one in posed[:COUNTED]], len(posed))

@@ -19,7 +19,7 @@ from tasks.explainers.best_of import Replicate
 from tasks.explainers.chat import ChatExplainer
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import RequestKey
-from tasks.llm.token_count import Bill, PrefixCache, Rehearsal, Tokenizer
+from tasks.llm.token_count import Bill, DryRunReader, PrefixCache, Tokenizer
 from tasks.scorers.base import Posed, pose, pose_alone
 
 STAND_IN = (
@@ -230,9 +230,9 @@ class Questions:
         model = self.plan.config.readers[reader].model_name or ""
         return seen(self.kept, self.plan.config.run, asker, model)
 
-    def _rehearsal(self, reader: str) -> Rehearsal:
+    def _rehearsal(self, reader: str) -> DryRunReader:
         block = self.plan.config.readers[reader].cache_block
-        return Rehearsal(self.by[reader].tokenizer, PrefixCache(block))
+        return DryRunReader(self.by[reader].tokenizer, PrefixCache(block))
 
 
 def as_seen(line: Line, pace: Pace | None) -> Line:
@@ -330,7 +330,7 @@ def _each(posed: Sequence[Posed]) -> list[list[Posed]]:
     return list(found.values())
 
 
-def _of(reader: Rehearsal, feature: int, control: str = "") -> Bill:
+def _of(reader: DryRunReader, feature: int, control: str = "") -> Bill:
     """What was asked about one feature, under one control where one is named."""
     bills = (
         bill

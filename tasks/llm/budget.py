@@ -1,9 +1,10 @@
-"""What a run may spend on readers: counted as replies come, and stopped before it is exceeded.
+"""The budget of a run, and a reader that pays from it: costs are counted as replies come, and requests stop before it.
 
-A request is let through when what was spent, what is under way and itself fit into the budget, each of them as dear as
-the dearest so far. One that doesn't waits for what is under way, which mostly comes cheaper; when nothing is, the
-budget is spent. So nothing that was paid for is thrown away, and the sum ends less than one dear request below the
-budget. It exceeds the budget by chance only: when the last ones are dearer than every one before.
+A request is sent when the money spent, the requests in flight and the request itself fit into the budget, each request
+estimated to cost as much as the most expensive one so far. One that does not fit waits for those in flight, which
+mostly cost less; when none are in flight, the budget is spent. So no reply that was paid for is thrown away, and the
+sum ends less than one expensive request below the budget. It exceeds the budget by chance only: when the last requests
+cost more than every one before.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Prices, Request, Usage
 
 _CHARACTERS = 3.0
-"""Characters of English per token, at least: what a prompt costs is first guessed by them, on the dear side."""
+"""Characters of English per token, at least: the first estimate of a prompt's cost, rather too high than too low."""
 _LISTS = 50
 """Lists as large as one that must fit where it is sent as one: else a budget would end by up to a list early."""
 
@@ -24,11 +25,11 @@ class BudgetSpent(RunFailed):
     """The run's budget allows no further request; what is done is kept and a larger budget continues."""
 
 
-class Account:
-    """What a run has spent, and what is under way. `tokens` counts those of this process' prompts and replies."""
+class Budget:
+    """The money that a run has spent, and its requests in flight. `tokens` counts this process' prompts and replies."""
 
     def __init__(self, budget: float | None = None, spent: float = 0.0) -> None:
-        """Continue an account; a null budget allows everything. Both in the currency of the readers' prices."""
+        """Continue with what was spent before; a null budget allows everything. Both in the currency of the prices."""
         self.budget, self.spent, self.tokens = budget, spent, 0
         self._under_way: list[Callable[[], float]] = []
         self._requests, self._over = 0, False
@@ -72,14 +73,14 @@ class Account:
         )
 
 
-class Metered(Reader):
-    """A reader whose replies are paid for from an account."""
+class BudgetedReader(Reader):
+    """A reader whose replies are paid for from a run's budget."""
 
-    def __init__(self, reader: Reader, prices: Prices, account: Account) -> None:
+    def __init__(self, reader: Reader, prices: Prices, account: Budget) -> None:
         """Count what a reader's replies cost at its prices."""
         self._reader, self._prices, self._account = reader, prices, account
         self.in_flight, self.control_tokens = reader.in_flight, reader.control_tokens
-        self._guessed, self._dearest = 0.0, 0.0
+        self._guessed, self._highest_ratio = 0.0, 0.0
         account.join(lambda: self._expected(self._guessed))
 
     async def ask(self, request: Request) -> Outcome:
@@ -115,8 +116,8 @@ class Metered(Reader):
 
     def _expected(self, guess: float) -> float:
         # What replies cost at most, compared with their guess, mends the guess. Their mean would not do: the replies
-        # of many requests under way may all be dearer than it.
-        return guess * (self._dearest or 1.0)
+        # of many requests in flight may all cost more than it.
+        return guess * (self._highest_ratio or 1.0)
 
     def _guess(self, request: Request) -> float:
         texts = (*(message.text for message in request.messages), request.prompt or "", *request.texts)
@@ -136,7 +137,7 @@ class Metered(Reader):
         paid = sum(cost for cost in costs if cost is not None)
         # What failed, or was asked by another request before, says nothing of the price.
         if guess and all(outcome.reply and outcome.attempts for outcome in outcomes):
-            self._dearest = max(self._dearest, paid / guess)
+            self._highest_ratio = max(self._highest_ratio, paid / guess)
         self._account.tokens += sum(
             (usage.prompt_tokens or 0) + (usage.completion_tokens or 0) for usage in usages
         )

@@ -1,9 +1,8 @@
-"""Many requests to one reader, a bounded number of them pending, answered in their order.
+"""Dispatch of many requests to one reader: a bounded number pending, outcomes in the order of the requests.
 
-Knows nothing of endpoints: the reader decides how many are really under way. What a question consists of is asked
-part by part; what was asked before is not asked again; what belongs together is handed over together.
-
-Requests as a reader can take them: without its control tokens, and in halves where they are too long for it.
+Knows nothing of endpoints: the reader decides how many are really in flight. A question in parts is asked part by
+part, a request that was asked before is not sent again, and requests that belong together are handed over together.
+Control tokens of the reader's tokenizer are broken up, and requests that are too long for it are asked in halves.
 """
 
 import asyncio
@@ -99,7 +98,7 @@ class Asking:
         """Ask what nobody has asked yet, and wait for the rest, which is there or under way."""
         new: dict[str, Request] = {}
         answers: list[asyncio.Future[Outcome]] = []
-        # Without a pause up to here, so that who asks and who repeats does not hang on the time.
+        # Without a pause up to here, so that who asks and who repeats does not depend on timing.
         for request in requests:
             # Two draws without a seed are meant to differ.
             drawn = request.temperature and request.seed is None
@@ -176,7 +175,7 @@ async def ask_fitting(
     What a reader knows to be a control token of its tokenizer (`control_tokens`) is broken up first: outcomes hold the
     requests as they were sent.
 
-    All outcomes, those of halves behind those of their wholes, which `tasks/llm/request.py` tells from the ones that
+    All outcomes, those of halves after those of their wholes, which `tasks/llm/request.py` tells from the ones that
     stand. Reads `requests` and raises as `ask_all` does.
     """
     own = reader.control_tokens

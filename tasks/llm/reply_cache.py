@@ -103,7 +103,7 @@ def _settle(group: Sequence[tuple[Row, asyncio.Future[None]]], error: Exception 
             written.set_exception(error)
 
 
-class Remembering(Reader):
+class CachingReader(Reader):
     """A reader whose replies are kept and, where they are there, not asked for."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What was asked, of whom, and what it cost: the rows of `requests`."""
+"""The request log: rows of the table `requests`, with reader, tokens, latency and cost of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tasks.llm.request import Outcome, Prices, Usage, feature_of, halved_keys, w
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestOrigin:
     """What the requests of one task have in common."""
 
     coder: str
@@ -18,14 +18,14 @@ class Asked:
     prices: Prices = Prices()  # noqa: RUF009  (it is immutable)
 
 
-def request_rows(asked: Asked, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+def request_rows(asked: RequestOrigin, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
     """One row per request, in the order of the table: by feature, then key."""
     again = halved_keys(outcomes)
     rows = [_row(asked, outcome, again=outcome.request.key in again) for outcome in outcomes]
     return sorted(rows, key=lambda row: (row["feature"], row["request"]))
 
 
-def _row(asked: Asked, outcome: Outcome, *, again: bool) -> dict[str, object]:
+def _row(asked: RequestOrigin, outcome: Outcome, *, again: bool) -> dict[str, object]:
     unanswered = "halved" if again else "failed"
     usage = outcome.reply.usage if outcome.reply else Usage()
     return {

@@ -7,12 +7,9 @@
    asked about. Without such turns, one that names the fitting examples is the right one. Where nothing shows it, it is
    as long as it may be.
 
-Knows no prices and no library's tokenizer: whoever can do what `Tokenizer` says will do.
-
-A reader that answers nothing and counts everything: explainers and scorers are run with it to learn what they cost.
-
-Its replies are those of the few-shot turns, so that what depends on a verdict goes on as it would. What depends on an
-explanation needs another one: an explainer does not take its own examples for one.
+`DryRunReader` counts the requests of explainers and scorers that are run with it. Its replies are those of the few-shot
+turns, so that what depends on a verdict goes on as it would; what depends on an explanation needs another one, since an
+explainer does not take its own examples for one. Knows no prices, and of tokenizers only what `Tokenizer` has.
 """
 
 import json
@@ -30,7 +27,7 @@ BLOCK = 16
 
 _TURN = 4
 """Tokens that a chat template puts before a turn, where the tokenizer has no template to look them up in; and one
-behind it. ChatML and Llama 3 have as many."""
+after it. ChatML and Llama 3 have as many."""
 _FRAME = -1
 """Stands for each of them; no token has this id."""
 
@@ -163,7 +160,7 @@ def _as_long(answer: str, examples: int) -> str:
     return json.dumps([labels[i % len(labels)] for i in range(examples)])
 
 
-class Rehearsal(Reader):
+class DryRunReader(Reader):
     """Counts what it is asked; see `bills`."""
 
     def __init__(self, tokenizer: Tokenizer | None, cache: PrefixCache) -> None:

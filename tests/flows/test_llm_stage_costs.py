@@ -7,7 +7,7 @@ import pytest
 from flows.llm_stage import _CostLine
 from flows.progress import Bar, waiting
 from flows.terminal import console
-from tasks.llm.budget import Account
+from tasks.llm.budget import Budget
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_what_a_stage_costs_and_is_likely_to_cost(
     cost: float, tokens: int, done: int, running: int, text: str
 ) -> None:
     """What this stage spent, not those before it; the rest by the share of buckets done, those under way half."""
-    account, bar = Account(spent=7.0), Bar("verdicts", 10, console(io.StringIO()))
+    account, bar = Budget(spent=7.0), Bar("verdicts", 10, console(io.StringIO()))
     cost_line = _CostLine(bar, account)
     account.spent, account.tokens = 7.0 + cost, tokens
     bar.done, cost_line.running = done, running

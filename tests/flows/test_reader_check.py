@@ -24,7 +24,7 @@ from storage import runs
 from storage.errors import RunFailed
 from storage.layout import Range
 from storage.tables import CONTEXTS, EXPLANATIONS, SAMPLES, TABLES
-from tasks.llm.budget import Account
+from tasks.llm.budget import Budget
 from tests.flows.command import TINY, gloss
 from tests.storage.sql.test_scores import record
 from tests.tasks.llm.faulty_server import Answer, Body, Fault, FaultyServer, faulty_server, refusing_port
@@ -152,7 +152,7 @@ def answered(plan: Plan, stage: str) -> None:
     """Let the reader answer all that a stage would ask, and keep its replies, as a batch does."""
 
     async def go() -> None:
-        async with opened(plan.config, ["judge"], Account(), Findings()) as readers:
+        async with opened(plan.config, ["judge"], Budget(), Findings()) as readers:
             for one in plan.explanations if stage == "explain" else plan.scores:
                 await replay(plan, one, readers)
 

@@ -8,7 +8,7 @@ from storage.layout import Range, Step
 from storage.tables import CONTEXTS, EXPLANATIONS, NO_EXPLAINER, SAMPLES
 from tasks.contexts.context import Context
 from tasks.llm.base import Reader
-from tasks.llm.request_log import Asked
+from tasks.llm.request_log import RequestOrigin
 from tasks.score import ScoreWork, judge_bucket, score_bucket
 from tasks.scorers import Scorer
 from tests.storage.sql.test_scores import record
@@ -48,7 +48,7 @@ def judge(
         scorer=scorer,
         controls=controls,
         seed=22,
-        asked=Asked(CODER, "score", f"{explainer}/{scorer.name}", scorer.reader),
+        asked=RequestOrigin(CODER, "score", f"{explainer}/{scorer.name}", scorer.reader),
     )
     asyncio.run(judge_bucket.fn(work, part, reader))
     lake.commit(judged, [part])

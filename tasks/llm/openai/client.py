@@ -17,7 +17,7 @@ from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined
 from tasks.llm.openai.encode import CHATS, PROMPTS, alike, held, list_route
 from tasks.llm.openai.http_client import open_http_client
-from tasks.llm.openai.retry import Carried, Carrier
+from tasks.llm.openai.retry import CallResult, RetryingClient
 from tasks.llm.openai.sender import Sender
 from tasks.llm.openai.structured_output import Forms, Untold, obeys
 from tasks.llm.request import LONGEST_LIST, Outcome, Reply, Request, Structured
@@ -33,7 +33,7 @@ _COLLECTED = 50_000
 class Client(Reader):
     """A reader over endpoints; `OpenAIReader.open` makes one."""
 
-    def __init__(self, reader: OpenAIConfig, carrier: Carrier, sender: Sender, forms: Forms) -> None:
+    def __init__(self, reader: OpenAIConfig, carrier: RetryingClient, sender: Sender, forms: Forms) -> None:
         """Send by a carrier to the reader's endpoints; `forms` says how they hold replies to a form."""
         self._reader, self._carrier, self._sender, self._forms = reader, carrier, sender, forms
         # A list's cached tokens are not told, so that nothing goes as one where they have a price of their own.
@@ -50,7 +50,7 @@ class Client(Reader):
         try:
             carried, way = await self._carry((request,))
         except Untold as error:
-            return self._outcome(request, Carried(None, str(error)), None, None)
+            return self._outcome(request, CallResult(None, str(error)), None, None)
         return self._outcome(request, carried, way, carried.replies[0] if carried.replies else None)
 
     async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -77,7 +77,7 @@ class Client(Reader):
         try:
             carried, way = await self._carry(requests)
         except Untold as error:
-            return [self._outcome(one, Carried(None, str(error)), None, None) for one in requests]
+            return [self._outcome(one, CallResult(None, str(error)), None, None) for one in requests]
         if carried.replies:
             self._setbacks[route] = 0
             replies = zip(requests, carried.replies, strict=True)
@@ -92,7 +92,7 @@ class Client(Reader):
                 self._routes -= {route}
         return outcomes
 
-    async def _carry(self, requests: Sequence[Request]) -> tuple[Carried, Structured | None]:
+    async def _carry(self, requests: Sequence[Request]) -> tuple[CallResult, Structured | None]:
         """Carry requests in one call; once more without their form where they are refused for it. And how it went.
 
         Raises `Untold` where nobody tells how replies are held to their form.
@@ -110,12 +110,12 @@ class Client(Reader):
             tries=carried.tries + plainly.tries, latency=carried.latency + plainly.latency
         ), "plain"
 
-    async def _send(self, requests: Sequence[Request], way: Structured) -> Carried:
+    async def _send(self, requests: Sequence[Request], way: Structured) -> CallResult:
         attempts = min(_LIST_ATTEMPTS, self._reader.attempts) if len(requests) > 1 else self._reader.attempts
         return await self._sender.send(self._carrier, requests, way, attempts)
 
     def _outcome(
-        self, request: Request, carried: Carried, way: Structured | None, reply: Reply | Declined | None
+        self, request: Request, carried: CallResult, way: Structured | None, reply: Reply | Declined | None
     ) -> Outcome:
         reason = carried.reason
         if isinstance(reply, Declined):
@@ -155,8 +155,8 @@ async def connect(
         async with open_http_client(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
             sender = Sender(reader, note or ignore_finding)
 
-            def carried_to(some: OpenAIConfig) -> Carrier:
-                return Carrier(some, http, secret, sleep, clock)
+            def carried_to(some: OpenAIConfig) -> RetryingClient:
+                return RetryingClient(some, http, secret, sleep, clock)
 
             carrier = carried_to(reader)
             forms = Forms(reader, sender, carried_to, note or ignore_finding)

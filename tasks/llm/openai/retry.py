@@ -1,4 +1,4 @@
-"""Carries calls to endpoints until there is an answer, or a reason why there will be none.
+"""Sends calls to endpoints and retries them, until there is a reply or a reason why there is none.
 
 1. A server's passing fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
    tried again, elsewhere if possible: `attempts` times while others get replies, for `patience` while nobody does.
@@ -8,10 +8,6 @@
    it rests as if it refused connections, and the request goes elsewhere.
 4. All end as a reason; `EndpointsDown` alone is raised, when no endpoint has been of use for too long.
 5. Whatever a server says is shortened and rid of the API key before it becomes a reason.
-
-The state of one call to a reader's endpoints: its tries and failures so far, and what became of it.
-
-Knows nothing of how calls are sent, judged and tried again, which is `tasks/llm/openai/retry.py`.
 """
 
 import asyncio
@@ -51,7 +47,7 @@ from tasks.llm.openai.preflight import preflight
 from tasks.llm.request import Reply
 
 
-class Carried(NamedTuple):
+class CallResult(NamedTuple):
     """What became of a call."""
 
     replies: Sequence[Reply | Declined] | None
@@ -113,18 +109,18 @@ class CallState:
     refused_since: float | None = None
     """Start of the time in which every endpoint has refused; null while one has not."""
 
-    def replied(self, replies: Sequence[Reply | Declined]) -> Carried:
+    def replied(self, replies: Sequence[Reply | Declined]) -> CallResult:
         """How it ended well."""
         return self._carried(replies, None, Setback("failed"))
 
-    def failed(self, reason: str, last: Setback) -> Carried:
+    def failed(self, reason: str, last: Setback) -> CallResult:
         """How it ended otherwise."""
         return self._carried(None, reason, last)
 
     def _carried(
         self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: Setback
-    ) -> Carried:
-        return Carried(
+    ) -> CallResult:
+        return CallResult(
             replies=replies,
             reason=reason,
             final=last.kind == "final",
@@ -160,8 +156,8 @@ Read = Callable[[bytes], Sequence[Reply | Declined]]
 """Reads a successful answer's body; raises ServerFault or FieldIgnored."""
 
 
-class Carrier:
-    """Carries calls to the endpoints of one reader."""
+class RetryingClient:
+    """Sends calls to the endpoints of one reader, and retries them."""
 
     def __init__(
         self,
@@ -188,7 +184,7 @@ class Carrier:
         read: Read,
         size: int = 1,
         attempts: int | None = None,
-    ) -> Carried:
+    ) -> CallResult:
         """Carry a call of some prompts there, and its answer back.
 
         Raises EndpointsDown when no endpoint has been of use for `patience` seconds.

@@ -11,7 +11,7 @@ from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined, decode
 from tasks.llm.openai.encode import encode
 from tasks.llm.openai.parameters import Parameters, explained
-from tasks.llm.openai.retry import Carried, Carrier
+from tasks.llm.openai.retry import CallResult, RetryingClient
 from tasks.llm.request import Reply, Request, Structured
 
 
@@ -25,11 +25,11 @@ class Sender:
 
     async def send(
         self,
-        carrier: Carrier,
+        carrier: RetryingClient,
         requests: Sequence[Request],
         way: Structured = "plain",
         attempts: int | None = None,
-    ) -> Carried:
+    ) -> CallResult:
         """Send one request, or several that are `alike`, and again without each setting that is refused.
 
         Raises EndpointsDown as the carrier does.
@@ -52,16 +52,16 @@ class Sender:
 
     async def _send(
         self,
-        carrier: Carrier,
+        carrier: RetryingClient,
         requests: Sequence[Request],
         way: Structured,
         parameters: Parameters,
         attempts: int | None,
-    ) -> Carried:
+    ) -> CallResult:
         try:
             call = encode(requests, self._reader.model, way, parameters)
         except UnicodeEncodeError as error:
-            return Carried(None, f"not sent, as its text is broken: {error.reason}")
+            return CallResult(None, f"not sent, as its text is broken: {error.reason}")
 
         def read(body: bytes) -> Sequence[Reply | Declined]:
             replies = decode(requests, body)

@@ -18,7 +18,7 @@ from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined
 from tasks.llm.openai.encode import held
 from tasks.llm.openai.errors import EndpointsDown
-from tasks.llm.openai.retry import Carried, Carrier
+from tasks.llm.openai.retry import CallResult, RetryingClient
 from tasks.llm.openai.sender import Sender
 from tasks.llm.reasoning import answer
 from tasks.llm.request import Form, Message, Reply, Request, Structured, Unreadable
@@ -95,7 +95,7 @@ class Forms:
         self,
         reader: OpenAIConfig,
         sender: Sender,
-        carrier: Callable[[OpenAIConfig], Carrier],
+        carrier: Callable[[OpenAIConfig], RetryingClient],
         note: Note,
     ) -> None:
         """Send nothing yet; `carrier` makes one for a part of the reader's endpoints."""
@@ -162,7 +162,7 @@ class Forms:
         self._note(Finding("form", found, line))
 
     async def _find_logprobs(self) -> None:
-        async def probable(brief: Carrier, patient: Carrier) -> bool:
+        async def probable(brief: RetryingClient, patient: RetryingClient) -> bool:
             carried = await self._try(brief, patient, self._way or "plain", _PROBABLE)
             return any(_gives_both(reply) for reply in carried.replies or ())
 
@@ -176,7 +176,7 @@ class Forms:
         )
         self._note(Finding("logprobs", "held" if found else "plain", line))
 
-    async def _told(self, trial: Callable[[Carrier, Carrier], Awaitable[_Told]]) -> list[_Told]:
+    async def _told(self, trial: Callable[[RetryingClient, RetryingClient], Awaitable[_Told]]) -> list[_Told]:
         """What a trial finds at each endpoint that tells. Raises `Untold` or `EndpointsDown` where none does."""
         if len(self._reader.urls) > 1:
             # Whoever takes no connections has no say while another has one.
@@ -190,7 +190,7 @@ class Forms:
         raise down or failures[0]
 
     async def _answers(
-        self, trial: Callable[[Carrier, Carrier], Awaitable[_Told]], patience: float
+        self, trial: Callable[[RetryingClient, RetryingClient], Awaitable[_Told]], patience: float
     ) -> tuple[list[_Told], list[Exception]]:
         """What a trial finds at endpoints, and why it finds nothing at others; all are tried at once.
 
@@ -216,7 +216,7 @@ class Forms:
         return [task.result() for task in ended if task.exception() is None], failures
 
     async def _answer(
-        self, trial: Callable[[Carrier, Carrier], Awaitable[_Told]], url: str, patience: float
+        self, trial: Callable[[RetryingClient, RetryingClient], Awaitable[_Told]], url: str, patience: float
     ) -> _Told:
         alone = self._reader.model_copy(update={"urls": [url], "patience": patience})
         patient = self._carrier(alone)
@@ -229,7 +229,9 @@ class Forms:
                 task.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
 
-    async def _ways(self, brief: Carrier, patient: Carrier) -> tuple[set[Structured], list[str]]:
+    async def _ways(
+        self, brief: RetryingClient, patient: RetryingClient
+    ) -> tuple[set[Structured], list[str]]:
         """The ways of an endpoint, and what went wrong with others."""
         ways, troubles = set[Structured](), list[str]()
         for way, request in _WAYS:
@@ -240,7 +242,9 @@ class Forms:
                 troubles.append(f"{way}: {carried.reason}")
         return ways, troubles
 
-    async def _try(self, brief: Carrier, patient: Carrier, way: Structured, request: Request) -> Carried:
+    async def _try(
+        self, brief: RetryingClient, patient: RetryingClient, way: Structured, request: Request
+    ) -> CallResult:
         """Ask in one way. Raises `Untold` or `EndpointsDown` where the server does not answer without a form either."""
         with_form = await self._few(brief, way, request)
         if with_form is not None:
@@ -256,7 +260,7 @@ class Forms:
             msg = f"nobody told whether replies are held to a form: {error}"
             raise Untold(msg) from error
 
-    async def _few(self, brief: Carrier, way: Structured, request: Request) -> Carried | None:
+    async def _few(self, brief: RetryingClient, way: Structured, request: Request) -> CallResult | None:
         """The answer to a few tries, where there is one."""
         try:
             carried = await self._sender.send(brief, (request,), way, min(_FEW, self._reader.attempts))

@@ -15,7 +15,7 @@ from tasks.explainers.imports import Import
 from tasks.explainers.single_token import SingleToken
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, Usage
-from tasks.llm.request_log import Asked
+from tasks.llm.request_log import RequestOrigin
 from tests.storage.sql.test_scores import record
 
 CODER = "toy"
@@ -58,8 +58,10 @@ def explain(
         features=described,
         contexts=contexts,
         explainer=explainer,  # type: ignore[arg-type]
-        asked=Asked(CODER, "explain", explainer.name, asking.reader) if asking else None,
-        judged=Asked(CODER, "explain", f"{explainer.name}/best_of", asking.chooser) if asking else None,
+        asked=RequestOrigin(CODER, "explain", explainer.name, asking.reader) if asking else None,
+        judged=RequestOrigin(CODER, "explain", f"{explainer.name}/best_of", asking.chooser)
+        if asking
+        else None,
     )
     asyncio.run(explain_bucket.fn(work, part, readers))
     lake.commit(step, [part])

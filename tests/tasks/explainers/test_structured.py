@@ -13,7 +13,7 @@ from storage.lake import Lake
 from tasks.explainers.structured import Structured
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Outcome, Reply, RequestKey, Unreadable
-from tasks.llm.request_log import Asked, request_rows
+from tasks.llm.request_log import RequestOrigin, request_rows
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
 from tests.tasks.llm.faulty_server import faulty_server
@@ -134,7 +134,7 @@ def test_the_ledger_says_how_a_reply_was_held(way: str) -> None:
     with faulty_server(answer=lambda _body: ONE, holds=way) as server:
         outcome = asyncio.run(run())
         sent = server.requests[-1]
-    (row,) = request_rows(Asked("toy", "explain", "structured", "r"), [outcome])
+    (row,) = request_rows(RequestOrigin("toy", "explain", "structured", "r"), [outcome])
     assert way == row["structured"]
     assert outcome.reply is not None
     read = "The word lighthouse." if way == "plain" else "Weakly, words. Only in: words."

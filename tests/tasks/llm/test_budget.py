@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from storage.errors import RunFailed
 from tasks.llm.base import Reader
-from tasks.llm.budget import Account, BudgetSpent, Metered
+from tasks.llm.budget import Budget, BudgetedReader, BudgetSpent
 from tasks.llm.dispatch import ask_all
-from tasks.llm.reply_cache import Remembering, Row
+from tasks.llm.reply_cache import CachingReader, Row
 from tasks.llm.request import Message, Outcome, Prices, Reply, Request, Usage
 
 PRICES = Prices(prompt=2.0, completion=10.0, cached=0.5)
@@ -51,13 +51,13 @@ def questions(n: int) -> list[Request]:
     ]
 
 
-def run(reader: Priced, account: Account, n: int) -> list[Outcome]:
-    return asyncio.run(ask_all(Metered(reader, PRICES, account), questions(n)))
+def run(reader: Priced, account: Budget, n: int) -> list[Outcome]:
+    return asyncio.run(ask_all(BudgetedReader(reader, PRICES, account), questions(n)))
 
 
 def test_without_a_budget_everything_is_asked_and_counted() -> None:
     """The account knows what was paid."""
-    reader, account = Priced(8), Account()
+    reader, account = Priced(8), Budget()
 
     assert 50 == len(run(reader, account, 50))
     assert abs(reader.paid - account.spent) < 1e-12
@@ -69,11 +69,11 @@ def test_without_a_budget_everything_is_asked_and_counted() -> None:
 def test_a_budget_is_kept_within_two_percent(in_flight: int, share: float, seed: int) -> None:
     """However many are under way: what was begun is paid and ends, and not one request more than fits is begun."""
     whole = Priced(in_flight, seed)
-    run(whole, Account(), 1000)
+    run(whole, Budget(), 1000)
     reader, budget = Priced(in_flight, seed), whole.paid * share
 
     with pytest.raises(BudgetSpent, match="raise it and run again"):
-        run(reader, Account(budget), 1000)
+        run(reader, Budget(budget), 1000)
 
     assert 0.98 * budget < reader.paid < 1.02 * budget
     assert 0 == reader.under_way
@@ -103,8 +103,8 @@ def continued(
     reader: Priced, shelf: Shelf, budget: float, requests: Sequence[Request]
 ) -> tuple[list[Outcome], float]:
     """A command that goes on with what others have kept; the outcomes, none if the budget was spent."""
-    account = Account(budget, spent=shelf.paid)
-    kept = Remembering(Metered(reader, PRICES, account), {}, "run", lambda *_: shelf, PRICES.cost)
+    account = Budget(budget, spent=shelf.paid)
+    kept = CachingReader(BudgetedReader(reader, PRICES, account), {}, "run", lambda *_: shelf, PRICES.cost)
 
     async def run() -> list[Outcome]:
         async with kept.about(0, len(requests), "explanations/demo"):
@@ -121,7 +121,7 @@ def continued(
 def test_a_budget_is_kept_over_all_commands(in_flight: int, share: float, seed: int) -> None:
     """What is kept is neither paid nor held against the budget again; a larger one repeats nothing."""
     whole = Priced(in_flight, seed)
-    run(whole, Account(), 500)
+    run(whole, Budget(), 500)
     reader, shelf, budget = Priced(in_flight, seed), Shelf(), whole.paid * share
 
     for _ in range(3):
@@ -142,7 +142,7 @@ def test_lists_do_not_end_a_budget_early(lists: float) -> None:
     """Near its end they are asked one by one: it ends less than a request before."""
     asked = [replace(one, together=str(n // 32)) for n, one in enumerate(questions(64 * 32))]
     whole = Priced(256)
-    run(whole, Account(), 64 * 32)
+    run(whole, Budget(), 64 * 32)
     reader, budget = Priced(256), whole.paid / 64 * lists
 
     continued(reader, Shelf(), budget, asked)
@@ -154,7 +154,7 @@ def test_lists_do_not_end_a_budget_early(lists: float) -> None:
 def test_equal_requests_of_two_askers_are_paid_once() -> None:
     """Two scorers that ask the same: the second one's ledger says that it was asked by another."""
     reader, shelf = Priced(4), Shelf()
-    kept = Remembering(Metered(reader, PRICES, Account()), {}, "run", lambda *_: shelf, PRICES.cost)
+    kept = CachingReader(BudgetedReader(reader, PRICES, Budget()), {}, "run", lambda *_: shelf, PRICES.cost)
 
     async def run(asker: str) -> list[Outcome]:
         async with kept.about(0, 20, asker):
@@ -174,15 +174,15 @@ def test_what_was_spent_before_counts() -> None:
     reader = Priced(4)
 
     with pytest.raises(BudgetSpent):
-        run(reader, Account(1.0, spent=1.0), 10)
+        run(reader, Budget(1.0, spent=1.0), 10)
 
     assert [] == reader.answered
 
 
 def test_a_reader_without_prices_costs_nothing() -> None:
     """Embedded readers go on whatever the budget is."""
-    reader, account = Priced(4), Account(1e-9)
-    metered = Metered(reader, Prices(), account)
+    reader, account = Priced(4), Budget(1e-9)
+    metered = BudgetedReader(reader, Prices(), account)
 
     assert 10 == len(asyncio.run(ask_all(metered, questions(10))))
 
@@ -190,7 +190,7 @@ def test_a_reader_without_prices_costs_nothing() -> None:
 def test_a_budget_needs_counts() -> None:
     """An endpoint that doesn't say what a reply took ends a run that has a budget, at once."""
     with pytest.raises(RunFailed, match="here does not say how many tokens"):
-        run(Priced(4, counts=False), Account(1.0), 10)
+        run(Priced(4, counts=False), Budget(1.0), 10)
 
 
 def test_cached_tokens_have_a_price_of_their_own() -> None:

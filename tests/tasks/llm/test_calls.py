@@ -8,11 +8,11 @@ from storage.layout import Range
 from storage.replies import ReplyStore
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
-from tasks.llm.reply_cache import Remembering
+from tasks.llm.reply_cache import CachingReader
 from tasks.llm.request import Outcome, Reply, Request
-from tasks.llm.request_log import Asked, request_rows
+from tasks.llm.request_log import RequestOrigin, request_rows
 
-ASKED = Asked("toy", "score", "e/surprisal", "judge")
+ASKED = RequestOrigin("toy", "score", "e/surprisal", "judge")
 QUESTIONS = [
     Request("3/0", parts=tuple(Request(f"3/0/{text}", prompt=text) for text in "abc")),
     Request("3/1", parts=tuple(Request(f"3/1/{text}", prompt=text) for text in "cd")),
@@ -35,7 +35,7 @@ class Slow(Reader):
 def calls(folder: Path, reader: Slow, run: str = "run") -> list[object]:
     """What the ledger says of the questions."""
     lake = Lake(str(folder))
-    keeping = Remembering(reader, {}, run, lambda who, first, end: ReplyStore(lake, who, Range(first, end)))
+    keeping = CachingReader(reader, {}, run, lambda who, first, end: ReplyStore(lake, who, Range(first, end)))
 
     async def ask() -> list[Outcome]:
         async with keeping.about(0, 100):

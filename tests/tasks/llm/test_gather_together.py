@@ -13,9 +13,9 @@ from storage.lake import Lake
 from storage.layout import Range
 from storage.replies import ReplyStore
 from tasks.llm.base import Reader
-from tasks.llm.budget import Account, Metered
+from tasks.llm.budget import Budget, BudgetedReader
 from tasks.llm.dispatch import ask_all
-from tasks.llm.reply_cache import Remembering
+from tasks.llm.reply_cache import CachingReader
 from tasks.llm.request import LONGEST_LIST, Message, Outcome, Prices, Reply, Request, Usage
 
 LOOKED_AT = 1
@@ -160,7 +160,7 @@ def test_a_question_in_parts_is_a_list_of_its_own() -> None:
 
 def test_lists_are_kept_and_paid_for_like_single_requests(tmp_path: Path) -> None:
     """Through the account and the kept replies; what is kept is left out of the next list."""
-    reader, account = Together(), Account(budget=1000.0)
+    reader, account = Together(), Budget(budget=1000.0)
     asked = [
         Request(f"1/{n}", messages=(Message("user", str(n)),), max_tokens=2, together="1") for n in range(40)
     ]
@@ -169,8 +169,8 @@ def test_lists_are_kept_and_paid_for_like_single_requests(tmp_path: Path) -> Non
         return ReplyStore(Lake(str(tmp_path)), who, Range(first, end))
 
     async def run(requests: Sequence[Request]) -> list[Outcome]:
-        metered = Metered(reader, Prices(prompt=1e5, completion=1e5), account)
-        remembering = Remembering(metered, {"model": "echo"}, "run", shelf)
+        metered = BudgetedReader(reader, Prices(prompt=1e5, completion=1e5), account)
+        remembering = CachingReader(metered, {"model": "echo"}, "run", shelf)
         async with remembering.about(0, 10):
             return await ask_all(remembering, requests)
 

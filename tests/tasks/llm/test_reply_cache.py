@@ -15,7 +15,7 @@ from storage.layout import Range
 from storage.replies import ReplyStore
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
-from tasks.llm.reply_cache import Remembering, Row, read, written
+from tasks.llm.reply_cache import CachingReader, Row, read, written
 from tasks.llm.request import Message, Outcome, Reply, Request, TokenLogprob, Usage
 
 USAGE = Usage(9, 4, 2)
@@ -48,10 +48,15 @@ class Broken(ReplyStore):
 
 
 def remembering(
-    folder: Path, reader: Counting, run: str = "run", kind: type[ReplyStore] = ReplyStore, *, failures: bool = False
-) -> Remembering:
+    folder: Path,
+    reader: Counting,
+    run: str = "run",
+    kind: type[ReplyStore] = ReplyStore,
+    *,
+    failures: bool = False,
+) -> CachingReader:
     lake = Lake(str(folder))
-    return Remembering(
+    return CachingReader(
         reader,
         {"model": "tiny"},
         run,
@@ -60,7 +65,7 @@ def remembering(
     )
 
 
-def ask(reader: Remembering, *requests: Request) -> list[Outcome]:
+def ask(reader: CachingReader, *requests: Request) -> list[Outcome]:
     async def run() -> list[Outcome]:
         async with reader.about(0, 100):
             return await ask_all(reader, requests)
@@ -208,10 +213,12 @@ def test_an_answer_counts_when_it_is_safe(tmp_path: Path) -> None:
         async with reader.about(0, 100):
             await asyncio.gather(*(check(reader, number) for number in range(40)))
 
-    async def check(reader: Remembering, number: int) -> None:
+    async def check(reader: CachingReader, number: int) -> None:
         await asyncio.sleep(number / 200)
         await reader.ask(question(f"3/{number}"))
-        rows = await asyncio.to_thread(ReplyStore(Lake(str(tmp_path)), '{"model": "tiny"}', Range(0, 100)).read)
+        rows = await asyncio.to_thread(
+            ReplyStore(Lake(str(tmp_path)), '{"model": "tiny"}', Range(0, 100)).read
+        )
         assert f"/3/{number}" in {row["asked_by"] for row in rows}
 
     asyncio.run(run())

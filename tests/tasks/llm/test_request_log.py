@@ -3,9 +3,9 @@
 import pytest
 
 from tasks.llm.request import Outcome, Reply, Request, half_key
-from tasks.llm.request_log import Asked, Unanswered, check_answered, request_rows
+from tasks.llm.request_log import RequestOrigin, Unanswered, check_answered, request_rows
 
-ASKED = Asked("toy", "score", "e/detection", "judge")
+ASKED = RequestOrigin("toy", "score", "e/detection", "judge")
 
 
 def outcome(key: str, reason: str | None = None) -> Outcome:

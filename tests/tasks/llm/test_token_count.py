@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from tasks.contexts import render
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import Message, Request, RequestKey
-from tasks.llm.token_count import Bill, PrefixCache, Rehearsal, bill, prompt_ids, reply_tokens
+from tasks.llm.token_count import Bill, DryRunReader, PrefixCache, bill, prompt_ids, reply_tokens
 from tests.flows.command import DEMO
 
 TEMPLATE = (
@@ -107,7 +107,7 @@ def test_a_rehearsal_counts_parts_and_repeats_as_a_run_does() -> None:
     """Parts are requests of their own, and what was asked before is asked no second time."""
     part = Request("3/0/none/0/0", prompt="the sea", max_tokens=1)
     other = Request("3/0/none/0/1", prompt="the land", max_tokens=1)
-    reader = Rehearsal(tokenizer(), PrefixCache())
+    reader = DryRunReader(tokenizer(), PrefixCache())
     whole = Request(
         "3/0/none/0", parts=(part, other, Request("3/0/none/0/2", prompt="the sea", max_tokens=1))
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Outcome, Request, RequestKey
-from tasks.llm.request_log import Asked, request_rows
+from tasks.llm.request_log import RequestOrigin, request_rows
 from tasks.scorers.base import judgements
 from tasks.scorers.chat import list_of
 from tasks.scorers.detection import Detection
@@ -173,7 +173,7 @@ def ledger(scorer: Held, holds: str | None, answer: str) -> tuple[list[Outcome],
 
     with faulty_server(answer=lambda _body: answer, holds=holds) as server:
         outcomes = asyncio.run(run())
-    rows = request_rows(Asked("toy", "score", scorer.name, "r"), outcomes)
+    rows = request_rows(RequestOrigin("toy", "score", scorer.name, "r"), outcomes)
     return outcomes, [row["structured"] for row in rows]
 
 
