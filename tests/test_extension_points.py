@@ -261,3 +261,50 @@ def test_messages_name_an_added_backend(extended: Path) -> None:
         lake.Lake("ftp://bucket/lake")
     with pytest.raises(errors.WrongRequest, match=r"cannot be reached .*GOOGLE_APPLICATION_CREDENTIALS$"):
         lake.Lake("gs://bucket/lake").check_reachable()
+
+
+def test_a_coder_format_is_detected_and_loaded(extended: Path, tmp_path: Path) -> None:
+    """By name or by `auto`; it fires where the weights do, and other tensors are refused."""
+    assert extended.is_dir()
+    import torch  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    weights = {"encoder": torch.eye(3), "decoder": torch.eye(3), "bias": torch.tensor([0.0, 0.0, -2.0])}
+    save_file(weights, tmp_path / "relu.safetensors")
+    adapter = TypeAdapter(import_module("tasks.coders").Source)
+    named, auto = (
+        adapter.validate_python({"kind": kind, "path": tmp_path.as_posix()})
+        for kind in ("plain_relu", "auto")
+    )
+    assert named == auto.source
+    assert named.identity("layers.0") == auto.identity("layers.0")
+    coder = auto.load("layers.0", import_module("tasks.coders.base").HookSite("layers.0", 3))
+    firings = coder.encode(torch.tensor([[1.0, -1.0, 3.0]]))
+    assert {0: 1.0, 2: 1.0} == dict(zip(firings.feature.tolist(), firings.activation.tolist(), strict=True))
+    save_file(weights | {"threshold": torch.ones(3)}, tmp_path / "relu.safetensors")
+    with pytest.raises(
+        import_module("storage.errors").WrongRequest, match="tensor threshold, and plain ReLU"
+    ):
+        named.load("layers.0", import_module("tasks.coders.base").HookSite("layers.0", 3))
+
+
+def test_a_corpus_format_is_read(extended: Path, tmp_path: Path) -> None:
+    """By its ending, plain, compressed and out of a folder; messages name it among the others."""
+    assert extended.is_dir()
+    import gzip  # noqa: PLC0415
+
+    corpus = import_module("tasks.activations.corpus").Corpus
+    data = b"id\ttext\n1\tA lighthouse.\n2\tA keeper.\n"
+    (tmp_path / "a.tsv").write_bytes(data)
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(data))
+    texts = ["A lighthouse.", "A keeper."]
+    for path, expected in (
+        (tmp_path / "a.tsv", texts),
+        (tmp_path / "b.tsv.gz", texts),
+        (tmp_path, texts * 2),
+    ):
+        documents = corpus(path=path.as_posix(), tokens=64, sequence=16).documents()
+        assert expected == [document.text for document in documents]
+    (tmp_path / "c.xyz").write_text("?")
+    with pytest.raises(import_module("storage.errors").WrongRequest, match=r"\.tsv, \.tsv\.gz, \.tsv\.zst$"):
+        list(corpus(path=(tmp_path / "c.xyz").as_posix(), tokens=64, sequence=16).documents())
