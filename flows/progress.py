@@ -1,4 +1,4 @@
-"""How far a stage is: bars on a terminal, plain lines elsewhere, and an artifact in Prefect's UI."""
+"""Progress of a stage: a bar on a terminal, plain lines elsewhere, and an artifact in Prefect's UI."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,27 +30,27 @@ LINE_SECONDS = 10.0
 
 
 class Bar:
-    """Counts parts of one stage."""
+    """Counts the finished parts of one stage."""
 
     def __init__(self, title: str, total: int, console: Console) -> None:
-        """Nothing is done yet."""
+        """No part is finished yet."""
         self.title, self.total, self.done = title, total, 0
         self.beside: Callable[[], str] = str
-        """What else is told of the stage, such as what it costs; looked at whenever something is shown."""
+        """Returns further text about the stage, such as its cost; called whenever progress is shown."""
         self._told = -1
         self._console = console
         self._bars: Progress | None = None
         self._artifact: UUID | None = None
-        self._said = self._sent = self._started = time.monotonic()
+        self._line_printed = self._sent = self._started = time.monotonic()
 
     def advance(self, parts: int = 1) -> None:
-        """Some more parts are done."""
+        """Count more parts as finished."""
         self.done += parts
         now = time.monotonic()
         if self._bars is not None:
             self._bars.advance(self._bars.task_ids[0], parts)
-        elif now - self._said >= LINE_SECONDS:
-            self._said = now
+        elif now - self._line_printed >= LINE_SECONDS:
+            self._line_printed = now
             self._line()
         if self._artifact is not None and now - self._sent >= ARTIFACT_SECONDS:
             self._sent = now
@@ -74,7 +74,7 @@ class Bar:
 
     @contextmanager
     def shown(self) -> Iterator["Bar"]:
-        """Show it for as long as the stage runs."""
+        """Show the progress while the stage runs."""
         if FlowRunContext.get() is not None:
             self._artifact = create_progress_artifact(
                 progress=0.0,
@@ -104,7 +104,7 @@ class Bar:
 
 
 class _Beside(ProgressColumn):
-    """What a bar has beside it, as it stands whenever the bar is drawn."""
+    """The further text of a bar, read whenever the bar is drawn."""
 
     def __init__(self, bar: Bar) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def waiting(what: str, *, plainly: bool = False) -> Iterator[None]:
-    """Say on a terminal what takes so long; elsewhere say it `plainly`, in a line, or not at all."""
+    """Show a message with a spinner on a terminal; elsewhere print it as a line if `plainly`, or not at all."""
     console = terminal.console(stderr=True)
     if plainly and not console.is_terminal:
         say(what)

@@ -1,13 +1,11 @@
-r"""The terminal that gloss prints on: `console()` makes it, and nothing printed through it can take the terminal over.
+r"""Safe output of text from outside: consoles, the layout of tables, error messages, and Markdown for Prefect's pages.
 
-Explanations, words of servers and names of files and columns come from outside. Control characters, escape sequences
-and marks that change the direction of text are shown by their code (`\x1b`), and square brackets are plain text:
-style is a `rich.text.Text` or the `style` of `print`. `inert` does the same for what is printed in another way.
+Explanations, messages of servers and names of files and columns come from outside. `console()` shows their control
+characters, escape sequences and marks that change the direction of text by code (`\x1b`), and takes square brackets as
+plain text: style is a `rich.text.Text` or the `style` of `print`. `inert` does the same for other output.
 
-Text of outside in Prefect's artifacts, which browsers render as markdown: only its words are shown.
-
-Descriptions and the cells of tables are rendered as well.
-An image in an explanation would be fetched from wherever it says, a link be clickable, HTML be part of the page.
+Browsers render Prefect's artifacts as Markdown, descriptions and cells of tables included: an image in an explanation
+would be fetched, a link could be clicked, and HTML would become part of the page. `plain` and `rows` escape all that.
 """
 
 import argparse
@@ -37,7 +35,7 @@ _LAYOUT = {"\n", "\t"}
 
 
 def harmless(character: str) -> bool:
-    """Whether a terminal only draws it, or breaks a line or moves to a tab stop because of it."""
+    """Whether a terminal only draws the character; line breaks and tabs are harmless as well."""
     return (
         character.isprintable()
         or character in JOINERS
@@ -52,7 +50,7 @@ def code(character: str) -> str:
 
 
 def inert(text: str) -> str:
-    r"""A text that cannot move the cursor, hide or reorder words: what is not harmless is shown by its code.
+    r"""The text with every character that could move the cursor, hide or reorder words shown by its code.
 
     Line breaks and tabs stay: a text in a table or in a sentence is better served by `one_line`.
     """
@@ -131,7 +129,7 @@ class _Record(logging.LogRecord):
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """While it lasts, what libraries log and warn of, and a traceback that nobody caught, are inert as well."""
+    """Make log records and warnings of libraries inert, and tracebacks of uncaught exceptions."""
     records, warned = logging.getLogRecordFactory(), warnings.formatwarning
     logging.setLogRecordFactory(_Record)
     warnings.formatwarning = lambda *about, **more: inert(warned(*about, **more))
@@ -248,7 +246,7 @@ def plain(text: str) -> str:
     Spaces at its ends are left out: four of them would begin a block of code. A character reference is never taken for
     structure, whatever the renderer and its extensions.
     """
-    return _MARKS.sub(lambda found: f"&#{ord(found[0])};", one_line(text).strip())
+    return _MARKS.sub(lambda match: f"&#{ord(match[0])};", one_line(text).strip())
 
 
 def rows(table: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flows.config import RunConfig
 from flows.estimate.features import COUNTED
 from flows.estimate.requests import spread
-from flows.estimate.tokenizers import counted
+from flows.estimate.tokenizers import reader_tokenizer
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import AnyReader
@@ -56,9 +56,9 @@ def counter(config: RunConfig, reader: AnyReader) -> Counter:
     Raises `WrongRequest` for one that the reader names and that is not there.
     """
     if isinstance(reader, OpenAIReader):
-        found = counted(config.model_copy(update={"readers": {_READER: reader}}), _READER)
+        found = reader_tokenizer(config.model_copy(update={"readers": {_READER: reader}}), _READER)
         assert found.tokenizer is not None
-        said = found.said.removeprefix(f"tokens of {_READER}: ").split("; ")[0]
+        said = found.source.removeprefix(f"tokens of {_READER}: ").split("; ")[0]
         return Counter(found.tokenizer, reader.block, _FOLDERS.sub("", said))
     tokenizer = config.subject.tokenizer()
     # It would warn of longer texts.

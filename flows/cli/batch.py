@@ -1,9 +1,9 @@
-"""A stage's requests as a batch file, and a batch's results among the kept replies, where the run finds them.
+"""`gloss batch`: writes a stage's outstanding requests to batch files, and stores a batch's results in the reply cache.
 
-Both go the way of a run, bucket by bucket, and write no table: with a reader that answers nothing and takes down what
-it is asked, or one that answers from a file. What is kept already is not asked. Questions that hang on other answers
-(a choice among replicates) come with the next file, once this one has been read. So do the halves of those that did not
-fit into the model's context, where the reader keeps failures.
+Both dry-run the stage, bucket by bucket, and write no tables: `write` with a reader that records its requests and
+replies to none, `read` with one that replies from the results. Cached replies are not requested again. Requests that
+depend on other replies (a choice among replicates) come with the next file, after this one has been read. So do the
+halves of requests that did not fit into the model's context, where the reader keeps failures.
 """
 
 import argparse
@@ -30,11 +30,11 @@ from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import name, spelled
 
 _TAKEN = frozenset({"/v1/chat/completions", "/v1/embeddings"})
-"""Routes of ours that `vllm run-batch` takes, as of vLLM 0.32; to a line of another it writes an error."""
+"""Routes that `vllm run-batch` supports, as of vLLM 0.32; for a line of another route it writes an error."""
 
 
-def write(options: argparse.Namespace) -> int:
-    """`gloss batch write`: what a stage has still to ask."""
+def write_batch(options: argparse.Namespace) -> int:
+    """`gloss batch write`: write a stage's outstanding requests to batch files; returns 0."""
     plan, console = _plan(options), terminal.console()
     endpoints = _endpoints(plan)
     with Files(Path(options.file)) as files, on_interrupt(files.abandon):
@@ -65,20 +65,20 @@ def write(options: argparse.Namespace) -> int:
     return 0
 
 
-def read(options: argparse.Namespace) -> int:
-    """`gloss batch read`: keep a batch's replies. Exit code 1 when some requests got none."""
+def read_batch(options: argparse.Namespace) -> int:
+    """`gloss batch read`: store a batch's replies. Returns 1 when some requests failed."""
     plan, console = _plan(options), terminal.console()
-    found = results([Path(file) for file in options.file])
-    readers = {called: Reading(found, *endpoint) for called, endpoint in _endpoints(plan).items()}
+    results_by_name = results([Path(file) for file in options.file])
+    readers = {called: Reading(results_by_name, *endpoint) for called, endpoint in _endpoints(plan).items()}
     asyncio.run(_go(plan, ASKING_STAGES, readers))
     kept = sum(len(reader.replies) for reader in readers.values())
     refused = {called: why for reader in readers.values() for called, why in reader.refused.items()}
-    console.print(f"{kept:,} replies of {len(found):,} results are kept in {plan.lake.uri}")
+    console.print(f"{kept:,} replies of {len(results_by_name):,} results are kept in {plan.lake.uri}")
     for called, why in list(refused.items())[:3]:
         console.print(f"  {one_line(called)} failed: {one_line(why)}")
     if len(refused) > 3:
         console.print(f"  and {len(refused) - 3:,} more")
-    others = len(found) - kept - len(refused)
+    others = len(results_by_name) - kept - len(refused)
     if others:
         console.print(f"  {others:,} belong to no request that is still to be asked")
     left = {name for called, reader in readers.items() for name in _left(plan, called, reader)}
@@ -91,23 +91,23 @@ def read(options: argparse.Namespace) -> int:
 
 
 def _parameters(plan: Plan, called: str) -> Parameters:
-    """Settings that a reader's servers take: a batch finds out nothing, so that what runs found out counts."""
+    """The parameters that a reader's servers accept, as earlier runs found out; a batch cannot test them."""
     described = plan.config.readers[called]
     return llm_stage.parameters(plan.lake, described) if isinstance(described, OpenAIReader) else Parameters()
 
 
 def _left(plan: Plan, called: str, reader: Reading) -> AbstractSet[str]:
-    """Requests to an endpoint that are still to be asked: without a result, or failed where failures are not kept."""
+    """Outstanding requests to an endpoint: those without a result, and failed ones where failures are not kept."""
     kept = plan.config.readers[called].cached_replies == "keep_failures"
     return reader.absent if kept else reader.absent | reader.refused.keys()
 
 
 def _ready(plan: Plan, options: argparse.Namespace, asked: AbstractSet[str]) -> None:
-    """Raises `RunFailed` where a stage's requests cannot be told yet, with the command that comes first."""
-    for one in _askers(plan, (options.stage,)):
-        if not {*one.readers} <= asked:
+    """Raises `RunFailed`, with the command to run first, where a stage's requests are not known yet."""
+    for asker in _askers(plan, (options.stage,)):
+        if not {*asker.readers} <= asked:
             continue
-        for step in one.asks_about:
+        for step in asker.asks_about:
             if not plan.lake.complete(step):
                 first = next(stage for stage in STAGES if plan.unfinished(stage))
                 msg = (
@@ -118,12 +118,12 @@ def _ready(plan: Plan, options: argparse.Namespace, asked: AbstractSet[str]) -> 
 
 
 def _next(plan: Plan, options: argparse.Namespace) -> str:
-    """The command that makes use of the replies."""
+    """The command that uses the replies."""
     return config_command(options, "explain" if plan.scores and plan.unfinished("explain") else "run")
 
 
 def _route(path: Path) -> str | None:
-    """The route of a batch file, all of whose lines have the same; null where there is no line."""
+    """The route of a batch file, which is the same in all lines; null for an empty file."""
     with path.open(encoding="utf-8") as file:
         line = file.readline()
     return json.loads(line)["url"] if line else None
@@ -136,8 +136,8 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _endpoints(plan: Plan) -> dict[str, tuple[str, Name]]:
-    """The model of each of the run's endpoints, and what its requests are called. Raises `WrongRequest` without one."""
-    found: dict[str, tuple[str, Name]] = {}
+    """Model and request names of each endpoint of the run, by reader. Raises `WrongRequest` without an endpoint."""
+    endpoints: dict[str, tuple[str, Name]] = {}
     for called, described in plan.config.readers.items():
         if isinstance(described, OpenAIReader):
             if described.replies == "off":
@@ -145,19 +145,19 @@ def _endpoints(plan: Plan) -> dict[str, tuple[str, Name]]:
                     f"readers.{called}.replies is off, and a batch's replies have to be kept; set it to keep"
                 )
                 raise WrongRequest(msg)
-            found[called] = (described.model, partial(name, spelled(described.identity())))
-    if not found:
+            endpoints[called] = (described.model, partial(name, spelled(described.identity())))
+    if not endpoints:
         msg = f"run {plan.config.run} asks no endpoint: none of its readers is of kind openai"
         raise WrongRequest(msg)
-    return found
+    return endpoints
 
 
 async def _go(plan: Plan, stages: Sequence[str], asked: Mapping[str, Reader]) -> None:
-    """Ask what some stages have still to ask. Raises `RunFailed` when what they need is not there."""
+    """Send the outstanding requests of some stages to `asked`. Raises `RunFailed` when needed tables are missing."""
     readers = {called: remembering(plan.config, called, reader) for called, reader in asked.items()}
-    for one in _askers(plan, stages):
-        if {*one.readers} <= readers.keys():
-            await replay(plan, one, readers)
+    for asker in _askers(plan, stages):
+        if {*asker.readers} <= readers.keys():
+            await replay(plan, asker, readers)
 
 
 def _askers(plan: Plan, stages: Sequence[str]) -> Iterator[Asker]:

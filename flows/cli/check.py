@@ -1,4 +1,4 @@
-"""`gloss check`: tries the readers of a run out with questions of known answers, and says what they can do."""
+"""`gloss check`: checks the readers of a run with questions that have known answers, and prints the results."""
 
 import argparse
 import asyncio
@@ -29,56 +29,56 @@ LEGEND = (
     "\nright: explanations that name the feature; balanced accuracy, accuracy, or AUROC\n"
     "lost: no reply, or one that does not say what was asked"
 )
-"""What the columns mean."""
+"""Explains the columns."""
 
 
-def check(options: argparse.Namespace) -> int:
-    """Check every reader behind an endpoint; what kept replies answer is not asked.
+def check_readers(options: argparse.Namespace) -> int:
+    """Check every reader that is an endpoint; cached replies are not requested again.
 
-    Returns 1 when one of them cannot do something that it is asked better than chance. Raises `WrongRequest` for a
-    reader that has to be asked and cannot be, unless it is optional.
+    Returns 1 when a reader is no better than chance for some component. Raises `WrongRequest` for a reader that is
+    needed and cannot be reached, unless it is optional.
     """
     config = load_config(options.config, tuple(options.set), options.lake)
     Lake(config.lake).check_reachable()
     config, notes = asyncio.run(without_absent(config))
     plan = Plan(config)
     plan.lake.check_writable()
-    found, away = asyncio.run(_all(plan))
+    checked, away = asyncio.run(_all(plan))
     if plan.config.run not in runs.names(plan.lake):
         run_record.record_run(plan)  # else the request log would not show the questions before the run begins
     notes += away + _unchecked(plan)
     if options.format == "json":
-        print(json.dumps(_plain(plan, found, notes), indent=1))  # noqa: T201  (it is asked for)
+        print(json.dumps(_plain(plan, checked, notes), indent=1))  # noqa: T201  (it is asked for)
     else:
-        _show(plan, found, notes, terminal.console())
-    return int(any(one.bad for one in found))
+        _show(plan, checked, notes, terminal.console())
+    return int(any(result.bad for result in checked))
 
 
 async def _all(plan: Plan) -> tuple[list[Checked], list[str]]:
-    """What the check of each reader found, and a line on each that is optional and not there."""
-    found, away = [], []
-    for one in plan.checks:
+    """The result for each reader, and a line about each optional reader that cannot be reached."""
+    checked, away = [], []
+    for check in plan.checks:
         try:
-            found.append(await reader_check.kept(plan, one) or await _asked(plan, one))
+            checked.append(await reader_check.kept(plan, check) or await _asked(plan, check))
         except EndpointsAway as error:
-            if not plan.config.readers[one.reader].is_optional:
-                msg = f"readers.{one.reader}: {error}"
+            if not plan.config.readers[check.reader].is_optional:
+                msg = f"readers.{check.reader}: {error}"
                 raise WrongRequest(msg) from error
-            away.append(f"readers.{one.reader} is optional and not there ({error})")
+            away.append(f"readers.{check.reader} is optional and not there ({error})")
         except EndpointRefused as error:
-            msg = f"readers.{one.reader}: {error}"
+            msg = f"readers.{check.reader}: {error}"
             raise WrongRequest(msg) from error
-    return found, away
+    return checked, away
 
 
-async def _asked(plan: Plan, one: Checking) -> Checked:
-    await plan.config.readers[one.reader].check()
-    return await reader_check.ask(plan, one, Findings())
+async def _asked(plan: Plan, check: Checking) -> Checked:
+    await plan.config.readers[check.reader].check()
+    return await reader_check.ask(plan, check, Findings())
 
 
 def _unchecked(plan: Plan) -> list[str]:
-    """A line on the readers that are not checked."""
-    checked = {one.reader for one in plan.checks}
+    """A line that names the readers without an endpoint, which are not checked."""
+    checked = {check.reader for check in plan.checks}
     embedded = [
         f"readers.{name}"
         for name, reader in plan.config.readers.items()
@@ -87,27 +87,27 @@ def _unchecked(plan: Plan) -> list[str]:
     return [f"not checked, since they run inside gloss: {', '.join(embedded)}"] if embedded else []
 
 
-def _show(plan: Plan, found: Sequence[Checked], notes: Sequence[str], console: Console) -> None:
-    for one in found:
-        reader = plan.config.readers[one.reader]
-        questions = sum(part.questions for part in one.results)
+def _show(plan: Plan, checked: Sequence[Checked], notes: Sequence[str], console: Console) -> None:
+    for reader_result in checked:
+        reader = plan.config.readers[reader_result.reader]
+        questions = sum(part.questions for part in reader_result.results)
         model = terminal.one_line(reader.model_name or reader.kind)
         console.print()
         console.print(
-            Text.assemble((f"readers.{one.reader}", "bold"), f" ({model}): {questions} questions"),
+            Text.assemble((f"readers.{reader_result.reader}", "bold"), f" ({model}): {questions} questions"),
             soft_wrap=True,
         )
-        console.print(_grid(one))
-        for line in [*_lost(one), *_forms(one)]:
+        console.print(_grid(reader_result))
+        for line in [*_lost(reader_result), *_forms(reader_result)]:
             console.print(f"  {terminal.one_line(line)}", soft_wrap=True)
-        for line in reader_check.warnings(one):
+        for line in reader_check.warnings(reader_result):
             console.print(Text(f"  {terminal.one_line(line)}", "bold red"), soft_wrap=True)
-    if found:
+    if checked:
         console.print(LEGEND, style="dim")
     for line in notes:
         console.print(terminal.one_line(line), soft_wrap=True)
-    if not found:
-        console.print("No reader of this run is behind an endpoint: there is nobody to check.")
+    if not checked:
+        console.print("No reader of this run is behind an endpoint: there is no reader to check.")
 
 
 def _grid(checked: Checked) -> Grid:
@@ -117,74 +117,75 @@ def _grid(checked: Checked) -> Grid:
         *map(terminal.number_column, ("n", "right", "chance", "lost", "copies")),
         terminal.name_column("always"),
     )
-    for one in checked.results:
-        explains = not one.chance
+    for result in checked.results:
+        explains = not result.chance
         grid.add_row(
-            terminal.NameCell(one.component),
-            str(one.questions),
-            _right(one),
-            "" if explains else f"{one.chance:.2f}",
-            str(one.failed + one.unreadable),
-            str(one.copies) if explains else "",
-            terminal.NameCell(one.constant or ""),
-            style="bold red" if one.at_chance else "yellow" if one.faults else None,
+            terminal.NameCell(result.component),
+            str(result.questions),
+            _right(result),
+            "" if explains else f"{result.chance:.2f}",
+            str(result.failed + result.unreadable),
+            str(result.copies) if explains else "",
+            terminal.NameCell(result.constant or ""),
+            style="bold red" if result.at_chance else "yellow" if result.faults else None,
         )
     return grid
 
 
-def _right(one: CheckResult) -> str:
-    right: Estimate | None = one.right
+def _right(result: CheckResult) -> str:
+    right: Estimate | None = result.right
     if right is None:
         return "?"
-    if not one.chance:
-        return f"{right.value * right.n:.0f} of {one.questions}"
+    if not result.chance:
+        return f"{right.value * right.n:.0f} of {result.questions}"
     return f"{right.value:.2f} [{right.low:.2f}, {right.high:.2f}]"
 
 
 def _lost(checked: Checked) -> list[str]:
-    """Why questions have no answer, a line for each component."""
+    """A line for each component with failed or unreadable replies: how many, and the commonest reason."""
     return [
-        f"{one.component}: {one.failed} without a reply, {one.unreadable} unreadable; most often: {one.reason}"
-        for one in checked.results
-        if one.failed + one.unreadable
+        f"{result.component}: {result.failed} without a reply, {result.unreadable} unreadable; "
+        f"most often: {result.reason}"
+        for result in checked.results
+        if result.failed + result.unreadable
     ]
 
 
 def _forms(checked: Checked) -> list[str]:
-    """How replies that were to be held to a form were held: one line where it is the same for all."""
-    forms = {one.component: ", ".join(sorted(one.forms)) for one in checked.results if one.forms}
+    """How structured output was enforced: one line where it was the same for all components."""
+    forms = {result.component: ", ".join(sorted(result.forms)) for result in checked.results if result.forms}
     held = {form: [name for name, own in forms.items() if own == form] for form in forms.values()}
-    said = {"plain": "the server holds replies to no form"}
+    sentences = {"plain": "the server holds replies to no form"}
     lines = []
     for form, names in held.items():
-        whose = "" if len(held) == 1 else f" ({', '.join(names)})"
-        lines.append(f"form: {said.get(form, form)}{whose}")
+        components = "" if len(held) == 1 else f" ({', '.join(names)})"
+        lines.append(f"form: {sentences.get(form, form)}{components}")
     return lines
 
 
-def _plain(plan: Plan, found: Sequence[Checked], notes: Sequence[str]) -> dict[str, object]:
-    """As JSON has it."""
+def _plain(plan: Plan, checked: Sequence[Checked], notes: Sequence[str]) -> dict[str, object]:
+    """The results for `--format json`."""
     return {
         "run": plan.config.run,
         "readers": [
             {
-                "reader": one.reader,
-                "model": plan.config.readers[one.reader].model_name,
-                "at_chance": bool(one.bad),
-                "asked_by": [_result(part) for part in one.results],
+                "reader": reader_result.reader,
+                "model": plan.config.readers[reader_result.reader].model_name,
+                "at_chance": bool(reader_result.bad),
+                "asked_by": [_result(part) for part in reader_result.results],
             }
-            for one in found
+            for reader_result in checked
         ],
         "notes": list(notes),
     }
 
 
-def _result(one: CheckResult) -> dict[str, object]:
-    right = None if one.right is None else one.right._asdict()
+def _result(result: CheckResult) -> dict[str, object]:
+    right = None if result.right is None else result.right._asdict()
     return {
-        **asdict(one),
-        "forms": dict(one.forms),
+        **asdict(result),
+        "forms": dict(result.forms),
         "right": right,
-        "at_chance": one.at_chance,
-        "faults": one.faults,
+        "at_chance": result.at_chance,
+        "faults": result.faults,
     }

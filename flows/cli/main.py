@@ -253,13 +253,13 @@ def _plan_retries(plan: Plan, options: argparse.Namespace, console: Console) -> 
 def _batch(options: argparse.Namespace) -> int:
     from flows.cli import batch  # noqa: PLC0415  (tasks are Prefect's, as below)
 
-    return batch.write(options) if options.verb == "write" else batch.read(options)
+    return batch.write_batch(options) if options.verb == "write" else batch.read_batch(options)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from flows.cli.check import check  # noqa: PLC0415  (tasks are Prefect's, as below)
+    from flows.cli.check import check_readers  # noqa: PLC0415  (tasks are Prefect's, as below)
 
-    return check(options)
+    return check_readers(options)
 
 
 def _estimate(options: argparse.Namespace) -> int:

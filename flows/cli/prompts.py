@@ -21,15 +21,15 @@ from tasks.llm.request import Request, RequestKey
 from tasks.scorers import Scorer
 
 PARTS = 2
-"""Parts of a question that are shown; the others differ in what they are about only."""
+"""Parts of a request that are shown; the others differ only in their subject."""
 
 
 class Shown(NamedTuple):
-    """What one component sends."""
+    """An example of a component's requests."""
 
     title: str
     note: str
-    """How many questions there are of its kind, or why there are none."""
+    """How many requests the component has, or why it has none."""
     request: Request | None
     """The first of them."""
 
@@ -49,7 +49,7 @@ def show_prompts(options: argparse.Namespace) -> int:
 
 
 def prompts(explainers: Sequence[Explainer], scorers: Sequence[Scorer]) -> Iterator[Shown]:
-    """What each component sends about the toy feature."""
+    """The requests of each component about the toy feature."""
     feature, explanation = toy()
     for explainer in explainers:
         yield from _explaining(explainer, feature, explanation)
@@ -59,7 +59,7 @@ def prompts(explainers: Sequence[Explainer], scorers: Sequence[Scorer]) -> Itera
 
 
 def turns(request: Request) -> Iterator[tuple[str, str]]:
-    """All that a reader sees of a request, piece by piece, each with what it is."""
+    """The headings and texts of a request, in the order in which a reader gets them."""
     for message in request.messages:
         yield message.role, message.text
     if request.prompt is not None:
@@ -72,7 +72,7 @@ def turns(request: Request) -> Iterator[tuple[str, str]]:
 
 
 def toy() -> tuple[Feature, str]:
-    """A feature with contexts of all kinds, and what may be said of it."""
+    """A feature with contexts of all kinds, and an explanation of it."""
     written = yaml.safe_load(files("flows.cli").joinpath("prompts.toy.yaml").read_text(encoding="utf-8"))
     contexts = tuple(replace(context, context=number) for number, context in enumerate(_contexts(written)))
     described = Described(
@@ -108,7 +108,7 @@ def _components(
 
 
 def _each_kind(union: Any) -> list[Any]:
-    """One of each kind, with nothing said but what must be."""
+    """One component of each kind, with its required keys only."""
     needed = {"reader": "reader", "path": "explanations.jsonl", "format": "jsonl"}
 
     def made(kind: str, model: type[BaseModel]) -> Any:
@@ -120,8 +120,8 @@ def _each_kind(union: Any) -> list[Any]:
 
 
 def _variants() -> list[Scorer]:
-    """Scorers that say something else where they are asked to."""
-    said: list[dict[str, object]] = [
+    """Scorers with options that change their prompts."""
+    options: list[dict[str, object]] = [
         {"name": "detection_of_one", "kind": "detection", "shown": 1},
         {"name": "fuzzing_of_one", "kind": "fuzzing", "shown": 1},
         {"name": "fuzzing_active", "kind": "fuzzing", "marks": "active"},
@@ -129,7 +129,7 @@ def _variants() -> list[Scorer]:
         {"name": "simulation_by_token", "kind": "simulation", "mode": "token_by_token"},
     ]
     adapter = TypeAdapter[Scorer](Scorer)
-    return [adapter.validate_python({"reader": "reader", **one}) for one in said]
+    return [adapter.validate_python({"reader": "reader", **scorer}) for scorer in options]
 
 
 def _explaining(explainer: Explainer, feature: Feature, explanation: str) -> Iterator[Shown]:

@@ -1,8 +1,7 @@
-"""`gloss sql`: a query over the lake's tables, answered as a table for people or as CSV, JSON or Parquet.
+"""`gloss sql`: runs one query over a lake's tables, and writes the rows as a table, CSV, JSON or Parquet.
 
-A query's answer as CSV, JSON or Parquet, batch by batch: a million rows take no more memory than a thousand.
-
-What a query that names no table or column may have meant.
+CSV, JSON and Parquet are written batch by batch: a million rows take no more memory than a thousand. The query can read
+nothing but the lake, and errors about unknown tables and columns suggest similar names.
 """
 
 import argparse
@@ -38,17 +37,17 @@ TABLE = re.compile(r'Table with name "?(\w+)"? does not exist|Referenced table "
 COLUMN = re.compile(
     r'(?:Referenced column|Column) "([^"]+)"[\w ]* not found|does not have a column named "([^"]+)"'
 )
-"""How DuckDB says it."""
+"""DuckDB's messages about unknown names."""
 
 
 def near_names(connection: duckdb.DuckDBPyConnection, error: str) -> str:
-    """The end of an error message: tables and columns whose names are near the one that there isn't, or nothing."""
-    if found := TABLE.search(error):
+    """The end of an error message about an unknown table or column: similar names; empty for other errors."""
+    if match := TABLE.search(error):
         names = (*TABLES, summary.NAME)
-        near = get_close_matches(next(filter(None, found.groups())), names, 2)
+        near = get_close_matches(next(filter(None, match.groups())), names, 2)
         return f"; near: {', '.join(near)}" if near else f"; the tables are {', '.join(names)}"
-    if found := COLUMN.search(error):
-        return _columns(connection, next(filter(None, found.groups())))
+    if match := COLUMN.search(error):
+        return _columns(connection, next(filter(None, match.groups())))
     return ""
 
 
@@ -71,7 +70,7 @@ PLAIN = {
     "boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint",
     "float", "double", "varchar", "date",
 }  # fmt: skip
-"""Types that Arrow writes as CSV itself; DuckDB spells the others."""
+"""Types that Arrow writes as CSV; DuckDB casts the others to text."""
 
 
 def write_csv(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
@@ -86,9 +85,9 @@ def write_csv(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
 
 
 def write_json(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
-    """One array with an object per line. JSON has no infinity: that, and what is no number, is null.
+    """One array with an object per line; infinity and NaN, which JSON does not have, are null.
 
-    What would take over a terminal, or hide text, is written as JSON's escapes.
+    Control and invisible characters are written as JSON's escapes.
     """
     members = ", ".join(
         f"{quoted(name)} := {_json(quoted(name), kind.id)}"
@@ -104,7 +103,7 @@ def write_json(answer: duckdb.DuckDBPyRelation, sink: BinaryIO) -> None:
 
 
 def write_parquet(answer: duckdb.DuckDBPyRelation, file: Path) -> None:
-    """Types as they are, zstd. Touches no path but the file: `gloss sql` allows no other."""
+    """DuckDB's types, compressed with zstd. Uses no temporary file: `gloss sql` allows DuckDB no other path."""
     answer.write_parquet(file.as_posix(), compression="zstd", use_tmp_file=False)
 
 
@@ -112,11 +111,11 @@ WRITERS: Mapping[str, Callable[[duckdb.DuckDBPyRelation, BinaryIO], None]] = {
     "csv": write_csv,
     "json": write_json,
 }
-"""Formats that can be printed."""
+"""Writers of the formats that can be printed."""
 
 
 class Shown(RawIOBase):
-    """A terminal to write to: what could take it over is shown by its code, as in every other output."""
+    """Writes UTF-8 to a terminal, with control and invisible characters shown by their codes."""
 
     def __init__(self, terminal: BinaryIO) -> None:
         super().__init__()
@@ -128,17 +127,17 @@ class Shown(RawIOBase):
         return True
 
     def write(self, written: object) -> int:
-        """Bytes of UTF-8, wherever they were cut."""
+        """Write bytes of UTF-8, which may end within a character."""
         data = bytes(cast("bytes", written))
         self._terminal.write(inert(self._decoder.decode(data)).encode())
         return len(data)
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """A file to write beside one, put in its place at the end: what was there stays until the answer is complete.
+def written_whole(file: Path) -> Iterator[Path]:
+    """A temporary file beside `file`, which it replaces at the end: an older file stays until the answer is complete.
 
-    A device or a pipe is written to directly. Raises `OSError` where no file can be.
+    A device or a pipe is written to directly. Raises `OSError` where no file can be written.
     """
     if file.exists() and (not file.is_file() or file.is_relative_to("/dev")):
         yield file
@@ -169,10 +168,10 @@ def _batches(answer: duckdb.DuckDBPyRelation) -> Iterator[pa.RecordBatchReader]:
 
 
 def _escaped(text: str) -> str:
-    """JSON on one line, as it was for whoever reads it, with nothing in it that a terminal obeys."""
+    """The same JSON with control and invisible characters escaped."""
     if text.isprintable():
         return text
-    return "".join(one if harmless(one) else json.dumps(one)[1:-1] for one in text)
+    return "".join(character if harmless(character) else json.dumps(character)[1:-1] for character in text)
 
 
 def _csv(column: str, kind: str) -> str:
@@ -187,13 +186,13 @@ def _json(column: str, kind: str) -> str:
 
 
 ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
-"""Formats of files by how their names end."""
+"""Formats by the suffix of the file's name."""
 _OPTIONS = {b"analyze", b"analyse", b"format", b"verbose"}
-"""Options of EXPLAIN, which stand in parentheses, as a query may."""
+"""Options of EXPLAIN in parentheses; a query may stand in parentheses as well."""
 
 
 def ask_sql(options: argparse.Namespace) -> int:
-    """Run a query and write its answer."""
+    """Run a query and write its rows; returns 0."""
     form = _form(options.format, options.output)
     lake = reachable_lake(options.lake)
     with lake.connect() as connection:
@@ -204,10 +203,10 @@ def ask_sql(options: argparse.Namespace) -> int:
                 _restrict(connection, lake, spill, draft, files=options.files)
                 _write(_answer(connection, options.query), form, draft)
         except duckdb.Error as error:
-            said = " ".join(str(error).split("\n\nLINE ")[0].split())
+            duckdb_message = " ".join(str(error).split("\n\nLINE ")[0].split())
             refused = isinstance(error, duckdb.PermissionException)
             hint = "; --files lets a query read other files than the lake's, and URLs" if refused else ""
-            msg = f"the query cannot be run: {said}{hint or near_names(connection, said)}"
+            msg = f"the query cannot be run: {duckdb_message}{hint or near_names(connection, duckdb_message)}"
             raise WrongRequest(msg) from None
         except OverflowError as error:  # an infinite day in a list
             msg = f"the answer holds a value that a table cannot show ({error}); --format csv has it"
@@ -223,38 +222,38 @@ def ask_sql(options: argparse.Namespace) -> int:
 
 
 def _form(named: str | None, output: str | None) -> str:
-    """The format that is named, or that a file's name ends with. Raises `WrongRequest` where there is none."""
+    """The named format, or that of the file's suffix. Raises `WrongRequest` for an unknown suffix."""
     if named == "parquet" and output is None:
         msg = "--format parquet writes a file; name it with -o FILE"
         raise WrongRequest(msg)
     if named or output is None:
         return named or "table"
-    found = ENDINGS.get(Path(output).suffix.lower())
-    if found is None:
+    by_ending = ENDINGS.get(Path(output).suffix.lower())
+    if by_ending is None:
         msg = (
             f"-o {output} ends with none of {', '.join(ENDINGS)}; name the format: "
             f"--format {', '.join(ENDINGS.values())}"
         )
         raise WrongRequest(msg)
-    return found
+    return by_ending
 
 
 @contextmanager
 def _draft(output: str | None) -> Iterator[Path | None]:
-    """Where the answer is written until it is complete; null for standard output."""
+    """The temporary file that the answer is written to; null for standard output."""
     if output is None:
         yield None
         return
-    with whole(Path(output)) as draft:
+    with written_whole(Path(output)) as draft:
         yield draft
 
 
 def _restrict(
     connection: duckdb.DuckDBPyConnection, lake: Lake, spill: str, output: Path | None, *, files: bool
 ) -> None:
-    """Let queries read the lake alone, unless `files` may be read as well, and change no setting of DuckDB.
+    """Restrict queries to the lake, unless `files` allows others, and lock DuckDB's settings.
 
-    Beside it DuckDB itself uses two places: the output's file, and a folder for what memory cannot hold.
+    DuckDB itself also writes the output's file, and spills to a temporary folder.
     """
     connection.execute("set temp_directory = $place", {"place": spill})
     if not files:
@@ -266,44 +265,45 @@ def _restrict(
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
-    """A query's rows, not fetched yet. Raises `WrongRequest` for anything but one question.
+    """A query's rows, not fetched yet. Raises `WrongRequest` for anything but one statement that only reads.
 
-    A COPY would write and a CREATE be forgotten. PIVOT is two statements, the first of which has no text.
+    A COPY would write files, and a CREATE would be lost. PIVOT is two statements, the first of which has no text.
     """
-    asked = _statements(connection, text)
-    if not all(_asks(connection, found, text) for found in asked):
+    statements = _statements(connection, text)
+    if not all(_only_reads(connection, statement, text) for statement in statements):
         msg = "gloss sql only answers questions, with SELECT; -o FILE writes the answer to a file"
         raise WrongRequest(msg)
-    if len(asked) != 1:
-        msg = f"gloss sql answers one question at a time, and was given {len(asked) or 'none'}"
+    if len(statements) != 1:
+        msg = f"gloss sql answers one question at a time, and was given {len(statements) or 'none'}"
         raise WrongRequest(msg)
-    found = connection.sql(text)
-    if found is None:  # as DuckDB answers an EXPLAIN over a PIVOT
+    statement = connection.sql(text)
+    if statement is None:  # as DuckDB answers an EXPLAIN over a PIVOT
         msg = "DuckDB cannot explain a PIVOT; ask the query without EXPLAIN"
         raise WrongRequest(msg)
     # As a view, columns that are called the same get names of their own.
-    return found.query("answer", "from answer")
+    return statement.query("answer", "from answer")
 
 
 def _statements(connection: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.Statement]:
-    """Statements of a text, without those that DuckDB makes for a PIVOT's own sake."""
-    questions = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-    return [found for found in connection.extract_statements(text) if found.query or found.type in questions]
+    """The statements of a text, without the helper statements that DuckDB adds for a PIVOT."""
+    reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+    statements = connection.extract_statements(text)
+    return [statement for statement in statements if statement.query or statement.type in reading]
 
 
-def _asks(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, text: str) -> bool:
-    """Whether a statement of a text only reads. EXPLAIN ANALYZE runs what stands under it, a COPY as well."""
+def _only_reads(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, text: str) -> bool:
+    """Whether a statement only reads. EXPLAIN ANALYZE runs its statement, which could be a COPY."""
     if statement.type == duckdb.StatementType.EXPLAIN:
         try:
-            under = _statements(connection, under_explain(statement.query or text))
+            explained = _statements(connection, under_explain(statement.query or text))
         except duckdb.Error:
             return False
-        return [found.type for found in under] == [duckdb.StatementType.SELECT]
+        return [inner.type for inner in explained] == [duckdb.StatementType.SELECT]
     return statement.type == duckdb.StatementType.SELECT
 
 
 def under_explain(text: str) -> str:
-    """What stands under an EXPLAIN with its options: `select 1` of `explain (analyze, format json) select 1`."""
+    """The statement that an EXPLAIN explains: `select 1` of `explain (analyze, format json) select 1`."""
     begins = [begin for begin, _ in duckdb.tokenize(text)]
     ends = [*begins[1:], len(text.encode())]
     # DuckDB counts bytes.

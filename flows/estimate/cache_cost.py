@@ -1,4 +1,4 @@
-"""What caching takes: firings, bytes and time, measured on the corpus' first sequences where the lake has none."""
+"""Firings, bytes and time of caching: the lake's own, or measured on the corpus' first sequences."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -15,45 +15,45 @@ from storage.part import encode
 from storage.tables import ACTIVATIONS
 
 _TIMED = 3
-"""How often the first sequences pass through the model; the fastest time counts."""
+"""How often the first sequences are timed; the fastest time counts."""
 
 
-class Caching(NamedTuple):
-    """What one coder's firings take."""
+class CoderCost(NamedTuple):
+    """Firings of one coder."""
 
     width: int | None
-    """Its features; null where nobody knows."""
+    """Number of its features; null where unknown."""
     firings: float | None
     bytes: float | None
-    said: str
-    """Where this is from, as a clause."""
+    source: str
+    """Where the numbers come from, as a clause."""
 
 
-class Caches(NamedTuple):
-    """What caching takes in all."""
+class CacheCost(NamedTuple):
+    """Cost of caching all coders."""
 
-    coders: Mapping[str, Caching]
+    coders: Mapping[str, CoderCost]
     seconds: float | None
-    """Of forward passes and coders on this machine's device, 0 where nothing is left; null where nobody knows."""
+    """Of forward passes and coders on this machine's device, 0 where nothing is left; null where unknown."""
 
 
-def caches(plan: Plan) -> Caches:
-    """What caching every coder takes."""
+def estimate_cache(plan: Plan) -> CacheCost:
+    """Estimate the caching of every coder."""
     if not plan.unfinished("cache"):
-        return Caches({coder.coder.name: _made(plan, coder.coder.name) for coder in plan.coders}, 0.0)
+        return CacheCost({coder.coder.name: _made(plan, coder.coder.name) for coder in plan.coders}, 0.0)
     try:
         return _measured(plan)
     except WrongRequest as error:
-        # The questions can be counted all the same, wherever the model is to run.
-        unknown = Caching(None, None, None, f"not measured: {error}")
-        return Caches({coder.coder.name: unknown for coder in plan.coders}, None)
+        # Requests can be counted without the model.
+        unknown = CoderCost(None, None, None, f"not measured: {error}")
+        return CacheCost({coder.coder.name: unknown for coder in plan.coders}, None)
 
 
-def _made(plan: Plan, name: str) -> Caching:
+def _made(plan: Plan, name: str) -> CoderCost:
     lake = plan.lake
     steps = next(coder for coder in plan.coders if coder.coder.name == name)
     size = sum(lake.files(steps.activations.folder("activations")).values())
-    return Caching(
+    return CoderCost(
         lake.rows(steps.features, "features"),
         lake.rows(steps.activations, "activations"),
         size,
@@ -61,8 +61,8 @@ def _made(plan: Plan, name: str) -> Caching:
     )
 
 
-def _measured(plan: Plan) -> Caches:
-    """By the corpus' first sequences, on the device that the config names."""
+def _measured(plan: Plan) -> CacheCost:
+    """Measure on the corpus' first sequences, on the config's device."""
     # Local, for they load torch.
     from tasks.activations import collect, model_cache  # noqa: PLC0415
     from tasks.activations.pack import packed_rows  # noqa: PLC0415
@@ -79,19 +79,19 @@ def _measured(plan: Plan) -> Caches:
     )
     tokens = np.array([row["tokens"] for row in packed])
     model = model_cache.loaded_subject(config.subject)
-    found: dict[str, collect.FiringColumns] = {}
+    firings_by_coder: dict[str, collect.FiringColumns] = {}
     took = []
     for _ in range(_TIMED):
         started = perf_counter()
-        found = collect.firings(model, hooked, tokens, 0, len(tokens), keep_bos=corpus.keep_bos)
+        firings_by_coder = collect.firings(model, hooked, tokens, 0, len(tokens), keep_bos=corpus.keep_bos)
         took.append(perf_counter() - started)
     times = corpus.rows / len(tokens)
-    said = f"by the first {len(tokens)} sequences"
+    source = f"by the first {len(tokens)} sequences"
     coders = {}
-    for name, columns in found.items():
+    for name, columns in firings_by_coder.items():
         firings = len(columns.feature)
         table = pa.table({"coder": pa.repeat(name, firings), **columns._asdict()})
         size = len(encode(ACTIVATIONS, table))
-        coders[name] = Caching(hooked[name].coder.width, firings * times, size * times, said)
+        coders[name] = CoderCost(hooked[name].coder.width, firings * times, size * times, source)
     model_cache.evict_all()
-    return Caches(coders, min(took) * times)
+    return CacheCost(coders, min(took) * times)

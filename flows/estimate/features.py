@@ -1,13 +1,9 @@
-"""What the estimate of a run's questions rests on: how many features there will be, and some of them to count with.
+"""The features that an estimate counts requests with: how many a run will have, and a few examples of them.
 
-What the lake has already is taken from there; before that, features are made of the corpus' text.
-
-A run of a few of a run's features: it shows how long replies are, and the run takes them over.
-
-Features as they are likely to be, made from any text: what prompts cost can be counted before anything is cached.
-
-Windows are dealt out as contexts, and where the feature fires is drawn: on one token, and in the strongest tenths on a
-second one. Of its prompts only the length is of use.
+Examples come from the lake's contexts where there are any. Before that, they are synthetic: windows of the corpus serve
+as contexts, and the firing tokens are drawn at random, one per context and two in the strongest deciles; only the
+lengths of their prompts are realistic. `pilot_sentence` proposes a run of a few of the run's features, which measures
+the lengths of replies and whose replies the run reuses.
 """
 
 import random
@@ -36,13 +32,13 @@ from tasks.sampling import DECILES
 from tasks.sampling.config import Sampling
 
 _TWICE = 5
-"""Tenths in which two tokens fire. In the demo the mean falls from 1.9 in the strongest tenth to 1.0 in the weakest."""
+"""Deciles in which two tokens fire. In the demo the mean falls from 1.9 in the strongest to 1.0 in the weakest."""
 
 _LOWER = 0.8
-"""Peak of a tenth of the windows over that of the tenth before it; in the demo from 0.7 of the largest to 0.09."""
+"""Ratio between the peaks of a decile and of the one before it; in the demo from 0.7 of the largest to 0.09."""
 
 
-def typical(
+def synthetic_feature(
     windows: Sequence[tuple[str, ...]], sampling: Sampling, feature: int, seed: int
 ) -> tuple[Feature, Feature]:
     """A feature with its explain-contexts and with its score-contexts; windows are used again where they run out."""
@@ -77,7 +73,7 @@ def _dealt(windows: Sequence[tuple[str, ...]], draw: random.Random) -> Iterator[
 
 
 def _near(n: int, neighbours: int) -> list[int | None]:
-    """Which neighbour each of `n` contexts is of, if they are of neighbours."""
+    """The rank of the neighbour for each of `n` contexts; null for kinds without neighbours."""
     return [number % neighbours if neighbours else None for number in range(n)]
 
 
@@ -89,17 +85,19 @@ def _active(number: int, strings: tuple[str, ...], decile: int, draw: random.Ran
     return Context(number, "activating", decile, strings, tuple(activations))
 
 
-PILOT = 20
-"""Features that show how long replies are within a few percent."""
+PILOT_FEATURES = 20
+"""Features that suffice to measure the length of replies within a few percent."""
 
 
-def pilot(plan: Plan, command: str, readers: Sequence[str], features: Mapping[str, int]) -> str | None:
-    """The sentence that names the command for it; null for a run of no more features than that.
+def pilot_sentence(
+    plan: Plan, command: str, readers: Sequence[str], features: Mapping[str, int]
+) -> str | None:
+    """The sentence with the command of a pilot; null for a run of at most `PILOT_FEATURES` features.
 
     `command` is the run's own, `readers` are those whose replies are guessed, and `features` says by coder how many
     there will be questions about.
     """
-    if max(features.values(), default=0) <= PILOT:
+    if max(features.values(), default=0) <= PILOT_FEATURES:
         return None
     setting, among = _few(plan)
     described = ((name, plan.config.readers[name]) for name in readers)
@@ -112,70 +110,72 @@ def pilot(plan: Plan, command: str, readers: Sequence[str], features: Mapping[st
         told = (
             "the run takes its replies over for features in its range of densities, which no cache tells yet"
         )
-    return f"{PILOT} features measure it, and {told}: {command} --set {shlex.quote(setting)}"
+    return f"{PILOT_FEATURES} features measure it, and {told}: {command} --set {shlex.quote(setting)}"
 
 
 def _few(plan: Plan) -> tuple[str, bool]:
-    """The setting that chooses a few features, and whether they are sure to be among the run's."""
+    """The setting that chooses a few features, and whether they are certainly among the run's."""
     match features := plan.config.features:
         case SampledFeatures():
-            return f"features.n={PILOT}", True
+            return f"features.n={PILOT_FEATURES}", True
         case AllFeatures():
-            return f"features={{choose: sample, n: {PILOT}}}", True
+            return f"features={{choose: sample, n: {PILOT_FEATURES}}}", True
         case RangeOfFeatures(first=first):
-            return f"features.end={first + PILOT}", True
+            return f"features.end={first + PILOT_FEATURES}", True
         case ListedFeatures(features=listed):
             return f"features.features={_written(listed)}", True
         case FeaturesByDensity():
             coder = plan.coders[0]
             if not plan.lake.complete(coder.features):
-                return f"features={{choose: sample, n: {PILOT}}}", False
-            some = chosen(features, plan.lake, coder.features, plan.config.seed)
-            return f"features={{choose: list, features: {_written(some)}}}", True
+                return f"features={{choose: sample, n: {PILOT_FEATURES}}}", False
+            few = chosen(features, plan.lake, coder.features, plan.config.seed)
+            return f"features={{choose: list, features: {_written(few)}}}", True
 
 
 def _written(features: Sequence[int]) -> str:
-    return str([*islice(dict.fromkeys(features), PILOT)])
+    return str([*islice(dict.fromkeys(features), PILOT_FEATURES)])
 
 
 COUNTED = 9
-"""Features whose questions are counted; of the first one only how much dearer it is, for it finds the cache empty."""
+"""Example features; the first counts only as itself, since it finds the prefix cache empty and costs more."""
 
 _SEQUENCES = 512
-"""Packed sequences that typical windows are cut from, at most."""
+"""Most packed sequences that windows are cut from."""
 
 
-class Grounds(NamedTuple):
-    """What is known of a coder's features before anyone is asked about them."""
+class FeatureSample(NamedTuple):
+    """How many features of a coder there will be, and examples of them."""
 
     features: int
-    """How many there will be questions about."""
+    """How many features will be explained."""
     explain: list[Feature]
-    """Some of them with their explain-contexts."""
+    """Example features with their explain-contexts."""
     score: list[Feature]
     """The same with their score-contexts."""
-    said: str
-    """Where this is from, as a clause."""
+    source: str
+    """Where the numbers come from, as a clause."""
 
 
-def grounds(plan: Plan, coder: CoderSteps, width: int | None) -> Grounds:
-    """What is known of a coder's features; `width` is how many it has, null where nobody knows."""
+def feature_sample(plan: Plan, coder: CoderSteps, width: int | None) -> FeatureSample:
+    """Count a coder's features and get examples; `width` is its number of features, null where unknown."""
     lake = plan.lake
     if lake.complete(coder.contexts):
         return _drawn(lake, coder, special_tokens(plan))
     config, windows = plan.config, _windows(plan)
-    pairs = [typical(windows, config.sample, feature, config.seed) for feature in range(COUNTED)]
+    pairs = [synthetic_feature(windows, config.sample, feature, config.seed) for feature in range(COUNTED)]
     explain, score = ([pair[role] for pair in pairs] for role in (0, 1))
     text = "windows of the corpus stand for contexts"
     if lake.complete(coder.features):
-        return Grounds(_often_enough(plan, coder), explain, score, f"features that fire often enough, {text}")
-    return Grounds(
+        return FeatureSample(
+            _often_enough(plan, coder), explain, score, f"features that fire often enough, {text}"
+        )
+    return FeatureSample(
         _chosen(config, width), explain, score, f"every chosen feature is taken to be explained, {text}"
     )
 
 
-def _drawn(lake: Lake, coder: CoderSteps, special: SpecialTokens) -> Grounds:
-    """From the contexts that were drawn."""
+def _drawn(lake: Lake, coder: CoderSteps, special: SpecialTokens) -> FeatureSample:
+    """Examples from the sampled contexts."""
     with lake.connect() as connection:
         samples = lake.parts(coder.contexts, "samples")
         count = query.records(connection, "sampled_count", samples=samples)[0]["features"]
@@ -186,26 +186,26 @@ def _drawn(lake: Lake, coder: CoderSteps, special: SpecialTokens) -> Grounds:
         score += sampled(lake, coder.contexts, part, "score", special)
         if len(explain) >= COUNTED:
             break
-    some = range(0, len(explain), max(1, len(explain) // COUNTED))[:COUNTED]
-    picked = [explain[i] for i in some], [score[i] for i in some]
-    return Grounds(int(str(count)), *picked, f"the contexts of {len(some)} sampled features")
+    places = range(0, len(explain), max(1, len(explain) // COUNTED))[:COUNTED]
+    picked = [explain[i] for i in places], [score[i] for i in places]
+    return FeatureSample(int(str(count)), *picked, f"the contexts of {len(places)} sampled features")
 
 
 def _often_enough(plan: Plan, coder: CoderSteps) -> int:
     lake, config = plan.lake, plan.config
     with lake.connect() as connection:
-        found = query.records(
+        records = query.records(
             connection,
             "explicable",
             features=lake.parts(coder.features, "features"),
             chosen=chosen(config.features, lake, coder.features, config.seed),
             min_firings=config.sample.min_firings,
         )
-    return int(str(found[0]["features"]))
+    return int(str(records[0]["features"]))
 
 
 def _chosen(config: RunConfig, width: int | None) -> int:
-    """How many features the config chooses, as far as that can be said without a cache."""
+    """How many features the config chooses, as far as that is known without a cache."""
     match config.features:
         case ListedFeatures(features=features):
             return len(set(features))
@@ -218,7 +218,7 @@ def _chosen(config: RunConfig, width: int | None) -> int:
 
 
 def _windows(plan: Plan) -> list[tuple[str, ...]]:
-    """Windows of the corpus, as texts of their tokens."""
+    """Windows of the corpus as token texts."""
     size = plan.config.sample.window
     return [
         tuple(strings[start : start + size])

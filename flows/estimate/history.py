@@ -1,7 +1,7 @@
-"""What the lake says of replies that have come: how long they were, how long they took, and how many were needed.
+"""Lengths, latencies and counts of past replies in the lake, which an estimate uses for the requests to come.
 
-Only those to the same kind of question count, by the same model: of an explainer the same kind, of a scorer the same
-options. Those of the run itself come first.
+Replies count for a component when the same model gave them to an explainer of the same kind, or to a scorer with the
+same options. The run's own replies take precedence.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,39 +16,39 @@ from tasks.explainers import Explainer, best_of
 from tasks.explainers.chat import ChatExplainer
 from tasks.scorers import Scorer
 
-ASIDE = {"name", "reader", "seed"}
-"""Options that decide nothing of how long a reply is."""
+NOT_ABOUT_LENGTH = {"name", "reader", "seed"}
+"""Options that do not affect the length of a reply."""
 
 
 class Pace(NamedTuple):
-    """What replies to some questions were like on average."""
+    """Averages over past replies."""
 
     replies: float
-    """How many there were, to all parts."""
+    """How many replies there were, those to parts of a request included."""
     seconds: float
-    """Until a question was answered."""
+    """Latency of a request."""
     completion_tokens: float | None
-    """Of each reply; null where the server did not count."""
+    """Completion tokens of a reply; null where the server did not count them."""
     posed: int
-    """Explanations, or features alone, that they were about."""
+    """Explanations, or features without one, that the requests were about."""
     questions: float
-    """About each of them."""
+    """Questions about each of them."""
     texts: Sequence[str] = ()
-    """Some of the explanations that were read in them, short and long ones."""
+    """Some of the explanations in the replies, short and long ones."""
 
 
 class Component(NamedTuple):
-    """Who asked: an explainer, what chooses among its replicates, or a scorer."""
+    """A component that sends requests: an explainer, the chooser among its replicates, or a scorer."""
 
     stage: str
     name: str
     """As the table `requests` has it."""
     asked: BaseModel
-    """With all that decides what is asked."""
+    """Its options, which decide the content of its requests."""
 
 
-class Kept(NamedTuple):
-    """What the questions of a component of some run came to."""
+class PastRequests(NamedTuple):
+    """The past replies to a component of some run."""
 
     run: str
     component: Component
@@ -56,39 +56,39 @@ class Kept(NamedTuple):
     pace: Pace
 
 
-def kept(plan: Plan) -> list[Kept]:
-    """All that the lake of a run says."""
+def past_requests(plan: Plan) -> list[PastRequests]:
+    """The past replies in the lake, by run, component and model."""
     if not runs.names(plan.lake):
         return []
     with plan.lake.connect() as connection:
         attached = runs.create_views(plan.lake, connection)
         rows = query.records(connection, "pace")
     asked = {
-        (run, one.stage, one.name): one
+        (run, known.stage, known.name): known
         for run in attached.runs
-        for one in _components(runs.record(plan.lake, run)["config"])
+        for known in _components(runs.record(plan.lake, run)["config"])
     }
-    found = []
+    past = []
     for row in rows:
         component = asked.get((str(row["run"]), str(row["stage"]), str(row["component"])))
         if component is not None:
             numbers: dict[str, Any] = {field: row[field] for field in Pace._fields}
-            found.append(Kept(str(row["run"]), component, str(row["model"]), Pace(**numbers)))
-    return found
+            past.append(PastRequests(str(row["run"]), component, str(row["model"]), Pace(**numbers)))
+    return past
 
 
-def seen(every: Sequence[Kept], run: str, component: Component, model: str) -> Pace | None:
-    """What replies to a component's questions were like; null where there were none of their kind."""
-    of_model = [one for one in every if one.model == model and one.component.stage == component.stage]
-    alike = [one for one in of_model if _same(one.component.asked, component.asked)]
-    own = [one for one in alike if one.run == run and one.component.name == component.name]
+def find_pace(every: Sequence[PastRequests], run: str, component: Component, model: str) -> Pace | None:
+    """Averages over past replies to components of the same kind; null where there are none."""
+    of_model = [past for past in every if past.model == model and past.component.stage == component.stage]
+    alike = [past for past in of_model if _same(past.component.asked, component.asked)]
+    own = [past for past in alike if past.run == run and past.component.name == component.name]
     explained = isinstance(component.asked, ChatExplainer)
-    akin = [one for one in of_model if explained and type(one.component.asked) is type(component.asked)]
-    return _mean([one.pace for one in own or alike or akin])
+    akin = [past for past in of_model if explained and type(past.component.asked) is type(component.asked)]
+    return _mean([past.pace for past in own or alike or akin])
 
 
 def explainer_parts(explainer: Explainer) -> Iterator[Component]:
-    """Whoever asks for an explainer: it itself, and what chooses among its replicates."""
+    """The components of an explainer that send requests: itself, and the chooser among its replicates."""
     if explainer.asking:
         yield Component("explain", explainer.name, explainer.asking)
         if chooser := best_of.detection(explainer.asking):
@@ -96,13 +96,15 @@ def explainer_parts(explainer: Explainer) -> Iterator[Component]:
 
 
 def _components(config: dict[str, Any]) -> Iterator[Component]:
-    """Those of a run, by its record; what this version of gloss doesn't know is left out."""
-    explainers = [one for one in map(_explainer, config.get("explainers", ())) if one]
+    """The components in a run's record, without kinds that this version of gloss does not know."""
+    explainers = [explainer for explainer in map(_explainer, config.get("explainers", ())) if explainer]
     for explainer in explainers:
         yield from explainer_parts(explainer)
     for scorer in map(_scorer, config.get("scorers", ())):
         if scorer:
-            names = [one.name for one in explainers] if scorer.needs_explanation else [NO_EXPLAINER]
+            names = (
+                [explainer.name for explainer in explainers] if scorer.needs_explanation else [NO_EXPLAINER]
+            )
             for name in names:
                 yield Component("score", f"{name}/{scorer.name}", scorer)
 
@@ -121,22 +123,24 @@ def _scorer(config: dict[str, Any]) -> Scorer | None:
         return None
 
 
-def _same(one: BaseModel, other: BaseModel) -> bool:
-    return type(one) is type(other) and one.model_dump(exclude=ASIDE) == other.model_dump(exclude=ASIDE)
+def _same(component: BaseModel, other: BaseModel) -> bool:
+    """Whether two components differ at most in options that do not affect the length of replies."""
+    options = (part.model_dump(exclude=NOT_ABOUT_LENGTH) for part in (component, other))
+    return type(component) is type(other) and next(options) == next(options)
 
 
 def _mean(paces: Sequence[Pace]) -> Pace | None:
-    """All of them together; lengths of those that counted them."""
-    replies, posed = sum(one.replies for one in paces), sum(one.posed for one in paces)
+    """The mean over all replies; lengths only of counted ones."""
+    replies, posed = sum(pace.replies for pace in paces), sum(pace.posed for pace in paces)
     if not replies:
         return None
-    counted = [one for one in paces if one.completion_tokens is not None]
-    tokens = sum((one.completion_tokens or 0.0) * one.replies for one in counted)
+    counted = [pace for pace in paces if pace.completion_tokens is not None]
+    tokens = sum((pace.completion_tokens or 0.0) * pace.replies for pace in counted)
     return Pace(
         replies,
-        sum(one.seconds * one.replies for one in paces) / replies,
-        tokens / sum(one.replies for one in counted) if counted else None,
+        sum(pace.seconds * pace.replies for pace in paces) / replies,
+        tokens / sum(pace.replies for pace in counted) if counted else None,
         posed,
-        sum(one.questions * one.posed for one in paces) / posed,
-        [text for one in paces for text in one.texts],
+        sum(pace.questions * pace.posed for pace in paces) / posed,
+        [text for pace in paces for text in pace.texts],
     )

@@ -12,11 +12,11 @@ from rich.table import Table as Grid
 from flows import terminal
 from flows.config import RunConfig
 from flows.config_file import load_config
-from flows.estimate.cache_cost import Caches, caches
-from flows.estimate.features import Grounds, grounds, pilot
-from flows.estimate.history import kept
-from flows.estimate.requests import Line, Questions
-from flows.estimate.tokenizers import Counted, counted
+from flows.estimate.cache_cost import CacheCost, estimate_cache
+from flows.estimate.features import FeatureSample, feature_sample, pilot_sentence
+from flows.estimate.history import past_requests
+from flows.estimate.requests import Line, RequestCounter
+from flows.estimate.tokenizers import ReaderTokenizer, reader_tokenizer
 from flows.llm_stage import account_of, prices
 from flows.next_command import config_command
 from flows.optional_readers import optional, without_missing
@@ -39,70 +39,70 @@ _NEXT_TOKEN = 0.03
 """Seconds to a reply's first token and from each to the next, of a large model under load: taken where the lake has no
 reply of the model yet."""
 _FRONTEND = 300.0
-"""Chat requests per second that one Python API server of vLLM answers at most, whatever is behind it."""
+"""Most chat requests per second of one Python API server of vLLM, whatever its engine."""
 
 
 _LONGEST = "  longest"
-"""What stands before the bill of a line, or of all, with replies as long as they may be."""
+"""Label of a row with replies as long as `max_tokens` allows."""
 
 
 class Costs(NamedTuple):
-    """What something costs; null where nothing of it has a price."""
+    """Likely and largest cost; null without prices."""
 
     likely: float | None
     most: float | None
-    """With replies as long as they may be, where their length is guessed."""
+    """With replies as long as `max_tokens` allows, where their length is guessed."""
 
 
-class Sum(NamedTuple):
-    """What some lines take together."""
+class Totals(NamedTuple):
+    """The sum of some lines."""
 
     bill: Bill
     most: Bill
-    """With replies as long as they may be, where their length is guessed."""
+    """With replies as long as `max_tokens` allows, where their length is guessed."""
     cost: Costs
     seconds: float
-    """Of replies."""
+    """Time of the replies."""
     at_most: bool
-    """Whether some scorer may ask less."""
+    """Whether some scorer may send fewer requests."""
     guessed: bool
     """Whether some reply's length is guessed."""
 
 
 class Estimate(NamedTuple):
-    """What a run takes."""
+    """The estimate of a run."""
 
     plan: Plan
-    caches: Caches
-    grounds: Mapping[str, Grounds]
+    cache: CacheCost
+    features: Mapping[str, FeatureSample]
     lines: Sequence[Line]
-    counted: Mapping[str, Counted]
+    tokenizers: Mapping[str, ReaderTokenizer]
     left_out: Sequence[str]
-    """What is not counted, as an optional reader's files are not there; a line each."""
+    """A line about each component that is not counted since an optional reader's files are missing."""
     command: str
-    """A command that runs it."""
+    """The command that runs it."""
 
     def cost(self, line: Line) -> Costs:
         """Price of a line at its reader's rates."""
-        found = []
+        costs = []
         for bill in (line.bill, line.most):
             usage = Usage(round(bill.prompt), round(bill.cached), round(bill.completion))
-            found.append(prices(self.plan.config, line.reader).cost(usage))
-        return Costs(*found)
+            costs.append(prices(self.plan.config, line.reader).cost(usage))
+        return Costs(*costs)
 
     @property
-    def certain(self) -> "Sum":
+    def certain(self) -> "Totals":
         """All lines but those that the run leaves out when an optional reader is not there."""
         return self._sum([line for line in self.lines if not line.optional])
 
     @property
-    def whole(self) -> "Sum":
+    def whole(self) -> "Totals":
         """All lines."""
         return self._sum(self.lines)
 
-    def _sum(self, lines: Sequence[Line]) -> "Sum":
+    def _sum(self, lines: Sequence[Line]) -> "Totals":
         costs = [cost for line in lines if (cost := self.cost(line)).likely is not None]
-        return Sum(
+        return Totals(
             bill=sum((line.bill for line in lines), Bill()),
             most=sum((line.most for line in lines), Bill()),
             cost=Costs(
@@ -115,7 +115,7 @@ class Estimate(NamedTuple):
         )
 
     def seconds(self, line: Line) -> float | None:
-        """How long a line's replies take; null for embedded readers."""
+        """Seconds that a line's replies take; null for embedded readers."""
         reader = self.plan.config.readers[line.reader]
         if reader.kind != "openai" or not line.bill.requests:
             return None
@@ -125,17 +125,20 @@ class Estimate(NamedTuple):
 
     @property
     def bytes(self) -> float:
-        """Of all tables."""
-        config, features = self.plan.config, sum(found.features for found in self.grounds.values())
+        """Bytes of all tables."""
+        config, features = (
+            self.plan.config,
+            sum(coder_costs.features for coder_costs in self.features.values()),
+        )
         sampling = config.sample
         contexts = (
             sampling.explain + DECILES * sampling.per_decile + sum(kind.n for kind in sampling.negatives)
         )
         judged = len(config.scorers) * len(config.explainers)
-        found = self.caches.coders.values()
+        coder_costs = self.cache.coders.values()
         return (
-            sum(coder.bytes or 0.0 for coder in found)
-            + sum(coder.width or 0 for coder in found) * _ROW["features"]
+            sum(coder.bytes or 0.0 for coder in coder_costs)
+            + sum(coder.width or 0 for coder in coder_costs) * _ROW["features"]
             + config.corpus.tokens * _TOKEN["tokens"]
             + features * contexts * sampling.window * _TOKEN["contexts"]
             + features * len(config.explainers) * _ROW["explanations"]
@@ -151,25 +154,25 @@ def show_estimate(options: argparse.Namespace) -> int:
     plan = Plan(config)
     plan.lake.check_reachable()
     with waiting("loading what is counted with"):
-        found = asyncio.run(estimate(plan, left_out, config_command(options, "run")))
+        result = asyncio.run(estimate(plan, left_out, config_command(options, "run")))
     if options.format == "json":
-        print(json.dumps(_plain(found), indent=1))  # noqa: T201  (it is asked for)
+        print(json.dumps(_plain(result), indent=1))  # noqa: T201  (it is asked for)
     else:
-        _show(found, terminal.console())
+        _show(result, terminal.console())
     return 0
 
 
 async def estimate(plan: Plan, left_out: Sequence[str], command: str) -> Estimate:
-    """What a run takes in all, what is done of it included. Raises `WrongRequest` without a corpus or a tokenizer."""
-    cached = await asyncio.to_thread(caches, plan)
+    """Estimate the whole run, finished steps included. Raises `WrongRequest` without a corpus or a tokenizer."""
+    cached = await asyncio.to_thread(estimate_cache, plan)
     readers = _readers(plan.config)
-    by = {name: counted(plan.config, name) for name in readers}
-    asking = Questions(plan, by, kept(plan), optional(plan))
-    on: dict[str, Grounds] = {}
+    by = {name: reader_tokenizer(plan.config, name) for name in readers}
+    asking = RequestCounter(plan, by, past_requests(plan), optional(plan))
+    on: dict[str, FeatureSample] = {}
     lines: list[Line] = []
     for coder in plan.coders:
         name = coder.coder.name
-        on[name] = grounds(plan, coder, cached.coders[name].width)
+        on[name] = feature_sample(plan, coder, cached.coders[name].width)
         lines += await asking.about(coder, on[name])
     for check in plan.checks:
         if is_asked(plan, check):
@@ -178,7 +181,7 @@ async def estimate(plan: Plan, left_out: Sequence[str], command: str) -> Estimat
 
 
 def is_asked(plan: Plan, check: Checking) -> bool:
-    """Whether a run checks a reader, or has: not one that it has nothing left to ask."""
+    """Whether a run checks a reader or has checked it; a reader without outstanding requests is not checked."""
     wanted = plan.config.reader_check and check.reader in unfinished_askers(plan, ("explain", "score"))
     return wanted or plan.lake.complete(check.step)
 
@@ -188,35 +191,35 @@ def _readers(config: RunConfig) -> list[str]:
     return sorted(explaining | {scorer.reader for scorer in config.scorers})
 
 
-def _show(found: Estimate, console: Console) -> None:
-    plan = found.plan
+def _show(estimate: Estimate, console: Console) -> None:
+    plan = estimate.plan
     console.print(f"Estimate of {one_line(plan.config.run)}; nothing was asked, nothing written.")
-    console.print(_cache_grid(found))
-    console.print(_question_grid(found))
-    for line in _notes(found):
+    console.print(_cache_grid(estimate))
+    console.print(_question_grid(estimate))
+    for line in _notes(estimate):
         console.print(line, soft_wrap=True)
 
 
-def _cache_grid(found: Estimate) -> Grid:
+def _cache_grid(estimate: Estimate) -> Grid:
     grid = terminal.table(
         terminal.name_column("coder"), *map(terminal.number_column, ("features", "firings", "GB of firings"))
     )
-    for name, cache in found.caches.coders.items():
+    for name, cache in estimate.cache.coders.items():
         firings = "?" if cache.firings is None else f"{cache.firings:,.0f}"
         size = "?" if cache.bytes is None else f"{cache.bytes / 1e9:,.3f}"
-        grid.add_row(terminal.NameCell(name), f"{found.grounds[name].features:,}", firings, size)
+        grid.add_row(terminal.NameCell(name), f"{estimate.features[name].features:,}", firings, size)
     return grid
 
 
-def _question_grid(found: Estimate) -> Grid:
+def _question_grid(estimate: Estimate) -> Grid:
     grid = terminal.table(
         *map(terminal.name_column, ("questions of", "reader")),
         *map(terminal.number_column, ("requests", "prompt", "cached", "completion", "cost")),
     )
-    several = len(found.grounds) > 1
-    for line in found.lines:
+    several = len(estimate.features) > 1
+    for line in estimate.lines:
         about = f"{line.coder}/{line.component}" if several and line.coder != NO_CODER else line.component
-        cost = found.cost(line)
+        cost = estimate.cost(line)
         grid.add_row(
             terminal.NameCell(about + _remark(line)),
             terminal.NameCell(line.reader),
@@ -225,9 +228,9 @@ def _question_grid(found: Estimate) -> Grid:
         if line.guessed:
             grid.add_row(_LONGEST, "", *_numbers(line.most, cost.most))
     grid.add_section()
-    sums = {"in all": found.certain}
-    if any(line.optional for line in found.lines):
-        sums = {"if none is there": found.certain, "if all are there": found.whole}
+    sums = {"in all": estimate.certain}
+    if any(line.optional for line in estimate.lines):
+        sums = {"if none is there": estimate.certain, "if all are there": estimate.whole}
     for name, whole in sums.items():
         what = f"{name}, at most" if whole.at_most else name
         grid.add_row(what, "", *_numbers(whole.bill, whole.cost.likely))
@@ -255,32 +258,32 @@ def _short(count: float) -> str:
     return f"{count:,.0f}"
 
 
-def _notes(found: Estimate) -> list[str]:
-    """What the numbers rest on, a line each."""
-    caching = found.caches.seconds
+def _notes(estimate: Estimate) -> list[str]:
+    """Lines about the assumptions and sources of the numbers."""
+    caching = estimate.cache.seconds
     hours = "?" if caching is None else f"{caching / 3600:.2f}"
-    waited = any(line.pace for line in found.lines)
-    doubtful = sorted({line.reader for line in found.lines if line.optional})
-    asking = f"{found.certain.seconds / 3600:.2f}"
+    waited = any(line.pace for line in estimate.lines)
+    doubtful = sorted({line.reader for line in estimate.lines if line.optional})
+    asking = f"{estimate.certain.seconds / 3600:.2f}"
     if doubtful:
-        asking += f" to {found.whole.seconds / 3600:.2f}"
+        asking += f" to {estimate.whole.seconds / 3600:.2f}"
     pace = (
         "as the lake's replies were"
         if waited
         else f"{_FIRST_TOKEN:g} s and {_NEXT_TOKEN:g} s a token, a guess"
     )
-    account = account_of(found.plan)
+    account = account_of(estimate.plan)
     return [
         f"hours: {hours} of caching on this machine, {asking} of replies ({pace})",
-        f"lake: about {found.bytes / 1e9:,.3f} GB",
+        f"lake: about {estimate.bytes / 1e9:,.3f} GB",
         *([f"spent so far: {account.spent:,.2f}"] if account.spent else []),
         *([f"budget.cost: {account.budget:,.2f}"] if account.budget else []),
         *([_optional(doubtful)] if doubtful else []),
-        *found.left_out,
-        *_lengths(found),
-        *(f"features of {name}: {on.said}" for name, on in found.grounds.items()),
-        *(f"firings of {name}: {cache.said}" for name, cache in found.caches.coders.items()),
-        *(by.said for by in found.counted.values()),
+        *estimate.left_out,
+        *_lengths(estimate),
+        *(f"features of {name}: {on.source}" for name, on in estimate.features.items()),
+        *(f"firings of {name}: {cache.source}" for name, cache in estimate.cache.coders.items()),
+        *(by.source for by in estimate.tokenizers.values()),
     ]
 
 
@@ -291,12 +294,12 @@ def _optional(readers: Sequence[str]) -> str:
     )
 
 
-def _lengths(found: Estimate) -> list[str]:
-    """How long replies are taken to be, and which scorers may stop early."""
+def _lengths(estimate: Estimate) -> list[str]:
+    """Lines about the assumed lengths of replies, and about the scorers that may stop early."""
     lines = [
         line
-        for line in found.lines
-        if found.counted[line.reader].tokenizer is not None and line.coder != NO_CODER
+        for line in estimate.lines
+        if estimate.tokenizers[line.reader].tokenizer is not None and line.coder != NO_CODER
     ]
     lengths = {
         "replies: as long as the lake's were": [line for line in lines if line.measured],
@@ -305,51 +308,55 @@ def _lengths(found: Estimate) -> list[str]:
         ],
     }
     early = {
-        "at most, since it stops early (adaptive)": [line for line in found.lines if line.at_most],
+        "at most, since it stops early (adaptive)": [line for line in estimate.lines if line.at_most],
         "as many questions as the lake's took, since it stops early (adaptive)": [
-            line for line in found.lines if line.adaptive and not line.at_most
+            line for line in estimate.lines if line.adaptive and not line.at_most
         ],
     }
-    there = [what for what, some in lengths.items() if some]
-    # Whose replies are meant goes without saying where all are.
-    said = there if len(there) == 1 else [f"{what}: {_named(some)}" for what, some in lengths.items() if some]
-    said += [f"{what}: {_named(some)}" for what, some in early.items() if some]
-    return [*said, *_guessed(found)]
+    there = [what for what, of_kind in lengths.items() if of_kind]
+    # Components are named only where their sources differ.
+    notes = (
+        there
+        if len(there) == 1
+        else [f"{what}: {_named(of_kind)}" for what, of_kind in lengths.items() if of_kind]
+    )
+    notes += [f"{what}: {_named(of_kind)}" for what, of_kind in early.items() if of_kind]
+    return [*notes, *_guessed(estimate)]
 
 
-def _guessed(found: Estimate) -> list[str]:
-    """Whose replies are of a guessed length, and the command that would measure it."""
-    lines = [line for line in found.lines if line.guessed]
+def _guessed(estimate: Estimate) -> list[str]:
+    """Lines about replies of a guessed length, and the command that would measure it."""
+    lines = [line for line in estimate.lines if line.guessed]
     if not lines:
         return []
     writers = [line for line in lines if line.most.completion > line.bill.completion] or lines
-    said = (
+    sentence = (
         f"longest: were all replies as long as max_tokens, and explanations too; how much {_named(writers)} "
         "will write is guessed by few-shots"
     )
     readers = sorted({line.reader for line in lines})
-    features = {name: on.features for name, on in found.grounds.items()}
-    measured = pilot(found.plan, found.command, readers, features)
-    return [said, measured] if measured else [said]
+    features = {name: on.features for name, on in estimate.features.items()}
+    measured = pilot_sentence(estimate.plan, estimate.command, readers, features)
+    return [sentence, measured] if measured else [sentence]
 
 
 def _named(lines: Sequence[Line]) -> str:
-    """Each component once, whatever coders it is of."""
+    """The names of the components, each once."""
     return ", ".join(dict.fromkeys(line.component for line in lines))
 
 
-def _plain(found: Estimate) -> dict[str, object]:
-    """As JSON has it."""
-    certain = found.certain
+def _plain(estimate: Estimate) -> dict[str, object]:
+    """The estimate for `--format json`."""
+    certain = estimate.certain
     return {
-        "run": found.plan.config.run,
+        "run": estimate.plan.config.run,
         "coders": {
             name: {
-                "features": found.grounds[name].features,
+                "features": estimate.features[name].features,
                 "firings": cache.firings,
                 "bytes": cache.bytes,
             }
-            for name, cache in found.caches.coders.items()
+            for name, cache in estimate.cache.coders.items()
         },
         "questions": [
             {
@@ -357,29 +364,29 @@ def _plain(found: Estimate) -> dict[str, object]:
                 "stage": line.stage,
                 "component": line.component,
                 "reader": line.reader,
-                **_counts(line.bill, line.most, found.cost(line)),
-                "seconds": found.seconds(line),
+                **_counts(line.bill, line.most, estimate.cost(line)),
+                "seconds": estimate.seconds(line),
                 "replies_from": "lake" if line.measured else "prompts",
                 "at_most": line.at_most,
                 "optional": line.optional,
                 "done": line.done,
             }
-            for line in found.lines
+            for line in estimate.lines
         ],
         **_counts(certain.bill, certain.most, certain.cost),
         "at_most": certain.at_most,
         "with_optional": {
-            **_counts(found.whole.bill, found.whole.most, found.whole.cost),
-            "at_most": found.whole.at_most,
+            **_counts(estimate.whole.bill, estimate.whole.most, estimate.whole.cost),
+            "at_most": estimate.whole.at_most,
         },
-        "bytes": found.bytes,
-        "caching_seconds": found.caches.seconds,
-        "notes": _notes(found),
+        "bytes": estimate.bytes,
+        "caching_seconds": estimate.cache.seconds,
+        "notes": _notes(estimate),
     }
 
 
 def _counts(bill: Bill, most: Bill, cost: Costs) -> dict[str, float | None]:
-    """What something takes; `_at_most` with replies as long as they may be, where their length is guessed."""
+    """Requests, tokens and cost; `_at_most` with replies of `max_tokens` where their length is guessed."""
     return {
         "requests": bill.requests,
         "prompt_tokens": bill.prompt,

@@ -1,4 +1,4 @@
-"""What readers will be asked: explainers and scorers at work on a few features, with readers that only count."""
+"""Counts the requests and tokens of a run: explainers and scorers run on a few features, with readers that count."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import NamedTuple
 
-from flows.estimate.features import Grounds
-from flows.estimate.history import Component, Kept, Pace, explainer_parts, seen
-from flows.estimate.tokenizers import Counted
+from flows.estimate.features import FeatureSample
+from flows.estimate.history import Component, Pace, PastRequests, explainer_parts, find_pace
+from flows.estimate.tokenizers import ReaderTokenizer
 from flows.optional_readers import Optional
 from flows.plan import Checking, CoderSteps, Explaining, Plan, Scoring
 from storage import query
@@ -30,7 +30,7 @@ STAND_IN = (
 
 
 class Line(NamedTuple):
-    """What one component will ask, over all features of a coder."""
+    """The requests of one component, over all features of a coder."""
 
     coder: str
     stage: str
@@ -38,35 +38,35 @@ class Line(NamedTuple):
     reader: str
     bill: Bill
     done: bool
-    """Whether the lake has the answers already."""
+    """Whether the step is complete in the lake."""
     optional: bool
-    """Whether the run leaves it out when a reader is not there."""
+    """Whether the run leaves it out when an optional reader cannot be reached."""
     asker: Component
     each: float
     """Questions about each explanation, or each feature, that is judged; one in parts takes several requests."""
     most: Bill
     """The bill, were all replies whose length is guessed as long as they may be; and the explanations in them."""
     pace: Pace | None = None
-    """What replies to such questions were like, as far as the lake says."""
+    """Averages over past replies to such requests; null without any."""
 
     @property
     def adaptive(self) -> bool:
-        """Whether it may stop before all are asked."""
+        """Whether it may stop before all questions are asked."""
         return getattr(self.asker.asked, "adaptive", None) is not None
 
     @property
     def at_most(self) -> bool:
-        """Whether nobody knows how early it stops."""
+        """Whether it is unknown how early it stops."""
         return self.adaptive and self.pace is None
 
     @property
     def measured(self) -> bool:
-        """Whether the lake says how long its replies are."""
+        """Whether the lengths of its replies come from the lake."""
         return self.pace is not None and self.pace.completion_tokens is not None
 
     @property
     def guessed(self) -> bool:
-        """Whether it may take more tokens, as nobody knows how long replies will be."""
+        """Whether it may take more tokens, since the lengths of replies are guessed."""
         return self.most != self.bill
 
 
@@ -75,7 +75,7 @@ Texts = list[dict[str, object]]
 
 
 class Explanations(NamedTuple):
-    """Explanations such as scorers may be asked about."""
+    """Explanations that stand in for those to come."""
 
     texts: Texts
     longest: Texts
@@ -83,33 +83,35 @@ class Explanations(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What readers of a run will be asked."""
+class RequestCounter:
+    """Counts the requests to the readers of a run."""
 
     plan: Plan
-    by: Mapping[str, Counted]
-    kept: Sequence[Kept]
+    by: Mapping[str, ReaderTokenizer]
+    kept: Sequence[PastRequests]
     optional: Optional
 
-    async def about(self, coder: CoderSteps, found: Grounds) -> list[Line]:
-        """What explainers and scorers will ask about one coder's features."""
+    async def about(self, coder: CoderSteps, sample: FeatureSample) -> list[Line]:
+        """The lines of explainers and scorers for one coder's features."""
         lines = []
         for explaining in self.plan.explanations:
             if explaining.coder is coder:
-                asked, made = await self._explaining(explaining, found)
+                asked, made = await self._explaining(explaining, sample)
                 lines += asked
                 for scoring in self.plan.scores:
                     if scoring.explaining is explaining:
-                        lines.append(await self._scoring(scoring, found, made))
+                        lines.append(await self._scoring(scoring, sample, made))
         for scoring in self.plan.scores:
             if scoring.coder is coder and scoring.explaining is None:
-                lines.append(await self._scoring(scoring, found, Explanations([], [])))
+                lines.append(await self._scoring(scoring, sample, Explanations([], [])))
         return lines
 
     async def check(self, check: Checking) -> Line:
-        """What a reader is asked in its check."""
+        """The line of a reader's check."""
         rehearsal = self._rehearsal(check.reader)
-        await ask_all(rehearsal, [request for one in check.components for request in one.requests])
+        await ask_all(
+            rehearsal, [request for component in check.components for request in component.requests]
+        )
         bill = sum(rehearsal.bills.values(), Bill())
         described = self.plan.config.readers[check.reader]
         return Line(
@@ -125,23 +127,25 @@ class Questions:
             most=bill,
         )
 
-    async def _explaining(self, explaining: Explaining, found: Grounds) -> tuple[list[Line], Explanations]:
-        """What an explainer will ask, and explanations such as it may get."""
+    async def _explaining(
+        self, explaining: Explaining, sample: FeatureSample
+    ) -> tuple[list[Line], Explanations]:
+        """The lines of an explainer, and explanations that stand in for its replies."""
         explainer, name = explaining.explainer, explaining.coder.coder.name
         done = self.plan.lake.complete(explaining.step)
-        known = explainer.known(name, found.explain)
+        known = explainer.known(name, sample.explain)
         texts = {feature: [explanation.text] for feature, explanation in known.items() if explanation.text}
         longest = dict(texts)
         lines = []
         if explainer.asking:
             asking = explainer.asking
-            unknown = [feature for feature in found.explain if feature.feature not in known]
+            unknown = [feature for feature in sample.explain if feature.feature not in known]
             parts = best_of.parted(asking, unknown)
             drawer = self._rehearsal(asking.reader)
             drawn = [
-                _explained(one, asking)
+                _explained(replicate, asking)
                 for feature, divided in parts.items()
-                for one in await best_of.draw(asking, {feature: divided}, drawer)
+                for replicate in await best_of.draw(asking, {feature: divided}, drawer)
             ]
             like = self._seen(next(explainer_parts(explainer)), asking.reader)
             drawn = _worded(drawn, like.texts if like else ())
@@ -151,14 +155,14 @@ class Questions:
             for ones, into in ((drawn, texts), (long, longest)):
                 judges.append(self._rehearsal(asking.chooser))
                 judged = await best_of.judge(asking, parts, ones, judges[-1])
-                for one in best_of.choose(asking, ones, judged):
-                    if one.chosen:
-                        into.setdefault(one.feature, []).append(one.explanation.text or "")
+                for replicate in best_of.choose(asking, ones, judged):
+                    if replicate.chosen:
+                        into.setdefault(replicate.feature, []).append(replicate.explanation.text or "")
             counters = (asking.reader, drawer, drawer), (asking.chooser, *judges)
             for component, (reader, *both) in zip(explainer_parts(explainer), counters, strict=False):
                 if both[0].bills:
                     bill, most = (
-                        spread([_of(counter, feature.feature) for feature in found.explain], found.features)
+                        spread([_of(counter, feature.feature) for feature in sample.explain], sample.features)
                         for counter in both
                     )
                     lines.append(
@@ -172,23 +176,23 @@ class Questions:
                                 done=done,
                                 optional=self.optional.leaves_out(explainer.name),
                                 asker=component,
-                                each=bill.requests / found.features if found.features else 0.0,
+                                each=bill.requests / sample.features if sample.features else 0.0,
                                 most=most,
                             )
                         )
                     )
         if done:
-            written = _written(self.plan, explaining, found)
+            written = _written(self.plan, explaining, sample)
             return lines, Explanations(written, written)
-        made = _made(found, texts)
-        return lines, Explanations(made, made if longest == texts else _made(found, longest))
+        made = _made(sample, texts)
+        return lines, Explanations(made, made if longest == texts else _made(sample, longest))
 
-    async def _scoring(self, scoring: Scoring, found: Grounds, made: Explanations) -> Line:
-        """What a scorer will ask, about each feature's own explanation and about those of the shuffled control."""
+    async def _scoring(self, scoring: Scoring, sample: FeatureSample, made: Explanations) -> Line:
+        """The line of a scorer, for each feature's own explanation and for the shuffled control."""
         scorer, plan = scoring.scorer, self.plan
         name = f"{scoring.explainer}/{scorer.name}"
-        bill, each = await self._scored(scoring, found, made.texts)
-        most = bill if made.longest == made.texts else (await self._scored(scoring, found, made.longest))[0]
+        bill, each = await self._scored(scoring, sample, made.texts)
+        most = bill if made.longest == made.texts else (await self._scored(scoring, sample, made.longest))[0]
         return self._line(
             Line(
                 coder=scoring.coder.coder.name,
@@ -204,23 +208,23 @@ class Questions:
             )
         )
 
-    async def _scored(self, scoring: Scoring, found: Grounds, texts: Texts) -> tuple[Bill, float]:
-        """What it takes to ask about some explanations, and how many questions there are about each."""
+    async def _scored(self, scoring: Scoring, sample: FeatureSample, texts: Texts) -> tuple[Bill, float]:
+        """The bill for judging some explanations, and the number of questions about each."""
         scorer, reader = scoring.scorer, self._rehearsal(scoring.scorer.reader)
         alone = scoring.explaining is None
         asked: dict[RequestKey, int] = {}
         for posed in _each(
-            pose_alone(found.score) if alone else pose(found.score, [*texts, *_shuffled(texts)])
+            pose_alone(sample.score) if alone else pose(sample.score, [*texts, *_shuffled(texts)])
         ):
-            requests = {one.key: scorer.requests(one.key, one.text, one.feature) for one in posed}
-            asked |= {key: len(some) for key, some in requests.items()}
-            await ask_all(reader, [request for some in requests.values() for request in some])
+            requests = {item.key: scorer.requests(item.key, item.text, item.feature) for item in posed}
+            asked |= {key: len(questions) for key, questions in requests.items()}
+            await ask_all(reader, [request for questions in requests.values() for request in questions])
         own, control = (
-            [_of(reader, feature.feature, kind) for feature in found.score] for kind in ("none", "shuffled")
+            [_of(reader, feature.feature, kind) for feature in sample.score] for kind in ("none", "shuffled")
         )
-        controls = 0 if alone else min(self.plan.config.controls.shuffled, found.features)
+        controls = 0 if alone else min(self.plan.config.controls.shuffled, sample.features)
         # The first control finds in the cache what the features' own questions left there.
-        bill = spread(own, found.features) + _mean(control).times(controls)
+        bill = spread(own, sample.features) + _mean(control).times(controls)
         return bill, sum(asked.values()) / len(asked) if asked else 0.0
 
     def _line(self, line: Line) -> Line:
@@ -228,7 +232,7 @@ class Questions:
 
     def _seen(self, asker: Component, reader: str) -> Pace | None:
         model = self.plan.config.readers[reader].model_name or ""
-        return seen(self.kept, self.plan.config.run, asker, model)
+        return find_pace(self.kept, self.plan.config.run, asker, model)
 
     def _rehearsal(self, reader: str) -> DryRunReader:
         block = self.plan.config.readers[reader].cache_block
@@ -236,7 +240,7 @@ class Questions:
 
 
 def as_seen(line: Line, pace: Pace | None) -> Line:
-    """A line with replies as long as they were, and as many questions as were needed where a scorer stops early."""
+    """The line with lengths of past replies, and for a scorer that stops early their number of questions."""
     bill, most = line.bill, line.most
     if line.adaptive and pace and line.each:
         share = min(1.0, pace.questions / line.each)
@@ -261,28 +265,31 @@ def _worded(drawn: Sequence[Replicate], texts: Sequence[str]) -> list[Replicate]
     if not texts:
         return list(drawn)
     return [
-        replace(one, explanation=replace(one.explanation, text=texts[(place + one.number) % len(texts)]))
-        for place, one in enumerate(drawn)
+        replace(
+            replicate,
+            explanation=replace(replicate.explanation, text=texts[(place + replicate.number) % len(texts)]),
+        )
+        for place, replicate in enumerate(drawn)
     ]
 
 
 def _as_long(drawn: Sequence[Replicate], tokens: int, tokenizer: Tokenizer | None) -> list[Replicate]:
-    """Replicates whose texts have about so many tokens, their own words again and again."""
+    """Replicates whose texts are repeated to about `tokens` tokens."""
     if tokenizer is None:
         return list(drawn)
     long = []
-    for one in drawn:
-        text = one.explanation.text or STAND_IN
+    for replicate in drawn:
+        text = replicate.explanation.text or STAND_IN
         words, has = text.split(), max(1, len(tokenizer.encode(text, add_special_tokens=False)))
         again = " ".join(islice(cycle(words), max(len(words), round(len(words) * tokens / has))))
-        long.append(replace(one, explanation=replace(one.explanation, text=again)))
+        long.append(replace(replicate, explanation=replace(replicate.explanation, text=again)))
     return long
 
 
-def _made(found: Grounds, texts: Mapping[int, Sequence[str]]) -> Texts:
-    """Explanations of all features; each another one, since equal ones would share more of the cache than real ones."""
+def _made(sample: FeatureSample, texts: Mapping[int, Sequence[str]]) -> Texts:
+    """Explanations of all features, all different: equal ones would share more of the prefix cache than real ones."""
     rows = []
-    for feature in found.score:
+    for feature in sample.score:
         for replicate, text in enumerate(texts.get(feature.feature, [STAND_IN])):
             words = text.split()
             turned = feature.feature % max(len(words), 1)
@@ -291,9 +298,9 @@ def _made(found: Grounds, texts: Mapping[int, Sequence[str]]) -> Texts:
     return rows
 
 
-def _written(plan: Plan, explaining: Explaining, found: Grounds) -> Texts:
-    """Their explanations, where the lake has them."""
-    wanted = {feature.feature for feature in found.score}
+def _written(plan: Plan, explaining: Explaining, sample: FeatureSample) -> Texts:
+    """The explanations of the features, from the lake."""
+    wanted = {feature.feature for feature in sample.score}
     with plan.lake.connect() as connection:
         parts = plan.lake.parts(explaining.step, "explanations")
         return [
@@ -308,7 +315,7 @@ def _text(feature: int, replicate: int, of: int, text: str) -> dict[str, object]
 
 
 def _shuffled(texts: Texts) -> Texts:
-    """Each explanation once more, for the feature before."""
+    """The explanations of the shuffled control: each feature with that of the one before."""
     before = [texts[-1], *texts[:-1]] if len(texts) > 1 else []
     return [
         _text(
@@ -323,15 +330,15 @@ def _shuffled(texts: Texts) -> Texts:
 
 
 def _each(posed: Sequence[Posed]) -> list[list[Posed]]:
-    """What is posed, feature by feature."""
-    found: dict[int, list[Posed]] = defaultdict(list)
-    for one in posed:
-        found[one.feature.feature].append(one)
-    return list(found.values())
+    """Group by feature."""
+    by_feature: dict[int, list[Posed]] = defaultdict(list)
+    for item in posed:
+        by_feature[item.feature.feature].append(item)
+    return list(by_feature.values())
 
 
 def _of(reader: DryRunReader, feature: int, control: str = "") -> Bill:
-    """What was asked about one feature, under one control where one is named."""
+    """The bill of one feature, for one control if one is named."""
     bills = (
         bill
         for key, bill in reader.bills.items()
@@ -341,7 +348,7 @@ def _of(reader: DryRunReader, feature: int, control: str = "") -> Bill:
 
 
 def spread(bills: Sequence[Bill], features: int) -> Bill:
-    """What so many features take: the first as much as the first did, all others as much as the others on average."""
+    """Extrapolate to `features` features: the first bill once, the mean of the others for the rest."""
     if not bills or not features:
         return Bill()
     return bills[0] + _mean(bills[1:] or bills).times(features - 1)

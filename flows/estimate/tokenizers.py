@@ -1,4 +1,4 @@
-"""Whose tokenizer a reader's tokens are counted with."""
+"""The tokenizer that a reader's tokens are counted with."""
 
 import sys
 from pathlib import Path
@@ -11,35 +11,37 @@ from storage.errors import WrongRequest
 from tasks.llm.token_count import Tokenizer
 
 _PATIENCE = 5.0
-"""Seconds for the Hub to say whether it has a model."""
+"""Timeout in seconds of the question whether the Hub has a model."""
 
 
-class Counted(NamedTuple):
-    """How a reader's tokens are counted."""
+class ReaderTokenizer(NamedTuple):
+    """A reader's tokenizer and its source."""
 
     tokenizer: Tokenizer | None
     """Null for an embedded reader, which has none."""
-    said: str
-    """Whose tokenizer it is, as a clause."""
+    source: str
+    """Which tokenizer it is, as a clause."""
 
 
-def counted(config: RunConfig, name: str) -> Counted:
+def reader_tokenizer(config: RunConfig, name: str) -> ReaderTokenizer:
     """The tokenizer that the config names, else that of the reader's model, else the subject's as a stand-in.
 
     Raises `WrongRequest` for one that the config names and that is not there.
     """
     reader = config.readers[name]
     if reader.kind != "openai":
-        return Counted(None, f"{name} is embedded and counts no tokens")
+        return ReaderTokenizer(None, f"{name} is embedded and counts no tokens")
     if reader.tokenizer:
-        return Counted(_loaded(reader.tokenizer), f"tokens of {name}: counted by {reader.tokenizer}")
+        return ReaderTokenizer(_loaded(reader.tokenizer), f"tokens of {name}: counted by {reader.tokenizer}")
     if _there(reader.model):
         try:
-            return Counted(_loaded(reader.model), f"tokens of {name}: counted by its model's own tokenizer")
+            return ReaderTokenizer(
+                _loaded(reader.model), f"tokens of {name}: counted by its model's own tokenizer"
+            )
         except WrongRequest:  # a slow one, or one that only its owners may read
             pass
     stand_in = f"tokens of {name}: counted by the subject's tokenizer, since {reader.model} gives none here"
-    return Counted(
+    return ReaderTokenizer(
         _endless(config.subject.tokenizer()), f"{stand_in}; readers.{name}.tokenizer can name another"
     )
 
@@ -52,13 +54,13 @@ def _loaded(name: str) -> Tokenizer:
 
 
 def _endless(tokenizer: Tokenizer) -> Tokenizer:
-    """The same without a longest text, of which it would warn."""
+    """The tokenizer without a maximum length, about which it would warn."""
     tokenizer.model_max_length = sys.maxsize
     return tokenizer
 
 
 def _there(name: str) -> bool:
-    """Whether a model lies in a folder, in the Hub's cache, or on a Hub that answers at once."""
+    """Whether a model is in a folder, in the Hub's cache, or on a Hub that replies within the timeout."""
     if Path(name).exists():
         return True
     try:

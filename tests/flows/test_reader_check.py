@@ -14,8 +14,8 @@ from flows import reader_check
 from flows.cli.main import main
 from flows.config import RunConfig
 from flows.estimate.page import is_asked
-from flows.estimate.requests import Questions
-from flows.estimate.tokenizers import counted
+from flows.estimate.requests import RequestCounter
+from flows.estimate.tokenizers import reader_tokenizer
 from flows.llm_stage import Findings, account_of, opened
 from flows.optional_readers import optional
 from flows.plan import STAGES, Plan
@@ -380,7 +380,7 @@ def test_an_estimate_counts_the_questions(case: Case) -> None:
     """As many as are asked, beside what explainers and scorers ask; done where they were."""
     plan = case.plan()
     (check,) = plan.checks
-    asking = Questions(plan, {"judge": counted(plan.config, "judge")}, [], optional(plan))
+    asking = RequestCounter(plan, {"judge": reader_tokenizer(plan.config, "judge")}, [], optional(plan))
     line = asyncio.run(asking.check(check))
     assert (QUESTIONS, "check", False) == (line.bill.requests, line.component, line.done)
     asyncio.run(reader_check.ask(plan, check, Findings()))

@@ -144,11 +144,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("old")
 
-    with pytest.raises(UnicodeEncodeError), sql.whole(file) as draft:
+    with pytest.raises(UnicodeEncodeError), sql.written_whole(file) as draft:
         draft.write_text("half \udc80", encoding="utf-8")
     assert (["rows.csv"], "old") == ([path.name for path in tmp_path.iterdir()], file.read_text())
 
-    with sql.whole(file) as draft:
+    with sql.written_whole(file) as draft:
         draft.write_text("new")
     assert (["rows.csv"], "new") == ([path.name for path in tmp_path.iterdir()], file.read_text())
 
@@ -159,7 +159,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     link = tmp_path / "link.csv"
     link.symlink_to(tmp_path / "real.csv")
 
-    with sql.whole(link) as draft:
+    with sql.written_whole(link) as draft:
         draft.write_text("new")
 
     assert (True, "new") == (link.is_symlink(), (tmp_path / "real.csv").read_text())
@@ -170,6 +170,6 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
-    with sql.whole(pipe) as draft, sql.whole(Path("/dev/null")) as null:
+    with sql.written_whole(pipe) as draft, sql.written_whole(Path("/dev/null")) as null:
         assert (pipe, Path("/dev/null")) == (draft, null)
     assert pipe.is_fifo()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows.config_file import load_config
-from flows.estimate.features import PILOT, pilot
+from flows.estimate.features import PILOT_FEATURES, pilot_sentence
 from flows.feature_selection import chosen
 from flows.plan import Plan
 from tests.flows.command import write_config
@@ -21,7 +21,7 @@ CHOICES = [
 
 
 def _sentence(config: Path, many: int = 48) -> str | None:
-    return pilot(
+    return pilot_sentence(
         Plan(load_config(config)), f"gloss run {shlex.quote(str(config))}", ["judge"], {"demo": many}
     )
 
@@ -46,7 +46,7 @@ def test_a_pilot_takes_features_of_the_run(tmp_path: Path, add_cache: Callable[[
         of_few, of_all = (
             set(chosen(one.config.features, one.lake, step, one.config.seed)) for one in (few, whole)
         )
-        assert PILOT == len(of_few)
+        assert PILOT_FEATURES == len(of_few)
         assert of_few < of_all
         assert {**whole.config.model_dump(), "features": None} == {
             **few.config.model_dump(),
@@ -74,4 +74,4 @@ def test_what_the_run_takes_over_is_said(tmp_path: Path) -> None:
 def test_a_small_run_is_its_own_pilot(tmp_path: Path) -> None:
     """Where it has no more features than that."""
     config = write_config(tmp_path, str(tmp_path / "lake"), readers={"judge": JUDGE, "baseline": JUDGE})
-    assert _sentence(config, PILOT) is None
+    assert _sentence(config, PILOT_FEATURES) is None

@@ -1,6 +1,6 @@
 """Features made of any text, whose prompts are as long as real ones."""
 
-from flows.estimate.features import typical
+from flows.estimate.features import synthetic_feature
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import Random, Similar
 
@@ -12,7 +12,7 @@ SAMPLING = Sampling(
 
 def test_a_typical_feature_has_the_contexts_that_would_be_drawn() -> None:
     """As many of each kind and decile as the sampling asks for, from the given windows."""
-    explain, score = typical(WINDOWS, SAMPLING, 3, 22)
+    explain, score = synthetic_feature(WINDOWS, SAMPLING, 3, 22)
 
     assert set(range(10)) == {context.decile for context in explain.contexts if context.activating}
     assert 20 == sum(context.activating for context in explain.contexts)
@@ -25,7 +25,7 @@ def test_a_typical_feature_has_the_contexts_that_would_be_drawn() -> None:
 
 def test_it_fires_where_it_should() -> None:
     """In every activating context, in no other, and stronger in the stronger deciles."""
-    _, score = typical(WINDOWS, SAMPLING, 3, 22)
+    _, score = synthetic_feature(WINDOWS, SAMPLING, 3, 22)
 
     assert all((context.peak > 0) == context.activating for context in score.contexts)
     peaks = [context.peak for context in score.contexts if context.activating]
@@ -34,5 +34,8 @@ def test_it_fires_where_it_should() -> None:
 
 def test_the_same_seed_gives_the_same_feature() -> None:
     """And another feature is another one."""
-    assert typical(WINDOWS, SAMPLING, 3, 22) == typical(WINDOWS, SAMPLING, 3, 22)
-    assert typical(WINDOWS, SAMPLING, 3, 22)[1].contexts != typical(WINDOWS, SAMPLING, 4, 22)[1].contexts
+    assert synthetic_feature(WINDOWS, SAMPLING, 3, 22) == synthetic_feature(WINDOWS, SAMPLING, 3, 22)
+    assert (
+        synthetic_feature(WINDOWS, SAMPLING, 3, 22)[1].contexts
+        != synthetic_feature(WINDOWS, SAMPLING, 4, 22)[1].contexts
+    )

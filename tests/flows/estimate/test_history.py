@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from flows.config import RunConfig
-from flows.estimate.history import Component, Kept, Pace, kept, seen
+from flows.estimate.history import Component, Pace, PastRequests, find_pace, past_requests
 from flows.plan import Plan
 from tasks.explainers.chain_of_thought import ChainOfThought
 from tasks.explainers.exemplars import Exemplars
@@ -23,18 +23,18 @@ def pace(tokens: float | None, replies: int = 10) -> Pace:
     return Pace(replies, 2.0, tokens, 5, 4.0)
 
 
-def of(asked: BaseModel, tokens: float | None, **known: Any) -> Kept:
+def of(asked: BaseModel, tokens: float | None, **known: Any) -> PastRequests:
     """What a run's replies were like."""
     about = {"run": "once", "name": "e", "stage": "score", "model": "m", "replies": 10} | known
     if isinstance(asked, Exemplars | ChainOfThought):
         about["stage"] = "explain"
     component = Component(about["stage"], about["name"], asked)
-    return Kept(about["run"], component, about["model"], pace(tokens, about["replies"]))
+    return PastRequests(about["run"], component, about["model"], pace(tokens, about["replies"]))
 
 
-def length(every: list[Kept], asked: BaseModel, model: str = "m") -> float | None:
+def length(every: list[PastRequests], asked: BaseModel, model: str = "m") -> float | None:
     stage = "explain" if isinstance(asked, Exemplars | ChainOfThought) else "score"
-    found = seen(every, "now", Component(stage, "e", asked), model)
+    found = find_pace(every, "now", Component(stage, "e", asked), model)
     return found.completion_tokens if found else None
 
 
@@ -62,7 +62,7 @@ def test_the_runs_own_replies_come_first() -> None:
 def test_several_runs_count_by_their_replies() -> None:
     """Those whose server counts no tokens say how long it took, and nothing of tokens."""
     every = [of(DETECTION, 10.0), of(DETECTION, 40.0, replies=20), of(DETECTION, None)]
-    found = seen(every, "now", Component("score", "e", DETECTION), "m")
+    found = find_pace(every, "now", Component("score", "e", DETECTION), "m")
     assert found is not None
     assert (40, pytest.approx(30.0), 2.0, 4.0) == (
         found.replies,
@@ -76,6 +76,6 @@ def test_several_runs_count_by_their_replies() -> None:
 def test_a_record_that_is_not_understood_says_nothing(tmp_path: Path) -> None:
     """Such as that of another version of gloss; a lake without runs has nothing to say either."""
     config = RunConfig.model_validate({**TINY, "lake": str(tmp_path / "lake")})
-    assert [] == kept(Plan(config))
+    assert [] == past_requests(Plan(config))
     made(str(tmp_path / "lake"))
-    assert [] == kept(Plan(config))
+    assert [] == past_requests(Plan(config))
