@@ -13,13 +13,13 @@ from pydantic import (
     model_validator,
 )
 
-from flows.sample_requests import asked, each
+from flows.sample_requests import asks_anything, sample_requests
 from storage.summary import labels
 from tasks.activations.config import Coder, Describing
 from tasks.activations.corpus import Corpus
 from tasks.activations.subject import Subject
 from tasks.explainers import Explainer
-from tasks.explainers.base import Given
+from tasks.explainers.base import ExplainerInputs
 from tasks.fields import LARGEST_SEED, NAME, ConfigModel, Name, Seed, kinds, misread, worded
 from tasks.llm.readers import AnyReader
 from tasks.sampling.config import Sampling
@@ -304,7 +304,7 @@ class RunConfig(ConfigModel, frozen=True):
     def _scorers_have_their_contexts(self) -> "RunConfig":
         given = {kind.kind for kind in self.sample.negatives}
         for i, scorer in enumerate(self.scorers):
-            lacking = scorer.lacks(given) or self._unasked(scorer)
+            lacking = scorer.unmet_need(given) or self._unasked(scorer)
             if lacking:
                 msg = f"scorers.{i}: {lacking}"
                 raise ValueError(msg)
@@ -313,11 +313,11 @@ class RunConfig(ConfigModel, frozen=True):
     def _unasked(self, scorer: Scorer) -> str | None:
         """What is wrong where a scorer has no question even about a feature with all the contexts that are drawn."""
         plain = scorer.model_copy(update={"prompt": None})
-        if asked(plain, self.sample):
+        if asks_anything(plain, self.sample):
             return None
         there = f"{scorer.kind} asks no question about contexts such as sample draws"
         for more in range(self.sample.per_decile + 1, MOST_TRIED):
-            if asked(plain, self.sample.model_copy(update={"per_decile": more})):
+            if asks_anything(plain, self.sample.model_copy(update={"per_decile": more})):
                 return f"{there}, with per_decile {self.sample.per_decile}; set sample.per_decile to {more} or more"
         return f"{there}; draw more in sample.negatives, or ask this scorer for fewer at once"
 
@@ -335,7 +335,7 @@ class RunConfig(ConfigModel, frozen=True):
 
     @model_validator(mode="after")
     def _explainable(self) -> "RunConfig":
-        given = Given(
+        given = ExplainerInputs(
             coders=tuple(coder.name for coder in self.coders),
             lake=self.lake,
             explain=self.sample.explain,
@@ -343,7 +343,7 @@ class RunConfig(ConfigModel, frozen=True):
             logits=self.describe.logits,
         )
         for i, explainer in enumerate(self.explainers):
-            lacking = explainer.lacks(given)
+            lacking = explainer.unmet_need(given)
             if lacking:
                 msg = f"explainers.{i}: {lacking}"
                 raise ValueError(msg)
@@ -352,7 +352,7 @@ class RunConfig(ConfigModel, frozen=True):
     @model_validator(mode="after")
     def _answerable(self) -> "RunConfig":
         """Embedded readers are asked nothing that they never answer."""
-        for path, name, request in each(self.explainers, self.scorers):
+        for path, name, request in sample_requests(self.explainers, self.scorers):
             reader = self.readers[name]
             refused = reader.refuses(request)
             if refused:

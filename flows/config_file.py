@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flows.config import RunConfig
-from flows.sample_requests import each
+from flows.sample_requests import sample_requests
 from storage.errors import WrongRequest
 from tasks.fields import Flag
 
@@ -295,6 +295,6 @@ def load_config(path: str | Path, settings: tuple[str, ...] = (), lake: str | No
     except ValidationError as error:
         msg = f"{path}: {fault(error, RunConfig)}"
         raise WrongRequest(msg) from None
-    for _ in each(config.explainers, config.scorers, own_prompts=True):
+    for _ in sample_requests(config.explainers, config.scorers, own_prompts=True):
         pass  # a prompt file that is empty, or lacks its slot, is refused before anybody is asked
     return config

@@ -19,7 +19,7 @@ from flows.optional_readers import without_absent
 from flows.plan import Asker, Plan, Scoring
 from flows.progress import say
 from flows.replay import MANY, unanswered
-from flows.sample_requests import examples
+from flows.sample_requests import capability_requests
 from storage.errors import WrongRequest
 from storage.layout import Step, addresses
 from tasks.activations.config import Coder
@@ -32,7 +32,7 @@ from tasks.llm.readers import AnyReader
 from tasks.llm.request import Reply, Request
 from tasks.llm.sentence_transformers import SentenceModel
 from tasks.scorers import Scorer
-from tasks.scorers.base import Tries
+from tasks.scorers.base import TriesReaders
 
 if TYPE_CHECKING:
     from tasks.activations.fit_check import CoderFit
@@ -177,7 +177,7 @@ async def _check_stage_readers(plan: Plan, stage: str) -> list[str]:
     for reader, askers in sorted(unfinished_askers(plan, (stage,)).items()):
         # A scorer relies on the same thing whatever coder or explanation it judges.
         scorers = [asker.scorer for asker in askers if isinstance(asker, Scoring)]
-        trials = {request.digest: request for scorer in scorers for request in examples(scorer)}
+        trials = {request.digest: request for scorer in scorers for request in capability_requests(scorer)}
         try:
             away = await _away(plan.config.readers[reader], tuple(trials.values()), scorers)
         except EndpointsAway as error:
@@ -214,9 +214,11 @@ async def _away(reader: AnyReader, trials: Sequence[Request], scorers: Sequence[
     """Look for a reader; returns what is wrong with those of its urls that are not there. Raises as they do."""
 
     def unfit(example: Request, reply: Reply) -> str | None:
-        trying = [scorer for scorer in scorers if isinstance(scorer, Tries)]
+        trying = [scorer for scorer in scorers if isinstance(scorer, TriesReaders)]
         concerned = [
-            scorer for scorer in trying if example.digest in {request.digest for request in examples(scorer)}
+            scorer
+            for scorer in trying
+            if example.digest in {request.digest for request in capability_requests(scorer)}
         ]
         return next((reason for scorer in concerned if (reason := scorer.unfit(example, reply))), None)
 

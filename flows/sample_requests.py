@@ -1,6 +1,7 @@
-"""Questions such as a run will ask, made of nothing: what a reader must be able to do is tried out with them.
+"""Sample requests of every explainer and scorer, on made-up features: what a run will ask of its readers.
 
-Of a server only what relies on more than text: servers ignore fields that they do not know, with status 200.
+The config and the preflight try with them what a reader must be able to do. Of a server only what relies on more than
+text is tried: servers ignore fields that they do not know, with status 200.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from tasks.sampling import DECILES
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import KINDS
 from tasks.scorers import Scorer
-from tasks.scorers.base import Tries
+from tasks.scorers.base import TriesReaders
 
 _PER_DECILE = 4
 _OF_EACH: Mapping[str, int] = dict.fromkeys(KINDS, 10)
@@ -25,7 +26,7 @@ _EXPLANATION = "Words for moving through water."
 _KEY = RequestKey(0, "example")
 
 
-class Put(NamedTuple):
+class SampleRequest(NamedTuple):
     """A question, and to whom it would be put."""
 
     path: str
@@ -34,9 +35,9 @@ class Put(NamedTuple):
     request: Request
 
 
-def each(
+def sample_requests(
     explainers: Sequence[Explainer], scorers: Sequence[Scorer], *, own_prompts: bool = False
-) -> Iterator[Put]:
+) -> Iterator[SampleRequest]:
     """One question of each kind for each reader that components name, with `own_prompts` from the files they name.
 
     Raises `WrongRequest` where such a file cannot be used.
@@ -44,11 +45,11 @@ def each(
     for number, explainer in enumerate(explainers):
         for path, reader in explainer.readers.items():
             for request in _explaining(explainer, path, own_prompts=own_prompts)[:1]:
-                yield Put(f"explainers.{number}.{path}", reader, request)
+                yield SampleRequest(f"explainers.{number}.{path}", reader, request)
     for number, scorer in enumerate(scorers):
         plain = scorer if own_prompts else scorer.model_copy(update={"prompt": None})
         for request in plain.requests(_KEY, _EXPLANATION, _feature())[:1]:
-            yield Put(f"scorers.{number}.reader", scorer.reader, request)
+            yield SampleRequest(f"scorers.{number}.reader", scorer.reader, request)
 
 
 def _explaining(explainer: Explainer, path: str, *, own_prompts: bool) -> list[Request]:
@@ -57,18 +58,18 @@ def _explaining(explainer: Explainer, path: str, *, own_prompts: bool) -> list[R
     if asking is None:
         return []
     plain = asking if own_prompts else asking.model_copy(update={"prompt": None})
-    chooser = best_of.detection(plain) if path.endswith("best_of.reader") else None
+    chooser = best_of.held_out_scorer(plain) if path.endswith("best_of.reader") else None
     return chooser.requests(_KEY, _EXPLANATION, _feature()) if chooser else plain.requests(_KEY, _feature())
 
 
-def examples(scorer: Scorer) -> list[Request]:
+def capability_requests(scorer: Scorer) -> list[Request]:
     """One request for each thing that a scorer relies on, and its own trials; none where text is all."""
     asked = scorer.requests(_KEY, _EXPLANATION, _feature())
     by_need = {
         _relied(request): request for request in reversed(list(_single(asked))) if any(_relied(request))
     }
     relied = [replace(request, contexts=(), truths=(), max_tokens=1) for request in by_need.values()]
-    return relied + (scorer.trials(_KEY) if isinstance(scorer, Tries) else [])
+    return relied + (scorer.trials(_KEY) if isinstance(scorer, TriesReaders) else [])
 
 
 def _relied(request: Request) -> tuple[bool, ...]:
@@ -85,7 +86,7 @@ def _single(requests: Iterable[Request]) -> Iterator[Request]:
         yield from request.parts or (request,)
 
 
-def asked(scorer: Scorer, sample: Sampling) -> bool:
+def asks_anything(scorer: Scorer, sample: Sampling) -> bool:
     """Whether a scorer asks anything about a feature with as many contexts as are drawn at most."""
     kinds = {kind.kind: min(kind.n, _LARGE) for kind in sample.negatives}
     feature = _feature(min(sample.per_decile, _LARGE), kinds)

@@ -76,13 +76,13 @@ async def _ask(
     work: ExplainWork, asking: ChatExplainer, unknown: Sequence[Feature], readers: Mapping[str, Reader]
 ) -> tuple[list[best_of.Replicate], list[Outcome], list[Outcome]]:
     """The explanations of some features, and the requests that they and the choice among them took."""
-    contexts = best_of.parted(asking, unknown)
-    drawn = await best_of.draw(asking, contexts, readers[asking.reader])
+    contexts = best_of.hold_out_all(asking, unknown)
+    drawn = await best_of.ask_replicates(asking, contexts, readers[asking.reader])
     asked = [outcome for replicate in drawn for outcome in (*replicate.refused, replicate.outcome)]
     check_answered(asked, work.step.name)
-    judged = await best_of.judge(asking, contexts, drawn, readers[asking.chooser])
+    judged = await best_of.judge_replicates(asking, contexts, drawn, readers[asking.chooser])
     check_answered(judged, f"{work.step.name}, which choose among its replicates,")
-    return best_of.choose(asking, drawn, judged), asked, judged
+    return best_of.choose_best(asking, drawn, judged), asked, judged
 
 
 def sampled(lake: Lake, contexts: Step, part: Range, role: str, special: SpecialTokens) -> list[Feature]:

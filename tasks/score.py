@@ -16,7 +16,7 @@ from tasks.llm.base import Reader
 from tasks.llm.request_log import RequestOrigin, check_answered, request_rows
 from tasks.retries import unless_refused
 from tasks.scorers import Scorer, ask
-from tasks.scorers.base import judgement_rows, pose, pose_alone
+from tasks.scorers.base import features_alone, judgement_rows, match_explanations
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
     lake, step = work.lake, work.judgements
     features = sampled(lake, work.contexts, part, "score", work.special)
     posed = (
-        pose(features, _explanations(work, work.explanations, part))
+        match_explanations(features, _explanations(work, work.explanations, part))
         if work.explanations
-        else pose_alone(features)
+        else features_alone(features)
     )
-    outcomes, owners = await ask.ask(work.scorer, posed, reader)
+    outcomes, owners = await ask.ask_scorer(work.scorer, posed, reader)
     check_answered(outcomes, step.name)
     about = {
         "coder": work.coder,

@@ -193,7 +193,7 @@ def test_a_run_has_what_was_added(extended: Path) -> None:
             "lake": "lake",
         }
     )
-    asked = import_module("flows.sample_requests").each(config.explainers, config.scorers)
+    asked = import_module("flows.sample_requests").sample_requests(config.explainers, config.scorers)
     assert ["explainers.0.reader", "scorers.0.reader"] == [path for path, *_ in asked]
 
 

@@ -15,7 +15,7 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 from tasks.llm.request import Request, RequestKey
 from tasks.metrics import Estimate, spearman
-from tasks.scorers.ask import Adaptive, Course
+from tasks.scorers.ask import Adaptive, PendingQuestions
 from tasks.scorers.base import Judgement
 
 HALF_WIDTHS = (0.2, 0.15, 0.12, 0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03)
@@ -107,7 +107,7 @@ def in_rounds(answers: Answers, adaptive: Adaptive) -> Outcome:
     return Outcome(asked, len(answers), balanced_accuracy(course.judged), balanced_accuracy(every))
 
 
-def _course(answers: Answers) -> Course:
+def _course(answers: Answers) -> PendingQuestions:
     questions = [
         Request(
             key=key,
@@ -117,7 +117,7 @@ def _course(answers: Answers) -> Course:
         )
         for key, judged in answers.items()
     ]
-    return Course(RequestKey.of_explanation(questions[0].key), questions)
+    return PendingQuestions(RequestKey.of_explanation(questions[0].key), questions)
 
 
 def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:

@@ -18,7 +18,7 @@ from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.reply_cache import CachingReader
 from tasks.llm.request import Outcome, Request, RequestKey
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.detection import Detection
 
 _QUESTIONS = 20
@@ -80,7 +80,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
             await ask_all(client, requests(scorer, about[: len(features(2 * request["in_flight"], shown))]))
             with Meter() as meter:
                 outcomes = await kept(client)
-                read = [one for outcome in outcomes for one in judgements(scorer, outcome)]
+                read = [one for outcome in outcomes for one in read_judgements(scorer, outcome)]
         assert all(judgement.verdict is not None for judgement in read)
         return len(outcomes), meter.used()
 

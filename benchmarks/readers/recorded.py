@@ -13,7 +13,7 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.layout import Range
 from tasks.contexts.context import features
-from tasks.scorers.base import Posed, pose
+from tasks.scorers.base import JudgedExplanation, match_explanations
 from tasks.scorers.detection import Detection
 
 _COLUMNS = {
@@ -33,7 +33,7 @@ class Recorded:
     config: RunConfig
     coder: str
     explainer: str
-    posed: tuple[Posed, ...]
+    posed: tuple[JudgedExplanation, ...]
     contexts: tuple[str, ...]
     """Paths of the parts that the contexts are from."""
     samples: tuple[str, ...]
@@ -86,9 +86,9 @@ def _parts(lake: Lake, step: Mapping[str, str]) -> dict[str, Parts]:
 
 def _posed(
     lake: Lake, explained: Mapping[str, Parts], drawn: Mapping[str, Parts], most: int
-) -> tuple[tuple[Posed, ...], list[Range]]:
+) -> tuple[tuple[JudgedExplanation, ...], list[Range]]:
     """Explanations with their features' contexts, and the parts that hold them: as few as are needed."""
-    posed: list[Posed] = []
+    posed: list[JudgedExplanation] = []
     parts: list[Range] = []
     numbers: set[int] = set()
     for part, path in explained.get("explanations", {}).items():
@@ -100,7 +100,7 @@ def _posed(
         )
         with lake.connect(threads=1) as connection:
             texts = query.records(connection, "explained", explanations=[path])
-        for one in pose(shown, texts):
+        for one in match_explanations(shown, texts):
             if one.feature.feature in numbers or len(numbers) < most:
                 numbers.add(one.feature.feature)
                 posed.append(one)

@@ -31,7 +31,7 @@ from tasks.llm.request_log import check_answered
 from tasks.llm.token_count import Bill
 from tasks.metrics import FEWEST, Estimate, median, spearman
 from tasks.scorers import ask
-from tasks.scorers.base import Posed, judgement_rows
+from tasks.scorers.base import JudgedExplanation, judgement_rows
 from tasks.scorers.detection import Detection
 
 _READER: TypeAdapter[AnyReader] = TypeAdapter(AnyReader)
@@ -105,7 +105,7 @@ def figures(
     }
 
 
-def _turned(posed: Posed, shown: int) -> Posed:
+def _turned(posed: JudgedExplanation, shown: int) -> JudgedExplanation:
     """The same with its contexts begun at another one, but for the usual number of contexts per question.
 
     In one order a question about 20 would begin as one about 5, and find in a server's cache what that has left there.
@@ -116,11 +116,11 @@ def _turned(posed: Posed, shown: int) -> Posed:
 
 
 async def _judged(
-    found: Recorded, scorer: Detection, posed: Sequence[Posed], reader: AnyReader, folder: Path
+    found: Recorded, scorer: Detection, posed: Sequence[JudgedExplanation], reader: AnyReader, folder: Path
 ) -> Judged:
     async with reader.open() as opened:
         # Alone, since of a list nobody says how much of it was cached.
-        outcomes, owners = await ask.ask(scorer, posed, OneByOne(opened))
+        outcomes, owners = await ask.ask_scorer(scorer, posed, OneByOne(opened))
     check_answered(outcomes, f"{scorer.name} with shown: {scorer.shown}")
     about = {
         "coder": found.coder,

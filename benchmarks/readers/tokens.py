@@ -15,7 +15,7 @@ from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import AnyReader
 from tasks.llm.request import Outcome
 from tasks.llm.token_count import BLOCK, Bill, DryRunReader, PrefixCache, Tokenizer
-from tasks.scorers.base import Posed
+from tasks.scorers.base import JudgedExplanation
 from tasks.scorers.detection import Detection
 
 _READER = "reader"
@@ -66,7 +66,7 @@ def counter(config: RunConfig, reader: AnyReader) -> Counter:
     return Counter(tokenizer, BLOCK, "counted by the subject's tokenizer, since the reader has none")
 
 
-def modelled(scorer: Detection, posed: Sequence[Posed], by: Counter) -> Bill:
+def modelled(scorer: Detection, posed: Sequence[JudgedExplanation], by: Counter) -> Bill:
     """What questions about so many explanations take, by those about the first few of them."""
     rehearsal = DryRunReader(by.tokenizer, PrefixCache(by.block))
     for one in posed[:COUNTED]:

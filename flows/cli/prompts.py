@@ -140,9 +140,9 @@ def _explaining(explainer: Explainer, feature: Feature, explanation: str) -> Ite
         return
     if asking is not explainer:
         title = f"{title}, otherwise {asking.kind}"
-    contexts = best_of.parted(asking, [feature])
+    contexts = best_of.hold_out_all(asking, [feature])
     yield _shown(title, asking.requests(RequestKey(feature.feature, 0), contexts[feature.feature].shown))
-    chooser = best_of.detection(asking)
+    chooser = best_of.held_out_scorer(asking)
     if chooser is not None:
         held_out = contexts[feature.feature].held_out
         requests = chooser.requests(RequestKey(feature.feature, 0, "held_out"), explanation, held_out)

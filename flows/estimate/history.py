@@ -91,7 +91,7 @@ def explainer_parts(explainer: Explainer) -> Iterator[Component]:
     """The components of an explainer that send requests: itself, and the chooser among its replicates."""
     if explainer.asking:
         yield Component("explain", explainer.name, explainer.asking)
-        if chooser := best_of.detection(explainer.asking):
+        if chooser := best_of.held_out_scorer(explainer.asking):
             yield Component("explain", f"{explainer.name}/best_of", chooser)
 
 

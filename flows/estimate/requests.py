@@ -20,7 +20,7 @@ from tasks.explainers.chat import ChatExplainer
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import RequestKey
 from tasks.llm.token_count import Bill, DryRunReader, PrefixCache, Tokenizer
-from tasks.scorers.base import Posed, pose, pose_alone
+from tasks.scorers.base import JudgedExplanation, features_alone, match_explanations
 
 STAND_IN = (
     "Words and phrases that name a place or a direction in accounts of a journey, often at the end of a sentence, and "
@@ -140,12 +140,12 @@ class RequestCounter:
         if explainer.asking:
             asking = explainer.asking
             unknown = [feature for feature in sample.explain if feature.feature not in known]
-            parts = best_of.parted(asking, unknown)
+            parts = best_of.hold_out_all(asking, unknown)
             drawer = self._rehearsal(asking.reader)
             drawn = [
                 _explained(replicate, asking)
                 for feature, divided in parts.items()
-                for replicate in await best_of.draw(asking, {feature: divided}, drawer)
+                for replicate in await best_of.ask_replicates(asking, {feature: divided}, drawer)
             ]
             like = self._seen(next(explainer_parts(explainer)), asking.reader)
             drawn = _worded(drawn, like.texts if like else ())
@@ -154,8 +154,8 @@ class RequestCounter:
             judges = []
             for ones, into in ((drawn, texts), (long, longest)):
                 judges.append(self._rehearsal(asking.chooser))
-                judged = await best_of.judge(asking, parts, ones, judges[-1])
-                for replicate in best_of.choose(asking, ones, judged):
+                judged = await best_of.judge_replicates(asking, parts, ones, judges[-1])
+                for replicate in best_of.choose_best(asking, ones, judged):
                     if replicate.chosen:
                         into.setdefault(replicate.feature, []).append(replicate.explanation.text or "")
             counters = (asking.reader, drawer, drawer), (asking.chooser, *judges)
@@ -214,7 +214,9 @@ class RequestCounter:
         alone = scoring.explaining is None
         asked: dict[RequestKey, int] = {}
         for posed in _each(
-            pose_alone(sample.score) if alone else pose(sample.score, [*texts, *_shuffled(texts)])
+            features_alone(sample.score)
+            if alone
+            else match_explanations(sample.score, [*texts, *_shuffled(texts)])
         ):
             requests = {item.key: scorer.requests(item.key, item.text, item.feature) for item in posed}
             asked |= {key: len(questions) for key, questions in requests.items()}
@@ -329,9 +331,9 @@ def _shuffled(texts: Texts) -> Texts:
     ]
 
 
-def _each(posed: Sequence[Posed]) -> list[list[Posed]]:
+def _each(posed: Sequence[JudgedExplanation]) -> list[list[JudgedExplanation]]:
     """Group by feature."""
-    by_feature: dict[int, list[Posed]] = defaultdict(list)
+    by_feature: dict[int, list[JudgedExplanation]] = defaultdict(list)
     for item in posed:
         by_feature[item.feature.feature].append(item)
     return list(by_feature.values())

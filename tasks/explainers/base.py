@@ -1,4 +1,7 @@
-"""What an explainer is: pure hooks that know explanations, or make requests for them and read the replies."""
+"""The base of all explainers, the hooks of those that ask a reader, and explanations.
+
+Explainers are pure: they know explanations, or make requests for them and read the replies.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ NOBODY = "none"
 """Reader and model of an explanation for which nobody was asked."""
 
 
-class Given(NamedTuple):
+class ExplainerInputs(NamedTuple):
     """What a run's config gives its explainers."""
 
     coders: tuple[str, ...]
@@ -39,7 +42,7 @@ class Explanation:
     """Who wrote an explanation that was known already."""
 
 
-class Component(ConfigModel, frozen=True):
+class ExplainerOptions(ConfigModel, frozen=True):
     """What all explainers have: what they need, whom they ask, and what they know without asking anyone."""
 
     needs_features: ClassVar[bool] = False
@@ -48,7 +51,7 @@ class Component(ConfigModel, frozen=True):
     """Whether it needs non-activating contexts of its own."""
 
     @property
-    def asking(self) -> "Component | None":
+    def asking(self) -> "ExplainerOptions | None":
         """Who asks a reader about the features of which nothing is known; null when nobody does."""
         return None
 
@@ -57,7 +60,7 @@ class Component(ConfigModel, frozen=True):
         """The readers that it asks, by the dotted path of the key that names them."""
         return {}
 
-    def lacks(self, given: Given) -> str | None:  # noqa: ARG002  (most need nothing)
+    def unmet_need(self, given: ExplainerInputs) -> str | None:  # noqa: ARG002  (most need nothing)
         """What it needs and a run doesn't give it, as a sentence; null when nothing."""
         return None
 
@@ -80,7 +83,7 @@ class Component(ConfigModel, frozen=True):
         return {"component": self.model_dump(mode="json")}
 
 
-class Explains(Protocol):
+class ExplainerProtocol(Protocol):
     """The pure hooks of an explainer that asks a reader; the client is never handed to it."""
 
     def requests(self, key: RequestKey, feature: Feature) -> list[Request]:
@@ -99,7 +102,7 @@ class Explains(Protocol):
         ...
 
 
-def explanation(explainer: Explains, outcome: Outcome) -> Explanation:
+def read_explanation(explainer: ExplainerProtocol, outcome: Outcome) -> Explanation:
     """Read an outcome; a failure stays a failure and never becomes a text."""
     if outcome.reply is None:
         return Explanation(None, outcome.reason or "the reader gave no reply")

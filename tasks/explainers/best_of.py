@@ -1,6 +1,6 @@
-"""Explanations that a reader is asked for, one or several of each feature, and the choice of the best of several.
+"""Ask for one or several explanations of each feature, and choose the best of several.
 
-The best is the one by which detection, asked about explain-contexts that the explainer was not shown, finds most.
+The best one has the highest balanced accuracy in detection on explain-contexts that were held out from the explainer.
 """
 
 from collections import defaultdict
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.contexts.context import Feature
-from tasks.explainers.base import Explanation, explanation
+from tasks.explainers.base import Explanation, read_explanation
 from tasks.explainers.chat import ChatExplainer
-from tasks.explainers.subset import Parted, fewer, part
+from tasks.explainers.subset import HeldOut, half_of_contexts, hold_out
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Outcome, Request, RequestKey, whole_key, without_halved
-from tasks.scorers.base import Judgement, judgements
+from tasks.scorers.base import Judgement, read_judgements
 from tasks.scorers.detection import Detection
 
 _HELD_OUT = "held_out"
@@ -37,12 +37,14 @@ class Replicate:
     """Whether scorers judge it."""
 
 
-def parted(explainer: ChatExplainer, features: Iterable[Feature]) -> dict[int, Parted]:
+def hold_out_all(explainer: ChatExplainer, features: Iterable[Feature]) -> dict[int, HeldOut]:
     """What the explainer is shown of each feature, and what it is not."""
-    return {feature.feature: part(explainer, feature) for feature in features}
+    return {feature.feature: hold_out(explainer, feature) for feature in features}
 
 
-async def draw(explainer: ChatExplainer, contexts: Mapping[int, Parted], reader: Reader) -> list[Replicate]:
+async def ask_replicates(
+    explainer: ChatExplainer, contexts: Mapping[int, HeldOut], reader: Reader
+) -> list[Replicate]:
     """Ask for all replicates of all features; those with a text are chosen as long as nothing else is said.
 
     Where a feature's contexts do not fit into the model's context, every second one is shown, and so on down to one.
@@ -56,7 +58,7 @@ async def draw(explainer: ChatExplainer, contexts: Mapping[int, Parted], reader:
 
     def halves(request: Request) -> list[Request]:
         key, feature = shown[request.key]
-        less = fewer(explainer, feature)
+        less = half_of_contexts(explainer, feature)
         return posed(key.with_half(), less) if less else []
 
     requests = [
@@ -69,34 +71,34 @@ async def draw(explainer: ChatExplainer, contexts: Mapping[int, Parted], reader:
     for outcome in await ask_fitting(reader, requests, halves):
         tries[whole_key(outcome.request.key)].append(outcome)
     return [
-        Replicate(key.feature, int(key.replicate), last, found, tuple(refused), chosen=found.text is not None)
+        Replicate(key.feature, int(key.replicate), last, read, tuple(refused), chosen=read.text is not None)
         for *refused, last in tries.values()
         for key, _ in (shown[last.request.key],)
-        for found in (explanation(explainer, last),)
+        for read in (read_explanation(explainer, last),)
     ]
 
 
-async def judge(
-    explainer: ChatExplainer, contexts: Mapping[int, Parted], drawn: Sequence[Replicate], reader: Reader
+async def judge_replicates(
+    explainer: ChatExplainer, contexts: Mapping[int, HeldOut], drawn: Sequence[Replicate], reader: Reader
 ) -> list[Outcome]:
     """Ask about the contexts that were held out, by every replicate that has a text; nothing without `best_of`."""
-    scorer = detection(explainer)
+    scorer = held_out_scorer(explainer)
     if scorer is None:
         return []
     questions = (
         request
-        for one in drawn
-        if one.explanation.text is not None
+        for replicate in drawn
+        if replicate.explanation.text is not None
         for request in scorer.requests(
-            _held_out_key(one),
-            one.explanation.text,
-            contexts[one.feature].held_out,
+            _held_out_key(replicate),
+            replicate.explanation.text,
+            contexts[replicate.feature].held_out,
         )
     )
     return await ask_fitting(reader, questions, scorer.halves)
 
 
-def choose(
+def choose_best(
     explainer: ChatExplainer, drawn: Sequence[Replicate], judged: Sequence[Outcome]
 ) -> list[Replicate]:
     """All replicates, with what each scored on what was held out; of each feature the best is chosen.
@@ -104,25 +106,34 @@ def choose(
     Of equal ones the lower is; one that could not be judged is only where no other was. Without `best_of` nothing
     changes.
     """
-    scorer = detection(explainer)
+    scorer = held_out_scorer(explainer)
     if scorer is None:
         return list(drawn)
-    found: dict[RequestKey, list[Judgement]] = defaultdict(list)
+    judged_by_replicate: dict[RequestKey, list[Judgement]] = defaultdict(list)
     for outcome in without_halved(judged):
-        found[RequestKey.of_explanation(outcome.request.key)] += judgements(scorer, outcome)
-    scored = [replace(one, held_out=balanced_accuracy(found[_held_out_key(one)])) for one in drawn]
+        judged_by_replicate[RequestKey.of_explanation(outcome.request.key)] += read_judgements(
+            scorer, outcome
+        )
+    scored = [
+        replace(replicate, held_out=balanced_accuracy(judged_by_replicate[_held_out_key(replicate)]))
+        for replicate in drawn
+    ]
     best: dict[int, Replicate] = {}
-    for one in sorted(scored, key=lambda one: (_rank(one), one.number)):
-        if one.explanation.text is not None:
-            best.setdefault(one.feature, one)
-    return [replace(one, chosen=one is best.get(one.feature)) for one in scored]
+    for replicate in sorted(scored, key=lambda replicate: (_rank(replicate), replicate.number)):
+        if replicate.explanation.text is not None:
+            best.setdefault(replicate.feature, replicate)
+    return [replace(replicate, chosen=replicate is best.get(replicate.feature)) for replicate in scored]
 
 
 def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:
     """Mean of recall and specificity over the verdicts that are there; null without any on one of the classes."""
     shares = []
     for truth in (True, False):
-        verdicts = [one.verdict for one in judged if one.truth == truth and one.verdict is not None]
+        verdicts = [
+            judgement.verdict
+            for judgement in judged
+            if judgement.truth == truth and judgement.verdict is not None
+        ]
         if not verdicts:
             return None
         shares.append(verdicts.count(truth) / len(verdicts))
@@ -133,11 +144,11 @@ def _held_out_key(replicate: Replicate) -> RequestKey:
     return RequestKey(replicate.feature, replicate.number, _HELD_OUT)
 
 
-def _rank(one: Replicate) -> float:
-    return 1.0 if one.held_out is None else -one.held_out
+def _rank(replicate: Replicate) -> float:
+    return 1.0 if replicate.held_out is None else -replicate.held_out
 
 
-def detection(explainer: ChatExplainer) -> Detection | None:
+def held_out_scorer(explainer: ChatExplainer) -> Detection | None:
     """The scorer that chooses among replicates; null where none does."""
     best_of = explainer.best_of
     if best_of is None:

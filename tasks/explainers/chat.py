@@ -1,4 +1,4 @@
-"""What explainers that ask a reader share: one chat per explanation, a fixed beginning, the answer after a tag.
+"""The base of explainers that ask a reader: one chat per explanation, whose answer follows a tag.
 
 The system prompt and the few-shot turns are byte-identical for all features, so that a server's prefix cache holds
 them; the feature comes last. Few-shot turns are rendered by the same code as live ones.
@@ -14,7 +14,7 @@ from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.handwritten import context as written_context
 from tasks.contexts.special_tokens import noted
 from tasks.explainers import reply_text
-from tasks.explainers.base import Component, Given
+from tasks.explainers.base import ExplainerInputs, ExplainerOptions
 from tasks.explainers.reply_text import TAG, tagged
 from tasks.fields import LARGEST_SEED, ComponentName, ConfigModel, Seed
 from tasks.llm import prompt
@@ -40,7 +40,7 @@ class BestOf(ConfigModel, frozen=True):
     """Contexts per question."""
 
 
-class ChatExplainer(Component, frozen=True):
+class ChatExplainer(ExplainerOptions, frozen=True):
     """Options that all explainers that ask a reader have, and what they do alike."""
 
     shots_file: ClassVar[str]
@@ -102,7 +102,7 @@ class ChatExplainer(Component, frozen=True):
         """The reader that chooses among replicates."""
         return self.best_of.reader or self.reader if self.best_of else self.reader
 
-    def lacks(self, given: Given) -> str | None:
+    def unmet_need(self, given: ExplainerInputs) -> str | None:
         """Contexts to be held out: no more than half of what the explainer would be shown without it."""
         if self.best_of is None:
             return None
@@ -174,17 +174,17 @@ class ChatExplainer(Component, frozen=True):
 
     def written(self, request: Request, reply: Reply) -> str:
         """The text after the tag. Raises `Unreadable` when there is none, or a part of one."""
-        found = tagged(answer(reply, request.key))
-        if found is None:
+        explained = tagged(answer(reply, request.key))
+        if explained is None:
             msg = f"no line {TAG} in the reply to {request.key} ({said(reply)})"
             raise Unreadable(msg)
-        if reply.finish_reason == "length" and not found.whole:
+        if reply.finish_reason == "length" and not explained.whole:
             msg = (
                 f"the reply to {request.key} was cut off at max_tokens, in the middle of its explanation "
-                f"{found.text[-SAID:]!r}; raise it"
+                f"{explained.text[-SAID:]!r}; raise it"
             )
             raise Unreadable(msg)
-        return found.text
+        return explained.text
 
     @property
     def examples(self) -> Sequence[str]:

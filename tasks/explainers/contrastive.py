@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.explainers.base import Explanation, Given
+from tasks.explainers.base import ExplainerInputs, Explanation
 from tasks.explainers.chat import ChatExplainer, activating, silent
 from tasks.explainers.exemplars import exemplars
 from tasks.explainers.subset import spread
@@ -31,14 +31,14 @@ class Contrastive(ChatExplainer, frozen=True):
     counterexamples: int = Field(default=10, ge=1)
     """Non-activating contexts that are shown at most, evenly of all kinds that were drawn."""
 
-    def lacks(self, given: Given) -> str | None:
+    def unmet_need(self, given: ExplainerInputs) -> str | None:
         """Counterexamples."""
         if not given.contrast:
             return (
                 "contrastive needs non-activating contexts for the explainer, and sample.contrast gives none; "
                 "set sample.contrast to [{kind: similar, n: 10}]"
             )
-        return super().lacks(given)
+        return super().unmet_need(given)
 
     def known(
         self,

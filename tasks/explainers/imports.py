@@ -13,13 +13,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from storage.errors import WrongRequest
 from tasks.coders.files import filesystem, shortened
 from tasks.contexts.context import Feature
-from tasks.explainers.base import NOBODY, Component, Explanation, Given
+from tasks.explainers.base import NOBODY, ExplainerInputs, ExplainerOptions, Explanation
 from tasks.explainers.imported import FORMATS
 from tasks.explainers.imported.base import Columns, Record, find
 from tasks.fields import ComponentName, flagged
 
 
-class Import(Component, frozen=True):
+class Import(ExplainerOptions, frozen=True):
     """Take explanations from files."""
 
     kind: Literal["import"]
@@ -57,7 +57,7 @@ class Import(Component, frozen=True):
     def asking(self) -> None:
         """Nobody is asked."""
 
-    def lacks(self, given: Given) -> str | None:
+    def unmet_need(self, given: ExplainerInputs) -> str | None:
         """Files that the run doesn't write itself, and names of the coders, where there are several."""
         written = f"{filesystem(given.lake)[1]}/explanations"
         if f"{written}/".startswith(f"{filesystem(self.path)[1]}/"):
@@ -84,9 +84,9 @@ class Import(Component, frozen=True):
 
     def known(self, coder: str, features: Sequence[Feature]) -> Mapping[int, Explanation]:
         """Every feature's explanation, or that there is none."""
-        found = self._of(coder)
+        explanations = self._of(coder)
         nothing = Explanation(None, f"{self.path} has no explanation of it")
-        return {feature.feature: found.get(feature.feature, nothing) for feature in features}
+        return {feature.feature: explanations.get(feature.feature, nothing) for feature in features}
 
     def identity(self) -> dict[str, object]:
         """What the files hold, wherever they lie, and what of it is taken."""
@@ -96,19 +96,19 @@ class Import(Component, frozen=True):
     @cached_property
     def explanations(self) -> Mapping[str | None, Mapping[int, Explanation]]:
         """All that the files hold and `where` lets pass, by coder as they call it, and by feature."""
-        form, found = FORMATS[self.format], defaultdict[str | None, dict[int, Explanation]](dict)
+        form, by_coder = FORMATS[self.format], defaultdict[str | None, dict[int, Explanation]](dict)
         for record in find(self.path, form).records(form):
             if all(str(_value(record, name)) == str(value) for name, value in self.where.items()):
-                self._take(record, found)
-        if not found:
+                self._take(record, by_coder)
+        if not by_coder:
             kept = f" where {self.where}" if self.where else ""
             msg = f"{self.path} has no explanations{kept}; look at path and where"
             raise WrongRequest(msg)
-        return dict(found)
+        return dict(by_coder)
 
-    def _take(self, record: Record, found: dict[str | None, dict[int, Explanation]]) -> None:
+    def _take(self, record: Record, by_coder: dict[str | None, dict[int, Explanation]]) -> None:
         named = self._named
-        of = found[str(_value(record, named.coder)) if named.coder else None]
+        of = by_coder[str(_value(record, named.coder)) if named.coder else None]
         feature, text = _feature(record, named.feature), _value(record, named.text)
         if text is not None and not isinstance(text, str):
             msg = (
@@ -128,18 +128,18 @@ class Import(Component, frozen=True):
 
     def _of(self, coder: str) -> Mapping[int, Explanation]:
         """The explanations of one coder of the run."""
-        found = self.explanations
-        theirs = shortened(sorted(str(name) for name in found))
+        by_coder = self.explanations
+        theirs = shortened(sorted(str(name) for name in by_coder))
         if not self.coders:
-            if len(found) > 1:
+            if len(by_coder) > 1:
                 msg = f"{self.path} has explanations of several coders ({theirs}); say with coders which is {coder}"
                 raise WrongRequest(msg)
-            return next(iter(found.values()))
+            return next(iter(by_coder.values()))
         name = self.coders.get(coder)
-        if name is not None and name not in found:
+        if name is not None and name not in by_coder:
             msg = f"{self.path} has no explanations of {name}, as coders.{coder} has it; it has {theirs}"
             raise WrongRequest(msg)
-        return {} if name is None else found[name]
+        return {} if name is None else by_coder[name]
 
 
 def _value(record: Record, name: str) -> object:

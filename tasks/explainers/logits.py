@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Feature
-from tasks.explainers.base import Explanation, Given
+from tasks.explainers.base import ExplainerInputs, Explanation
 from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
@@ -30,11 +30,11 @@ class Logits(ChatExplainer, frozen=True):
     tokens: int = Field(default=10, ge=1)
     """Raised tokens that are shown, and lowered ones; at most as many as `describe.logits` keeps."""
 
-    def lacks(self, given: Given) -> str | None:
+    def unmet_need(self, given: ExplainerInputs) -> str | None:
         """Tokens of the output."""
         if not given.logits:
             return "logits needs the tokens that features raise and lower, and describe.logits is 0; set it to 10"
-        return super().lacks(given)
+        return super().unmet_need(given)
 
     def known(
         self,

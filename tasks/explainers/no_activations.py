@@ -23,4 +23,4 @@ class NoActivations(ChatExplainer, frozen=True):
     def question(self, feature: Feature) -> str:
         """Marked contexts, one per line."""
         shown = activating(feature)
-        return render.numbered([render.text(one.strings, render.strongest(one)) for one in shown])
+        return render.numbered([render.text(context.strings, render.strongest(context)) for context in shown])

@@ -1,13 +1,11 @@
-"""The explanation after its tag: where it begins and ends among what a reader writes around it.
+"""Find the explanation in a reply, and detect one that copies an example of the prompt.
 
-A tag counts at the start of a line only, also in a code fence, a heading, a list item or bold. Of several the last one
-counts, since readers write drafts first; where one is written as it was asked for, in capitals, only those do. What a
-reader invents after it, a next example or a next turn, ends the reply.
+A tag counts at the start of a line only, also in a code fence, a heading, a list item or bold. Of several tags the last
+one counts, since readers write drafts first; where a tag is in capitals, as the prompt writes it, only such tags do.
+What a reader invents after the explanation, a next example or a next turn, ends the reply.
 
-Explanations that repeat an example answer of the prompt instead of saying anything of the feature.
-
-Small readers do: one with 0.5 billion parameters gave the same few-shot answer for every feature. Compared are words in
-their order, whatever their case and the punctuation: the share of an example's words that an explanation has, by the
+Small readers copy: one with 0.5 billion parameters gave the same few-shot answer for every feature. Words are compared
+in their order, whatever their case and punctuation: the share of an example's words that an explanation has, by the
 longest common subsequence, so that nothing put in between, before or after hides a copy.
 """
 
@@ -29,8 +27,8 @@ _WORD = re.compile(r"[^\W_]+")
 
 def repeated(text: str, examples: Iterable[str]) -> str | None:
     """The first of the examples that a text repeats; null where it repeats none."""
-    said = words(text)
-    return next((example for example in examples if share(words(example), said) >= COPIED), None)
+    text_words = words(text)
+    return next((example for example in examples if share(words(example), text_words) >= COPIED), None)
 
 
 def words(text: str) -> list[str]:
@@ -38,14 +36,14 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def share(example: Sequence[str], said: Sequence[str]) -> float:
+def share(example: Sequence[str], text_words: Sequence[str]) -> float:
     """The share of an example's words that come back in their order; 0 for examples of fewer than `FEWEST_WORDS`."""
     if len(example) < FEWEST_WORDS:
         return 0.0
-    lengths = [0] * (len(said) + 1)
+    lengths = [0] * (len(text_words) + 1)
     for word in example:
         before = lengths.copy()
-        for place, other in enumerate(said, start=1):
+        for place, other in enumerate(text_words, start=1):
             lengths[place] = (
                 before[place - 1] + 1 if word == other else max(before[place], lengths[place - 1])
             )
@@ -112,8 +110,10 @@ def tagged(text: str) -> Tagged | None:
         return None
     invented = _INVENTED.search(text, tags[0].end())
     end = invented.start() if invented else len(text)
-    found = [_after(text[tag.end() : end], followed=end < len(text)) for tag in tags if tag.start() < end]
-    *_, before, last = (None, *found)
+    candidates = [
+        _after(text[tag.end() : end], followed=end < len(text)) for tag in tags if tag.start() < end
+    ]
+    *_, before, last = (None, *candidates)
     # Readers that repeat themselves are cut off in the middle of the next time.
     repeats = before and not (last and last.whole) and before.text.startswith(last.text if last else "")
     return before if repeats else last
@@ -123,10 +123,10 @@ def _after(text: str, *, followed: bool) -> Tagged | None:
     """The explanation that a text begins with; null where there is none."""
     lines, rest = _paragraph(text.split("\n"))
     joined = _joined(lines)
-    found = _plain(joined)
-    if not found.strip(".\u2026 ") or _NOTHING.fullmatch(joined):
+    bare = _plain(joined)
+    if not bare.strip(".\u2026 ") or _NOTHING.fullmatch(joined):
         return None
-    return Tagged(found, followed or bool(re.search(r"\w", rest)) or _ends(found))
+    return Tagged(bare, followed or bool(re.search(r"\w", rest)) or _ends(bare))
 
 
 def _paragraph(lines: list[str]) -> tuple[list[str], str]:

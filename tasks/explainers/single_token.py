@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.contexts.special_tokens import SIGN
-from tasks.explainers.base import Component, Explanation, Given
+from tasks.explainers.base import ExplainerInputs, ExplainerOptions, Explanation
 from tasks.explainers.chat import ChatExplainer
 from tasks.fields import ComponentName
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     """Any explainer that asks a reader; `tasks/explainers/__init__.py` makes the union of them when it has them all."""
 
 
-class SingleToken(Component, frozen=True):
+class SingleToken(ExplainerOptions, frozen=True):
     """Name the token of a feature that fires on one only."""
 
     needs_features: ClassVar[bool] = True
@@ -41,9 +41,9 @@ class SingleToken(Component, frozen=True):
         asked = self.otherwise.readers if self.otherwise else {}
         return {f"otherwise.{path}": reader for path, reader in asked.items()}
 
-    def lacks(self, given: Given) -> str | None:
+    def unmet_need(self, given: ExplainerInputs) -> str | None:
         """What the other explainer lacks."""
-        return self.otherwise.lacks(given) if self.otherwise else None
+        return self.otherwise.unmet_need(given) if self.otherwise else None
 
     def known(self, coder: str, features: Sequence[Feature]) -> Mapping[int, Explanation]:
         """The token of each single-token feature, and of the others why there is no explanation."""

@@ -106,7 +106,7 @@ class Structured(ChatExplainer, frozen=True):
     def example_phrases(self) -> Sequence[str]:
         """The sentences of the few-shot answers, and their patterns."""
         structures = [_structure(request, Reply(text)) for request, text in self._answered()]
-        return [*self.examples, *(part.pattern for one in structures for part in one.components)]
+        return [*self.examples, *(part.pattern for structure in structures for part in structure.components)]
 
     def structure(self, request: Request, reply: Reply) -> str:
         """The JSON itself, on one line."""

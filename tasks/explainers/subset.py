@@ -1,7 +1,4 @@
-"""Which explain-contexts are kept from an explainer, so that its replicates can be told apart by them.
-
-What an explainer is shown of a feature when all of it does not fit into the model's context.
-"""
+"""Subsets of a feature's explain-contexts: held out to compare replicates, or halved where not all of them fit."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +10,7 @@ from tasks.explainers.chat import ChatExplainer, activating, silent
 T = TypeVar("T")
 
 
-class Parted(NamedTuple):
+class HeldOut(NamedTuple):
     """A feature's explain-contexts, divided."""
 
     shown: Feature
@@ -29,20 +26,24 @@ def spread(items: Sequence[T], n: int) -> tuple[T, ...]:
     return tuple(items[(2 * i + 1) * len(items) // (2 * n)] for i in range(n))
 
 
-def part(explainer: ChatExplainer, feature: Feature) -> Parted:
+def hold_out(explainer: ChatExplainer, feature: Feature) -> HeldOut:
     """Hold out activating contexts from all deciles alike, and as many non-activating ones, from all kinds alike.
 
     At most half of the activating ones go, and of the others where the explainer shows some itself.
     """
     if explainer.best_of is None:
-        return Parted(feature, replace(feature, contexts=()))
+        return HeldOut(feature, replace(feature, contexts=()))
     active, others = activating(feature), silent(feature)
     spare = len(others) // 2 if explainer.needs_contrast else len(others)
     n = min(explainer.best_of.held_out, len(active) // 2)
     kept = {*_numbers(spread(active, n)), *_numbers(spread(others, min(n, spare)))} if n and spare else set()
-    return Parted(
-        shown=replace(feature, contexts=tuple(one for one in feature.contexts if one.context not in kept)),
-        held_out=replace(feature, contexts=tuple(one for one in feature.contexts if one.context in kept)),
+    return HeldOut(
+        shown=replace(
+            feature, contexts=tuple(context for context in feature.contexts if context.context not in kept)
+        ),
+        held_out=replace(
+            feature, contexts=tuple(context for context in feature.contexts if context.context in kept)
+        ),
     )
 
 
@@ -50,7 +51,7 @@ def _numbers(contexts: Sequence[Context]) -> list[int]:
     return [context.context for context in contexts]
 
 
-def fewer(explainer: ChatExplainer, feature: Feature) -> Feature | None:
+def half_of_contexts(explainer: ChatExplainer, feature: Feature) -> Feature | None:
     """The feature with every second context that the explainer shows of each class; null where one is left of each.
 
     They are evenly spaced in the order in which they are shown, so that deciles and kinds keep their shares.

@@ -1,4 +1,4 @@
-"""Questions with known answers, put by the explainers and scorers of a run to the reader that each of them names.
+"""Questions with known answers for the reader check, made by a run's own explainers and scorers.
 
 The features are written by hand (`features.yaml`); all else is as in a run: prompts, few-shot turns, options, forms.
 A scorer needs nothing for it but its `requests`: what its questions hold says what a right answer is.
@@ -65,26 +65,26 @@ def components(
     reader: str, explainers: Sequence[Explainer], scorers: Sequence[Scorer]
 ) -> tuple[Component, ...]:
     """Everyone who asks a reader, with their questions; those who have none about such features are left out."""
-    found = []
+    asked_components = []
     for explainer in explainers:
         asking = explainer.asking
         if asking is None:
             continue
         if asking.reader == reader:
-            found.append(_explaining(explainer.name, asking))
-        chooser = best_of.detection(asking)
+            asked_components.append(_explaining(explainer.name, asking))
+        chooser = best_of.held_out_scorer(asking)
         if chooser is not None and chooser.reader == reader:
-            found.append(_scoring(f"{explainer.name}/best_of", chooser))
-    found += [_scoring(scorer.name, scorer) for scorer in scorers if scorer.reader == reader]
-    return tuple(one for one in found if one.requests)
+            asked_components.append(_scoring(f"{explainer.name}/best_of", chooser))
+    asked_components += [_scoring(scorer.name, scorer) for scorer in scorers if scorer.reader == reader]
+    return tuple(component for component in asked_components if component.requests)
 
 
 def digest(asked: Iterable[Component]) -> str:
     """Hash of all questions and their right answers; 16 hexadecimal digits."""
     content = [
-        (one.name, request.key, request.fingerprint, request.truths, request.right)
-        for one in asked
-        for request in one.requests
+        (component.name, request.key, request.fingerprint, request.truths, request.right)
+        for component in asked
+        for request in component.requests
     ]
     return sha256(repr(content).encode()).hexdigest()[:16]
 
@@ -133,16 +133,16 @@ def _feature(number: int, kind: str) -> Feature:
     """A theme as a feature: its contexts, then silent ones of one kind, each of which is another theme's context."""
     own = themes()[number].active
     others = [
-        [replace(one, near=other) for one in theme.active]
+        [replace(context, near=other) for context in theme.active]
         for other, theme in enumerate(themes())
         if other != number
     ]
     silent = [
-        replace(one, kind=kind, decile=None, activations=(0.0,) * len(one.strings))
-        for one in list(_in_turn(others))[:_SILENT]
+        replace(context, kind=kind, decile=None, activations=(0.0,) * len(context.strings))
+        for context in list(_in_turn(others))[:_SILENT]
     ]
-    contexts = [replace(one, context=place) for place, one in enumerate([*own, *silent])]
-    return Feature(number, max(one.peak for one in own), tuple(contexts), themes()[number].described)
+    contexts = [replace(context, context=place) for place, context in enumerate([*own, *silent])]
+    return Feature(number, max(context.peak for context in own), tuple(contexts), themes()[number].described)
 
 
 def _explaining(name: str, asking: ChatExplainer) -> Component:
@@ -169,8 +169,12 @@ def _scoring(name: str, scorer: Scorer) -> Component:
     kind = _kind(scorer, rightly[0])
     requests = _enough(rightly, WANTED[kind] if len(rightly[0].parts) <= 2 else IN_PARTS)
     if kind == "verdicts" and scorer.needs_explanation:
-        some = _enough(list(_in_turn([asked(number, "wrong", wrong()) for number in range(2)])), WRONG, 1)
-        requests += [replace(one, truths=(False,) * len(one.truths)) for one in some]
+        requests_with_wrong = _enough(
+            list(_in_turn([asked(number, "wrong", wrong()) for number in range(2)])), WRONG, 1
+        )
+        requests += [
+            replace(request, truths=(False,) * len(request.truths)) for request in requests_with_wrong
+        ]
     return Component(name, scorer, kind, tuple(requests))
 
 
@@ -183,22 +187,24 @@ def _kind(scorer: Scorer, request: Request) -> Kind:
 
 def _by_turns(requests: Sequence[Request]) -> list[Request]:
     """Questions about one context each, an activating and a silent one in turn; others as they are."""
-    if any(len(one.contexts) != 1 or one.right is not None for one in requests):
+    if any(len(request.contexts) != 1 or request.right is not None for request in requests):
         return list(requests)
-    return list(_in_turn([[one for one in requests if one.truths[0] is truth] for truth in (True, False)]))
+    return list(
+        _in_turn([[request for request in requests if request.truths[0] is truth] for truth in (True, False)])
+    )
 
 
 def _in_turn(lists: Sequence[Sequence[_Item]]) -> Iterator[_Item]:
     """The first of each list, then the second of each, and so on."""
     for row in zip_longest(*lists):
-        yield from (one for one in row if one is not None)
+        yield from (item for item in row if item is not None)
 
 
 def _enough(requests: Sequence[Request], answers: int, least: int = LEAST) -> list[Request]:
     """The first of some questions, until they have so many answers; `least` questions at least."""
     taken: list[Request] = []
     for request in requests:
-        if len(taken) >= least and sum(len(one.contexts) for one in taken) >= answers:
+        if len(taken) >= least and sum(len(answered.contexts) for answered in taken) >= answers:
             break
         taken.append(request)
     return taken

@@ -1,4 +1,4 @@
-"""What a reader's answers to questions with known answers say of it: how many are right, what is wrong with them."""
+"""Results of the reader check: how many of a reader's answers are right, and what is wrong with the others."""
 
 import re
 from collections import Counter
@@ -8,13 +8,13 @@ from math import sqrt
 from typing import NamedTuple
 
 from tasks.explainers import reply_text
-from tasks.explainers.base import explanation
+from tasks.explainers.base import read_explanation
 from tasks.explainers.chat import ChatExplainer
 from tasks.llm.request import Outcome, Unreadable
 from tasks.metrics import Estimate, wilson
 from tasks.reader_check.questions import Component, theme_of, themes
 from tasks.scorers import Scorer
-from tasks.scorers.base import Judgement, judgements
+from tasks.scorers.base import Judgement, read_judgements
 from tasks.scorers.choice import Choice
 
 MEASURES = {
@@ -64,25 +64,25 @@ class CheckResult:
     def faults(self) -> list[str]:
         """What is wrong, a clause each; empty where the reader can do what is asked."""
         lost = self.failed + self.unreadable
-        found = []
+        faults = []
         if lost and 2 * lost >= self.questions:
             what = "have no reply" if self.failed > self.unreadable else "cannot be read"
-            found.append(f"{lost} of {self.questions} answers {what} ({self.reason})")
+            faults.append(f"{lost} of {self.questions} answers {what} ({self.reason})")
         if self.copies:
-            found.append(
+            faults.append(
                 f"{self.copies} of {self.questions} explanations are copies of the prompt's examples"
             )
         if self.constant:
-            found.append(f"it always says {self.constant}")
+            faults.append(f"it always says {self.constant}")
         if self.right is not None and self.at_chance:
             low, high = self.right.low, self.right.high
-            found.append(
+            faults.append(
                 f"{self.measure} {self.right.value:.2f} [{low:.2f}, {high:.2f}] is no better than chance, "
                 f"{self.chance:.2f}"
                 if self.chance
                 else f"none of {self.right.n} explanations names what the feature is"
             )
-        return found
+        return faults
 
 
 def check_result(component: Component, outcomes: Sequence[Outcome]) -> CheckResult:
@@ -99,7 +99,7 @@ def check_result(component: Component, outcomes: Sequence[Outcome]) -> CheckResu
         chance=answers.chance,
         failed=sum(outcome.reply is None for outcome in outcomes),
         unreadable=len(answers.reasons) - sum(outcome.reply is None for outcome in outcomes),
-        reason=next((one for one in answers.reasons if _kind_of(one) == commonest), None),
+        reason=next((reason for reason in answers.reasons if _kind_of(reason) == commonest), None),
         constant=answers.constant,
         copies=answers.copies,
         forms=Counter(
@@ -122,10 +122,12 @@ class _Answers(NamedTuple):
 def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
     asker = component.asker
     assert isinstance(asker, ChatExplainer)
-    found = [explanation(asker, outcome) for outcome in outcomes]
+    explanations = [read_explanation(asker, outcome) for outcome in outcomes]
     copied = [_is_copy(asker, outcome) for outcome in outcomes]
     texts = [
-        (theme_of(one.request), told.text) for one, told in zip(outcomes, found, strict=True) if told.text
+        (theme_of(outcome.request), explained.text)
+        for outcome, explained in zip(outcomes, explanations, strict=True)
+        if explained.text
     ]
     named = sum(_names(text, themes()[theme].named) for theme, text in texts)
     alike = {tuple(reply_text.words(text)) for _, text in texts}
@@ -135,7 +137,9 @@ def _explained(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
         chance=0.0,
         constant=same,
         reasons=[
-            told.reason or "" for told, copy in zip(found, copied, strict=True) if not (told.text or copy)
+            explained.reason or ""
+            for explained, copy in zip(explanations, copied, strict=True)
+            if not (explained.text or copy)
         ],
         copies=sum(copied),
     )
@@ -159,7 +163,7 @@ def _is_copy(asker: ChatExplainer, outcome: Outcome) -> bool:
 def _judged(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
     asker = component.asker
     assert not isinstance(asker, ChatExplainer)
-    every = [(outcome, judgements(asker, outcome)) for outcome in outcomes]
+    every = [(outcome, read_judgements(asker, outcome)) for outcome in outcomes]
     reasons = [judged[0].reason for _, judged in every if judged and judged[0].reason]
     answered = [(outcome, judged) for outcome, judged in every if not (judged and judged[0].reason)]
     if component.kind == "values":
@@ -190,11 +194,11 @@ def _one_answer(answered: _Answered) -> str | None:
     """The verdict, or the verdicts on a list, that are the same in all answers though others are right."""
     flat = [judgement for _, judged in answered for judgement in judged]
     verdicts = {judgement.verdict for judgement in flat}
-    if len(answered) < 3 or all(one.verdict == one.truth for one in flat):
+    if len(answered) < 3 or all(judgement.verdict == judgement.truth for judgement in flat):
         return None
     if len(verdicts) == 1:
         return str(int(bool(verdicts.pop())))
-    lists = {tuple(int(bool(one.verdict)) for one in judged) for _, judged in answered}
+    lists = {tuple(int(bool(judgement.verdict)) for judgement in judged) for _, judged in answered}
     return str(list(lists.pop())) if len(lists) == 1 else None
 
 
@@ -202,14 +206,14 @@ def _balanced(judged: Sequence[Judgement]) -> Estimate | None:
     """Balanced accuracy by Wilson's intervals of both classes, combined by MOVER as in `scores`."""
     classes = []
     for truth in (True, False):
-        verdicts = [one.verdict for one in judged if one.truth == truth]
+        verdicts = [judgement.verdict for judgement in judged if judgement.truth == truth]
         if not verdicts:
             return None
         classes.append(wilson(verdicts.count(truth) / len(verdicts), len(verdicts)))
-    value = sum(one.value for one in classes) / 2
-    below = sqrt(sum((one.value - one.low) ** 2 for one in classes)) / 2
-    above = sqrt(sum((one.high - one.value) ** 2 for one in classes)) / 2
-    return Estimate(value, value - below, value + above, sum(one.n for one in classes))
+    value = sum(share.value for share in classes) / 2
+    below = sqrt(sum((share.value - share.low) ** 2 for share in classes)) / 2
+    above = sqrt(sum((share.high - share.value) ** 2 for share in classes)) / 2
+    return Estimate(value, value - below, value + above, sum(share.n for share in classes))
 
 
 def _valued(answered: _Answered, reasons: Sequence[str]) -> _Answers:
@@ -217,16 +221,18 @@ def _valued(answered: _Answered, reasons: Sequence[str]) -> _Answers:
     values: dict[int, dict[bool, list[float]]] = {}
     for outcome, judged in answered:
         own = values.setdefault(theme_of(outcome.request), {True: [], False: []})
-        for one in judged:
-            own[one.truth].append(_number(one))
+        for judgement in judged:
+            own[judgement.truth].append(_number(judgement))
     pairs = [
-        (one > other) + (one == other) / 2
+        (active > silent) + (active == silent) / 2
         for own in values.values()
-        for one in own[True]
-        for other in own[False]
+        for active in own[True]
+        for silent in own[False]
     ]
     n = sum(min(len(own[True]), len(own[False])) for own in values.values())
-    every = {value for own in values.values() for some in own.values() for value in some}
+    every = {
+        value for own in values.values() for values_of_truth in own.values() for value in values_of_truth
+    }
     return _Answers(
         right=wilson(sum(pairs) / len(pairs), n) if pairs else None,
         chance=0.5,
@@ -239,7 +245,9 @@ def _number(judgement: Judgement) -> float:
     """A judgement's value; the largest of a simulation."""
     if judgement.value is not None:
         return judgement.value
-    return max((one for one in judgement.simulated or () if one is not None), default=0.0)
+    return max(
+        (activation for activation in judgement.simulated or () if activation is not None), default=0.0
+    )
 
 
 def _kind_of(reason: str) -> str:

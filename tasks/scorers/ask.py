@@ -1,20 +1,19 @@
-"""Which questions of a scorer are asked: all of them, or round by round as many as each score needs.
+"""Ask a scorer's questions: all of them, or round by round until each score is known well enough (`adaptive`).
 
-Those that do not fit into the model's context are asked in halves, where the scorer can divide them.
+A question that does not fit into the model's context is asked in halves, where the scorer can split it.
 
-When a scorer may stop asking about a feature: its score is known well enough, however often one has looked.
-
-The contexts of a feature are a finite urn. Each holds the verdict that the reader would give, and questions draw from
-it in a random order, without putting back. For the share of right verdicts in an urn of N after s right ones of t, the
-prior-posterior ratio (Waudby-Smith and Ramdas 2020, "Confidence sequences for sampling without replacement", arXiv
-2006.04347) with a uniform prior keeps every number n of right ones for which
+When asking may stop: the contexts of a feature are a finite urn. Each holds the verdict that the reader would give, and
+questions draw from it in a random order, without replacement. For the share of right verdicts in an urn of N after s
+right ones of t, the prior-posterior ratio (Waudby-Smith and Ramdas 2020, "Confidence sequences for sampling without
+replacement", arXiv 2006.04347) with a uniform prior keeps every number n of right ones for which
 
     C(n, s) C(N - n, t - s) / C(N + 1, t + 1)  >  level / (N + 1),
 
-left the posterior probability of n, right the level times its prior one. The true n is never left out, at whatever
-times one looks, with a probability of 1 - level at least. The two classes have an urn each, at half the level, and the
-score is the mean of both: the interval holds the balanced accuracy that all questions together would give. It takes
-the verdict on a context for the same in whatever company it is shown, and what cannot be read for lost by chance.
+left the posterior probability of n, right the level times its prior one. The interval holds the true n with a
+probability of at least 1 - level, however often one looks. The two classes have an urn each, at half the level, and the
+score is the mean of both: the interval holds the balanced accuracy that all questions together would give. It assumes
+that the verdict on a context does not depend on the contexts shown with it, and that unreadable replies are lost by
+chance.
 """
 
 import random
@@ -30,7 +29,7 @@ from tasks.fields import ConfigModel
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_fitting
 from tasks.llm.request import Outcome, Request, RequestKey, without_halved
-from tasks.scorers.base import Divides, Judgement, Judges, Posed, judgements
+from tasks.scorers.base import JudgedExplanation, Judgement, ScorerProtocol, SplitsRequests, read_judgements
 
 LEVEL = 0.05
 """How often a sequence of intervals may leave out the truth at some time."""
@@ -61,10 +60,10 @@ class Adaptive(ConfigModel, frozen=True):
 
     def settled(self, judged: Sequence[Judgement], truths: Sequence[bool]) -> bool:
         """Whether the judgements so far say enough of all contexts, whose truths are given."""
-        found = interval(judged, truths)
-        if self.bar is not None and not found.low <= self.bar <= found.high:
+        known = interval(judged, truths)
+        if self.bar is not None and not known.low <= self.bar <= known.high:
             return True
-        return (found.high - found.low) / 2 <= self.half_width
+        return (known.high - known.low) / 2 <= self.half_width
 
 
 def interval(judged: Sequence[Judgement], truths: Sequence[bool]) -> Interval:
@@ -72,18 +71,18 @@ def interval(judged: Sequence[Judgement], truths: Sequence[bool]) -> Interval:
     classes = sorted(set(truths))
     ends = []
     for truth in classes:
-        own = [one for one in judged if one.truth == truth]
-        answered = [one for one in own if one.verdict is not None]
-        right = sum(one.verdict == truth for one in answered)
+        own = [judgement for judgement in judged if judgement.truth == truth]
+        answered = [judgement for judgement in own if judgement.verdict is not None]
+        right = sum(judgement.verdict == truth for judgement in answered)
         left = list(truths).count(truth) - (len(own) - len(answered))
-        ends.append(share(right, len(answered), left, LEVEL / len(classes)))
+        ends.append(share_interval(right, len(answered), left, LEVEL / len(classes)))
     if not ends:
         return Interval(0.0, 1.0)
     return Interval(*(sum(end) / len(end) for end in zip(*ends, strict=True)))
 
 
 @lru_cache(maxsize=100_000)
-def share(right: int, drawn: int, total: int, level: float) -> Interval:
+def share_interval(right: int, drawn: int, total: int, level: float) -> Interval:
     """The share of right ones among `total`, after `right` of `drawn`; all that is possible where nothing is known."""
     if total == 0:
         return Interval(0.0, 1.0)
@@ -93,62 +92,68 @@ def share(right: int, drawn: int, total: int, level: float) -> Interval:
     return Interval(kept[0] / total, kept[-1] / total)
 
 
-async def ask(
-    scorer: Judges, posed: Sequence[Posed], reader: Reader
-) -> tuple[list[Outcome], dict[str, Posed]]:
+async def ask_scorer(
+    scorer: ScorerProtocol, posed: Sequence[JudgedExplanation], reader: Reader
+) -> tuple[list[Outcome], dict[str, JudgedExplanation]]:
     """Ask; returns what became of each question, and by its key whose it was."""
     adaptive = getattr(scorer, "adaptive", None)
     if adaptive is not None:
         return await _in_rounds(scorer, adaptive, posed, reader)
-    owners: dict[str, Posed] = {}
+    owners: dict[str, JudgedExplanation] = {}
 
     def questions() -> Iterable[Request]:
-        for one in posed:
-            for request in scorer.requests(one.key, one.text, one.feature):
-                owners[request.key] = one
+        for item in posed:
+            for request in scorer.requests(item.key, item.text, item.feature):
+                owners[request.key] = item
                 yield request
 
-    return await ask_fitting(reader, questions(), Halves(scorer, owners)), owners
+    return await ask_fitting(reader, questions(), SplitRequests(scorer, owners)), owners
 
 
 async def _in_rounds(
-    scorer: Judges, adaptive: Adaptive, posed: Sequence[Posed], reader: Reader
-) -> tuple[list[Outcome], dict[str, Posed]]:
+    scorer: ScorerProtocol, adaptive: Adaptive, posed: Sequence[JudgedExplanation], reader: Reader
+) -> tuple[list[Outcome], dict[str, JudgedExplanation]]:
     """Some questions about each, until its score is known well enough or they are used up."""
     outcomes: list[Outcome] = []
-    owners: dict[str, Posed] = {}
-    halves = Halves(scorer, owners)
-    open_ones = {one.key: Course(one.key, scorer.requests(one.key, one.text, one.feature)) for one in posed}
+    owners: dict[str, JudgedExplanation] = {}
+    halves = SplitRequests(scorer, owners)
+    open_ones = {
+        item.key: PendingQuestions(
+            item.key,
+            scorer.requests(item.key, item.text, item.feature),
+        )
+        for item in posed
+    }
     while open_ones:
         asked: list[Request] = []
-        for one in posed:
-            if one.key in open_ones:
-                some = open_ones[one.key].take(adaptive.round)
-                owners.update(dict.fromkeys((request.key for request in some), one))
-                asked += some
-        found = await ask_fitting(reader, asked, halves)
-        outcomes += found
-        for outcome in without_halved(found):
-            open_ones[owners[outcome.request.key].key].judged += judgements(scorer, outcome)
-        open_ones = {key: course for key, course in open_ones.items() if not course.done(adaptive)}
+        for item in posed:
+            if item.key in open_ones:
+                batch = open_ones[item.key].take(adaptive.round)
+                owners.update(dict.fromkeys((request.key for request in batch), item))
+                asked += batch
+        answered = await ask_fitting(reader, asked, halves)
+        outcomes += answered
+        for outcome in without_halved(answered):
+            open_ones[owners[outcome.request.key].key].judged += read_judgements(scorer, outcome)
+        open_ones = {key: pending for key, pending in open_ones.items() if not pending.done(adaptive)}
     return outcomes, owners
 
 
-class Halves:
+class SplitRequests:
     """The halves of a scorer's questions; each is whose the question is."""
 
-    def __init__(self, scorer: Judges, owners: dict[str, Posed]) -> None:
+    def __init__(self, scorer: ScorerProtocol, owners: dict[str, JudgedExplanation]) -> None:
         """Write the halves down among the owners."""
         self._scorer, self._owners = scorer, owners
 
     def __call__(self, request: Request) -> list[Request]:
         """None where the scorer cannot divide its questions, or this one no further."""
-        found = self._scorer.halves(request) if isinstance(self._scorer, Divides) else []
-        self._owners.update(dict.fromkeys((half.key for half in found), self._owners[request.key]))
-        return found
+        halves = self._scorer.halves(request) if isinstance(self._scorer, SplitsRequests) else []
+        self._owners.update(dict.fromkeys((half.key for half in halves), self._owners[request.key]))
+        return halves
 
 
-class Course:
+class PendingQuestions:
     """The questions about one explanation, as far as they are asked."""
 
     def __init__(self, key: RequestKey, requests: Sequence[Request]) -> None:

@@ -1,8 +1,7 @@
-"""What a scorer is: pure hooks that make requests and read replies into judgements.
+"""The base of all scorers, the two hooks that make one, and judgements with their rows.
 
-The one place where a failure becomes a row: a judgement without a verdict, with the reason. No scorer catches.
-
-What every scorer is told, however it asks.
+A scorer is pure: `requests` makes questions about an explanation, `read` turns a reply into one judgement per context.
+It never catches an error: `read_judgements` alone turns a failure into judgements without a verdict, with the reason.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +15,7 @@ from tasks.fields import ComponentName, ConfigModel, Seed
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable, without_halved
 
 
-class Options(ConfigModel, frozen=True):
+class ScorerOptions(ConfigModel, frozen=True):
     """Options that all scorers have."""
 
     needs_explanation: ClassVar[bool] = True
@@ -36,7 +35,7 @@ class Options(ConfigModel, frozen=True):
     prompt: str | None = None
     """A file with another prompt, the system prompt where it asks by chat."""
 
-    def lacks(self, kinds: Collection[str]) -> str | None:
+    def unmet_need(self, kinds: Collection[str]) -> str | None:
         """What it misses in a run with these kinds of non-activating contexts, as a sentence; null when nothing."""
         missing = [kind for kind in self.kinds or () if kind not in kinds]
         if not missing:
@@ -73,7 +72,7 @@ class Judgement:
     """Number, from 1, of the example that the reader named, where one is to be chosen."""
 
 
-class Judges(Protocol):
+class ScorerProtocol(Protocol):
     """The two pure hooks of a scorer; the client is never handed to it.
 
     A scorer that needs probabilities says so on its requests; one that asks about a group of contexts returns a
@@ -96,7 +95,7 @@ class Judges(Protocol):
 
 
 @runtime_checkable
-class Divides(Protocol):
+class SplitsRequests(Protocol):
     """A scorer whose questions can be asked about fewer contexts; what is too long of another one's fails."""
 
     def halves(self, request: Request) -> list[Request]:
@@ -108,7 +107,7 @@ class Divides(Protocol):
 
 
 @runtime_checkable
-class Tries(Protocol):
+class TriesReaders(Protocol):
     """A scorer that not every reader can answer as it must be answered, which its tokens tell before the run."""
 
     def trials(self, key: RequestKey) -> list[Request]:
@@ -120,17 +119,17 @@ class Tries(Protocol):
         ...
 
 
-def judgements(scorer: Judges, outcome: Outcome) -> list[Judgement]:
+def read_judgements(scorer: ScorerProtocol, outcome: Outcome) -> list[Judgement]:
     """Read an outcome; every context of its request gets a row, whatever happened."""
     if outcome.reply is None:
-        return failed(outcome.request, outcome.reason or "the reader gave no reply")
+        return failed_judgements(outcome.request, outcome.reason or "the reader gave no reply")
     try:
         return scorer.read(outcome.request, outcome.reply)
     except Unreadable as error:
-        return failed(outcome.request, str(error))
+        return failed_judgements(outcome.request, str(error))
 
 
-def failed(request: Request, reason: str) -> list[Judgement]:
+def failed_judgements(request: Request, reason: str) -> list[Judgement]:
     """The rows of a question that got no answer."""
     return [
         Judgement(context, truth, reason=reason)
@@ -138,7 +137,7 @@ def failed(request: Request, reason: str) -> list[Judgement]:
     ]
 
 
-def labelled(
+def verdict_judgements(
     request: Request, verdicts: Sequence[bool], probabilities: Sequence[float] | None = None
 ) -> list[Judgement]:
     """The rows of a question that got one verdict per context. Raises `Unreadable` when the counts differ."""
@@ -150,14 +149,14 @@ def labelled(
     return [Judgement(*row) for row in rows]
 
 
-def valued(request: Request, values: Sequence[float]) -> list[Judgement]:
+def value_judgements(request: Request, values: Sequence[float]) -> list[Judgement]:
     """The rows of a question that got one number per context, the larger the likelier that the feature fires."""
     rows = zip(request.contexts, request.truths, values, strict=True)
     return [Judgement(context, truth, value=value) for context, truth, value in rows]
 
 
 @dataclass(frozen=True, slots=True)
-class Posed:
+class JudgedExplanation:
     """One explanation put to a scorer: whose it is, and about which feature it is judged."""
 
     key: RequestKey
@@ -173,7 +172,9 @@ class Posed:
         return "none" if self.explanation_of == self.feature.feature else "shuffled"
 
 
-def pose(features: Sequence[Feature], explanations: Sequence[Mapping[str, object]]) -> list[Posed]:
+def match_explanations(
+    features: Sequence[Feature], explanations: Sequence[Mapping[str, object]]
+) -> list[JudgedExplanation]:
     """Match explanations (feature, replicate, explanation_of, text) to the features that they are judged on."""
     by_number = {feature.feature: feature for feature in features}
     posed = []
@@ -181,17 +182,25 @@ def pose(features: Sequence[Feature], explanations: Sequence[Mapping[str, object
         number, other = int(str(row["feature"])), int(str(row["explanation_of"]))
         control = "none" if number == other else "shuffled"
         key = RequestKey(number, int(str(row["replicate"])), control)
-        posed.append(Posed(key, by_number[number], int(str(row["replicate"])), other, str(row["text"])))
+        posed.append(
+            JudgedExplanation(key, by_number[number], int(str(row["replicate"])), other, str(row["text"]))
+        )
     return posed
 
 
-def pose_alone(features: Sequence[Feature]) -> list[Posed]:
+def features_alone(features: Sequence[Feature]) -> list[JudgedExplanation]:
     """Every feature once, without an explanation."""
-    return [Posed(RequestKey(one.feature, 0, "none"), one, 0, one.feature, "") for one in features]
+    return [
+        JudgedExplanation(RequestKey(feature.feature, 0, "none"), feature, 0, feature.feature, "")
+        for feature in features
+    ]
 
 
 def judgement_rows(
-    scorer: Judges, outcomes: Sequence[Outcome], owners: Mapping[str, Posed], about: Mapping[str, object]
+    scorer: ScorerProtocol,
+    outcomes: Sequence[Outcome],
+    owners: Mapping[str, JudgedExplanation],
+    about: Mapping[str, object],
 ) -> list[dict[str, object]]:
     """The rows of `judgements`, in the table's order; `about` holds the columns that are the same in all.
 
@@ -200,13 +209,13 @@ def judgement_rows(
     rows = [
         _row(judgement, owners[outcome.request.key], outcome, about)
         for outcome in without_halved(outcomes)
-        for judgement in judgements(scorer, outcome)
+        for judgement in read_judgements(scorer, outcome)
     ]
     return sorted(rows, key=lambda row: (row["feature"], row["replicate"], row["control"], row["context"]))
 
 
 def _row(
-    judgement: Judgement, posed: Posed, outcome: Outcome, about: Mapping[str, object]
+    judgement: Judgement, posed: JudgedExplanation, outcome: Outcome, about: Mapping[str, object]
 ) -> dict[str, object]:
     return {
         **about,

@@ -1,12 +1,10 @@
-"""What scorers that ask by chat share: options, a fixed beginning, and a last turn that alone depends on the feature.
+"""The base of scorers that ask by chat: its options, its requests, and the forms that replies are held to.
 
 The system prompt and the few-shot turns are byte-identical for all features, so that a server's prefix cache holds
-them. Few-shot turns are rendered by the same code as live ones.
+them; only the last turn depends on the feature. Few-shot turns are rendered by the same code as live ones.
 
-The form of replies that are nothing but numbers, for servers that hold replies to one.
-
-A form says no more than what holds of every right reply: held to it, a reader may still be wrong, and is no longer
-unreadable. What comes is read as it is from a server that holds nothing.
+A form allows every right reply and possibly wrong ones: with it a reply can be read, and need not be right. From a
+server that cannot hold replies to a form, the reply is read as it comes.
 """
 
 import random
@@ -22,7 +20,7 @@ from tasks.llm import prompt
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers import logprobs
 from tasks.scorers.ask import Adaptive
-from tasks.scorers.base import Options
+from tasks.scorers.base import ScorerOptions
 
 
 class Form(NamedTuple):
@@ -46,11 +44,11 @@ def list_of(numbers: Sequence[int], least: int, most: int) -> Form:
     number = f"({'|'.join(map(str, numbers))})"
     fewest = max(least, 1) - 1
     often = f"{{{fewest}}}" if most - 1 == fewest else f"{{{fewest},{most - 1}}}"
-    some = number if most == 1 else f"{number}(, {number}){often}"
-    return Form(pattern=rf"\[{some}\]" if least else rf"\[({some})?\]")
+    numbers_pattern = number if most == 1 else f"{number}(, {number}){often}"
+    return Form(pattern=rf"\[{numbers_pattern}\]" if least else rf"\[({numbers_pattern})?\]")
 
 
-class ChatScorer(Options, frozen=True):
+class ChatScorer(ScorerOptions, frozen=True):
     """Options that all scorers that ask by chat have."""
 
     temperature: float = Field(default=0.0, ge=0)
@@ -90,7 +88,7 @@ class ChatScorer(Options, frozen=True):
 
     def draw(self, *about: object) -> random.Random:
         """Random numbers that are the same for the same seed and the same matter."""
-        return random.Random("/".join(str(one) for one in (self.seed, *about)))  # noqa: S311  (no secret)
+        return random.Random("/".join(str(part) for part in (self.seed, *about)))  # noqa: S311  (no secret)
 
     def request(
         self,

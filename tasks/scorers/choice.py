@@ -1,4 +1,4 @@
-"""What intruder and discrimination share: several contexts per question, of which one is to be named."""
+"""The base of intruder and discrimination: several contexts per question, one of which the reader names."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -36,11 +36,11 @@ class Choice(ChatScorer, frozen=True):
         Raises `Unreadable` when none was, and when log-probabilities were asked for and did not come.
         """
         shown = [str(number) for number in range(1, self.examples + 1)]
-        found = stated_number(reply, request.key, range(1, self.examples + 1), before=_BEFORE)
-        number, right = found.value, str(request.right)
+        stated = stated_number(reply, request.key, range(1, self.examples + 1), before=_BEFORE)
+        number, right = stated.value, str(request.right)
         probability = None
         if self.logprobs:
-            place = logprobs.place_of(found, reply, request.key)
+            place = logprobs.place_of(stated, reply, request.key)
             (shares,) = logprobs.probabilities(reply, [place], shown)
             probability = shares[right]
         (context,) = request.contexts

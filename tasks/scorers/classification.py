@@ -1,4 +1,4 @@
-"""What detection and fuzzing share: several contexts per question, 0 or 1 for each back (paper 3.3.1, 3.3.2)."""
+"""The base of detection and fuzzing: several contexts per question, a 0 or 1 for each (paper 3.3.1, 3.3.2)."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.llm.request import Message, Reply, Request, RequestKey, half_key
 from tasks.scorers import logprobs
-from tasks.scorers.base import Judgement, labelled
+from tasks.scorers.base import Judgement, verdict_judgements
 from tasks.scorers.chat import ChatScorer, list_of, one_of, shots
 from tasks.scorers.reply_text import Wanted, stated
 
@@ -44,14 +44,14 @@ class Classification(ChatScorer, frozen=True):
 
         Raises `Unreadable` without one, and when log-probabilities were asked for and did not come.
         """
-        found = stated(reply, request.key, _ONE if self.shown == 1 else _LIST, _of(len(request.contexts)))
-        verdicts = [label == "1" for label in _LABEL.findall(found.value)]
+        answer = stated(reply, request.key, _ONE if self.shown == 1 else _LIST, _of(len(request.contexts)))
+        verdicts = [label == "1" for label in _LABEL.findall(answer.value)]
         if not self.logprobs:
-            return labelled(request, verdicts)
-        start = logprobs.place_of(found, reply, request.key)
-        places = [start + label.start() for label in _LABEL.finditer(found.value)]
+            return verdict_judgements(request, verdicts)
+        start = logprobs.place_of(answer, reply, request.key)
+        places = [start + label.start() for label in _LABEL.finditer(answer.value)]
         shares = [share["1"] for share in logprobs.probabilities(reply, places, ("0", "1"))]
-        return labelled(request, verdicts, shares)
+        return verdict_judgements(request, verdicts, shares)
 
     def ask(
         self,

@@ -46,7 +46,7 @@ class Discrimination(Choice, frozen=True):
         """Examples per question."""
         return self.others + 1
 
-    def lacks(self, kinds: Collection[str]) -> str | None:
+    def unmet_need(self, kinds: Collection[str]) -> str | None:
         """As of all scorers, and contexts of neighbours."""
         if not NEAR & set(kinds if self.kinds is None else self.kinds):
             where = "sample.negatives has" if self.kinds is None else "kinds names"
@@ -54,11 +54,11 @@ class Discrimination(Choice, frozen=True):
                 f"{where} {listed(kinds if self.kinds is None else self.kinds)}, and discrimination needs contexts of "
                 f"neighbours; add {' or '.join(sorted(NEAR))}"
             )
-        return super().lacks(kinds)
+        return super().unmet_need(kinds)
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context of the feature, each among those of neighbours that were shown least."""
-        near = [one for one in feature.contexts if one.near is not None and self.shows(one)]
+        near = [context for context in feature.contexts if context.near is not None and self.shows(context)]
         if len(near) < self.others:
             return []
         draw = self.draw(feature.feature)
@@ -67,7 +67,7 @@ class Discrimination(Choice, frozen=True):
         requests = []
         for number, sought in enumerate(self._own(feature, draw)):
             others = self._others(near, shown)
-            texts = [render.text(one.strings) for one in others]
+            texts = [render.text(context.strings) for context in others]
             own = sought, render.text(sought.strings)
             requests.append(
                 self.ask(str(key.with_question(number)), _few_shots(), feature, own, texts, explanation)
@@ -76,7 +76,7 @@ class Discrimination(Choice, frozen=True):
 
     def _own(self, feature: Feature, draw: random.Random) -> list[Context]:
         """The feature's contexts that are to be found, as many of each decile."""
-        active = [one for one in feature.contexts if one.activating]
+        active = [context for context in feature.contexts if context.activating]
         draw.shuffle(active)
         turns: Counter[int | None] = Counter()
         own = []
@@ -89,13 +89,17 @@ class Discrimination(Choice, frozen=True):
     def _others(self, near: list[Context], shown: Counter[tuple[str, int | None]]) -> list[Context]:
         """Contexts for a question: first of neighbours that are not in it yet, then of those shown least before."""
         others: list[Context] = []
-        here: Counter[int | None] = Counter()
+        in_question: Counter[int | None] = Counter()
         for _ in range(self.others):
             least = min(
-                (one for one in near if one not in others),
-                key=lambda one: (here[one.near], shown["neighbour", one.near], shown["context", one.context]),
+                (context for context in near if context not in others),
+                key=lambda context: (
+                    in_question[context.near],
+                    shown["neighbour", context.near],
+                    shown["context", context.context],
+                ),
             )
-            here[least.near] += 1
+            in_question[least.near] += 1
             shown["neighbour", least.near] += 1
             shown["context", least.context] += 1
             others.append(least)

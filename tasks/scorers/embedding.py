@@ -13,7 +13,7 @@ from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, RequestKey
-from tasks.scorers.base import Judgement, valued
+from tasks.scorers.base import Judgement, value_judgements
 from tasks.scorers.numeric import Numeric, answers, units
 
 
@@ -46,6 +46,6 @@ class Embedding(Numeric, frozen=True):
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """The cosines. Raises `Unreadable` when vectors are missing or have no direction."""
         query, documents = (
-            units(said.vectors, len(part.texts), part.key) for part, said in answers(request, reply)
+            units(answer.vectors, len(part.texts), part.key) for part, answer in answers(request, reply)
         )
-        return valued(request, (documents @ query[0]).tolist())
+        return value_judgements(request, (documents @ query[0]).tolist())

@@ -18,7 +18,7 @@ from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, RequestKey
-from tasks.scorers.base import Judgement, valued
+from tasks.scorers.base import Judgement, value_judgements
 from tasks.scorers.numeric import Numeric, spread, stratified, units
 
 
@@ -44,7 +44,11 @@ class ExampleEmbedding(Numeric, frozen=True):
         held_out = {context.context for context in layers[1::2]}
         if not held_out:
             return []
-        others = [one for one in feature.contexts if one.context in held_out or not one.activating]
+        others = [
+            candidate
+            for candidate in feature.contexts
+            if candidate.context in held_out or not candidate.activating
+        ]
         contexts = self.judged(others, feature.feature)
         texts = [self._shown(context, active, feature.feature) for context in [*examples, *contexts]]
         return [
@@ -60,7 +64,7 @@ class ExampleEmbedding(Numeric, frozen=True):
         """The mean cosines. Raises `Unreadable` when vectors are missing or have no direction."""
         vectors = units(reply.vectors, len(request.texts), request.key)
         examples = len(request.texts) - len(request.contexts)
-        return valued(request, (vectors[examples:] @ vectors[:examples].mean(axis=0)).tolist())
+        return value_judgements(request, (vectors[examples:] @ vectors[:examples].mean(axis=0)).tolist())
 
     def _shown(self, context: Context, active: list[Context], feature: int) -> str:
         if not self.marked:

@@ -68,7 +68,7 @@ class Fuzzing(Classification, frozen=True):
         wrong, of, most = SHARES[self.marks]
         rightly, wrongly = shared_out(active, wrong, of, most, self.seed, feature.feature)
         shown = rightly + [replace(context, kind=WRONG) for context in wrongly]
-        return sorted(shown, key=lambda one: one.context)
+        return sorted(shown, key=lambda context: context.context)
 
 
 @cache

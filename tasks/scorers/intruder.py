@@ -46,7 +46,9 @@ class Intruder(Choice, frozen=True):
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
         """One question per intruder, decile by decile in turn; a decile of fewer than four contexts has none."""
         deciles = self._deciles(feature)
-        intruders = [one for one in feature.contexts if not one.activating and self.shows(one)]
+        intruders = [
+            context for context in feature.contexts if not context.activating and self.shows(context)
+        ]
         self.draw(feature.feature).shuffle(intruders)
         places = [(turn, decile) for turn in range(self.per_decile) for decile in deciles]
         return [
@@ -62,10 +64,10 @@ class Intruder(Choice, frozen=True):
         again, place = divmod(turn, len(there) // TOGETHER)
         order = self.draw(feature.feature, decile, again).sample(there, len(there))
         group = order[place * TOGETHER : (place + 1) * TOGETHER]
-        lenders = [one for one in there if one not in group] or group
+        lenders = [context for context in there if context not in group] or group
         marks = borrowed(intruder, lenders, self.seed, feature.feature)
         sought = intruder, render.text(intruder.strings, marks)
-        others = [render.text(one.strings, render.strongest(one)) for one in group]
+        others = [render.text(context.strings, render.strongest(context)) for context in group]
         return self.ask(key, _few_shots(), feature, sought, others, None)
 
     @staticmethod

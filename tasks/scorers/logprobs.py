@@ -1,14 +1,12 @@
-"""Probabilities of answers that are digits, from the alternatives at the tokens that held them (paper, D.1).
+"""Probabilities of digits in replies, and the log-probabilities of a stretch at the end of a prompt (paper, D.1).
 
 A digit may share its token with blanks, brackets and commas, and so may the alternatives: all that mean the same digit
 are summed. They are the server's: after a mask of structured output they are shares among what the mask allowed.
 
-Which of a prompt's tokens a stretch at its end consists of, found from the texts that servers give for tokens.
-
-Servers say what a token's text is and not where it lies, and the text is reliable for ASCII alone: of a character
-that is split over tokens one server sends replacement signs, another nothing and then all of it, and some tokenizers
-drop a leading space. So tokens are followed by their ASCII characters but for spaces, and from the end of the prompt,
-because vLLM sends no text for the first token.
+Servers name a token's text but not its place, and the text is reliable for ASCII alone: of a character that is split
+over tokens one server sends replacement signs, another nothing and then all of it, and some tokenizers drop a leading
+space. So tokens are matched by their ASCII characters without spaces, from the end of the prompt, because vLLM sends no
+text for the first token.
 """
 
 import re
@@ -56,7 +54,7 @@ ALTERNATIVES = 5
 _DIGIT = re.compile(r"(?<![0-9])[0-9](?![0-9])")
 
 
-def place_of(found: Stated, reply: Reply, key: str) -> int:
+def place_of(answer: Stated, reply: Reply, key: str) -> int:
     """Where an answer stands in what the tokens of a reply spell, in characters.
 
     Tokens may spell more than the reply's text, such as thoughts before it and the end of the turn: the place is
@@ -68,10 +66,10 @@ def place_of(found: Stated, reply: Reply, key: str) -> int:
         raise Unreadable(msg)
     spelled = "".join(token.token for token in reply.completion)
     place = len(spelled)
-    for _ in range(1 + found.after.count(found.value)):
-        place = spelled.rfind(found.value, 0, place)
+    for _ in range(1 + answer.after.count(answer.value)):
+        place = spelled.rfind(answer.value, 0, place)
         if place < 0:
-            msg = f"the tokens that came with the reply to {key} don't spell its answer {found.value!r}"
+            msg = f"the tokens that came with the reply to {key} don't spell its answer {answer.value!r}"
             raise Unreadable(msg)
     return place
 

@@ -1,7 +1,4 @@
-"""What scorers share that answer with a number per context instead of a verdict.
-
-Cosines of the vectors that a reader gave.
-"""
+"""The base of scorers that give a number per context instead of a verdict, and the unit vectors that cosines need."""
 
 import random
 from collections.abc import Sequence
@@ -14,7 +11,7 @@ from storage.errors import WrongRequest
 from tasks.contexts.context import Context
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, Unreadable
-from tasks.scorers.base import Options
+from tasks.scorers.base import ScorerOptions
 
 
 def units(vectors: Sequence[Sequence[float]], wanted: int, key: str) -> np.ndarray:
@@ -25,15 +22,15 @@ def units(vectors: Sequence[Sequence[float]], wanted: int, key: str) -> np.ndarr
     if len(vectors) != wanted or len({len(vector) for vector in vectors}) != 1:
         msg = f"{len(vectors)} vectors for {wanted} texts, or of unequal lengths, in the reply to {key}"
         raise Unreadable(msg)
-    found = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    matrix = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         msg = f"a vector without a direction in the reply to {key}"
         raise Unreadable(msg)
-    return found / lengths
+    return matrix / lengths
 
 
-class Numeric(Options, frozen=True):
+class Numeric(ScorerOptions, frozen=True):
     """Options that they have in common."""
 
     gives_verdicts: ClassVar[bool] = False
@@ -45,7 +42,7 @@ class Numeric(Options, frozen=True):
         """As many of the contexts as are wanted, in their order: a systematic sample over kinds and deciles."""
         shown = [context for context in contexts if self.shows(context)]
         drawn = spread(stratified(shown, self.seed, feature), self.contexts)
-        return sorted(drawn, key=lambda one: one.context)
+        return sorted(drawn, key=lambda context: context.context)
 
     def template(self, name: str, slot: str) -> str:
         """A prompt file with a slot. Raises `WrongRequest` when the file that the config names has none."""
@@ -58,9 +55,11 @@ class Numeric(Options, frozen=True):
 
 def stratified(contexts: Sequence[Context], seed: int, feature: int) -> list[Context]:
     """The contexts kind by kind and decile by decile, shuffled within; the same order for the same seed."""
-    ordered = sorted(contexts, key=lambda one: one.context)
+    ordered = sorted(contexts, key=lambda context: context.context)
     random.Random(f"{seed}/{feature}").shuffle(ordered)  # noqa: S311  (a draw, not a secret)
-    return sorted(ordered, key=lambda one: (one.kind, -1 if one.decile is None else one.decile))
+    return sorted(
+        ordered, key=lambda context: (context.kind, -1 if context.decile is None else context.decile)
+    )
 
 
 def spread(layers: Sequence[Context], wanted: int | None) -> list[Context]:

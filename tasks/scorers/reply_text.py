@@ -72,7 +72,7 @@ class Stated(NamedTuple):
     """The rest of the reply, which tells it from others that are written alike."""
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     value: str
     start: int
     end: int
@@ -92,14 +92,16 @@ def stated(reply: Reply, key: str, wanted: Wanted, fits: Callable[[str], bool] =
     whole = reasoning.answer(reply, key)
     text = _own(whole, wanted)
     cut = reply.finish_reason == "length"
-    found = [one for one in _candidates(text, wanted) if not (cut and _may_go_on(text, one))]
-    for some in ([one for one in found if fits(one.value)], found):
-        chosen = _chosen(text, some, cut=cut)
+    candidates = [
+        candidate for candidate in _candidates(text, wanted) if not (cut and _may_go_on(text, candidate))
+    ]
+    for choices in ([candidate for candidate in candidates if fits(candidate.value)], candidates):
+        chosen = _chosen(text, choices, cut=cut)
         if chosen is not None:
             return Stated(chosen.value, whole[chosen.end :])
-        if _several(some):
+        if _several(choices):
             break
-    if _several(found) and not cut:
+    if _several(candidates) and not cut:
         msg = f"answers that differ in the reply to {key} ({said(reply)}): no {wanted.called} can be told"
         raise Unreadable(msg)
     msg = f"no {wanted.called} in the reply to {key} ({said(reply)})"
@@ -129,68 +131,83 @@ def _own(text: str, wanted: Wanted) -> str:
     return text[: begin.start()] if begin else text
 
 
-def _chosen(text: str, found: list[_Found], *, cut: bool) -> _Found | None:
-    labels = [one for one in found if one.how == "label"]
-    lists = [one for one in found if one.listed]
+def _chosen(text: str, candidates: list[_Candidate], *, cut: bool) -> _Candidate | None:
+    labels = [candidate for candidate in candidates if candidate.how == "label"]
+    lists = [candidate for candidate in candidates if candidate.listed]
     first = _first(text, lists, labels)
     if first:
         return first
-    last = None if cut else _last(text, found)
+    last = None if cut else _last(text, candidates)
     if last:
         return last
     if labels or not lists:
-        return _agreed(labels) or _first_line(text, found, cut=cut)
+        return _agreed(labels) or _first_line(text, candidates, cut=cut)
     return _of_lists(text, lists, cut=cut)
 
 
-def _last(text: str, found: list[_Found]) -> _Found | None:
+def _last(text: str, candidates: list[_Candidate]) -> _Candidate | None:
     """What the last line states; not so a number that is one of several lines of numbers."""
-    last = next((one for one in reversed(found) if one.how != "prose" and _bare(text[one.end :])), None)
+    last = next(
+        (
+            candidate
+            for candidate in reversed(candidates)
+            if candidate.how != "prose" and _bare(text[candidate.end :])
+        ),
+        None,
+    )
     if last is None or last.listed or last.how == "label":
         return last
-    return _agreed([one for one in found if one.how == "alone" and not one.listed])
+    return _agreed(
+        [candidate for candidate in candidates if candidate.how == "alone" and not candidate.listed]
+    )
 
 
-def _of_lists(text: str, lists: list[_Found], *, cut: bool) -> _Found | None:
+def _of_lists(text: str, lists: list[_Candidate], *, cut: bool) -> _Candidate | None:
     """The list that several agree on, or the last in prose."""
-    lines = [one for one in lists if one.how == "colon" or (one.how == "alone" and not cut)]
-    last = None if cut else next((one for one in lists if _bare(text[one.end :])), None)
+    lines = [
+        candidate for candidate in lists if candidate.how == "colon" or (candidate.how == "alone" and not cut)
+    ]
+    last = None if cut else next((candidate for candidate in lists if _bare(text[candidate.end :])), None)
     if lines and last and _TAKEN_BACK.search(text, lines[-1].end, last.start):
         return last
     return _agreed(lines) if lines or cut else _agreed(lists) or last
 
 
-def _first(text: str, found: list[_Found], labels: list[_Found]) -> _Found | None:
+def _first(text: str, lists: list[_Candidate], labels: list[_Candidate]) -> _Candidate | None:
     """A list that the reply begins with, as long as nothing takes it back."""
-    first = next((one for one in found if _bare(text[: one.start])), None)
-    if first is None or any(one.value != first.value for one in labels):
+    first = next((candidate for candidate in lists if _bare(text[: candidate.start])), None)
+    if first is None or any(candidate.value != first.value for candidate in labels):
         return None
-    others = any(one.value != first.value for one in found)
+    others = any(candidate.value != first.value for candidate in lists)
     return None if others and _CORRECTION.search(text, first.end) else first
 
 
-def _may_go_on(text: str, found: _Found) -> bool:
+def _may_go_on(text: str, candidate: _Candidate) -> bool:
     """Whether a value at the end of a reply that was cut off might be longer; not so where it is all of the reply."""
-    ends = not found.listed and _bare(text[found.end :])
-    return ends and ("," in found.value or not _bare(text[: found.start]))
+    ends = not candidate.listed and _bare(text[candidate.end :])
+    return ends and ("," in candidate.value or not _bare(text[: candidate.start]))
 
 
-def _first_line(text: str, found: list[_Found], *, cut: bool) -> _Found | None:
+def _first_line(text: str, candidates: list[_Candidate], *, cut: bool) -> _Candidate | None:
     """A value on the first line; where the reply was cut off, the reply may be nothing else."""
-    first = next((one for one in found if one.how == "alone"), None)
-    if first is None or not _bare(text[: first.start]) or any(one.how == "label" for one in found):
+    first = next((candidate for candidate in candidates if candidate.how == "alone"), None)
+    if (
+        first is None
+        or not _bare(text[: first.start])
+        or any(candidate.how == "label" for candidate in candidates)
+    ):
         return None
     rest = text[first.end :].lstrip("*_`.)]}\"' \t")
-    alone = [one for one in found if one.how == "alone"]
+    alone = [candidate for candidate in candidates if candidate.how == "alone"]
     return first if (rest.startswith("\n\n") or (cut and not rest)) and _agreed(alone) else None
 
 
-def _agreed(found: list[_Found]) -> _Found | None:
-    return found[-1] if found and not _several(found) else None
+def _agreed(candidates: list[_Candidate]) -> _Candidate | None:
+    return candidates[-1] if candidates and not _several(candidates) else None
 
 
-def _several(found: Iterable[_Found]) -> bool:
-    return len({"".join(one.value.split()) for one in found}) > 1
+def _several(candidates: Iterable[_Candidate]) -> bool:
+    return len({"".join(candidate.value.split()) for candidate in candidates}) > 1
 
 
 def _bare(text: str) -> bool:
@@ -198,29 +215,31 @@ def _bare(text: str) -> bool:
     return not re.search(r"\w", text)
 
 
-def _candidates(text: str, wanted: Wanted) -> Iterator[_Found]:
+def _candidates(text: str, wanted: Wanted) -> Iterator[_Candidate]:
     """All that may be the answer, in its order; what stands in prose only where brackets mark it."""
-    found: dict[int, _Found] = {}
+    candidates: dict[int, _Candidate] = {}
     labelled, closing, named, alone, prose = _patterns(wanted)
     if wanted.brackets:
         for match in prose.finditer(text):
             line = text[: match.start("value")].rpartition("\n")[2]
             introduced = not line.strip() and text[: match.start("value")].rstrip().endswith(":")
-            found[match.start("value")] = _found(match, "colon" if introduced else "prose")
+            candidates[match.start("value")] = _candidate(match, "colon" if introduced else "prose")
     for match in alone.finditer(text):
-        if found.get(match.start("value"), _found(match, "prose")).how != "colon":
-            found[match.start("value")] = _found(match, "alone")
+        if candidates.get(match.start("value"), _candidate(match, "prose")).how != "colon":
+            candidates[match.start("value")] = _candidate(match, "alone")
     labels = (
         match
         for match in chain(labelled.finditer(text), closing.finditer(text))
         if _ends_statement(text, match)
     )
-    found |= {match.start("value"): _found(match, "label") for match in chain(labels, named.finditer(text))}
-    yield from (found[start] for start in sorted(found))
+    candidates |= {
+        match.start("value"): _candidate(match, "label") for match in chain(labels, named.finditer(text))
+    }
+    yield from (candidates[start] for start in sorted(candidates))
 
 
-def _found(match: re.Match[str], how: Literal["label", "colon", "alone", "prose"]) -> _Found:
-    return _Found(match["value"], *match.span("value"), how)
+def _candidate(match: re.Match[str], how: Literal["label", "colon", "alone", "prose"]) -> _Candidate:
+    return _Candidate(match["value"], *match.span("value"), how)
 
 
 def _ends_statement(text: str, match: re.Match[str]) -> bool:
@@ -236,7 +255,7 @@ def _ends_statement(text: str, match: re.Match[str]) -> bool:
 @cache
 def _patterns(wanted: Wanted) -> tuple[re.Pattern[str], ...]:
     """After a label at the start of a line; after one at the reply's end; alone on a line; in brackets anywhere."""
-    either = "|".join(one for one in (wanted.brackets, wanted.plain) if one)
+    either = "|".join(expression for expression in (wanted.brackets, wanted.plain) if expression)
     value = rf"{_BOXED}{wanted.before}(?P<value>{either})"
     flags = re.IGNORECASE | re.MULTILINE
     return (

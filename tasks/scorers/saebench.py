@@ -18,7 +18,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
 from tasks.llm.request import Reply, Request, RequestKey, Unreadable, said
-from tasks.scorers.base import Judgement, labelled
+from tasks.scorers.base import Judgement, verdict_judgements
 from tasks.scorers.chat import ChatScorer, list_of
 from tasks.scorers.reply_text import Wanted, stated
 
@@ -62,24 +62,25 @@ class SAEBench(ChatScorer, frozen=True):
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """A verdict on each window, from the list that is stated. Raises `Unreadable` without one."""
-        found = stated(reply, request.key, _LIST)
-        numbers = {int(number) for number in re.findall(r"\d+", found.value)}
+        answer = stated(reply, request.key, _LIST)
+        numbers = {int(number) for number in re.findall(r"\d+", answer.value)}
         shown = range(1, len(request.contexts) + 1)
         if not numbers <= set(shown):
             msg = f"a number that is not from 1 to {len(shown)} in the reply to {request.key} ({said(reply)})"
             raise Unreadable(msg)
-        return labelled(request, [number in numbers for number in shown])
+        return verdict_judgements(request, [number in numbers for number in shown])
 
     def _drawn(self, feature: Feature) -> list[Context]:
         """The windows, shuffled."""
         draw = self.draw(feature.feature)
         active = sorted(
-            (one for one in feature.contexts if one.activating), key=lambda one: (-one.peak, one.context)
+            (context for context in feature.contexts if context.activating),
+            key=lambda context: (-context.peak, context.context),
         )
         # Without replacement, by exponential clocks (Efraimidis and Spirakis 2006).
-        clocks = {one.context: draw.expovariate(max(one.peak, FAINTEST)) for one in active[TOP:]}
-        weighted = sorted(active[TOP:], key=lambda one: clocks[one.context])[:WEIGHTED]
-        silent = [one for one in feature.contexts if not one.activating and self.shows(one)]
+        clocks = {context.context: draw.expovariate(max(context.peak, FAINTEST)) for context in active[TOP:]}
+        weighted = sorted(active[TOP:], key=lambda context: clocks[context.context])[:WEIGHTED]
+        silent = [context for context in feature.contexts if not context.activating and self.shows(context)]
         drawn = [*active[:TOP], *weighted, *draw.sample(silent, min(RANDOM, len(silent)))]
         draw.shuffle(drawn)
         return drawn

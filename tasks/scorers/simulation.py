@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LEAST = 0.5
 """Share of a context's tokens that must have a number: a correlation of fewer would be of something else."""
 TEN = 10
-_SAID = 5
+_MOST_CHAT_TOKENS = 5
 """Longest reply of a chat, in tokens: a number, and what some models put before it."""
 
 
@@ -82,16 +82,16 @@ class Simulation(Numeric, frozen=True):
         Raises `Unreadable` when more than half of them have none, and when the reader cannot say 10 in one token.
         """
         if request.parts:
-            found = [self._said(part, said) for part, said in answers(request, reply)]
+            strengths = [self._strength_in_reply(part, answer) for part, answer in answers(request, reply)]
         else:
             if self.highest == TEN and takes_ten_apart(reply.prompt, TAB):
                 raise Unreadable(_apart(request.key))
-            tops = _behind_tabs(request, reply, len(self._head()))
-            found = [expected(top, self.highest, request.key) for top in tops]
-        simulated = tuple(one if isinstance(one, float) else None for one in found)
-        reasons = [one for one in found if isinstance(one, str)]
-        if len(reasons) > (1 - _LEAST) * len(found):
-            msg = f"{len(reasons)} of {len(found)} tokens have no number; the first: {reasons[0]}"
+            tops = _alternatives_after_tabs(request, reply, len(self._head()))
+            strengths = [expected(top, self.highest, request.key) for top in tops]
+        simulated = tuple(strength if isinstance(strength, float) else None for strength in strengths)
+        reasons = [strength for strength in strengths if isinstance(strength, str)]
+        if len(reasons) > (1 - _LEAST) * len(strengths):
+            msg = f"{len(reasons)} of {len(strengths)} tokens have no number; the first: {reasons[0]}"
             raise Unreadable(msg)
         ((context, truth),) = zip(request.contexts, request.truths, strict=True)
         return [Judgement(context, truth, simulated=simulated, missing=len(reasons))]
@@ -104,7 +104,9 @@ class Simulation(Numeric, frozen=True):
             table = f"{TAB}{TEN}\n".join(f"{letter}" for letter in "abcdefghij") + TAB
             return [Request(str(key), prompt=table, max_tokens=2, top_logprobs=self.alternatives)]
         turn = Message("user", f"Answer with the number {TEN} and nothing else.")
-        return [Request(str(key), messages=(turn,), max_tokens=_SAID, top_logprobs=self.alternatives)]
+        return [
+            Request(str(key), messages=(turn,), max_tokens=_MOST_CHAT_TOKENS, top_logprobs=self.alternatives)
+        ]
 
     def unfit(self, request: Request, reply: Reply) -> str | None:
         """Why a reader that answers an example or a trial so cannot be asked; null where nothing speaks against it."""
@@ -115,7 +117,7 @@ class Simulation(Numeric, frozen=True):
 
     def _question(self, key: RequestKey, explanation: str, context: Context) -> Request:
         about = {"contexts": (context.context,), "truths": (context.activating,)}
-        lines = [f"{one.translate(_VISIBLE)}{TAB}" for one in context.strings]
+        lines = [f"{string.translate(_VISIBLE)}{TAB}" for string in context.strings]
         if self.mode == "all_at_once":
             table = _table(explanation, (line + UNKNOWN for line in lines))
             text = self._head() + table
@@ -133,32 +135,32 @@ class Simulation(Numeric, frozen=True):
             return Request(key, prompt=text, max_tokens=1, top_logprobs=self.alternatives)
         turn = Message("user", _table(explanation, [*before, line + UNKNOWN]))
         turns = (Message("system", self._introduction()), *_turns(self.highest), turn)
-        return Request(key, messages=turns, max_tokens=_SAID, top_logprobs=self.alternatives)
+        return Request(key, messages=turns, max_tokens=_MOST_CHAT_TOKENS, top_logprobs=self.alternatives)
 
-    def _said(self, part: Request, reply: Reply) -> float | str:
+    def _strength_in_reply(self, part: Request, reply: Reply) -> float | str:
         """The number in the answer about one token, or why there is none."""
         if self.highest == TEN and self.alternatives is not None and takes_ten_apart(reply.completion):
             raise Unreadable(_apart(part.key))
         if self.route == "completion" and self.alternatives is not None:
             return expected(reply.completion[0].top if reply.completion else {}, self.highest, part.key)
         try:
-            said = reasoning.answer(reply, part.key)
+            answer = reasoning.answer(reply, part.key)
         except Unreadable as error:
             return str(error)
         if self.alternatives is None:
-            return self._number(said, part.key)
+            return self._number(answer, part.key)
         after = reasoning.tokens(reply)
         numbers = (token for token in after if _integer(token.token, self.highest) is not None)
         first = next(numbers, TokenLogprob("", None, {}))
         return expected(first.top, self.highest, part.key)
 
     def _number(self, text: str, key: str) -> float | str:
-        said = _NUMBER.search(text)
-        if said is None or float(said[0]) > self.highest:
+        number = _NUMBER.search(text)
+        if number is None or float(number[0]) > self.highest:
             return (
                 f"no number from 0 to {self.highest} in the reply to {key} ({' '.join(text.split())[:80]!r})"
             )
-        return float(said[0])
+        return float(number[0])
 
     def _introduction(self) -> str:
         template = prompt.read("tasks.scorers", "simulation.prompt.txt", self.prompt)
@@ -174,12 +176,12 @@ def expected(top: Mapping[str, float], highest: int, key: str) -> float | str:
     Where there is none, a sentence that says so.
     """
     numbers = [(_integer(token, highest), logprob) for token, logprob in top.items()]
-    found = [(number, logprob) for number, logprob in numbers if number is not None]
-    if not found:
+    weighted = [(number, logprob) for number, logprob in numbers if number is not None]
+    if not weighted:
         return f"no number from 0 to {highest} among the likeliest tokens in the reply to {key}"
     # Against the likeliest, since all of them together can be too unlikely for a float.
-    likeliest = max(logprob for _, logprob in found)
-    weights = [(number, math.exp(logprob - likeliest)) for number, logprob in found]
+    likeliest = max(logprob for _, logprob in weighted)
+    weights = [(number, math.exp(logprob - likeliest)) for number, logprob in weighted]
     return sum(number * weight for number, weight in weights) / sum(weight for _, weight in weights)
 
 
@@ -190,8 +192,8 @@ def takes_ten_apart(tokens: Sequence[TokenLogprob], before: str = "") -> bool:
     """
     texts = [token.token for token in tokens]
     return any(
-        (one.strip(), zero.strip()) == ("1", "0") and last.endswith(before) and not last[-1:].isdigit()
-        for last, one, zero in zip(["", *texts], texts, texts[1:], strict=False)
+        (first.strip(), zero.strip()) == ("1", "0") and last.endswith(before) and not last[-1:].isdigit()
+        for last, first, zero in zip(["", *texts], texts, texts[1:], strict=False)
     )
 
 
@@ -208,7 +210,7 @@ def _integer(token: str, highest: int) -> int | None:
     return int(text) if re.fullmatch("[0-9]|10", text) and int(text) <= highest else None
 
 
-def _behind_tabs(request: Request, reply: Reply, head: int) -> list[dict[str, float]]:
+def _alternatives_after_tabs(request: Request, reply: Reply, head: int) -> list[dict[str, float]]:
     """The alternatives behind each tab of the table at the end of a prompt; `head` is how long what precedes it is."""
     asked = request.prompt or ""
     start = asked.index("\n", head) + 1
@@ -254,7 +256,7 @@ def _shots(highest: int) -> list[_Shot]:
     shots = []
     for shot in prompt.shots("tasks.scorers", "simulation.shots.yaml"):
         shown = written_context(shot["context"])
-        lines = [f"{one.translate(_VISIBLE)}{TAB}" for one in shown.strings]
+        lines = [f"{string.translate(_VISIBLE)}{TAB}" for string in shown.strings]
         numbers = [str(round(activation * highest / 10)) for activation in shown.activations]
         shots.append(_Shot(shot["description"], lines, numbers, shot["known_from"], shot["asked"]))
     return shots

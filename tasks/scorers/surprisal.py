@@ -20,7 +20,7 @@ from tasks.contexts.special_tokens import broken_up, raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, RequestKey, Unreadable
-from tasks.scorers.base import Judgement, valued
+from tasks.scorers.base import Judgement, value_judgements
 from tasks.scorers.logprobs import tokens_from
 from tasks.scorers.numeric import Numeric, answers
 
@@ -44,11 +44,11 @@ class Surprisal(Numeric, frozen=True):
                 parts=tuple(
                     Request(
                         key=str(key.with_question(number).with_part(part)),
-                        prompt=self._prompt(said, raw(context.strings)),
+                        prompt=self._prompt(description, raw(context.strings)),
                         max_tokens=1,
                         prompt_logprobs=0,
                     )
-                    for part, said in enumerate((explanation, self.pseudo))
+                    for part, description in enumerate((explanation, self.pseudo))
                 ),
                 contexts=(context.context,),
                 truths=(context.activating,),
@@ -58,8 +58,8 @@ class Surprisal(Numeric, frozen=True):
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """The difference. Raises `Unreadable` when a server's tokens don't spell the prompt, or lack a number."""
-        explained, unexplained = (self._logprob(part, said) for part, said in answers(request, reply))
-        return valued(request, [explained - unexplained])
+        explained, unexplained = (self._logprob(part, answer) for part, answer in answers(request, reply))
+        return value_judgements(request, [explained - unexplained])
 
     def _prompt(self, description: str, text: str) -> str:
         # Some tokenizers compose characters first; what has been composed already they leave as it is.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from flows.sample_requests import Put, each, examples
+from flows.sample_requests import SampleRequest, capability_requests, sample_requests
 from tasks.explainers import Explainer
 from tasks.explainers.chat import ChatExplainer
 from tasks.fields import kinds
@@ -32,14 +32,14 @@ def explaining(**options: object) -> Any:
 
 def relied(**scorer: object) -> list[tuple[int | None, int | None, bool]]:
     made = scoring(**scorer)
-    return [(one.top_logprobs, one.prompt_logprobs, bool(one.texts)) for one in examples(made)]
+    return [(one.top_logprobs, one.prompt_logprobs, bool(one.texts)) for one in capability_requests(made)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_scorer_can_be_tried_out(kind: str) -> None:
     """With few tokens, and without any where it reads nothing but text."""
     made = scoring(kind=kind)
-    assert all(one.max_tokens == 1 and not one.parts for one in examples(made))
+    assert all(one.max_tokens == 1 and not one.parts for one in capability_requests(made))
 
 
 def test_what_scorers_rely_on_beside_text() -> None:
@@ -50,7 +50,7 @@ def test_what_scorers_rely_on_beside_text() -> None:
     assert relied(kind="embedding") == [(None, None, True)]
 
 
-def answered(one: Any, put: Put) -> bool:
+def answered(one: Any, put: SampleRequest) -> bool:
     """Whether the baseline reader gives an answer to a question that its component can read."""
     (outcome,) = asyncio.run(ask_all(Baseline(), [put.request]))
     try:
@@ -76,7 +76,7 @@ SCORERS: Mapping[str, Mapping[str, object]] = {
 def test_the_baseline_reader_refuses_what_it_cannot_judge(options: Mapping[str, object]) -> None:
     """And nothing else: what it doesn't refuse, it gives an answer to that the scorer can read."""
     one = scoring(**options)
-    (put,) = each([], [one])
+    (put,) = sample_requests([], [one])
     assert ("scorers.0.reader", "judge") == put[:2]
     assert answered(one, put) == (BASELINE.refuses(put.request) is None)
 
@@ -85,7 +85,7 @@ def test_the_baseline_reader_refuses_what_it_cannot_judge(options: Mapping[str, 
 def test_the_baseline_reader_refuses_what_it_cannot_explain(kind: str) -> None:
     """As above."""
     one = explaining(kind=kind)
-    (put,) = each([one], [])
+    (put,) = sample_requests([one], [])
     assert answered(one, put) == (BASELINE.refuses(put.request) is None)
     assert (kind in {"logits", "structured"}) == (BASELINE.refuses(put.request) is not None)
 
@@ -94,7 +94,10 @@ def test_an_embedding_model_refuses_all_but_texts() -> None:
     """It turns texts into vectors."""
     model = SentenceTransformersReader(kind="sentence_transformers", model="package:any")
     answers = {
-        kind for kind in KINDS for put in each([], [scoring(kind=kind)]) if model.refuses(put.request) is None
+        kind
+        for kind in KINDS
+        for put in sample_requests([], [scoring(kind=kind)])
+        if model.refuses(put.request) is None
     }
     assert {"embedding", "example_embedding"} == answers
 
@@ -107,7 +110,10 @@ def test_every_reader_that_a_component_names_is_put_its_own_question() -> None:
         TypeAdapter(Explainer).validate_python(options)
         for options in (plain, {"kind": "single_token", "otherwise": plain}, {"kind": "single_token"})
     )
-    found = {put.path: (put.reader, put.request.messages[-1].text) for put in each([one, other, alone], [])}
+    found = {
+        put.path: (put.reader, put.request.messages[-1].text)
+        for put in sample_requests([one, other, alone], [])
+    }
     paths = [
         "explainers.0.reader",
         "explainers.0.best_of.reader",
@@ -122,4 +128,6 @@ def test_every_reader_that_a_component_names_is_put_its_own_question() -> None:
 def test_a_prompt_of_ones_own_is_not_looked_for() -> None:
     """What a reader can answer doesn't hang on it, and the file is looked for later."""
     own = {"prompt": "no/such/file.txt"}
-    assert 2 == len(list(each([explaining(kind="exemplars", **own)], [scoring(kind="detection", **own)])))
+    assert 2 == len(
+        list(sample_requests([explaining(kind="exemplars", **own)], [scoring(kind="detection", **own)]))
+    )

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tasks.llm.openai.encode import encode
 from tasks.llm.request import Message, Outcome, Request, RequestKey
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.detection import Detection
 from tasks.scorers.intruder import Intruder
 from tasks.scorers.saebench import SAEBench
@@ -47,10 +47,12 @@ def test_a_held_reply_can_be_read(server: Server, scorer: Held) -> None:
         assert outcome.reply is not None, outcome.reason
         assert "stop" == outcome.reply.finish_reason
         json.loads(outcome.reply.text)
-        assert None not in [row.verdict for row in judgements(scorer, outcome)]
+        assert None not in [row.verdict for row in read_judgements(scorer, outcome)]
 
     free = scorer.model_copy(update={"held": False})
-    assert all(row.verdict is None for outcome in asked(server, free) for row in judgements(free, outcome))
+    assert all(
+        row.verdict is None for outcome in asked(server, free) for row in read_judgements(free, outcome)
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_a_form_leaves_the_probabilities_of_verdicts_as_they_are(server: Server,
     found = []
     for outcome in outcomes:
         shares = list(free_shares(server, outcome.request))
-        rows = judgements(scorer, outcome)
+        rows = read_judgements(scorer, outcome)
         assert shares == pytest.approx([row.probability for row in rows], abs=1e-4)
         assert [share > 0.5 for share in shares] == [row.verdict for row in rows]
         found += shares

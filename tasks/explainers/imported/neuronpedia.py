@@ -28,14 +28,14 @@ def records(opened: BinaryIO, file: str) -> Iterator[Record]:
 
 def _listed(opened: BinaryIO, file: str) -> Iterator[Record]:
     try:
-        found = json.load(opened)
+        names = json.load(opened)
     except (ValueError, RecursionError) as error:
         msg = f"{file} is not JSON ({error}): download the export again"
         raise WrongRequest(msg) from error
-    if not isinstance(found, list):
+    if not isinstance(names, list):
         msg = (
-            f"{file} holds {type(found).__name__}, not a list of explanations: give an export of Neuronpedia"
+            f"{file} holds {type(names).__name__}, not a list of explanations: give an export of Neuronpedia"
         )
         raise WrongRequest(msg)
-    for number, value in enumerate(found):
+    for number, value in enumerate(names):
         yield jsonl.record(value, f"item {number} of {file}")

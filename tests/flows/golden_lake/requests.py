@@ -15,7 +15,7 @@ from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
 from tasks.scorers import ask as rounds
-from tasks.scorers.base import pose, pose_alone
+from tasks.scorers.base import features_alone, match_explanations
 from tests.tasks.toys import HARBOUR, LIGHTHOUSE
 
 EXEMPLARS = {"kind": "exemplars", "reader": "reader"}
@@ -101,9 +101,9 @@ async def _explaining(explainer: Explainer, reader: LimitedReader) -> list[Outco
     asking = explainer.asking
     if asking is None:
         return []
-    contexts = best_of.parted(asking, FEATURES)
-    drawn = await best_of.draw(asking, contexts, reader)
-    judged = await best_of.judge(asking, contexts, drawn, reader)
+    contexts = best_of.hold_out_all(asking, FEATURES)
+    drawn = await best_of.ask_replicates(asking, contexts, reader)
+    judged = await best_of.judge_replicates(asking, contexts, drawn, reader)
     return [outcome for replicate in drawn for outcome in (*replicate.refused, replicate.outcome)] + judged
 
 
@@ -113,8 +113,8 @@ async def _scoring(scorer: Scorer, reader: LimitedReader) -> list[Outcome]:
         {"feature": feature, "replicate": 0, "explanation_of": source, "text": _EXPLANATIONS[source]}
         for feature, source in ((0, 0), (1, 1), (0, 1))
     ]
-    posed = pose(FEATURES, rows) if scorer.needs_explanation else pose_alone(FEATURES)
-    outcomes, _ = await rounds.ask(scorer, posed, reader)
+    posed = match_explanations(FEATURES, rows) if scorer.needs_explanation else features_alone(FEATURES)
+    outcomes, _ = await rounds.ask_scorer(scorer, posed, reader)
     return outcomes
 
 

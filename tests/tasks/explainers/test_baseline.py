@@ -13,7 +13,7 @@ from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.render import Named
-from tasks.explainers.base import explanation
+from tasks.explainers.base import read_explanation
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.reply_text import tagged
 from tasks.llm.baseline.describe import Description, understand, write
@@ -98,7 +98,7 @@ OTHERS = [
 
 def explained(contexts: list[Context]) -> str | None:
     (request,) = EXEMPLARS.requests(RequestKey(7, 0), Feature(7, 10.0, tuple(contexts)))
-    return explanation(EXEMPLARS, ask(request)).text
+    return read_explanation(EXEMPLARS, ask(request)).text
 
 
 def test_a_planted_word_is_found_and_named() -> None:

@@ -16,7 +16,7 @@ from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Feature
 from tasks.explainers import Explainer, Otherwise
-from tasks.explainers.base import Given
+from tasks.explainers.base import ExplainerInputs
 from tasks.explainers.chat import BestOf, ChatExplainer
 from tasks.explainers.exemplars import Exemplars
 from tasks.llm.baseline.reader import Baseline
@@ -28,7 +28,7 @@ from tests.tasks.toys import reading
 
 EACH = pytest.mark.parametrize("explainer", EVERY, ids=lambda one: one.kind)
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-PLENTY = Given(coders=("toy",), lake="./lake", explain=40, contrast=20, logits=10)
+PLENTY = ExplainerInputs(coders=("toy",), lake="./lake", explain=40, contrast=20, logits=10)
 
 KEPT = {
     "exemplars": "936914fc95da2296",
@@ -251,7 +251,7 @@ def test_a_run_must_give_what_is_held_out(
 ) -> None:
     """The explainer must be left half of its contexts, and there must be non-activating ones to judge by."""
     best = explainer.model_copy(update={"best_of": BestOf(held_out=held_out)})
-    lacking = best.lacks(PLENTY._replace(**changes))
+    lacking = best.unmet_need(PLENTY._replace(**changes))
     assert said is None if lacking is None else said is not None and said in lacking
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from storage.lake import Lake
 from tasks.contexts.handwritten import context
-from tasks.explainers.base import Given
+from tasks.explainers.base import ExplainerInputs
 from tasks.explainers.chat import BestOf, activating
 from tasks.explainers.contrastive import Contrastive
 from tasks.llm.request import RequestKey
@@ -40,8 +40,10 @@ def test_features_without_counterexamples_are_not_asked_about(tmp_path: Path) ->
 def test_a_run_without_contrast_is_refused() -> None:
     """It has to draw non-activating contexts for the explainer; twice as many where some are held out."""
     assert "sample.contrast gives none" in (
-        CONTRASTIVE.lacks(Given(("toy",), "./lake", 40, contrast=0, logits=10)) or ""
+        CONTRASTIVE.unmet_need(ExplainerInputs(("toy",), "./lake", 40, contrast=0, logits=10)) or ""
     )
-    assert CONTRASTIVE.lacks(Given(("toy",), "./lake", 40, contrast=1, logits=10)) is None
+    assert CONTRASTIVE.unmet_need(ExplainerInputs(("toy",), "./lake", 40, contrast=1, logits=10)) is None
     best = CONTRASTIVE.model_copy(update={"best_of": BestOf(held_out=5)})
-    assert "best_of needs 10" in (best.lacks(Given(("toy",), "./lake", 40, contrast=9, logits=10)) or "")
+    assert "best_of needs 10" in (
+        best.unmet_need(ExplainerInputs(("toy",), "./lake", 40, contrast=9, logits=10)) or ""
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.contexts import render
-from tasks.explainers.base import Explanation, explanation
+from tasks.explainers.base import Explanation, read_explanation
 from tasks.explainers.exemplars import Exemplars
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tests.tasks.snapshots import kept, rendered
@@ -108,4 +108,4 @@ def test_a_reply_that_was_cut_off_says_so() -> None:
 )
 def test_a_failure_stays_a_failure(reply: Reply | None, reason: str | None, expected: Explanation) -> None:
     """There is a text or a reason, never both and never neither."""
-    assert expected == explanation(EXPLAINER, Outcome(asked(), reply, reason, "here", "m", 1, 0.0))
+    assert expected == read_explanation(EXPLAINER, Outcome(asked(), reply, reason, "here", "m", 1, 0.0))

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.tables import EXPLANATIONS
-from tasks.explainers.base import NOBODY, Explanation, Given
+from tasks.explainers.base import NOBODY, ExplainerInputs, Explanation
 from tasks.explainers.imported.base import Columns
 from tasks.explainers.imports import Import
 from tests.storage.sql.test_scores import record
@@ -270,7 +270,7 @@ def test_a_run_of_several_coders_must_say_which_is_which(
 ) -> None:
     """One explanation is not of two coders' features."""
     explainer = Import.model_validate({"kind": "import", "path": "x", "format": "jsonl", **options})
-    lacking = explainer.lacks(Given(coders, "./lake", 40, 0, 10))
+    lacking = explainer.unmet_need(ExplainerInputs(coders, "./lake", 40, 0, 10))
     assert lacking is None if said is None else said in (lacking or "")
 
 

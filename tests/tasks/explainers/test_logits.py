@@ -7,7 +7,7 @@ import pytest
 
 from storage.lake import Lake
 from tasks.contexts.context import Described
-from tasks.explainers.base import Given
+from tasks.explainers.base import ExplainerInputs
 from tasks.explainers.logits import Logits
 from tests.tasks.explainers.every import WHOLE
 from tests.tasks.explainers.explaining import Fake, explain
@@ -38,5 +38,7 @@ def test_features_without_tokens_are_not_asked_about(raised: tuple | None, tmp_p
 
 def test_a_table_without_tokens_is_refused() -> None:
     """Where the config leaves them out, nothing could be shown of any feature."""
-    assert "describe.logits is 0" in (LOGITS.lacks(Given(("toy",), "./lake", 40, 0, logits=0)) or "")
-    assert LOGITS.lacks(Given(("toy",), "./lake", 40, 0, logits=1)) is None
+    assert "describe.logits is 0" in (
+        LOGITS.unmet_need(ExplainerInputs(("toy",), "./lake", 40, 0, logits=0)) or ""
+    )
+    assert LOGITS.unmet_need(ExplainerInputs(("toy",), "./lake", 40, 0, logits=1)) is None

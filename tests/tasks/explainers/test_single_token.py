@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from storage.lake import Lake
 from tasks.contexts.context import Described
-from tasks.explainers.base import Given
+from tasks.explainers.base import ExplainerInputs
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.logits import Logits
 from tasks.explainers.single_token import SingleToken
@@ -63,7 +63,9 @@ def test_what_the_other_explainer_knows_is_known(tmp_path: Path) -> None:
     assert ["ok", "failed"] == [row["status"] for row in rows]
     assert "no top_logits" in rows[1]["reason"]
     assert [] == requests
-    assert "describe.logits" in (explainer.lacks(Given(("toy",), "./lake", 40, 0, logits=0)) or "")
+    assert "describe.logits" in (
+        explainer.unmet_need(ExplainerInputs(("toy",), "./lake", 40, 0, logits=0)) or ""
+    )
 
 
 def test_its_reader_is_named_by_its_place() -> None:

@@ -10,7 +10,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.explainers.chat import BestOf, ChatExplainer, activating, silent
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
-from tasks.explainers.subset import part, spread
+from tasks.explainers.subset import hold_out, spread
 
 BEST = {"reader": "r", "temperature": 0.7, "replicates": 2}
 
@@ -44,7 +44,7 @@ def test_a_spread_is_in_order_and_as_large_as_it_can_be(items: list[int], n: int
 def test_what_is_held_out_is_not_shown(active: int, others: int, held_out: int, contrastive: bool) -> None:
     """Every context is on one side; half of the activating ones stay at least, and of a contrastive one's others."""
     whole = feature(active, others)
-    parted = part(explainer(held_out, contrastive=contrastive), whole)
+    parted = hold_out(explainer(held_out, contrastive=contrastive), whole)
     assert {*whole.contexts} == {*parted.shown.contexts} | {*parted.held_out.contexts}
     assert set() == {*parted.shown.contexts} & {*parted.held_out.contexts}
     judged, against = activating(parted.held_out), silent(parted.held_out)
@@ -56,7 +56,7 @@ def test_what_is_held_out_is_not_shown(active: int, others: int, held_out: int, 
 
 def test_deciles_and_kinds_have_their_share() -> None:
     """One of each decile of forty, and as many of each kind of the others."""
-    parted = part(explainer(10), feature(40, 20))
+    parted = hold_out(explainer(10), feature(40, 20))
     assert dict.fromkeys(range(10), 1) == Counter(one.decile for one in activating(parted.held_out))
     assert {"random": 5, "similar": 5} == Counter(one.kind for one in silent(parted.held_out))
 
@@ -64,6 +64,6 @@ def test_deciles_and_kinds_have_their_share() -> None:
 def test_nothing_is_held_out_unless_it_is_asked_for() -> None:
     """All contexts are shown."""
     whole = feature(40, 20)
-    parted = part(Exemplars(kind="exemplars", reader="r"), whole)
+    parted = hold_out(Exemplars(kind="exemplars", reader="r"), whole)
     assert whole == parted.shown
     assert () == parted.held_out.contexts

@@ -9,7 +9,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.explainers.chat import ChatExplainer, activating, silent
 from tasks.explainers.contrastive import Contrastive
 from tasks.explainers.exemplars import Exemplars
-from tasks.explainers.subset import fewer
+from tasks.explainers.subset import half_of_contexts
 
 EXEMPLARS = Exemplars(kind="exemplars", reader="r")
 
@@ -24,7 +24,7 @@ def feature(active: int, others: int) -> Feature:
 def steps(explainer: ChatExplainer, whole: Feature) -> list[tuple[Context, ...]]:
     """What is shown before and after each halving."""
     found = [explainer.shown(whole)]
-    while (less := fewer(explainer, whole)) is not None:
+    while (less := half_of_contexts(explainer, whole)) is not None:
         whole = less
         found.append(explainer.shown(whole))
     return found

@@ -11,7 +11,7 @@ from tasks.contexts.handwritten import context
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import RequestKey
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.detection import Detection
 from tests.tasks.llm.faulty_server import (
     TRANSIENT,
@@ -90,7 +90,7 @@ def test_five_thousand_verdicts_survive_a_quarter_of_faults_and_a_dead_endpoint(
         return [
             (int(outcome.request.key.split("/")[0]), judged.verdict, judged.reason, judged.context)
             for outcome in outcomes
-            for judged in judgements(SCORER, outcome)
+            for judged in read_judgements(SCORER, outcome)
         ]
 
     wanted = features()

@@ -9,7 +9,7 @@ from storage.lake import Lake
 from tasks.contexts.context import Context
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
-from tasks.scorers.ask import LEVEL, Adaptive, interval, share
+from tasks.scorers.ask import LEVEL, Adaptive, interval, share_interval
 from tasks.scorers.base import Judgement
 from tasks.scorers.detection import Detection
 from tests.tasks.judging import judge
@@ -48,7 +48,7 @@ def test_a_class_is_never_left_more_often_than_its_level(rate: float) -> None:
     for _ in range(runs):
         right = draw.random(40) < rate
         hits = np.cumsum(draw.permutation(right))
-        ends = (share(int(hits[n - 1]), n, 40, level) for n in range(1, 41))
+        ends = (share_interval(int(hits[n - 1]), n, 40, level) for n in range(1, 41))
         missed += any(not low <= right.mean() <= high for low, high in ends)
     assert missed / runs <= level
 
@@ -57,7 +57,7 @@ def test_a_class_is_never_left_more_often_than_its_level(rate: float) -> None:
 def test_an_interval_holds_what_was_seen_and_nothing_impossible(right: int, wrong: int, left: int) -> None:
     """Its ends are shares that can still come out, and with all contexts seen it is a point."""
     total = right + wrong + left
-    low, high = share(right, right + wrong, total, 0.025)
+    low, high = share_interval(right, right + wrong, total, 0.025)
     if not total:
         assert (0.0, 1.0) == (low, high)
         return

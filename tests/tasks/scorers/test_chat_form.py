@@ -13,7 +13,7 @@ from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Outcome, Request, RequestKey
 from tasks.llm.request_log import RequestOrigin, request_rows
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.chat import list_of
 from tasks.scorers.detection import Detection
 from tasks.scorers.discrimination import Discrimination
@@ -178,7 +178,7 @@ def ledger(scorer: Held, holds: str | None, answer: str) -> tuple[list[Outcome],
 
 
 def verdicts(scorer: Held, outcomes: Sequence[Outcome]) -> list[bool | None]:
-    return [row.verdict for outcome in outcomes for row in judgements(scorer, outcome)]
+    return [row.verdict for outcome in outcomes for row in read_judgements(scorer, outcome)]
 
 
 @pytest.mark.parametrize(

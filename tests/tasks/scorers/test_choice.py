@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.contexts import render
 from tasks.contexts.context import Context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.discrimination import Discrimination
 from tasks.scorers.intruder import Intruder
 from tests.tasks.snapshots import kept, rendered
@@ -223,7 +223,7 @@ def test_an_unreadable_reply_gives_a_failed_judgement(scorer: Either, text: str)
     request = asked(scorer)[0]
     with pytest.raises(Unreadable, match="no number from 1 to 5"):
         scorer.read(request, reading(text))
-    (row,) = judgements(scorer, Outcome(request, Reply(text), None, "here", "m", 1, 0.0))
+    (row,) = read_judgements(scorer, Outcome(request, Reply(text), None, "here", "m", 1, 0.0))
     assert (request.contexts[0], True, None) == (row.context, row.truth, row.verdict)
     assert "no number" in (row.reason or "")
 
@@ -246,15 +246,15 @@ def test_the_probability_is_that_of_the_right_choice(scorer: Either) -> None:
 
 def test_what_discrimination_needs_is_said() -> None:
     """Contexts of neighbours, of a kind that is drawn and not left out."""
-    assert DISCRIMINATION.lacks({"random", "similar"}) is None
-    lacking = DISCRIMINATION.lacks({"random", "silent"})
+    assert DISCRIMINATION.unmet_need({"random", "similar"}) is None
+    lacking = DISCRIMINATION.unmet_need({"random", "silent"})
     assert lacking == (
         "sample.negatives has random, silent, and discrimination needs contexts of neighbours; "
         "add cooccurring or similar"
     )
     named = DISCRIMINATION.model_copy(update={"kinds": ("random",)})
-    assert "kinds names random, and discrimination needs" in (named.lacks({"random", "similar"}) or "")
+    assert "kinds names random, and discrimination needs" in (named.unmet_need({"random", "similar"}) or "")
     absent = DISCRIMINATION.model_copy(update={"kinds": ("similar",)})
     assert "kinds names similar, and sample.negatives has cooccurring" in (
-        absent.lacks({"cooccurring"}) or ""
+        absent.unmet_need({"cooccurring"}) or ""
     )

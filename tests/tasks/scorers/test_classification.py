@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.contexts import render
 from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
-from tasks.scorers.base import Judgement, judgement_rows, judgements, pose
+from tasks.scorers.base import Judgement, judgement_rows, match_explanations, read_judgements
 from tasks.scorers.detection import Detection
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.snapshots import kept, rendered
@@ -199,7 +199,7 @@ def test_an_unreadable_reply_gives_failed_judgements(text: str, reason: str) -> 
     request = asked()[0]
     with pytest.raises(Unreadable, match=reason):
         DETECTION.read(request, reading(text))
-    rows = judgements(DETECTION, Outcome(request, reading(text), None, "here", "m", 1, 0.0))
+    rows = read_judgements(DETECTION, Outcome(request, reading(text), None, "here", "m", 1, 0.0))
     assert list(zip(request.contexts, request.truths, strict=True)) == [
         (row.context, row.truth) for row in rows
     ]
@@ -211,7 +211,7 @@ def test_an_unreadable_reply_gives_failed_judgements(text: str, reason: str) -> 
 def test_no_reply_breaks_a_scorer(text: str) -> None:
     """Whatever comes back, there is one judgement per context with a verdict or a reason, not both."""
     request = asked()[0]
-    rows = judgements(DETECTION, Outcome(request, Reply(text), None, "here", "m", 1, 0.0))
+    rows = read_judgements(DETECTION, Outcome(request, Reply(text), None, "here", "m", 1, 0.0))
     assert request.contexts == tuple(row.context for row in rows)
     assert all((row.verdict is None) == (row.reason is not None) for row in rows)
 
@@ -219,7 +219,7 @@ def test_no_reply_breaks_a_scorer(text: str) -> None:
 @pytest.mark.parametrize("reason", ["503: busy", None])
 def test_a_request_without_a_reply_gives_failed_judgements(reason: str | None) -> None:
     """The reason is the client's; there is always one."""
-    rows = judgements(DETECTION, Outcome(asked()[0], None, reason, "here", "m", 3, 1.0))
+    rows = read_judgements(DETECTION, Outcome(asked()[0], None, reason, "here", "m", 3, 1.0))
     assert [reason or "the reader gave no reply"] * 5 == [row.reason for row in rows]
 
 
@@ -229,7 +229,7 @@ def test_rows_say_whose_explanation_was_judged() -> None:
         {"feature": 7, "replicate": 0, "explanation_of": 3, "text": "Boats."},
         {"feature": 7, "replicate": 0, "explanation_of": 7, "text": "Lighthouses."},
     ]
-    posed = pose([LIGHTHOUSE], explained)
+    posed = match_explanations([LIGHTHOUSE], explained)
     assert ["7/0/shuffled", "7/0/none"] == [str(one.key) for one in posed]
     owners, outcomes = {}, []
     for one in posed:

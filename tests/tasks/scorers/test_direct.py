@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.sample_requests import examples
+from flows.sample_requests import capability_requests
 from tasks.contexts.context import Feature
 from tasks.contexts.handwritten import context
 from tasks.llm.dispatch import ask_all
@@ -19,7 +19,7 @@ from tasks.llm.openai.preflight import preflight
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Request, RequestKey
 from tasks.scorers import Scorer
-from tasks.scorers.base import Judgement, judgements
+from tasks.scorers.base import Judgement, read_judgements
 from tasks.scorers.simulation import Simulation
 from tasks.scorers.surprisal import TEXTS, Surprisal
 from tests.flows.command import DEMO
@@ -61,7 +61,7 @@ def judged(
     async def run() -> list[Judgement]:
         async with OpenAIReader(urls=[server.url], model=NAME, attempts=1).open() as client:
             outcomes = await ask_all(client, scorer.requests(RequestKey(7, 0, "none"), explanation, feature))
-            return [row for outcome in outcomes for row in judgements(scorer, outcome)]
+            return [row for outcome in outcomes for row in read_judgements(scorer, outcome)]
 
     rows = {row.context: row for row in asyncio.run(run())}
     assert {None} == {row.reason for row in rows.values()}
@@ -170,7 +170,7 @@ def test_a_reader_whose_tokenizer_takes_10_apart_is_refused_before_it_is_asked(t
 
     def check(scorer: Simulation) -> None:
         reader = OpenAIReader(urls=[server.url], model=NAME)
-        asyncio.run(preflight(reader, examples(scorer), scorer.unfit))
+        asyncio.run(preflight(reader, capability_requests(scorer), scorer.unfit))
 
     once = Simulation(kind="simulation", reader="r")
     with model_server(tmp_path) as server:
@@ -188,4 +188,4 @@ def test_a_reader_that_says_10_in_one_token_is_taken(numbers: Served) -> None:
     for changes in ({}, {"mode": "token_by_token", "route": "completion"}, {"mode": "token_by_token"}):
         scorer = Simulation.model_validate({"kind": "simulation", "reader": "r", **changes})
         reader = OpenAIReader(urls=[numbers.url], model=NAME)
-        assert [] == asyncio.run(preflight(reader, examples(scorer), scorer.unfit))
+        assert [] == asyncio.run(preflight(reader, capability_requests(scorer), scorer.unfit))

@@ -11,7 +11,7 @@ import pytest
 from tasks.contexts import render
 from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.embedding import Embedding
 from tasks.scorers.example_embedding import ExampleEmbedding
 from tests.tasks.snapshots import kept, rendered
@@ -84,7 +84,7 @@ def test_vectors_without_an_angle_give_no_value(
     request, reply = asked(), Reply("", parts=(Reply("", vectors=query), Reply("", vectors=documents)))
     with pytest.raises(Unreadable, match=reason):
         EMBEDDING.read(request, reply)
-    rows = judgements(EMBEDDING, Outcome(request, reply, None, "here", "m", 2, 0.0))
+    rows = read_judgements(EMBEDDING, Outcome(request, reply, None, "here", "m", 2, 0.0))
     assert [None] * 6 == [row.value for row in rows]
     assert all(reason in (row.reason or "") for row in rows)
 

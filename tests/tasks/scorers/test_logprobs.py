@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.llm.request import Outcome, Reply, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers import logprobs
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.detection import Detection
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.toys import HARBOUR, LIGHTHOUSE, spelled
@@ -135,7 +135,7 @@ def test_one_context_at_a_time_has_them_too() -> None:
 def test_a_server_that_gave_none_fails_its_contexts(scorer: Detection | Fuzzing) -> None:
     """Nobody guesses a probability from a verdict."""
     request = scorer.requests(RequestKey(7, 0, "none"), "x", HARBOUR)[0]
-    rows = judgements(scorer, Outcome(request, Reply("[0, 1, 1]"), None, "here", "m", 1, 0.0))
+    rows = read_judgements(scorer, Outcome(request, Reply("[0, 1, 1]"), None, "here", "m", 1, 0.0))
     assert request.contexts == tuple(row.context for row in rows)
     assert {(None, None)} == {(row.verdict, row.probability) for row in rows}
     assert all("no log-probabilities came with the reply" in (row.reason or "") for row in rows)

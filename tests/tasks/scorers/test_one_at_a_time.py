@@ -106,11 +106,11 @@ def test_kinds_are_refused_where_no_silent_context_is_asked_about(marks: str) ->
 def test_a_kind_that_was_not_drawn_is_named() -> None:
     """The sentence says what there is."""
     some = DETECTION.model_copy(update={"kinds": ("random", "similar")})
-    assert some.lacks({"random", "similar", "silent"}) is None
-    assert some.lacks({"random", "silent"}) == (
+    assert some.unmet_need({"random", "similar", "silent"}) is None
+    assert some.unmet_need({"random", "silent"}) == (
         "kinds names similar, and sample.negatives has random, silent; name one that is there"
     )
-    assert "has none" in (some.lacks(set()) or "")
+    assert "has none" in (some.unmet_need(set()) or "")
 
 
 def test_both_prompts_count_for_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

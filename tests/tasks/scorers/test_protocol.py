@@ -16,7 +16,7 @@ from tasks.contexts.context import Feature
 from tasks.contexts.handwritten import context
 from tasks.llm.base import Reader
 from tasks.llm.request import Message, Outcome, Reply, Request, Unreadable
-from tasks.scorers.base import Judgement, labelled
+from tasks.scorers.base import Judgement, verdict_judgements
 from tests.tasks.judging import judge
 
 
@@ -54,7 +54,9 @@ class Intruder(BaseModel):
         if len(named) != 1 or not 1 <= int(named[0]) <= len(request.contexts):
             msg = f"no single example is named in the reply to {request.key}"
             raise Unreadable(msg)
-        return labelled(request, [place != int(named[0]) for place in range(1, len(request.contexts) + 1)])
+        return verdict_judgements(
+            request, [place != int(named[0]) for place in range(1, len(request.contexts) + 1)]
+        )
 
 
 class Server(Reader):

@@ -12,7 +12,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.saebench import SAEBench
 from tests.tasks.snapshots import kept, rendered
 from tests.tasks.toys import HARBOUR, reading
@@ -90,9 +90,9 @@ def test_a_feature_with_fewer_windows_is_not_asked_about() -> None:
 
 def test_random_windows_are_needed_by_default() -> None:
     """Another kind has to be named."""
-    assert "kinds names random" in (SAEBENCH.lacks({"similar"}) or "")
-    assert SAEBENCH.lacks({"similar", "random"}) is None
-    assert SAEBENCH.model_copy(update={"kinds": None}).lacks({"similar"}) is None
+    assert "kinds names random" in (SAEBENCH.unmet_need({"similar"}) or "")
+    assert SAEBENCH.unmet_need({"similar", "random"}) is None
+    assert SAEBENCH.model_copy(update={"kinds": None}).unmet_need({"similar"}) is None
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_unreadable_reply_gives_failed_judgements(text: str, reason: str) -> 
     request = asked()
     with pytest.raises(Unreadable, match=reason):
         SAEBENCH.read(request, reading(text))
-    rows = judgements(SAEBENCH, Outcome(request, reading(text), None, "here", "m", 1, 0.0))
+    rows = read_judgements(SAEBENCH, Outcome(request, reading(text), None, "here", "m", 1, 0.0))
     assert 14 == len(rows)
     assert all(row.verdict is None and reason in (row.reason or "") for row in rows)
 
@@ -142,5 +142,5 @@ def test_an_unreadable_reply_gives_failed_judgements(text: str, reason: str) -> 
 @given(st.text(max_size=60))
 def test_no_reply_breaks_it(text: str) -> None:
     """Whatever comes back, each window has a verdict or a reason."""
-    rows = judgements(SAEBENCH, Outcome(asked(), Reply(text), None, "here", "m", 1, 0.0))
+    rows = read_judgements(SAEBENCH, Outcome(asked(), Reply(text), None, "here", "m", 1, 0.0))
     assert all((row.verdict is None) == (row.reason is not None) for row in rows)

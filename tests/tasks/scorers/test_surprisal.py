@@ -8,7 +8,7 @@ import pytest
 
 from tasks.contexts.handwritten import context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, TokenLogprob, Unreadable
-from tasks.scorers.base import judgements
+from tasks.scorers.base import read_judgements
 from tasks.scorers.surprisal import TEXTS, Surprisal
 from tests.tasks.snapshots import kept, rendered
 from tests.tasks.toys import LIGHTHOUSE
@@ -109,6 +109,6 @@ def test_a_token_without_a_number_gives_no_value(logprobs: tuple[float | None, .
 def test_an_unreadable_reply_gives_a_failed_judgement(parts: tuple[Reply, ...]) -> None:
     """The context keeps its row and its truth, without a value and with the reason."""
     request = asked()[0]
-    (row,) = judgements(SURPRISAL, Outcome(request, Reply("", parts=parts), None, "here", "m", 2, 0.0))
+    (row,) = read_judgements(SURPRISAL, Outcome(request, Reply("", parts=parts), None, "here", "m", 2, 0.0))
     assert (0, True, None) == (row.context, row.truth, row.value)
     assert row.reason
