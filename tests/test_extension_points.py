@@ -202,9 +202,8 @@ def test_a_kind_of_negatives_is_drawn(extended: Path, tmp_path: Path) -> None:
     assert extended.is_dir()
     drawing = import_module("tests.tasks.drawing")
     negatives = import_module("tasks.sampling.negatives")
-    kinds = TypeAdapter(tuple[negatives.Negatives, ...]).validate_python(
-        [{"kind": "random", "n": 3}, {"kind": "opening", "n": 4}]
-    )
+    kind = TypeAdapter(negatives.Negatives)
+    kinds = tuple(map(kind.validate_python, [{"kind": "random", "n": 3}, {"kind": "opening", "n": 4}]))
     sampling = import_module("tasks.sampling.config").Sampling(negatives=kinds)
     assert kinds == sampling.negatives
     lake = import_module("storage.lake").Lake((tmp_path / "lake").as_posix())
@@ -226,7 +225,7 @@ def test_a_lake_lies_in_an_added_backend(extended: Path, monkeypatch: pytest.Mon
 
     class Buckets(MemoryFileSystem):
         protocol = ("gs",)
-        store: ClassVar[dict[str, Any]] = {}
+        store: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
         pseudo_dirs: ClassVar[list[str]] = [""]
 
         @classmethod
