@@ -24,7 +24,7 @@ from storage.errors import WrongRequest
 from storage.layout import Step, addresses
 from tasks.activations.config import Coder
 from tasks.coders.base import SiteStatistics
-from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.preflight import EndpointsAway
 from tasks.llm.openai.preflight import preflight as check_endpoints
 from tasks.llm.openai.reader import OpenAIReader

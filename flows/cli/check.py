@@ -19,7 +19,7 @@ from flows.reader_check import Checked
 from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
-from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.preflight import EndpointsAway
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.metrics import Estimate

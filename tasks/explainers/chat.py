@@ -19,7 +19,7 @@ from tasks.explainers.reply_text import TAG, tagged
 from tasks.fields import LARGEST_SEED, ComponentName, ConfigModel, Seed
 from tasks.llm import prompt
 from tasks.llm.reasoning import answer
-from tasks.llm.request import SAID, Message, Reply, Request, RequestKey, Unreadable, said
+from tasks.llm.request import QUOTE_LENGTH, Message, Reply, Request, RequestKey, Unreadable, quote_reply
 
 _LABELLED = re.compile(r"[A-Z]+:")
 """A line of an answer that is its explanation, or a note on a single question."""
@@ -176,12 +176,12 @@ class ChatExplainer(ExplainerOptions, frozen=True):
         """The text after the tag. Raises `Unreadable` when there is none, or a part of one."""
         explained = tagged(answer(reply, request.key))
         if explained is None:
-            msg = f"no line {TAG} in the reply to {request.key} ({said(reply)})"
+            msg = f"no line {TAG} in the reply to {request.key} ({quote_reply(reply)})"
             raise Unreadable(msg)
         if reply.finish_reason == "length" and not explained.whole:
             msg = (
                 f"the reply to {request.key} was cut off at max_tokens, in the middle of its explanation "
-                f"{explained.text[-SAID:]!r}; raise it"
+                f"{explained.text[-QUOTE_LENGTH:]!r}; raise it"
             )
             raise Unreadable(msg)
         return explained.text

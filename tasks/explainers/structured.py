@@ -17,7 +17,7 @@ from tasks.explainers.chat import ChatExplainer
 from tasks.explainers.exemplars import exemplars
 from tasks.fields import ComponentName
 from tasks.llm.reasoning import answer
-from tasks.llm.request import Reply, Request, Unreadable, said
+from tasks.llm.request import Reply, Request, Unreadable, quote_reply
 
 ASKED = "Answer with the JSON object."
 
@@ -122,7 +122,7 @@ def _structure(request: Request, reply: Reply) -> Structure:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         fault = f"{where}: {first['msg']}" if where else first["msg"]
-        msg = f"not the JSON that was asked for in the reply to {request.key} ({fault}; {said(reply)})"
+        msg = f"not the JSON that was asked for in the reply to {request.key} ({fault}; {quote_reply(reply)})"
         raise Unreadable(msg) from error
 
 

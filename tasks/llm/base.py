@@ -1,4 +1,4 @@
-"""The base of all readers and of their configs: what the rest of gloss may ask of either, with defaults.
+"""The base classes of readers and of their configs, with defaults, and the errors of unusable endpoints.
 
 A reader answers requests while it is open; its config is what a run's YAML holds, and opens it. A new kind is a file
 with both, and a line in `tasks/llm/readers.py`:
@@ -14,6 +14,11 @@ with both, and a line in `tasks/llm/readers.py`:
     class Echo(Reader):
         async def ask(self, request):
             return Outcome(request, Reply(request.messages[-1].text), None, "embedded", "echo", 1, latency=0.0)
+
+A request that fails is an outcome with a reason, never an exception. Two exceptions report unusable endpoints:
+
+1. `EndpointsDown` is raised when no endpoint has been of use for long, and stops the run.
+2. `EndpointRefused` is raised by the check before a run, while there is still nothing to lose.
 """
 
 import asyncio
@@ -22,8 +27,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Literal, NamedTuple
 
+from storage.errors import RunFailed, WrongRequest
 from tasks.fields import ConfigModel
 from tasks.llm.request import Outcome, Prices, Request
+
+
+class EndpointsDown(RunFailed):
+    """No endpoint is of use any more; what is done is kept and the run can be continued."""
+
+
+class EndpointRefused(WrongRequest):
+    """An endpoint as configured cannot answer the run's requests; one sentence says what to change."""
+
 
 CachedReplies = Literal["keep", "keep_failures", "off"]
 """Which outcomes the reply cache holds: replies, replies and failures, or nothing."""
@@ -41,7 +56,7 @@ class Reader(ABC):
     async def ask(self, request: Request) -> Outcome:
         """Answer one request without parts; a failure is an outcome with a reason, not an exception.
 
-        Raises `EndpointsDown` (`tasks/llm/openai/errors.py`) when no endpoint can be reached at all.
+        Raises `EndpointsDown` when no endpoint can be reached at all.
         """
 
     async def ask_together(self, requests: Sequence[Request]) -> list[Outcome]:

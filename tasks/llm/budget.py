@@ -46,7 +46,7 @@ class Budget:
             if self._over or not self._requests:
                 self._over = True
                 self._wake()
-                raise BudgetSpent(self._said())
+                raise BudgetSpent(self._spent_message())
             await self._settled.wait()
         self._requests += 1
 
@@ -66,7 +66,7 @@ class Budget:
         self._settled.set()
         self._settled = asyncio.Event()
 
-    def _said(self) -> str:
+    def _spent_message(self) -> str:
         return (
             f"budget.cost is {self.budget:g}, {self.spent:.4g} of it are spent, and the next request would exceed it; "
             "what is done is kept: raise it and run again to continue"

@@ -108,12 +108,12 @@ class Asking:
                 self._known[name] = asyncio.get_running_loop().create_future()
             answers.append(self._known[name])
         try:
-            found = await _together(self.reader, list(new.values()))
+            answered = await _together(self.reader, list(new.values()))
         except BaseException:
             for name in new:
                 self._known[name].cancel()
             raise
-        for name, outcome in zip(new, found, strict=True):
+        for name, outcome in zip(new, answered, strict=True):
             self._known[name].set_result(outcome)
         asked = [answer.result() if answer.done() else await asyncio.shield(answer) for answer in answers]
         return [
@@ -141,19 +141,19 @@ def joined(request: Request, parts: Sequence[Outcome]) -> Outcome:
     Attempts, calls and tokens are sums, the latency is that of the slowest part; endpoint and model are those of the
     part that failed, else of the first one.
     """
-    told = next((part for part in parts if part.reply is None), parts[0])
+    decisive = next((part for part in parts if part.reply is None), parts[0])
     replies = tuple(part.reply for part in parts if part.reply is not None)
     whole = len(replies) == len(parts)
     return Outcome(
         request=request,
         reply=Reply("", usage=_summed([reply.usage for reply in replies]), parts=replies) if whole else None,
-        reason=told.reason,
-        endpoint=told.endpoint,
-        model=told.model,
+        reason=decisive.reason,
+        endpoint=decisive.endpoint,
+        model=decisive.model,
         attempts=sum(part.attempts for part in parts),
         latency=max(part.latency for part in parts),
-        structured=told.structured,
-        too_long=told.too_long,
+        structured=decisive.structured,
+        too_long=decisive.too_long,
         parts_sent=sum(part.calls for part in parts),
     )
 
@@ -179,10 +179,10 @@ async def ask_fitting(
     stand. Reads `requests` and raises as `ask_all` does.
     """
     own = reader.control_tokens
-    found = await ask_all(reader, (request.without_control_tokens(own) for request in requests))
-    outcomes = list(found)
+    latest = await ask_all(reader, (request.without_control_tokens(own) for request in requests))
+    outcomes = list(latest)
     # All halves of a size at once: each size costs one wait, however many requests are too long.
-    while shorter := [half for outcome in found if outcome.too_long for half in halves(outcome.request)]:
-        found = await ask_all(reader, [half.without_control_tokens(own) for half in shorter])
-        outcomes += found
+    while shorter := [half for outcome in latest if outcome.too_long for half in halves(outcome.request)]:
+        latest = await ask_all(reader, [half.without_control_tokens(own) for half in shorter])
+        outcomes += latest
     return outcomes

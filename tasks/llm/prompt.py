@@ -45,7 +45,7 @@ def shots(package: str, name: str) -> list[dict]:
 
 def fill(template: str, **slots: str) -> str:
     """Put values into the slots. Raises `KeyError` for a slot without a value; other braces are left alone."""
-    return _SLOT.sub(lambda found: slots[found[1]], template)
+    return _SLOT.sub(lambda slot: slots[slot[1]], template)
 
 
 def digest(package: str, kind: str, override: str | None = None, shots: str | None = None) -> str:

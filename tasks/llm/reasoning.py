@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 
-from tasks.llm.request import SAID, Reply, TokenLogprob, Unreadable, said
+from tasks.llm.request import QUOTE_LENGTH, Reply, TokenLogprob, Unreadable, quote_reply
 
 _NAMES = "(?:seed:)?think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis"
 """As DeepSeek, Qwen, Seed, EXAONE and those name it that a prompt has asked for thoughts."""
@@ -47,12 +47,13 @@ def answer(reply: Reply, key: str) -> str:
     start = _start(reply.text)
     if start is None:
         where = "at max_tokens; raise it" if reply.finish_reason == "length" else "which it never ends"
-        msg = f"the reply to {key} was cut off inside its thoughts, {where} ({' '.join(reply.text.split())[:SAID]!r})"
+        start_of_reply = " ".join(reply.text.split())[:QUOTE_LENGTH]
+        msg = f"the reply to {key} was cut off inside its thoughts, {where} ({start_of_reply!r})"
         raise Unreadable(msg)
     text = reply.text[start:]
     if not text.strip():
         if start:
-            msg = f"nothing follows the thoughts in the reply to {key} ({said(reply)})"
+            msg = f"nothing follows the thoughts in the reply to {key} ({quote_reply(reply)})"
             raise Unreadable(msg)
         if reply.finish_reason == "length":
             msg = (
@@ -85,8 +86,8 @@ def _start(text: str) -> int | None:
 def _opened(text: str) -> list[int]:
     """Where thoughts begin: at the start of a line, or right after a closing tag."""
     closed = {tag.end() for tag in _CLOSING.finditer(text)}
-    found = [tag.start() for tag in _OPENING.finditer(text) if _begins_line(text, tag.start(), closed)]
-    return [0, *found] if _BARE.match(text) else found
+    starts = [tag.start() for tag in _OPENING.finditer(text) if _begins_line(text, tag.start(), closed)]
+    return [0, *starts] if _BARE.match(text) else starts
 
 
 def _begins_line(text: str, place: int, closed: Collection[int]) -> bool:

@@ -54,7 +54,7 @@ class _Open:
     first: int
     end: int
     asker: str
-    """Whose requests these are."""
+    """The asker of these requests."""
     shelf: Shelf
     known: dict[str, Row]
     waiting: list[tuple[Row, asyncio.Future[None]]] = field(default_factory=list)
@@ -158,16 +158,16 @@ class CachingReader(Reader):
         """Answer requests that belong together, as `ask` does."""
         opened = self._about(requests[0])
         names = [name(self._identity, request) for request in requests]
-        found = [
-            self._known(opened, called, one) if opened else None
-            for called, one in zip(names, requests, strict=True)
+        known = [
+            self._known(opened, called, request) if opened else None
+            for called, request in zip(names, requests, strict=True)
         ]
-        unknown = [place for place, outcome in enumerate(found) if outcome is None]
+        unknown = [place for place, outcome in enumerate(known) if outcome is None]
         asked = await self._new(
             opened, [names[place] for place in unknown], [requests[place] for place in unknown]
         )
         answers = dict(zip(unknown, asked, strict=True))
-        return [outcome or answers[place] for place, outcome in enumerate(found)]
+        return [outcome or answers[place] for place, outcome in enumerate(known)]
 
     async def _new(
         self, opened: _Open | None, names: Sequence[str], requests: Sequence[Request]
@@ -178,12 +178,12 @@ class CachingReader(Reader):
             return await asyncio.gather(*(self.ask(request) for request in requests))
         outcomes = await self._reader.ask_together(requests)
         if opened:
-            await asyncio.gather(*(self._keep(opened, *one) for one in zip(names, outcomes, strict=True)))
+            await asyncio.gather(*(self._keep(opened, *pair) for pair in zip(names, outcomes, strict=True)))
         return outcomes
 
     def _about(self, request: Request) -> _Open | None:
         feature = _feature(request)
-        return next((one for one in self._open if one.first <= feature < one.end), None)
+        return next((opened for opened in self._open if opened.first <= feature < opened.end), None)
 
     def _known(self, opened: _Open, called: str, request: Request) -> Outcome | None:
         row = opened.known.get(called) or self._unheld(opened, request)
@@ -285,8 +285,8 @@ def written(reply: Reply) -> bytes:
         "usage": reply.usage,
     }
     for tokens in ("completion", "prompt"):
-        if found := getattr(reply, tokens):
-            content[tokens] = found
+        if values := getattr(reply, tokens):
+            content[tokens] = values
     if reply.vectors:
         content["vectors"] = _packed(reply.vectors)
     data = json.dumps(content, separators=(",", ":")).encode()

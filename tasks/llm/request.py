@@ -18,7 +18,7 @@ Form = Literal["schema", "choices", "pattern"]
 """How a request says what its reply looks like."""
 
 
-SAID = 120
+QUOTE_LENGTH = 120
 """Characters of a reply that a reason quotes."""
 LONGEST_LIST = 32
 """Requests in one list: each costs the server less than a call of its own does, and all fail together."""
@@ -249,10 +249,10 @@ class Unreadable(ValueError):
     """A reply came, but it does not say what was asked; its message is the reason that is recorded."""
 
 
-def said(reply: Reply) -> str:
+def quote_reply(reply: Reply) -> str:
     """The beginning of a reply, for a reason, and whether its end is missing."""
     cut = ", and it was cut off at max_tokens" if reply.finish_reason == "length" else ""
-    return f"{' '.join(reply.text.split())[:SAID]!r}{cut}"
+    return f"{' '.join(reply.text.split())[:QUOTE_LENGTH]!r}{cut}"
 
 
 _HALF = "half"

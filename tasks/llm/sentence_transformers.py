@@ -55,12 +55,12 @@ class Encoder:
                 )
                 self.encoded += len(new)
                 self._vectors.update(zip(new, np.asarray(made, dtype=np.float32), strict=True))
-            found = [self._vectors[text] for text in texts]
+            vectors = [self._vectors[text] for text in texts]
             for text in dict.fromkeys(texts):
                 self._vectors.move_to_end(text)
             while len(self._vectors) > self._kept:
                 self._vectors.popitem(last=False)
-            return found
+            return vectors
 
 
 @cache
@@ -90,10 +90,8 @@ def load_encoder(model: str, revision: str | None, device: str | None) -> Encode
             model_kwargs={"use_safetensors": True},
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        said = str(error).strip().split("\n")[0]
-        msg = (
-            f"the embedding model {model} cannot be loaded ({said}): check its name, its files and the device"
-        )
+        reason = str(error).strip().split("\n")[0]
+        msg = f"the embedding model {model} cannot be loaded ({reason}): check its name, its files and the device"
         raise WrongRequest(msg) from error
     finally:
         if bars:
@@ -115,8 +113,8 @@ class Vectors(Reader):
         reply, reason = None, "this reader turns texts into vectors and answers no other question"
         if request.texts:
             try:
-                found = await self._found(request.texts)
-                reply, reason = Reply("", vectors=tuple(tuple(one.tolist()) for one in found)), None
+                vectors = await self._embed(request.texts)
+                reply, reason = Reply("", vectors=tuple(tuple(vector.tolist()) for vector in vectors)), None
             except RuntimeError as error:  # as torch says it, memory of a GPU that runs out included
                 reason = f"the embedding model failed: {' '.join(str(error).split())[:300]}"
         return Outcome(
@@ -129,7 +127,7 @@ class Vectors(Reader):
             latency=perf_counter() - started,
         )
 
-    async def _found(self, texts: Sequence[str]) -> list[np.ndarray]:
+    async def _embed(self, texts: Sequence[str]) -> list[np.ndarray]:
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((texts, answer))
         if self._working is None or self._working.done():
@@ -177,12 +175,12 @@ def model_identity(model: str, revision: str | None) -> str:
 
     Raises `WrongRequest` when there is none where the name says.
     """
-    found = model_folder(model)
-    if found is None:
+    folder = model_folder(model)
+    if folder is None:
         return files.digest_files(model, [MODULES], revision)
-    there = (file.relative_to(found) for file in found.rglob("*") if file.suffix in DECIDING)
+    there = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix in DECIDING)
     names = (file.as_posix() for file in there if not any(map(files.is_hidden, file.parts)))
-    system, root = files.filesystem(str(found))
+    system, root = files.filesystem(str(folder))
     total = sha256()
     for name in sorted(names):
         total.update(f"{name}\0{files.digest_file(system, f'{root}/{name}')}\0".encode())
@@ -196,29 +194,29 @@ def model_folder(model: str) -> Path | None:
     """
     if model.startswith(PACKAGE):
         return _packaged(model.removeprefix(PACKAGE))
-    found = Path(model).expanduser()
+    folder = Path(model).expanduser()
     named = not model.startswith((".", "/", "~")) and model.count("/") <= 1
-    if named and not found.exists():
+    if named and not folder.exists():
         return None
-    if not (found / MODULES).is_file():
+    if not (folder / MODULES).is_file():
         msg = (
             f"{model} holds no model of sentence-transformers: it has no {MODULES}; name a folder that has, "
             "or a model on the Hub"
         )
         raise WrongRequest(msg)
-    return found
+    return folder
 
 
 def _packaged(name: str) -> Path:
     # Looked for and not imported: a config must not run the code of what it names.
     spec = find_spec(name) if name.isidentifier() else None
     places = list(spec.submodule_search_locations or ()) if spec else []
-    found = sorted(file.parent for place in places for file in Path(place).rglob(MODULES))
-    if not found:
+    folders = sorted(file.parent for place in places for file in Path(place).rglob(MODULES))
+    if not folders:
         why = "carries no model" if spec else "is not installed"
         msg = f"the package {name} {why}: install one that does, or name a folder or a model on the Hub"
         raise WrongRequest(msg)
-    return found[0]
+    return folders[0]
 
 
 class SentenceTransformersReader(ReaderConfig, frozen=True):
@@ -316,10 +314,10 @@ class SentenceModel:
         """
         with _lock:
             model = _load(str(model_folder(self.model) or self.model), self.revision)
-            found = model.encode(
+            vectors = model.encode(
                 list(texts), batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True
             )
-        rows = np.asarray(found, np.float32).reshape(len(texts), -1)
+        rows = np.asarray(vectors, np.float32).reshape(len(texts), -1)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float16)
 
@@ -344,8 +342,8 @@ def _load(model: str, revision: str | None) -> "SentenceTransformer":
             local_files_only=not Path(model).exists() and not files.hub_reachable(),
         )
     except Exception as error:  # the files are anybody's: transformers lets through whatever they break
-        said = str(error).strip().split("\n")[0]
-        msg = f"the embedding model {model} cannot be loaded ({said}): check its name and its files"
+        reason = str(error).strip().split("\n")[0]
+        msg = f"the embedding model {model} cannot be loaded ({reason}): check its name and its files"
         raise WrongRequest(msg) from error
     finally:
         if bars:

@@ -176,10 +176,12 @@ class DryRunReader(Reader):
             self.bills[about] += Bill(requests=1)
         else:
             self.bills[about] += bill(request, self._tokenizer, self._cache)
-        return Outcome(request, Reply(_said(request)), None, "nowhere", "nobody", attempts=1, latency=0.0)
+        return Outcome(
+            request, Reply(_example_reply(request)), None, "nowhere", "nobody", attempts=1, latency=0.0
+        )
 
 
-def _said(request: Request) -> str:
+def _example_reply(request: Request) -> str:
     """One of the few-shot answers, another one for the next feature."""
     shown = answers(request)
     feature = feature_of(request.key) or 0

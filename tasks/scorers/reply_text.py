@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from tasks.contexts.special_tokens import FORM
 from tasks.llm import reasoning
-from tasks.llm.request import Reply, Unreadable, said
+from tasks.llm.request import Reply, Unreadable, quote_reply
 
 _DECORATION = r"[^\w\n]*"
 _BOXED = r"(?:\\\w+\{)*"
@@ -102,9 +102,9 @@ def stated(reply: Reply, key: str, wanted: Wanted, fits: Callable[[str], bool] =
         if _several(choices):
             break
     if _several(candidates) and not cut:
-        msg = f"answers that differ in the reply to {key} ({said(reply)}): no {wanted.called} can be told"
+        msg = f"answers that differ in the reply to {key} ({quote_reply(reply)}): no {wanted.called} can be told"
         raise Unreadable(msg)
-    msg = f"no {wanted.called} in the reply to {key} ({said(reply)})"
+    msg = f"no {wanted.called} in the reply to {key} ({quote_reply(reply)})"
     raise Unreadable(msg)
 
 
@@ -117,7 +117,7 @@ def stated_number(reply: Reply, key: str, numbers: range, before: str = "") -> S
     wanted = Wanted(f"number from {allowed[0]} to {allowed[-1]}", plain="[0-9]+", before=before)
     answer = stated(reply, key, wanted, allowed.__contains__)
     if answer.value not in allowed:
-        msg = f"no {wanted.called} in the reply to {key} ({said(reply)})"
+        msg = f"no {wanted.called} in the reply to {key} ({quote_reply(reply)})"
         raise Unreadable(msg)
     return answer
 

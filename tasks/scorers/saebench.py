@@ -17,7 +17,7 @@ from pydantic import Field
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
-from tasks.llm.request import Reply, Request, RequestKey, Unreadable, said
+from tasks.llm.request import Reply, Request, RequestKey, Unreadable, quote_reply
 from tasks.scorers.base import Judgement, verdict_judgements
 from tasks.scorers.chat import ChatScorer, list_of
 from tasks.scorers.reply_text import Wanted, stated
@@ -66,7 +66,7 @@ class SAEBench(ChatScorer, frozen=True):
         numbers = {int(number) for number in re.findall(r"\d+", answer.value)}
         shown = range(1, len(request.contexts) + 1)
         if not numbers <= set(shown):
-            msg = f"a number that is not from 1 to {len(shown)} in the reply to {request.key} ({said(reply)})"
+            msg = f"a number that is not from 1 to {len(shown)} in the reply to {request.key} ({quote_reply(reply)})"
             raise Unreadable(msg)
         return verdict_judgements(request, [number in numbers for number in shown])
 

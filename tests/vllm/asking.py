@@ -44,9 +44,9 @@ def count(server: Server, name: str) -> float:
     """One of the server's own counts, over all of its processes."""
     with urlopen(server.url.removesuffix("/v1") + "/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
-    found = [line for line in lines if re.match(rf"{re.escape(name)}[ {{]", line)]
-    assert found, name
-    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+    result = [line for line in lines if re.match(rf"{re.escape(name)}[ {{]", line)]
+    assert result, name
+    return sum(float(line.rsplit(" ", 1)[1]) for line in result)
 
 
 def tokenised(server: Server, **asked: object) -> list[int]:

@@ -43,8 +43,8 @@ def test_every_prompt_has_its_own_turns_and_no_others(server: Server, special: d
             continue  # the others have other contexts of the same
         kinds[name] += 1
         if request.messages:
-            found = seen(server, special, messages=chat(request.messages))
-            assert turns(len(request.messages)) == found, (name, request.messages[-1])
+            result = seen(server, special, messages=chat(request.messages))
+            assert turns(len(request.messages)) == result, (name, request.messages[-1])
         else:
             for text in shown(request):
                 assert {} == seen(server, special, prompt=text, add_special_tokens=False), (name, text)
@@ -53,10 +53,10 @@ def test_every_prompt_has_its_own_turns_and_no_others(server: Server, special: d
 
 def test_without_breaking_them_up_turns_would_end(server: Server, special: dict[int, str]) -> None:
     """The server takes each of them for what it says in quoted text."""
-    found = seen(server, special, messages=[{"role": "user", "content": EXPLANATION}])
-    assert found["<|im_end|>"] == 2
-    assert found["<|im_start|>"] == 4
-    assert {*CONTROL} == {*found}
+    result = seen(server, special, messages=[{"role": "user", "content": EXPLANATION}])
+    assert result["<|im_end|>"] == 2
+    assert result["<|im_start|>"] == 4
+    assert {*CONTROL} == {*result}
 
 
 def test_a_reader_s_own_control_tokens_are_known_from_its_tokenizer(

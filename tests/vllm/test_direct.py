@@ -72,6 +72,6 @@ def test_simulation_token_by_token(scorer: Served) -> None:
     """The same numbers without log-probabilities of prompts, from lists of prompts."""
     once = Simulation(kind="simulation", reader="r")
     each = Simulation(kind="simulation", reader="r", mode="token_by_token", route="completion")
-    expected, found = (judged(scorer, asked, FEW) for asked in (once, each))
+    expected, result = (judged(scorer, asked, FEW) for asked in (once, each))
     for number, row in expected.items():
-        assert list(row.simulated or ()) == pytest.approx(list(found[number].simulated or ()), abs=ALIKE)
+        assert list(row.simulated or ()) == pytest.approx(list(result[number].simulated or ()), abs=ALIKE)

@@ -77,7 +77,7 @@ def test_a_server_that_is_told_to_end_loses_nothing(server: Server, undisturbed:
 
     Starved of CPU it may say nothing at all instead, so that what it says is looked at, and not that it says it.
     """
-    said: set[str] = set()
+    message: set[str] = set()
 
     def long_questions() -> None:
         with suppress(OSError, HTTPException, ValueError):  # nobody listens any more, or says half of it
@@ -86,7 +86,7 @@ def test_a_server_that_is_told_to_end_loses_nothing(server: Server, undisturbed:
                     server, "/completions", timeout=20, prompt="the sea", max_tokens=1000, ignore_eos=True
                 )
                 if status == HTTPStatus.OK:
-                    said.update(choice["finish_reason"] for choice in answer["choices"])
+                    message.update(choice["finish_reason"] for choice in answer["choices"])
 
     def end() -> None:
         beside = [threading.Thread(target=long_questions) for _ in range(4)]
@@ -99,7 +99,7 @@ def test_a_server_that_is_told_to_end_loses_nothing(server: Server, undisturbed:
 
     outcomes = _amid(server, end, *COUNTED)
 
-    assert said <= {"abort", "length"}
+    assert message <= {"abort", "length"}
     _whole(outcomes)
     assert any(outcome.attempts > 1 for outcome in outcomes)
     assert _texts(undisturbed) == _texts(outcomes)

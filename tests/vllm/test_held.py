@@ -25,7 +25,7 @@ Held = Detection | Intruder | SAEBench
 def asked(server: Server, scorer: Held) -> list[Outcome]:
     """Without the few-shot turns, some of which are too many tokens for the little model."""
     whole = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", HARBOUR)
-    return ask(server, [replace(one, messages=(one.messages[0], one.messages[-1])) for one in whole])
+    return ask(server, [replace(item, messages=(item.messages[0], item.messages[-1])) for item in whole])
 
 
 @pytest.mark.parametrize(
@@ -79,18 +79,18 @@ def free_shares(server: Server, request: Request) -> Iterator[float]:
     before = answer["prompt_token_ids"]
     for token in answer["choices"][0]["logprobs"]["content"]:
         number = int(token["token"].removeprefix("token_id:"))
-        tops = [one for one in token["top_logprobs"] if one["logprob"] > -1000]
-        texts = {int(one["token"].removeprefix("token_id:")): "" for one in tops}
-        texts = {one: tokenizer.decode([one]).strip() for one in texts}
-        digits = {one: text for one, text in texts.items() if text in ("0", "1")}
+        tops = [top for top in token["top_logprobs"] if top["logprob"] > -1000]
+        texts = {int(top["token"].removeprefix("token_id:")): "" for top in tops}
+        texts = {number: tokenizer.decode([number]).strip() for number in texts}
+        digits = {number: text for number, text in texts.items() if text in ("0", "1")}
         if tokenizer.decode([number]).strip() in ("0", "1"):
             wanted = {"max_tokens": 1, "logprobs": 1, "logprob_token_ids": [*digits]}
             status, free = post(server, "/completions", prompt=before, **wanted, **ids)
             assert status == 200, free
             (top,) = free["choices"][0]["logprobs"]["top_logprobs"]
             shares = dict.fromkeys("01", 0.0)
-            for one, text in digits.items():
-                shares[text] += math.exp(top[f"token_id:{one}"])
+            for digit, text in digits.items():
+                shares[text] += math.exp(top[f"token_id:{digit}"])
             # Without the form other tokens have most of the probability.
             assert sum(shares.values()) < 0.99
             yield shares["1"] / sum(shares.values())
@@ -103,11 +103,11 @@ def test_a_form_leaves_the_probabilities_of_verdicts_as_they_are(server: Server,
     scorer = Detection(kind="detection", reader="r", shown=shown, logprobs=True)
     outcomes = asked(server, scorer)
     assert {"structured_outputs"} == {outcome.structured for outcome in outcomes}
-    found = []
+    result = []
     for outcome in outcomes:
         shares = list(free_shares(server, outcome.request))
         rows = read_judgements(scorer, outcome)
         assert shares == pytest.approx([row.probability for row in rows], abs=1e-4)
         assert [share > 0.5 for share in shares] == [row.verdict for row in rows]
-        found += shares
-    assert 0.001 < max(found) - min(found)
+        result += shares
+    assert 0.001 < max(result) - min(result)

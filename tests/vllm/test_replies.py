@@ -69,18 +69,18 @@ def test_prompt_log_probabilities_read_no_cache(server: Server) -> None:
     """A prompt that is asked for its own log-probabilities is computed whole each time: hence its own instance."""
     asked = Request("1/0", prompt=LONG, prompt_logprobs=0, max_tokens=1)
 
-    found = [ask(server, [asked])[0] for _ in range(2)]
+    result = [ask(server, [asked])[0] for _ in range(2)]
 
-    assert [0, 0] == [outcome.reply.usage.cached_tokens for outcome in found if outcome.reply]
+    assert [0, 0] == [outcome.reply.usage.cached_tokens for outcome in result if outcome.reply]
 
 
 def test_a_list_of_prompts_is_answered_in_its_order(server: Server) -> None:
     """The server gives each prompt of a list what it gives it alone."""
     prompts = [f"the {word} was" for word in "house sea king door night word".split()]
     _, together = post(server, "/completions", prompt=prompts, max_tokens=4, logprobs=2)
-    alone = [post(server, "/completions", prompt=one, max_tokens=4, logprobs=2)[1] for one in prompts]
+    alone = [post(server, "/completions", prompt=prompt, max_tokens=4, logprobs=2)[1] for prompt in prompts]
 
-    assert [one["choices"][0]["text"] for one in alone] == [
+    assert [prompt["choices"][0]["text"] for prompt in alone] == [
         choice["text"] for choice in sorted(together["choices"], key=lambda choice: choice["index"])
     ]
 
@@ -96,7 +96,7 @@ def test_the_client_answers_plain_prompts_of_one_feature(server: Server) -> None
 
     alone = [post(server, "/completions", prompt=part.prompt, max_tokens=4)[1] for part in parts]
     assert whole.reply is not None, whole.reason
-    assert [one["choices"][0]["text"] for one in alone] == [part.text for part in whole.reply.parts]
+    assert [item["choices"][0]["text"] for item in alone] == [part.text for part in whole.reply.parts]
 
 
 def _about(feature: str, count: int, **options: Any) -> list[Request]:
@@ -112,22 +112,22 @@ def test_chats_of_one_feature_go_as_a_list(server: Server) -> None:
     together = ask(server, asked)
     alone = ask(server, [replace(request, together=None) for request in asked])
 
-    for one, other in zip(together, alone, strict=True):
-        assert one.reply is not None, one.reason
+    for item, other in zip(together, alone, strict=True):
+        assert item.reply is not None, item.reason
         assert other.reply is not None, other.reason
-        assert one.attempts == 1
-        assert one.reply.usage.cached_tokens is None
+        assert item.attempts == 1
+        assert item.reply.usage.cached_tokens is None
         assert other.reply.usage.cached_tokens is not None
-        assert one.reply.text == other.reply.text
-        assert one.reply.finish_reason == other.reply.finish_reason
-        for first, second in zip(one.reply.completion, other.reply.completion, strict=True):
+        assert item.reply.text == other.reply.text
+        assert item.reply.finish_reason == other.reply.finish_reason
+        for first, second in zip(item.reply.completion, other.reply.completion, strict=True):
             assert first.token == second.token
             assert second.top == pytest.approx(first.top, abs=1e-4)
     usages = [
         [outcome.reply.usage for outcome in outcomes if outcome.reply] for outcomes in (together, alone)
     ]
     for name in ("prompt_tokens", "completion_tokens"):
-        assert len({sum(getattr(usage, name) for usage in found) for found in usages}) == 1
+        assert len({sum(getattr(usage, name) for usage in result) for result in usages}) == 1
 
 
 def test_chats_of_a_list_share_a_beginning_that_nobody_sent_before(server: Server) -> None:
@@ -183,7 +183,9 @@ def test_a_choice_is_kept_to(server: Server) -> None:
     )
 
     choice = answer["choices"][0]
-    alternatives = {one["token"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
+    alternatives = {
+        item["token"]: item["logprob"] for item in choice["logprobs"]["content"][0]["top_logprobs"]
+    }
     assert choice["message"]["content"] in {"1", "0"}
     # Renormalised over what is allowed; what isn't comes as -9999 and not as minus infinity.
     assert abs(exp(alternatives["1"]) + exp(alternatives["0"]) - 1) < 1e-3
@@ -194,7 +196,7 @@ def test_without_a_mask_log_probabilities_are_of_the_whole_vocabulary(server: Se
     """The two labels of the same question have next to no probability before the mask."""
     _, answer = post(server, "/chat/completions", messages=TURN, logprobs=True, top_logprobs=20, max_tokens=1)
 
-    logprobs = [one["logprob"] for one in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]]
+    logprobs = [item["logprob"] for item in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]]
     assert -9999.0 not in logprobs
     assert sum(map(exp, logprobs)) < 1 - 1e-3
 
@@ -207,9 +209,9 @@ def test_a_json_schema_is_kept_to(server: Server) -> None:
 
     _, answer = post(server, "/chat/completions", messages=TURN, response_format=wanted, max_tokens=40)
 
-    said = json.loads(answer["choices"][0]["message"]["content"])
-    assert 3 == len(said["labels"])
-    assert {0, 1} >= set(said["labels"])
+    message = json.loads(answer["choices"][0]["message"]["content"])
+    assert 3 == len(message["labels"])
+    assert {0, 1} >= set(message["labels"])
 
 
 def test_unknown_fields_are_ignored(server: Server) -> None:

@@ -90,9 +90,9 @@ def _as_written(token: str, example: Shown) -> str:
             first = start + inside
             end = first + len(token)
             return written(token, example.text[first - 1 : first], example.text[end : end + 1])
-    found = example.text.find(token)
+    place = example.text.find(token)
     return written(
-        token, example.text[found - 1 : found] if found > 0 else "", example.text[found + len(token) :][:1]
+        token, example.text[place - 1 : place] if place > 0 else "", example.text[place + len(token) :][:1]
     )
 
 
@@ -137,11 +137,11 @@ _SPECIAL = "special token"
 _NAMED_SPECIAL = re.compile(rf"{_SPECIAL}s?", re.IGNORECASE)
 
 
-def write(found: Description) -> str:
+def write(description: Description) -> str:
     """The description as a sentence."""
     parts = []
-    for field in fields(found):
-        value = getattr(found, field.name)
+    for field in fields(description):
+        value = getattr(description, field.name)
         listed = value if isinstance(value, str) else ", ".join(map(_quoted, value or ()))
         if listed:
             parts.append(f"{SECTIONS[field.name]} {listed}")
@@ -176,13 +176,13 @@ def understand(text: str) -> Description:
 
 def _listed(rest: str) -> tuple[str, ...]:
     """What a section lists between quotes; special tokens may be named without."""
-    found = tuple(SIGN if word == _SPECIAL else word for word in _QUOTED.findall(rest))
-    return found or ((SIGN,) if _NAMED_SPECIAL.search(rest) else ())
+    pieces = tuple(SIGN if word == _SPECIAL else word for word in _QUOTED.findall(rest))
+    return pieces or ((SIGN,) if _NAMED_SPECIAL.search(rest) else ())
 
 
 def _uncommon(text: str) -> tuple[str, ...]:
     """The words of a description in free form that say something, each once."""
-    found = words(_NAMED_SPECIAL.sub(SIGN, text))
+    named = words(_NAMED_SPECIAL.sub(SIGN, text))
     return tuple(
-        dict.fromkeys(word for word in found if word == SIGN or (word.isalnum() and word not in COMMON))
+        dict.fromkeys(word for word in named if word == SIGN or (word.isalnum() and word not in COMMON))
     )

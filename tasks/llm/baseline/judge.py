@@ -1,6 +1,7 @@
-"""How the baseline reader judges: does an example show what a description names?
+"""The baseline reader's verdicts and choices.
 
-How the baseline reader chooses: the example that shows most of a description, or the one unlike the others.
+`verdicts` decides for each example whether it shows what a description names; `described` chooses the example that
+shows most of a description, and `intruder` the one unlike the others.
 """
 
 from tasks.contexts.render import Shown
@@ -29,8 +30,8 @@ def _fits(description: Description, example: Shown) -> bool:
 def _marked_fits(description: Description, text: str, span: str, start: int) -> bool:
     end = start + len(span)
     for piece in (*description.always, *description.often):
-        for found in pattern(piece).finditer(text):
-            if found.start() < end and found.end() > start:
+        for match in pattern(piece).finditer(text):
+            if match.start() < end and match.end() > start:
                 return True
     fits = FORMS.get(description.form or "")
     return fits is not None and any(fits(word) for word in spelled(span))
@@ -38,15 +39,15 @@ def _marked_fits(description: Description, text: str, span: str, start: int) -> 
 
 def evidence(description: Description, text: str) -> float:
     """Weights of what occurs: a piece that always fires is enough, one that often does needs its surroundings."""
-    found = 0.0
+    strongest = 0.0
     for pieces, weight in ((description.always, ALWAYS), (description.often, OFTEN)):
         for piece in pieces:
             for match in pattern(piece).finditer(text):
                 left, right = words(text[: match.start()])[-1:], words(text[match.end() :])[:1]
                 beside = bool(set(left) & set(description.before)) + bool(set(right) & set(description.after))
-                found = max(found, weight + BESIDE * beside)
+                strongest = max(strongest, weight + BESIDE * beside)
     there = set(words(text))
-    return found + min(THEMES, THEME * sum(theme in there for theme in description.themes))
+    return strongest + min(THEMES, THEME * sum(theme in there for theme in description.themes))
 
 
 MARKS, SIDES, TEXT = 1.0, 0.5, 0.5
@@ -55,8 +56,8 @@ MARKS, SIDES, TEXT = 1.0, 0.5, 0.5
 
 def described(description: Description, examples: list[Shown]) -> int:
     """The number of the example that shows most of what a description names; the first of several that do."""
-    found = [evidence(description, example.text) for example in examples]
-    return found.index(max(found)) + 1
+    weights = [evidence(description, example.text) for example in examples]
+    return weights.index(max(weights)) + 1
 
 
 def intruder(examples: list[Shown]) -> int:
@@ -86,6 +87,6 @@ def _traits(example: Shown) -> dict[str, set[str]]:
     }
 
 
-def _overlap(one: set[str], other: set[str]) -> float:
+def _overlap(first: set[str], other: set[str]) -> float:
     """Jaccard index; 0 for two empty sets."""
-    return len(one & other) / max(1, len(one | other))
+    return len(first & other) / max(1, len(first | other))

@@ -7,11 +7,13 @@ import json
 import os
 from urllib.parse import quote
 
-from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.base import EndpointRefused
 
 _SHORTEST = 8
 """Characters; shorter keys are placeholders such as EMPTY, and cutting them out garbles words."""
 _STAND_IN = "[API key]"
+_QUOTED = 300
+"""Characters of a server's words that a reason keeps."""
 
 
 class Secret:
@@ -53,6 +55,12 @@ class Secret:
             text = text.replace(spelling, _STAND_IN)
         return text
 
+    def quote(self, words: str) -> str:
+        """Return a server's words without the key, on one line, shortened."""
+        # The key goes first: a cut through it would leave a part that no longer looks like it.
+        quoted = " ".join(self.scrub(words).split()) or "(no words)"
+        return quoted if len(quoted) <= _QUOTED else quoted[: _QUOTED - 1] + "…"
+
     def scrub_body(self, body: bytes) -> bytes:
         """Return a body without the key."""
         for spelling in self._spellings:
@@ -71,5 +79,5 @@ def _spellings(key: str) -> tuple[str, ...]:
     That order keeps a short spelling from cutting a longer one in two.
     """
     in_json = json.dumps(key)[1:-1]
-    found = {key, in_json, in_json.replace("/", "\\/"), quote(key, safe="")}
-    return tuple(sorted(found, key=len, reverse=True))
+    spellings = {key, in_json, in_json.replace("/", "\\/"), quote(key, safe="")}
+    return tuple(sorted(spellings, key=len, reverse=True))

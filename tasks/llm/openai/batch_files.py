@@ -140,9 +140,9 @@ class Writing(Reader):
 class Reading(Reader):
     """Answers from files of results."""
 
-    def __init__(self, found: "Results", model: str, name: Name) -> None:
-        """Answer from what `results` found."""
-        self._found, self._model, self._name = found, model, name
+    def __init__(self, index: "Results", model: str, name: Name) -> None:
+        """Answer from the index that `results` made."""
+        self._index, self._model, self._name = index, model, name
         self.replies: set[str] = set()
         """Names of the requests that got a reply."""
         self.refused: dict[str, str] = {}
@@ -153,10 +153,10 @@ class Reading(Reader):
     async def ask(self, request: Request) -> Outcome:
         """Take a request's result from its file; one that is not there is a failure."""
         name = self._name(request)
-        if name not in self._found:
+        if name not in self._index:
             self.absent.add(name)
             return _unanswered(request, self._model, "there is no result for it")
-        path, place = self._found[name]
+        path, place = self._index[name]
         with path.open("rb") as file:
             file.seek(place)
             outcome = _outcome(request, self._model, json.loads(file.readline()))
@@ -178,7 +178,7 @@ def results(paths: Sequence[Path]) -> Results:
 
     Raises `WrongRequest` for a file that is none of results, and for a folder without any.
     """
-    found: Results = {}
+    index: Results = {}
     for path in paths:
         there = (file for file in path.glob("*.jsonl") if not is_hidden(file.name))
         files = sorted(there) if path.is_dir() else [path]
@@ -186,23 +186,23 @@ def results(paths: Sequence[Path]) -> Results:
             msg = f"{path} has no file that ends with .jsonl; name the files that the batch gave back"
             raise WrongRequest(msg)
         for file in files:
-            found |= {name: (file, place) for name, place in _places(file).items()}
-    return found
+            index |= {name: (file, place) for name, place in _places(file).items()}
+    return index
 
 
 def _places(path: Path) -> dict[str, int]:
-    found: dict[str, int] = {}
+    places: dict[str, int] = {}
     try:
         with path.open("rb") as file:
             place = 0
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    found[_named(path, number, line)] = place
+                    places[_named(path, number, line)] = place
                 place += len(line)
     except OSError as error:
         msg = f"{path} cannot be read ({error.strerror}); name the file that the batch gave back"
         raise WrongRequest(msg) from error
-    return found
+    return places
 
 
 def _named(path: Path, number: int, line: bytes) -> str:
@@ -229,15 +229,15 @@ def _outcome(request: Request, model: str, line: dict[str, Any]) -> Outcome:
         if isinstance(reply, Declined):
             reply, reason = None, reply.reason
     else:
-        said = json.dumps(line.get("error") or response.get("body")).encode()
-        reason, long = own_words(said) + _remedy(said), too_long(said)
+        complaint = json.dumps(line.get("error") or response.get("body")).encode()
+        reason, long = own_words(complaint) + _remedy(complaint), too_long(complaint)
     way = held(request, "plain")
     return Outcome(request, reply, reason, "batch", model, 1, 0.0, structured=way, too_long=long)
 
 
-def _remedy(said: bytes) -> str:
+def _remedy(complaint: bytes) -> str:
     """What to write into the config where a service refuses a setting that a batch file held."""
-    name = refused_parameter(said, (*get_args(MaxTokensKey), *get_args(Omittable)))
+    name = refused_parameter(complaint, (*get_args(MaxTokensKey), *get_args(Omittable)))
     if name is None:
         return ""
     key = Parameters().without(name).max_tokens_key

@@ -1,7 +1,7 @@
 """The one client: asks OpenAI-compatible endpoints and brings back what became of every request.
 
-How calls are tried again, and what counts as whose fault, is in `tasks/llm/openai/retry.py`. Requests that belong
-together go as one call, with a list of prompts or of chats, where the server has a route for it.
+How calls are retried, and which failures are the server's or the request's, is in `tasks/llm/openai/retry.py`.
+Requests that belong together go as one call, with a list of prompts or of chats, where the server has a route for it.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Client(Reader):
     def __init__(self, reader: OpenAIConfig, carrier: RetryingClient, sender: Sender, forms: Forms) -> None:
         """Send by a carrier to the reader's endpoints; `forms` says how they hold replies to a form."""
         self._reader, self._carrier, self._sender, self._forms = reader, carrier, sender, forms
-        # A list's cached tokens are not told, so that nothing goes as one where they have a price of their own.
+        # A list's cached tokens are not reported, so that nothing goes as one where they have their own price.
         self._routes = {PROMPTS, CHATS} if reader.cached_price is None else set[str]()
         self._setbacks = Counter[str | None]()
         self.in_flight, self.control_tokens = reader.in_flight, reader.control_tokens
@@ -61,8 +61,8 @@ class Client(Reader):
         lists = alike(requests, self._routes, min(LONGEST_LIST, self.in_flight))
         asked = [self._ask_list([requests[place] for place in places]) for places in lists]
         outcomes = dict[int, Outcome]()
-        for places, found in zip(lists, await asyncio.gather(*asked), strict=True):
-            outcomes |= zip(places, found, strict=True)
+        for places, answered in zip(lists, await asyncio.gather(*asked), strict=True):
+            outcomes |= zip(places, answered, strict=True)
         return [outcomes[place] for place in range(len(requests))]
 
     def asks_singly(self, requests: Sequence[Request]) -> bool:  # noqa: ARG002  (servers may take any as a list)
@@ -77,7 +77,7 @@ class Client(Reader):
         try:
             carried, way = await self._carry(requests)
         except Untold as error:
-            return [self._outcome(one, CallResult(None, str(error)), None, None) for one in requests]
+            return [self._outcome(request, CallResult(None, str(error)), None, None) for request in requests]
         if carried.replies:
             self._setbacks[route] = 0
             replies = zip(requests, carried.replies, strict=True)
@@ -155,8 +155,8 @@ async def connect(
         async with open_http_client(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
             sender = Sender(reader, note or ignore_finding)
 
-            def carried_to(some: OpenAIConfig) -> RetryingClient:
-                return RetryingClient(some, http, secret, sleep, clock)
+            def carried_to(config: OpenAIConfig) -> RetryingClient:
+                return RetryingClient(config, http, secret, sleep, clock)
 
             carrier = carried_to(reader)
             forms = Forms(reader, sender, carried_to, note or ignore_finding)

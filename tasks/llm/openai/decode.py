@@ -1,6 +1,6 @@
-"""The bytes that an OpenAI-compatible server answers, as replies; and a server's own words in errors.
+"""Decodes the bytes of an OpenAI-compatible server's response into replies, and the message of an error response.
 
-Knows the shapes of chat, plain completions and embeddings, and vLLM's `prompt_logprobs`; knows nothing of connections.
+Covers chat, plain completions and embeddings, and vLLM's `prompt_logprobs`; connections are not handled here.
 A 200 is not yet success: bytes that are no finished answer raise `ServerFault`, worth another try, and an
 answer without the log-probabilities asked for raises `FieldIgnored`, which no further try would mend. A reply that
 the server ended for a reason of its own (a content filter) is `Declined`: paid for, and no reply.
@@ -101,7 +101,7 @@ def _reply(
     if finished is None:
         return Declined(f"the server ended the reply with finish_reason {reason}, which leaves none to use")
     return Reply(
-        text=choice.said,
+        text=choice.reply_text,
         finish_reason=finished,
         usage=usage,
         completion=_completion(request, choice),
@@ -134,10 +134,10 @@ def _shared(usage: Usage, lengths: Sequence[int]) -> list[Usage]:
 
 def _vectors(request: Request, answer: "_EmbeddingAnswer") -> Reply:
     """Return one vector per text; raises ServerFault where the answer holds others."""
-    found = sorted(answer.data, key=lambda one: one.index)
-    vectors = [one.vector for one in found]
-    if [one.index for one in found] != list(range(len(request.texts))):
-        msg = f"{len(found)} vectors for {len(request.texts)} texts"
+    embeddings = sorted(answer.data, key=lambda embedding: embedding.index)
+    vectors = [embedding.vector for embedding in embeddings]
+    if [embedding.index for embedding in embeddings] != list(range(len(request.texts))):
+        msg = f"{len(embeddings)} vectors for {len(request.texts)} texts"
         raise ServerFault(msg)
     if len({len(vector) for vector in vectors}) > 1 or not all(
         np.isfinite(vector).all() for vector in vectors
@@ -214,7 +214,7 @@ class _ChatChoice(BaseModel):
     logprobs: _ChatLogprobs | None = None
 
     @property
-    def said(self) -> str:
+    def reply_text(self) -> str:
         """The text; reasoning models that ran out of tokens have none."""
         return self.message.content or ""
 
@@ -227,7 +227,7 @@ class _CompletionChoice(BaseModel):
     prompt_logprobs: _Prompt | None = None
 
     @property
-    def said(self) -> str:
+    def reply_text(self) -> str:
         """The text."""
         return self.text
 
@@ -324,23 +324,25 @@ def _prompt_token(position: dict[str, _PromptToken] | None, wanted: int) -> Toke
     own = next(iter(position.values()))
     ranked = position.values() if wanted else ()
     top = _highest(
-        (one.get("decoded_token") or "", one["logprob"]) for one in ranked if (one.get("rank") or 0) <= wanted
+        (alternative.get("decoded_token") or "", alternative["logprob"])
+        for alternative in ranked
+        if (alternative.get("rank") or 0) <= wanted
     )
     return TokenLogprob(own.get("decoded_token") or "", own["logprob"], top)
 
 
 def _chat_token(token: _ChatToken, wanted: int) -> TokenLogprob:
     alternatives = (token.get("top_logprobs") or ()) if wanted else ()
-    top = _highest((one["token"], one["logprob"]) for one in alternatives)
+    top = _highest((alternative["token"], alternative["logprob"]) for alternative in alternatives)
     return TokenLogprob(token["token"], token["logprob"], top)
 
 
 def _highest(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
     """Return log-probabilities by text; of token ids that share a text the likeliest stands."""
-    found: dict[str, float] = {}
+    highest: dict[str, float] = {}
     for token, logprob in pairs:
-        found[token] = max(logprob, found.get(token, logprob))
-    return found
+        highest[token] = max(logprob, highest.get(token, logprob))
+    return highest
 
 
 def too_long(body: bytes) -> bool:
@@ -370,10 +372,10 @@ def own_words(body: bytes) -> str:
     """Return what a server says in an error's body, on one line: its message, or all of the body."""
     text = body.decode(errors="replace")
     try:
-        said = _message(json.loads(text))
+        message = _message(json.loads(text))
     except (ValueError, RecursionError):
-        said = None
-    return " ".join((said or text).split())
+        message = None
+    return " ".join((message or text).split())
 
 
 def _message(value: object) -> str | None:
@@ -383,6 +385,6 @@ def _message(value: object) -> str | None:
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         for name in ("error", "message", "detail"):
-            if name in fields and (found := _message(fields[name])):
-                return found
+            if name in fields and (message := _message(fields[name])):
+                return message
     return None

@@ -1,7 +1,7 @@
-"""Requests as the bytes that an OpenAI-compatible server takes.
+"""Encodes requests as the bytes that an OpenAI-compatible server takes.
 
-Knows the routes: chat, plain completions and embeddings, and for several chats in one call vLLM's own; and vLLM's
-`prompt_logprobs`. Knows nothing of connections. What comes back is read in `tasks/llm/openai/decode.py`.
+Covers the routes of chat, plain completions and embeddings, vLLM's own route for several chats in one call, and vLLM's
+`prompt_logprobs`; connections are not handled here. `tasks/llm/openai/decode.py` reads the responses.
 """
 
 import json

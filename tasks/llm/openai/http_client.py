@@ -70,6 +70,12 @@ class HttpResponse(NamedTuple):
         return 200 <= self.status < 300
 
     @property
+    def status_phrase(self) -> str:
+        """The status as it is usually written, with its phrase; servers may use codes without one."""
+        named = self.status in set(HTTPStatus)
+        return f"{self.status} {HTTPStatus(self.status).phrase}" if named else str(self.status)
+
+    @property
     def transient(self) -> bool:
         """Whether the status is a temporary failure of the server, which says nothing about the request."""
         return self.status in _TRANSIENT or self.status >= 500

@@ -119,18 +119,24 @@ def choose(
     least is under way.
     The endpoint to avoid, and those to shun, are the last resort.
     """
-    ready = [one for one in endpoints if one.rest_until <= now and (one.room >= size or not one.outstanding)]
-    candidates = [one for one in ready if one is not avoid and one.shun_until <= now] or ready
+    ready = [
+        endpoint
+        for endpoint in endpoints
+        if endpoint.rest_until <= now and (endpoint.room >= size or not endpoint.outstanding)
+    ]
+    candidates = [
+        endpoint for endpoint in ready if endpoint is not avoid and endpoint.shun_until <= now
+    ] or ready
     if len(candidates) <= 1:
         return candidates[0] if candidates else None
     feature = feature_of(key)
     if feature is None:
-        return min(candidates, key=lambda one: (one.outstanding, _weight(one, key)))
+        return min(candidates, key=lambda endpoint: (endpoint.outstanding, _weight(endpoint, key)))
     # Bounded loads (Mirrokni et al. 2018): someone is always below a bound above the mean.
     total = sum(endpoint.outstanding for endpoint in candidates)
     bound = ceil(_LOAD_BOUND * (total + 1) / len(candidates))
     free = [endpoint for endpoint in candidates if endpoint.outstanding < bound]
-    return min(free, key=lambda one: _weight(one, str(feature)))
+    return min(free, key=lambda endpoint: _weight(endpoint, str(feature)))
 
 
 def _weight(endpoint: Endpoint, feature: str) -> bytes:
@@ -192,7 +198,7 @@ class Balance:
                     return
                 now = self._clock()
                 endpoint = choose(self.endpoints, first.key, first.avoid, now, first.size)
-                if endpoint is None and any(one.rest_until <= now for one in self.endpoints):
+                if endpoint is None and any(other.rest_until <= now for other in self.endpoints):
                     return
                 if endpoint is not None:
                     self._begin(endpoint, first.size)

@@ -1,8 +1,8 @@
-"""What is asked before a run: whether every endpoint is there, takes the key and has the model.
+"""The check before a run: whether every endpoint can be reached, takes the key and has the model.
 
-One that is not there is no obstacle while another is: the client sends it nothing until it is back. One that is there
-and wrong is. What a run relies on beside text is tried out, since servers ignore fields that they do not know: it
-costs a few tokens.
+An endpoint that cannot be reached is no obstacle while another can: the client sends it nothing until it is back. One
+that can be reached and is wrong stops the run. What a run relies on beside text is tried out, which costs a few tokens,
+since servers ignore fields that they do not know.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.api_key import Secret, secret_from
 from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import FieldIgnored, ServerFault, decode, own_words
 from tasks.llm.openai.encode import encode
-from tasks.llm.openai.errors import EndpointRefused
 from tasks.llm.openai.http_client import (
     ConnectionBroken,
     HttpClient,
@@ -75,7 +75,7 @@ def _fit(_example: Request, _reply: Reply) -> None:
 
 
 async def preflight(reader: OpenAIConfig, examples: Sequence[Request] = (), unfit: Unfit = _fit) -> list[str]:
-    """Ask every endpoint, all at once; whoever passes is asked the examples too. Returns what is said of those away.
+    """Check every endpoint, all at once; those that pass get the examples too. Returns a line on each that is away.
 
     Raises EndpointRefused for the first, in the config's order, that is there and cannot be used by the run, and
     EndpointsAway where none is there.
@@ -84,11 +84,11 @@ async def preflight(reader: OpenAIConfig, examples: Sequence[Request] = (), unfi
     timeouts = (reader.connect_timeout, min(_PATIENCE, reader.read_timeout))
     async with open_http_client(secret.headers, reader.urls, *timeouts, reader.proxy) as http:
         asked = [_listed(reader, url, http, secret) for url in reader.urls]
-        found = dict(zip(reader.urls, await asyncio.gather(*asked), strict=True))
-        away = [fault for fault in found.values() if fault and fault.away]
-        wrong = [fault for fault in found.values() if fault and not fault.away]
+        faults = dict(zip(reader.urls, await asyncio.gather(*asked), strict=True))
+        away = [fault for fault in faults.values() if fault and fault.away]
+        wrong = [fault for fault in faults.values() if fault and not fault.away]
         if not wrong:
-            there = [url for url, fault in found.items() if fault is None]
+            there = [url for url, fault in faults.items() if fault is None]
             tried = [
                 _tried(reader, url, http, secret, example, unfit) for url in there for example in examples
             ]
@@ -128,8 +128,8 @@ def _reading(reader: OpenAIConfig, url: str, response: HttpResponse, secret: Sec
         what = f"{url}: the API key {given} (status {response.status})"
         return _Fault(what, f"set the environment variable {reader.key_env}")
     if not response.ok:
-        said = secret.scrub(own_words(response.body))[:_QUOTED]
-        what = f"{url} answers {response.status} when asked for its models ({said})"
+        complaint = secret.scrub(own_words(response.body))[:_QUOTED]
+        what = f"{url} answers {response.status} when asked for its models ({complaint})"
         return _Fault(what, "see that the server is ready", away=response.transient)
     try:
         models = _Models.model_validate_json(secret.scrub_body(response.body))
@@ -184,8 +184,8 @@ async def _tried(
     if answer.transient:
         return None
     if not answer.ok:
-        said = secret.scrub(own_words(answer.body))[:_QUOTED]
-        what = f"{url}{path} refuses what a scorer asks ({said})"
+        complaint = secret.scrub(own_words(answer.body))[:_QUOTED]
+        what = f"{url}{path} refuses what a scorer asks ({complaint})"
         return _Fault(what, "change the scorer, or the server's options")
     try:
         (reply,) = decode((example,), answer.body)

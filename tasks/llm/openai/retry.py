@@ -15,10 +15,10 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
 from math import inf
 from typing import Literal, NamedTuple
 
+from tasks.llm.base import EndpointRefused, EndpointsDown
 from tasks.llm.openai.api_key import Secret
 from tasks.llm.openai.backoff import backoff, retry_after
 from tasks.llm.openai.config import OpenAIConfig
@@ -32,7 +32,6 @@ from tasks.llm.openai.decode import (
     too_long,
 )
 from tasks.llm.openai.encode import Call
-from tasks.llm.openai.errors import EndpointRefused, EndpointsDown
 from tasks.llm.openai.http_client import (
     ConnectionBroken,
     HttpClient,
@@ -82,7 +81,7 @@ class Setback(NamedTuple):
     parameter: str | None = None
     counts: int = 1
     """Failures that it counts for."""
-    astray: bool = False
+    misconfigured: bool = False
     """Whether the endpoint is not what it should be, as far as one answer says."""
 
 
@@ -109,17 +108,10 @@ class CallState:
     refused_since: float | None = None
     """Start of the time in which every endpoint has refused; null while one has not."""
 
-    def replied(self, replies: Sequence[Reply | Declined]) -> CallResult:
-        """How it ended well."""
-        return self._carried(replies, None, Setback("failed"))
-
-    def failed(self, reason: str, last: Setback) -> CallResult:
-        """How it ended otherwise."""
-        return self._carried(None, reason, last)
-
-    def _carried(
+    def result(
         self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: Setback
     ) -> CallResult:
+        """The call's replies, or the reason and the last setback of one that failed."""
         return CallResult(
             replies=replies,
             reason=reason,
@@ -148,8 +140,6 @@ _WATCH = 10.0
 _GONE = 2
 """Looks in a row that found no connection, after which nobody waits for answers of that endpoint any more: a server
 that shuts down may keep the connections of long requests open and answer none."""
-_QUOTED = 300
-"""Characters of a server's words that a reason keeps."""
 
 
 Read = Callable[[bytes], Sequence[Reply | Declined]]
@@ -178,12 +168,7 @@ class RetryingClient:
         self._chance = random.SystemRandom().random
 
     async def carry(
-        self,
-        key: str,
-        call: Call,
-        read: Read,
-        size: int = 1,
-        attempts: int | None = None,
+        self, key: str, call: Call, read: Read, size: int = 1, attempts: int | None = None
     ) -> CallResult:
         """Carry a call of some prompts there, and its answer back.
 
@@ -193,12 +178,12 @@ class RetryingClient:
         while True:
             answer = await self._attempt(state, call, read)
             if not isinstance(answer, Setback):
-                return state.replied(answer)
+                return state.result(answer, None, Setback("failed"))
             reason = self._given_up(state, answer)
             if reason is not None:
-                if answer.astray:
+                if answer.misconfigured:
                     await self._require_right()
-                return state.failed(reason, answer)
+                return state.result(None, reason, answer)
             # Here and not inside the attempt: whoever pauses holds no place.
             await self._sleep(self._pause(state, answer))
 
@@ -248,7 +233,7 @@ class RetryingClient:
         try:
             answer = await self._post(endpoint, call)
         except NoConnection as error:
-            why = self._quote(str(error))
+            why = self._secret.quote(str(error))
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
             return Setback("refused", why)
         except ResponseTimeout:
@@ -258,11 +243,11 @@ class RetryingClient:
             return self._failed(endpoint, "no answer, and the server takes no connections any more")
         except ConnectionBroken as error:
             broke = "" if isinstance(error, ResponseTooLong) else "the connection broke: "
-            return self._failed(endpoint, f"{broke}{self._quote(str(error))}")
-        if self._astray(answer, size):
-            why = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
+            return self._failed(endpoint, f"{broke}{self._secret.quote(str(error))}")
+        if self._misconfigured(answer, size):
+            why = f"{answer.status_phrase}: {self._secret.quote(own_words(answer.body))}"
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
-            return Setback("failed", why, astray=True)
+            return Setback("failed", why, misconfigured=True)
         setback = self._judge(endpoint, answer, sent, call)
         return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
 
@@ -276,7 +261,7 @@ class RetryingClient:
                 endpoint.waited_for.discard(until)
 
     @staticmethod
-    def _astray(answer: HttpResponse, size: int) -> bool:
+    def _misconfigured(answer: HttpResponse, size: int) -> bool:
         """Whether an answer says that its endpoint is not what it should be, rather than the request."""
         if answer.ok or answer.transient or answer.status in _UNFIT:
             return False
@@ -291,13 +276,13 @@ class RetryingClient:
         endpoint.answered(wait, self._clock())
         if answer.ok:
             return None
-        said = f"{_status(answer.status)}: {self._quote(own_words(answer.body))}"
+        why = f"{answer.status_phrase}: {self._secret.quote(own_words(answer.body))}"
         if passing:
-            return self._failed(endpoint, said, sent if answer.status in _OVERLOADED else None)
+            return self._failed(endpoint, why, sent if answer.status in _OVERLOADED else None)
         invalid = answer.status in _INVALID
         return Setback(
             "final",
-            said,
+            why,
             too_long=too_long(answer.body),
             absent=answer.status in _ABSENT,
             form=invalid and of_a_form(answer.body),
@@ -309,8 +294,8 @@ class RetryingClient:
         try:
             replies = read(body)
         except ServerFault as fault:
-            said = f"200 OK without a usable reply: {fault}; it says: {own_words(body)}"
-            return self._failed(endpoint, self._quote(said))
+            complaint = f"200 OK without a usable reply: {fault}; it says: {own_words(body)}"
+            return self._failed(endpoint, self._secret.quote(complaint))
         except FieldIgnored as fault:
             return Setback("final", str(fault))
         endpoint.replied(self._reader.in_flight)
@@ -355,9 +340,9 @@ class RetryingClient:
         if not all(endpoint.refusals for endpoint in self._endpoints):
             return
         complaints = await asyncio.gather(*(self._complaint(url) for url in self._reader.urls))
-        told = [complaint for complaint in complaints if complaint]
-        if len(told) == len(complaints):
-            msg = f"{'; '.join(told)}; what is done is kept, run again to continue"
+        faults = [complaint for complaint in complaints if complaint]
+        if len(faults) == len(complaints):
+            msg = f"{'; '.join(faults)}; what is done is kept, run again to continue"
             raise EndpointsDown(msg)
 
     async def _complaint(self, url: str) -> str | None:
@@ -383,9 +368,9 @@ class RetryingClient:
         since, patience = state.refused_since, self._reader.patience
         if now - since < patience:
             return None
-        if any((one.answered_at or 0.0) > since for one in self._endpoints):
+        if any((endpoint.answered_at or 0.0) > since for endpoint in self._endpoints):
             return f"no endpoint of use for {patience:g} s, the last: {self._endpoints[0].refusal}"
-        where = ", ".join(f"{one.url} ({one.refusal})" for one in self._endpoints)
+        where = ", ".join(f"{endpoint.url} ({endpoint.refusal})" for endpoint in self._endpoints)
         msg = (
             f"no endpoint of {self._reader.model} has been of use for {patience:g} s:"
             f" {where}; start the server or correct its address, model or key, then run again to continue"
@@ -404,14 +389,3 @@ class RetryingClient:
         if state.refused_since is not None:
             pause = min(pause, state.refused_since + self._reader.patience - now)
         return max(pause, 0.0)
-
-    def _quote(self, words: str) -> str:
-        """Return a server's words without the key, on one line, shortened."""
-        # The key goes first: a cut through it would leave a part that no longer looks like it.
-        said = " ".join(self._secret.scrub(words).split()) or "(no words)"
-        return said if len(said) <= _QUOTED else said[: _QUOTED - 1] + "…"
-
-
-def _status(code: int) -> str:
-    """Return a status as it is usually written; servers may use codes that nobody named."""
-    return f"{code} {HTTPStatus(code).phrase}" if code in set(HTTPStatus) else str(code)

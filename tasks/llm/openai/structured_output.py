@@ -1,10 +1,9 @@
-"""How a reader's servers hold replies to a form, found out by asking: fields that they do not know they ignore.
+"""Structured output: finds out how a reader's servers hold replies to a form, and checks that a reply has its form.
 
-They do so with status 200. Costs a few tokens per endpoint, when the first request with a form is about to be sent. A
-trial waits for its answer and is tried again as any request is: what it finds stands for all requests that follow, so
-that all scorers of a run are answered in one way. Where nobody tells, requests with a form fail rather than go without.
-
-Whether a reply has the form that its request asks for: what a server that holds replies to a form makes sure of.
+It is found out by trial, since servers ignore fields that they do not know, with status 200. That costs a few tokens
+per endpoint, when the first request with a form is about to be sent. A trial waits for its answer and is tried again as
+any request is; its result holds for all requests that follow, so that all scorers of a run are answered in one way.
+Where no endpoint gives a result, requests with a form fail rather than go without. `obeys` checks a reply.
 """
 
 import asyncio
@@ -13,11 +12,10 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from tasks.llm.base import Finding, Note
+from tasks.llm.base import EndpointsDown, Finding, Note
 from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import Declined
 from tasks.llm.openai.encode import held
-from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.openai.retry import CallResult, RetryingClient
 from tasks.llm.openai.sender import Sender
 from tasks.llm.reasoning import answer
@@ -106,7 +104,7 @@ class Forms:
         self._plain = set[Form]()
         self._ignored = False
         self._untold: list[str] = []
-        """Why trials told nothing."""
+        """Why trials gave no result."""
 
     async def way(self, request: Request) -> Structured:
         """How a request is held to its form. Raises `Untold`, or `EndpointsDown` as a request does."""
@@ -152,40 +150,44 @@ class Forms:
                     raise
 
     async def _find_way(self) -> None:
-        told = await self._told(self._ways)
-        common = set[Structured].intersection(*(ways for ways, _ in told))
+        results = await self._results(self._ways)
+        common = set[Structured].intersection(*(ways for ways, _ in results))
         best: list[Structured] = [way for way, _ in _WAYS if way in common]
-        found = best[0] if best else "plain"
-        troubles = list(dict.fromkeys(trouble for _, said in told for trouble in said)) if not best else []
-        line = f"{_HOLDS[found]} ({'; '.join(troubles)})" if troubles else _HOLDS[found]
-        self._way = found
-        self._note(Finding("form", found, line))
+        chosen = best[0] if best else "plain"
+        troubles = (
+            list(dict.fromkeys(trouble for _, reasons in results for trouble in reasons)) if not best else []
+        )
+        line = f"{_HOLDS[chosen]} ({'; '.join(troubles)})" if troubles else _HOLDS[chosen]
+        self._way = chosen
+        self._note(Finding("form", chosen, line))
 
     async def _find_logprobs(self) -> None:
         async def probable(brief: RetryingClient, patient: RetryingClient) -> bool:
             carried = await self._try(brief, patient, self._way or "plain", _PROBABLE)
             return any(_gives_both(reply) for reply in carried.replies or ())
 
-        found = all(await self._told(probable))
-        self._gives_logprobs = found
+        gives_both = all(await self._results(probable))
+        self._gives_logprobs = gives_both
         line = (
             "gives log-probabilities with a form, so that questions with logprobs: true are held to theirs too"
-            if found
+            if gives_both
             else "gives no log-probabilities of both digits where it holds replies to a form, so that questions with"
             " logprobs: true are asked without one, and fail where they can't be read"
         )
-        self._note(Finding("logprobs", "held" if found else "plain", line))
+        self._note(Finding("logprobs", "held" if gives_both else "plain", line))
 
-    async def _told(self, trial: Callable[[RetryingClient, RetryingClient], Awaitable[_Told]]) -> list[_Told]:
-        """What a trial finds at each endpoint that tells. Raises `Untold` or `EndpointsDown` where none does."""
+    async def _results(
+        self, trial: Callable[[RetryingClient, RetryingClient], Awaitable[_Told]]
+    ) -> list[_Told]:
+        """A trial's result at each endpoint that gives one. Raises `Untold` or `EndpointsDown` where none does."""
         if len(self._reader.urls) > 1:
             # Whoever takes no connections has no say while another has one.
-            told, _ = await self._answers(trial, 0.0)
-            if told:
-                return told
-        told, failures = await self._answers(trial, self._reader.patience)
-        if told:
-            return told
+            results, _ = await self._answers(trial, 0.0)
+            if results:
+                return results
+        results, failures = await self._answers(trial, self._reader.patience)
+        if results:
+            return results
         down = next((failure for failure in failures if isinstance(failure, EndpointsDown)), None)
         raise down or failures[0]
 
@@ -194,14 +196,14 @@ class Forms:
     ) -> tuple[list[_Told], list[Exception]]:
         """What a trial finds at endpoints, and why it finds nothing at others; all are tried at once.
 
-        Once one has told, the others have as long as a request may take.
+        Once one has given a result, the others have as long as a request may take.
         """
         tasks = [asyncio.create_task(self._answer(trial, url, patience)) for url in self._reader.urls]
         try:
-            waiting, told = set(tasks), list[_Told]()
-            while waiting and not told:
+            waiting, results = set(tasks), list[_Told]()
+            while waiting and not results:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                told = [task.result() for task in done if task.exception() is None]
+                results = [task.result() for task in done if task.exception() is None]
             if waiting:
                 await asyncio.wait(waiting, timeout=self._reader.read_timeout)
         finally:

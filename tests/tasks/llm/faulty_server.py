@@ -336,8 +336,8 @@ class FaultyServer:
             return response(400, {"error": {"message": f"no access with {key}"}})
         change = _CHANGED.get(answer, _unchanged)
 
-        def say(one: Body) -> str:
-            return held(one, self._holds) or change(self._answer(one), key)
+        def say(item: Body) -> str:
+            return held(item, self._holds) or change(self._answer(item), key)
 
         return _SPOILT.get(answer, _unspoilt)(answered(body, say))
 

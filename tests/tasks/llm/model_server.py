@@ -60,7 +60,7 @@ class Model:
     def __post_init__(self) -> None:
         """Load it."""
         self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder)
-        self.alone: list[str] = [self.tokenizer.decode(one) for one in range(len(self.tokenizer))]
+        self.alone: list[str] = [self.tokenizer.decode(token) for token in range(len(self.tokenizer))]
         self.run = lru_cache(maxsize=4)(self._run)  # a prompt is run for its own tokens and for what follows
         self.network: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32).eval()
 
@@ -74,30 +74,31 @@ class Model:
         out = self.network(torch.tensor([ids]), output_hidden_states=True)
         return torch.log_softmax(out.logits[0].float(), -1), out.hidden_states[-1][0].float()
 
-    def text(self, before: Sequence[int], one: int) -> str:
+    def text(self, before: Sequence[int], token: int) -> str:
         """A token's text as vLLM gives it: the token that ends a character has all of it, the others have nothing."""
-        if not self.alone[one].endswith(BROKEN):
-            return self.alone[one]
+        if not self.alone[token].endswith(BROKEN):
+            return self.alone[token]
         for start in range(len(before) - 1, max(len(before) - 5, -1), -1):
-            whole = self.tokenizer.decode([*before[start:], one])
+            whole = self.tokenizer.decode([*before[start:], token])
             if not whole.endswith(BROKEN):
                 return whole.removeprefix(self.tokenizer.decode(before[start:]).rstrip(BROKEN))
         return ""
 
     def greedily(self, ids: Sequence[int], most: int) -> list[int]:
         """The likeliest continuation, until the end of the text or that of `most` tokens."""
-        said: list[int] = []
-        while len(said) < most and self.tokenizer.eos_token_id not in said:
-            said.append(int(self.run((*ids, *said))[0][-1].argmax()))
-        return said
+        reply: list[int] = []
+        while len(reply) < most and self.tokenizer.eos_token_id not in reply:
+            reply.append(int(self.run((*ids, *reply))[0][-1].argmax()))
+        return reply
 
     def likeliest(self, before: Sequence[int], logprobs: Tensor, own: int, count: int) -> list[Token]:
         """A token that stands behind others, then the likeliest ones in its place."""
         best = dict(enumerate(logprobs.topk(count).indices.tolist(), start=1)) if count else {}
         rank = int((logprobs > logprobs[own]).sum()) + 1
-        ranked = {own: rank} | {one: place for place, one in best.items() if one != own}
+        ranked = {own: rank} | {token: place for place, token in best.items() if token != own}
         return [
-            Token(one, self.text(before, one), float(logprobs[one]), place) for one, place in ranked.items()
+            Token(token, self.text(before, token), float(logprobs[token]), place)
+            for token, place in ranked.items()
         ]
 
 
@@ -137,14 +138,14 @@ class Served:
         choices, used = [], []
         for index, prompt in enumerate(prompts):
             asked = self.model.ids(prompt)
-            said = self._said(body, asked)
-            used.append((len(asked), len(said)))
+            reply = self._reply(body, asked)
+            used.append((len(asked), len(reply)))
             choices.append(
                 {
                     "index": index,
-                    "text": self.model.tokenizer.decode(said, skip_special_tokens=True),
-                    "finish_reason": self._reason(said),
-                    "logprobs": self._completion_logprobs(body, asked, said),
+                    "text": self.model.tokenizer.decode(reply, skip_special_tokens=True),
+                    "finish_reason": self._reason(reply),
+                    "logprobs": self._completion_logprobs(body, asked, reply),
                     "prompt_logprobs": self._prompt_logprobs(body, asked),
                 }
             )
@@ -154,26 +155,26 @@ class Served:
         body = await self._body(request)
         turns = [f"{turn['role']}: {turn['content']}\n" for turn in body["messages"]]
         asked = self.model.ids("".join([*turns, "assistant:"]))
-        said = self._said(body, asked)
+        reply = self._reply(body, asked)
         content = [
             {
                 "token": own.text,
                 "logprob": own.logprob,
                 "bytes": None,
-                "top_logprobs": [_plain(one) for one in top],
+                "top_logprobs": [_plain(alternative) for alternative in top],
             }
-            for own, top in self._alternatives(asked, said, body.get("top_logprobs") or 0)
+            for own, top in self._alternatives(asked, reply, body.get("top_logprobs") or 0)
         ]
         choice = {
             "index": 0,
             "message": {
                 "role": "assistant",
-                "content": self.model.tokenizer.decode(said, skip_special_tokens=True),
+                "content": self.model.tokenizer.decode(reply, skip_special_tokens=True),
             },
-            "finish_reason": self._reason(said),
+            "finish_reason": self._reason(reply),
             "logprobs": {"content": content} if body.get("logprobs") else None,
         }
-        used = [(len(asked), len(said))]
+        used = [(len(asked), len(reply))]
         return JSONResponse({"model": NAME, "choices": [choice], "usage": _usage(used)})
 
     async def _embeddings(self, request: Request) -> JSONResponse:
@@ -196,7 +197,7 @@ class Served:
         body: Body = await request.json()
         self.model.bodies.append(body)
         wanted = [body.get(name) for name in ("top_logprobs", "logprobs", "prompt_logprobs")]
-        if any(not isinstance(one, bool) and one is not None and one > MOST for one in wanted):
+        if any(not isinstance(number, bool) and number is not None and number > MOST for number in wanted):
             msg = f"no more than {MOST} log-probabilities"
             raise RefusedError(msg)
         if body.get("temperature"):
@@ -204,35 +205,38 @@ class Served:
             raise RefusedError(msg)
         return body
 
-    def _said(self, body: Body, asked: Sequence[int]) -> list[int]:
+    def _reply(self, body: Body, asked: Sequence[int]) -> list[int]:
         if not asked or body.get("max_tokens", 16) < 1:
             msg = "an empty prompt, or max_tokens below 1"
             raise RefusedError(msg)
         return self.model.greedily(asked, body.get("max_tokens", 16))
 
-    def _reason(self, said: Sequence[int]) -> str:
-        return "stop" if self.model.tokenizer.eos_token_id in said else "length"
+    def _reason(self, reply: Sequence[int]) -> str:
+        return "stop" if self.model.tokenizer.eos_token_id in reply else "length"
 
     def _alternatives(
-        self, asked: Sequence[int], said: Sequence[int], count: int
+        self, asked: Sequence[int], reply: Sequence[int], count: int
     ) -> Iterator[tuple[Token, list[Token]]]:
         """Each generated token, and the likeliest in its place."""
-        for place, own in enumerate(said):
-            before = (*asked, *said[:place])
-            found = self.model.likeliest(before, self.model.run(before)[0][-1], own, count)
-            yield found[0], [one for one in found if one.rank <= count]
+        for place, own in enumerate(reply):
+            before = (*asked, *reply[:place])
+            alternatives = self.model.likeliest(before, self.model.run(before)[0][-1], own, count)
+            yield alternatives[0], [alternative for alternative in alternatives if alternative.rank <= count]
 
-    def _completion_logprobs(self, body: Body, asked: Sequence[int], said: Sequence[int]) -> Body | None:
+    def _completion_logprobs(self, body: Body, asked: Sequence[int], reply: Sequence[int]) -> Body | None:
         count = body.get("logprobs")
         if count is None:
             return None
-        found = list(self._alternatives(asked, said, count))
+        alternatives = list(self._alternatives(asked, reply, count))
         return {
-            "text_offset": [0] * len(said),
-            "tokens": [own.text for own, _ in found],
-            "token_logprobs": [own.logprob for own, _ in found],
+            "text_offset": [0] * len(reply),
+            "tokens": [own.text for own, _ in alternatives],
+            "token_logprobs": [own.logprob for own, _ in alternatives],
             # Of tokens with equal texts the likeliest stands.
-            "top_logprobs": [{one.text: one.logprob for one in reversed(top)} for _, top in found],
+            "top_logprobs": [
+                {alternative.text: alternative.logprob for alternative in reversed(top)}
+                for _, top in alternatives
+            ],
         }
 
     def _prompt_logprobs(self, body: Body, asked: Sequence[int]) -> list[Body | None] | None:
@@ -240,7 +244,7 @@ class Served:
         if count is None:
             return None
         logprobs, _ = self.model.run(tuple(asked))
-        found = [
+        positions = [
             self.model.likeliest(asked[max(0, place - 4) : place], logprobs[place - 1], asked[place], count)
             for place in range(1, len(asked))
         ]
@@ -248,10 +252,10 @@ class Served:
             None,
             *(
                 {
-                    str(one.id): {"logprob": one.logprob, "rank": one.rank, "decoded_token": one.text}
-                    for one in tokens
+                    str(token.id): {"logprob": token.logprob, "rank": token.rank, "decoded_token": token.text}
+                    for token in tokens
                 }
-                for tokens in found
+                for tokens in positions
             ),
         ]
 
@@ -265,8 +269,8 @@ async def _refuse(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _usage(used: Sequence[tuple[int, int]]) -> Body:
-    asked, said = (sum(counts) for counts in zip(*used, strict=True))
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+    asked, replied = (sum(counts) for counts in zip(*used, strict=True))
+    return {"prompt_tokens": asked, "completion_tokens": replied, "total_tokens": asked + replied}
 
 
 def numerate(folder: Path) -> Path:

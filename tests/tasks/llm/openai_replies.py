@@ -79,7 +79,7 @@ def _least(schema: Body, named: Body) -> object:
         case {"enum": [first, *_]}:
             return first
         case {"properties": properties}:
-            return {name: _least(one, named) for name, one in properties.items()}
+            return {name: _least(item, named) for name, item in properties.items()}
         case {"items": items, "minItems": count}:
             return [_least(items, named)] * count
         case _:
@@ -91,8 +91,8 @@ def embedded(body: Body) -> Body:
     vectors = [(float(len(text)), len(text.split(" ")[0]) / 4) for text in body["input"]]
     data = [{"index": place, "embedding": list(vector)} for place, vector in enumerate(vectors)]
     if body.get("encoding_format") == "base64":
-        for one, vector in zip(data, vectors, strict=True):
-            one["embedding"] = b64encode(struct.pack("<2f", *vector)).decode()
+        for item, vector in zip(data, vectors, strict=True):
+            item["embedding"] = b64encode(struct.pack("<2f", *vector)).decode()
     return {"object": "list", "data": data[::-1], "usage": {"prompt_tokens": 3 * len(data)}}
 
 

@@ -134,13 +134,15 @@ def test_a_budget_is_kept_over_all_commands(in_flight: int, share: float, seed: 
     assert 500 == len(outcomes) == len(reader.answered) == len(set(reader.answered))
     assert spent == pytest.approx(reader.paid)
     # As the ledger has it: each was paid by its own request.
-    assert sum(PRICES.cost(one.reply.usage) or 0 for one in outcomes if one.reply) == pytest.approx(spent)
+    assert sum(
+        PRICES.cost(outcome.reply.usage) or 0 for outcome in outcomes if outcome.reply
+    ) == pytest.approx(spent)
 
 
 @pytest.mark.parametrize("lists", [3, 6.4, 30])
 def test_lists_do_not_end_a_budget_early(lists: float) -> None:
     """Near its end they are asked one by one: it ends less than a request before."""
-    asked = [replace(one, together=str(n // 32)) for n, one in enumerate(questions(64 * 32))]
+    asked = [replace(item, together=str(n // 32)) for n, item in enumerate(questions(64 * 32))]
     whole = Priced(256)
     run(whole, Budget(), 64 * 32)
     reader, budget = Priced(256), whole.paid / 64 * lists
@@ -161,7 +163,7 @@ def test_equal_requests_of_two_askers_are_paid_once() -> None:
             return await ask_all(kept, questions(20))
 
     paid = [
-        sum(PRICES.cost(one.reply.usage) or 0 for one in asyncio.run(run(asker)) if one.reply)
+        sum(PRICES.cost(item.reply.usage) or 0 for item in asyncio.run(run(asker)) if item.reply)
         for asker in ("judgements/one", "judgements/other", "judgements/one")
     ]
 

@@ -70,8 +70,8 @@ class Own(Reader):
 def test_a_reader_s_own_tokens_are_broken_up_too(parts: tuple[Request, ...]) -> None:
     """In parts as well; the outcome holds what was sent, with which its reply is compared."""
     request = Request("7/0", parts=parts) if parts else Request("7/0", prompt="c@@end")
-    (found,) = asyncio.run(ask_fitting(Own(), [request], lambda _: []))
-    assert "c@@ end" == (found.request.parts or (found.request,))[0].prompt
+    (result,) = asyncio.run(ask_fitting(Own(), [request], lambda _: []))
+    assert "c@@ end" == (result.request.parts or (result.request,))[0].prompt
     assert ("c@@end") == (request.parts or (request,))[0].prompt
 
 

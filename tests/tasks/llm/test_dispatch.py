@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.llm.base import Reader
+from tasks.llm.base import EndpointsDown, Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.client import connect
-from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Outcome, Reply, Request
 from tests.tasks.llm.faulty_server import (
@@ -79,14 +78,14 @@ def test_nothing_is_lost_when_a_third_of_the_requests_meets_a_fault() -> None:
     many = requests(150)
     faulty = mixture(22, 0.33, TRANSIENT)
     with (
-        faulty_server(faulty, echo) as one,
-        faulty_server(faulty, echo) as two,
-        faulty_server(faulty, echo) as three,
+        faulty_server(faulty, echo) as first,
+        faulty_server(faulty, echo) as second,
+        faulty_server(faulty, echo) as third,
     ):
-        urls = [one.url, two.url, three.url]
+        urls = [first.url, second.url, third.url]
         config = OpenAIReader(urls=urls, model="tiny", attempts=30)
         outcomes = asyncio.run(asked(config, many))
-        seen = len(one.requests) + len(two.requests) + len(three.requests)
+        seen = len(first.requests) + len(second.requests) + len(third.requests)
     texts = [outcome.reply.text for outcome in outcomes if outcome.reply]
     assert texts == [f"to n {number}" for number in range(150)]
     assert seen <= sum(outcome.attempts for outcome in outcomes)

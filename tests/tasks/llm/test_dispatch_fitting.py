@@ -46,12 +46,14 @@ def test_every_word_is_asked_about_once(sizes: list[int], words: int) -> None:
     room = Room(words)
     prompts = [[f"w{number}.{place}" for place in range(size)] for number, size in enumerate(sizes)]
     outcomes = ask(room, *map(" ".join, prompts))
-    found = [
-        word for one in without_halved(outcomes) for word in (one.reply.text if one.reply else "").split()
+    result = [
+        word
+        for outcome in without_halved(outcomes)
+        for word in (outcome.reply.text if outcome.reply else "").split()
     ]
-    assert sorted(word for prompt in prompts for word in prompt) == sorted(found)
+    assert sorted(word for prompt in prompts for word in prompt) == sorted(result)
     assert len(room.asked) == len(set(room.asked)) == len(outcomes)
-    places = {one.request.key: place for place, one in enumerate(outcomes)}
+    places = {outcome.request.key: place for place, outcome in enumerate(outcomes)}
     wholes = {key: key.rpartition("/half")[0] for key in places}
     assert all(places[whole] < places[key] for key, whole in wholes.items() if whole)
 
@@ -60,6 +62,6 @@ def test_what_cannot_be_halved_fails_with_its_reason() -> None:
     """And so does what fails otherwise, which is asked as it is."""
     room = Room(0)
     outcomes = without_halved(ask(room, "a b", "c", "d fail"))
-    assert ["1/0", "2/0", "0/0/half1", "0/0/half2"] == [one.request.key for one in outcomes]
-    assert ["too long", "500", "too long", "too long"] == [one.reason for one in outcomes]
+    assert ["1/0", "2/0", "0/0/half1", "0/0/half2"] == [outcome.request.key for outcome in outcomes]
+    assert ["too long", "500", "too long", "too long"] == [outcome.reason for outcome in outcomes]
     assert 5 == len(room.asked)

@@ -31,7 +31,7 @@ SCORER = Detection(kind="detection", reader="judge", shown=5)
 
 
 def verdict(text: str) -> int:
-    """What the servers think of an example: it hangs on all of its text."""
+    """What the servers think of an example: it depends on all of its text."""
     return sha256(text.strip().encode()).digest()[0] % 2
 
 
@@ -82,9 +82,9 @@ def test_five_thousand_verdicts_survive_a_quarter_of_faults_and_a_dead_endpoint(
     async def run() -> list[tuple[int, bool | None, str | None, int]]:
         async with config.open() as client:
             asked = (
-                one
+                request
                 for feature in wanted
-                for one in SCORER.requests(RequestKey(feature.feature, 0), "x", feature)
+                for request in SCORER.requests(RequestKey(feature.feature, 0), "x", feature)
             )
             outcomes = await ask_all(client, asked)
         return [
@@ -95,23 +95,23 @@ def test_five_thousand_verdicts_survive_a_quarter_of_faults_and_a_dead_endpoint(
 
     wanted = features()
     with ExitStack() as servers:
-        one = servers.enter_context(faulty_server(a_quarter_faulted(1), rightly, retry_after=0.01))
-        two = servers.enter_context(faulty_server(a_quarter_faulted(2), rightly, retry_after=0.01))
+        first = servers.enter_context(faulty_server(a_quarter_faulted(1), rightly, retry_after=0.01))
+        second = servers.enter_context(faulty_server(a_quarter_faulted(2), rightly, retry_after=0.01))
         dead = servers.enter_context(refusing_port())
         config = OpenAIReader(
-            urls=[one.url, dead, two.url],
+            urls=[first.url, dead, second.url],
             model="tiny",
             in_flight=64,
             read_timeout=0.5,
             connect_timeout=0.5,
             max_backoff=0.1,
         )
-        found = asyncio.run(run())
-    assert [reason for _, _, reason, _ in found if reason] == []
+        rows = asyncio.run(run())
+    assert [reason for _, _, reason, _ in rows if reason] == []
     expected = {
-        (feature.feature, one.context): bool(verdict("".join(one.strings)))
+        (feature.feature, context.context): bool(verdict("".join(context.strings)))
         for feature in wanted
-        for one in feature.contexts
+        for context in feature.contexts
     }
     assert len(expected) == 5_000
-    assert {(feature, context): said for feature, said, _, context in found} == expected
+    assert {(feature, context): judged for feature, judged, _, context in rows} == expected

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tasks.llm.base import Reader
+from tasks.llm.base import EndpointsDown, Reader
 from tasks.llm.dispatch import ask_all
-from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.request import Outcome, Reply, Request, Usage
 
 
@@ -26,9 +25,9 @@ class Counting(Reader):
         self.most = max(self.most, self.pending)
         await asyncio.sleep(0.001)
         self.pending -= 1
-        said = str(request.prompt)
-        reply = None if "bad" in said else Reply(said, usage=Usage(10, None, 2))
-        return Outcome(request, reply, None if reply else f"no {said}", "here", "counting", 2, 0.5)
+        message = str(request.prompt)
+        reply = None if "bad" in message else Reply(message, usage=Usage(10, None, 2))
+        return Outcome(request, reply, None if reply else f"no {message}", "here", "counting", 2, 0.5)
 
 
 def composite(key: str, *prompts: str) -> Request:

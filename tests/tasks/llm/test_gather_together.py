@@ -41,8 +41,10 @@ class Alone(Reader):
             await asyncio.sleep(0)
         self.pending -= len(requests)
         return [
-            Outcome(one, Reply(str(one.prompt), usage=Usage(10, None, 2)), None, "here", "echo", 1, 0.0)
-            for one in requests
+            Outcome(
+                request, Reply(str(request.prompt), usage=Usage(10, None, 2)), None, "here", "echo", 1, 0.0
+            )
+            for request in requests
         ]
 
 
@@ -89,7 +91,7 @@ def test_every_request_is_answered_once_in_order_and_lists_are_of_one_name(
     outcomes = asyncio.run(ask_all(reader, lazily(), count))
 
     assert [outcome.request for outcome in outcomes] == asked
-    assert [outcome.reply and outcome.reply.text for outcome in outcomes] == [one.prompt for one in asked]
+    assert [outcome.reply and outcome.reply.text for outcome in outcomes] == [item.prompt for item in asked]
     assert done == len(asked)
     called = sorted(reader.calls, key=lambda call: asked.index(call[0]))
     assert [request for call in called for request in call] == asked
@@ -138,7 +140,7 @@ def test_what_was_asked_before_is_left_out_of_a_list() -> None:
         for n, (prompt, name) in enumerate(zip("abacba", "xxxyyz", strict=True))
     ]
     outcomes = asyncio.run(ask_all(reader, asked))
-    assert [[one.key for one in call] for call in reader.calls] == [["0/0", "1/0"], ["3/0"]]
+    assert [[item.key for item in call] for call in reader.calls] == [["0/0", "1/0"], ["3/0"]]
     assert [outcome.reply and outcome.reply.text for outcome in outcomes] == list("abacba")
     assert [outcome.attempts for outcome in outcomes] == [1, 1, 0, 1, 0, 0]
 
@@ -150,7 +152,7 @@ def test_a_question_in_parts_is_a_list_of_its_own() -> None:
     asked = named(["a", "a", "a", "a", "a"])
     asked[2] = Request("2/0", parts=parts, together="a")
     outcomes = asyncio.run(ask_all(reader, asked))
-    assert sorted([one.key for one in call] for call in reader.calls) == [
+    assert sorted([item.key for item in call] for call in reader.calls) == [
         ["0/0", "1/0"],
         ["2/0/0", "2/0/1", "2/0/2"],
         ["3/0", "4/0"],

@@ -40,7 +40,7 @@ def test_prompts_come_back_with_the_log_probabilities_of_their_tokens(server: Se
         logprobs = torch.log_softmax(server.model.network(torch.tensor([ids])).logits[0], -1)
     assert ("", None) == tokens[0][:2]
     assert text.removeprefix("the") == "".join(token.token for token in tokens)
-    assert [float(logprobs[i, one]) for i, one in enumerate(ids[1:])] == pytest.approx(
+    assert [float(logprobs[i, item]) for i, item in enumerate(ids[1:])] == pytest.approx(
         [token.logprob for token in tokens[1:]], abs=1e-4
     )
     assert [logprobs[i].topk(2).values.tolist() for i in range(len(ids) - 1)] == [
@@ -52,24 +52,24 @@ def test_a_list_of_prompts_is_answered_in_its_order(server: Served) -> None:
     """As each alone is, and together they are one call."""
     prompts = ["once upon a time", "the lamp", "in the beginning God created"]
     parts = tuple(
-        Request(f"a/{i}", prompt=one, max_tokens=3, top_logprobs=1) for i, one in enumerate(prompts)
+        Request(f"a/{i}", prompt=part, max_tokens=3, top_logprobs=1) for i, part in enumerate(prompts)
     )
     before = len(server.model.bodies)
     (together,) = ask(server, [Request("a", parts=parts)])
     assert 1 == len(server.model.bodies) - before
     alone = ask(server, parts)
     assert together.reply is not None
-    assert [one.text for one in together.reply.parts] == [one.reply.text for one in alone if one.reply]
-    assert [3, 3, 3] == [len(one.completion) for one in together.reply.parts]
+    assert [part.text for part in together.reply.parts] == [part.reply.text for part in alone if part.reply]
+    assert [3, 3, 3] == [len(part.completion) for part in together.reply.parts]
 
 
 def test_chats_and_texts_are_answered(server: Served) -> None:
     """With alternatives at each generated token, and with one vector per text."""
     chat = Request("a", messages=(Message("user", "Hello."),), max_tokens=2, top_logprobs=3)
-    said, embedded = ask(server, [chat, Request("b", texts=("the lamp", "a boat"))])
-    assert said.reply is not None
+    message, embedded = ask(server, [chat, Request("b", texts=("the lamp", "a boat"))])
+    assert message.reply is not None
     assert embedded.reply is not None
-    assert [3, 3] == [len(token.top) for token in said.reply.completion]
+    assert [3, 3] == [len(token.top) for token in message.reply.completion]
     vectors = [
         server.model.run(tuple(server.model.ids(text)))[1].mean(0).tolist() for text in ("the lamp", "a boat")
     ]

@@ -141,10 +141,12 @@ def test_what_the_answer_is_about_makes_no_other_question(tmp_path: Path) -> Non
 
 def test_draws_without_a_seed_differ(tmp_path: Path) -> None:
     """Each is asked once, and found again under its own key only."""
-    one, two = (Request(key, messages=(Message("user", "Draw!"),), temperature=1.0) for key in ("3/0", "3/1"))
+    first, second = (
+        Request(key, messages=(Message("user", "Draw!"),), temperature=1.0) for key in ("3/0", "3/1")
+    )
     reader, later = Counting(), Counting()
-    before = ask(remembering(tmp_path, reader), one, two)
-    after = ask(remembering(tmp_path, later), two, one)
+    before = ask(remembering(tmp_path, reader), first, second)
+    after = ask(remembering(tmp_path, later), second, first)
     assert sorted(reader.asked) == ["3/0", "3/1"]
     assert later.asked == []
     assert [outcome.reply for outcome in after] == [outcome.reply for outcome in before[::-1]]

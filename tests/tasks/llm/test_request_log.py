@@ -50,5 +50,5 @@ def test_failures_that_were_mended_are_none_of_the_endpoints() -> None:
 )
 def test_a_row_says_why_its_reply_ended(reply: Reply | None, finish_reason: str | None) -> None:
     """Null where there is no reply, or none with an end of its own."""
-    found = Outcome(Request("7/0", prompt="x"), reply, None if reply else "503", "here", "m", 1, 0.0)
-    assert finish_reason == request_rows(ASKED, [found])[0]["finish_reason"]
+    result = Outcome(Request("7/0", prompt="x"), reply, None if reply else "503", "here", "m", 1, 0.0)
+    assert finish_reason == request_rows(ASKED, [result])[0]["finish_reason"]

@@ -25,10 +25,10 @@ def test_a_models_identity_stays_what_lakes_know_it_by() -> None:
 
 def test_only_what_decides_vectors_is_in_the_identity(tmp_path: Path) -> None:
     """Files in folders below as well, at whatever place; a page about the model is none of them."""
-    found = sentence_transformers.model_folder(SMALL)
-    assert found is not None
+    folder = sentence_transformers.model_folder(SMALL)
+    assert folder is not None
     copy = tmp_path / "copy"
-    shutil.copytree(found, copy)
+    shutil.copytree(folder, copy)
     (copy / "README.md").write_text("another page")
 
     assert KNOWN == sentence_transformers.model_identity(str(copy), None)

@@ -69,7 +69,7 @@ def test_equal_texts_are_encoded_once_per_process() -> None:
     assert 4 == encoder.encoded - before
     second = [vectors(outcome) for outcome in ask(SMALL, again)]
     assert 4 == encoder.encoded - before
-    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(np.array_equal(item, other) for item, other in zip(first, second, strict=True))
     assert np.array_equal(first[0][0], first[0][1])
     assert not np.allclose(first[0][0], first[1][0])
 
@@ -100,7 +100,7 @@ def test_those_who_ask_at_the_same_time_are_served_together() -> None:
     model = Counting()
     requests = [Request(str(n), texts=("x" * n, "y", "x" * (n + 1))) for n in range(1, 21)]
     outcomes = answered(model, requests)
-    assert [[[n], [1], [n + 1]] for n in range(1, 21)] == [vectors(one).tolist() for one in outcomes]
+    assert [[[n], [1], [n + 1]] for n in range(1, 21)] == [vectors(outcome).tolist() for outcome in outcomes]
     assert 22 == sum(model.given)
     assert 2 >= len(model.given)
 

@@ -31,16 +31,16 @@ def test_vectors_have_length_one_and_stay_the_same() -> None:
     """Float16, one per text in the texts' order, whatever their lengths."""
     texts = ["A short one.", "the bank of the river, in the evening, with fish", "", "A short one."]
 
-    found = SentenceModel(SMALL).units(texts)
+    result = SentenceModel(SMALL).units(texts)
 
-    assert (np.float16, 4) == (found.dtype, len(found))
-    assert pytest.approx(np.ones(4), abs=1e-3) == np.linalg.norm(found.astype(np.float64), axis=1)
-    assert np.array_equal(found, SentenceModel(str(get_model_path())).units(texts))
-    assert not np.array_equal(found[0], found[1])
+    assert (np.float16, 4) == (result.dtype, len(result))
+    assert pytest.approx(np.ones(4), abs=1e-3) == np.linalg.norm(result.astype(np.float64), axis=1)
+    assert np.array_equal(result, SentenceModel(str(get_model_path())).units(texts))
+    assert not np.array_equal(result[0], result[1])
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ("./nowhere", f"it has no {MODULES}"),
         ("package:pytest", "carries no model"),
@@ -48,10 +48,10 @@ def test_vectors_have_length_one_and_stay_the_same() -> None:
         ("package:../x", "is not installed"),
     ],
 )
-def test_a_name_without_a_model_is_refused(model: str, said: str) -> None:
+def test_a_name_without_a_model_is_refused(model: str, message: str) -> None:
     """In one sentence that names it, before anything is loaded."""
     for asked in (SentenceModel(model).identity, SentenceModel(model).check):
-        with pytest.raises(WrongRequest, match=said) as refused:
+        with pytest.raises(WrongRequest, match=message) as refused:
             asked()
         assert "\n" not in str(refused.value)
 

@@ -23,9 +23,9 @@ SHOTS = (Message("user", "Example 1: a\nExample 2: b"), Message("assistant", "[0
 
 @cache
 def tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
-    found = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
-    found.chat_template = template
-    return found
+    loaded = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
+    loaded.chat_template = template
+    return loaded
 
 
 def chat(*turns: Message, **options: object) -> Request:
@@ -98,9 +98,9 @@ def test_a_reply_is_never_longer_than_it_may_be() -> None:
 
 def test_texts_for_vectors_have_prompts_only() -> None:
     """Each text is counted, and nothing is generated."""
-    found = bill(Request("7/0", texts=("one text", "another text")), tokenizer(), PrefixCache())
-    assert (1, 0, 0) == (found.requests, found.cached, found.completion)
-    assert found.prompt >= 4
+    result = bill(Request("7/0", texts=("one text", "another text")), tokenizer(), PrefixCache())
+    assert (1, 0, 0) == (result.requests, result.cached, result.completion)
+    assert result.prompt >= 4
 
 
 def test_a_rehearsal_counts_parts_and_repeats_as_a_run_does() -> None:
@@ -120,8 +120,8 @@ def test_a_rehearsal_counts_parts_and_repeats_as_a_run_does() -> None:
 
 def test_bills_add_up() -> None:
     """Sums and multiples go over all that is counted."""
-    one = Bill(1, 10, 4, 2)
-    assert Bill(3, 30, 12, 6) == one + one.times(2)
+    item = Bill(1, 10, 4, 2)
+    assert Bill(3, 30, 12, 6) == item + item.times(2)
 
 
 def test_a_list_of_what_fits_is_as_long_as_the_right_one() -> None:

@@ -13,8 +13,8 @@ import torch
 from flows.sample_requests import capability_requests
 from tasks.contexts.context import Feature
 from tasks.contexts.handwritten import context
+from tasks.llm.base import EndpointRefused
 from tasks.llm.dispatch import ask_all
-from tasks.llm.openai.errors import EndpointRefused
 from tasks.llm.openai.preflight import preflight
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Request, RequestKey

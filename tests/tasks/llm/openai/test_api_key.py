@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.api_key import Secret
-from tasks.llm.openai.errors import EndpointRefused
 
 PRINTABLE = st.characters(min_codepoint=33, max_codepoint=126)
 KEYS = st.text(PRINTABLE, min_size=8, max_size=40)

@@ -97,7 +97,7 @@ def test_files_that_may_follow_are_not_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "said", "too_long"),
+    ("status", "error", "message", "too_long"),
     [
         (400, {"message": "the prompt has 5000 tokens", "param": "input_tokens"}, "5000 tokens", True),
         (400, {"message": "no", "code": "context_length_exceeded"}, "no", True),
@@ -106,16 +106,16 @@ def test_files_that_may_follow_are_not_written_over(tmp_path: Path) -> None:
     ],
 )
 def test_a_result_says_whether_it_was_too_long(
-    tmp_path: Path, status: int, error: object, said: str, too_long: bool
+    tmp_path: Path, status: int, error: object, message: str, too_long: bool
 ) -> None:
     """It was tried, unlike what has no result."""
     line = {"custom_id": "1/0", "response": {"status_code": status, "body": {"error": error}}, "error": None}
     (tmp_path / "in.jsonl").write_text(f"{json.dumps(line)}\n")
     reading = Reading(results([tmp_path]), "tiny", lambda request: request.key)
-    found = asyncio.run(reading.ask(Request("1/0", prompt="a")))
+    result = asyncio.run(reading.ask(Request("1/0", prompt="a")))
     missing = asyncio.run(reading.ask(Request("1/1", prompt="a")))
-    assert said in (found.reason or "")
-    assert (found.reply, found.too_long, found.attempts) == (None, too_long, 1)
+    assert message in (result.reason or "")
+    assert (result.reply, result.too_long, result.attempts) == (None, too_long, 1)
     assert (missing.reply, missing.too_long, missing.attempts) == (None, False, 0)
     assert {"1/0"} == {*reading.refused}
 
@@ -161,5 +161,5 @@ def test_a_result_that_refuses_a_setting_says_what_to_write(
     line = {"custom_id": "1/0", "response": {"status_code": 400, "body": body}, "error": None}
     (tmp_path / "in.jsonl").write_text(f"{json.dumps(line)}\n")
     reading = Reading(results([tmp_path]), "tiny", lambda request: request.key)
-    found = asyncio.run(reading.ask(Request("1/0", prompt="a")))
-    assert f"{message}; {remedy}, and a new file" == found.reason
+    result = asyncio.run(reading.ask(Request("1/0", prompt="a")))
+    assert f"{message}; {remedy}, and a new file" == result.reason

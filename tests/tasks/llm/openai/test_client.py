@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.llm.base import EndpointsDown
 from tasks.llm.openai.client import connect
-from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.request import Outcome, Request, TokenLogprob, Usage
 from tests.tasks.llm.faulty_server import (
     TRANSIENT,
@@ -113,10 +113,10 @@ def test_a_request_that_always_fails_is_given_up_while_others_get_replies() -> N
     async def both() -> list[Outcome]:
         async with connect(reader(server.url, attempts=4), time.sleep, time.clock) as client:
             bad = asyncio.create_task(client.ask(Request("17/0", prompt="bad")))
-            found = []
+            result = []
             while not bad.done():
-                found.append(await client.ask(Request("18/0", prompt="good")))
-            return [await bad, *found]
+                result.append(await client.ask(Request("18/0", prompt="good")))
+            return [await bad, *result]
 
     with faulty_server(behave) as server:
         outcome, *others = asyncio.run(both())

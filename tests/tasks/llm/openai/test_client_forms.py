@@ -49,8 +49,8 @@ def test_replies_are_held_to_a_form_as_the_server_can(
     with faulty_server(answer=lambda _body: "as I like", holds=holds) as server:
         outcomes = asyncio.run(run())
         assert len(server.requests) == 2 + 4
-    said = [(outcome.structured, outcome.reply and outcome.reply.text) for outcome in outcomes]
-    assert said == [choice, schema, (None, "as I like"), choice]
+    message = [(outcome.structured, outcome.reply and outcome.reply.text) for outcome in outcomes]
+    assert message == [choice, schema, (None, "as I like"), choice]
 
 
 def test_the_weakest_of_several_servers_decides_how_replies_are_held() -> None:
@@ -89,8 +89,10 @@ def test_what_is_refused_for_its_form_is_asked_without() -> None:
     ) as server:
         outcomes = asyncio.run(run())
         assert ["structured_outputs" in body for body in server.requests[2:]] == [True, False, False, True]
-    said = [(one.structured, one.attempts, one.reply and one.reply.text) for one in outcomes]
-    assert said == [("plain", 2, "as I like"), ("plain", 1, "as I like"), ("structured_outputs", 1, "yes")]
+    message = [
+        (outcome.structured, outcome.attempts, outcome.reply and outcome.reply.text) for outcome in outcomes
+    ]
+    assert message == [("plain", 2, "as I like"), ("plain", 1, "as I like"), ("structured_outputs", 1, "yes")]
 
 
 def test_a_list_that_is_refused_for_its_form_goes_without() -> None:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from tasks.llm.openai.errors import EndpointRefused, EndpointsDown
+from tasks.llm.base import EndpointRefused, EndpointsDown
 from tests.tasks.llm.faulty_server import (
     Fault,
     always,

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.llm.base import EndpointsDown
 from tasks.llm.openai import http_client, retry
 from tasks.llm.openai.client import Client, connect
-from tasks.llm.openai.errors import EndpointsDown
 from tasks.llm.request import Outcome, Request
 from tests.tasks.llm.faulty_server import (
     Answer,
@@ -56,9 +56,9 @@ def test_while_a_server_asks_for_a_rest_another_one_is_asked() -> None:
     """Waiting is for those who have no choice."""
     time = Time()
     limited = always(Fault.LIMITED)
-    with faulty_server(limited, retry_after=60) as one, faulty_server() as two:
-        outcomes = [ask(reader(one.url, two.url), time=time) for _ in range(4)]
-    assert [outcome.endpoint for outcome in outcomes] == [two.url] * 4
+    with faulty_server(limited, retry_after=60) as first, faulty_server() as second:
+        outcomes = [ask(reader(first.url, second.url), time=time) for _ in range(4)]
+    assert [outcome.endpoint for outcome in outcomes] == [second.url] * 4
     assert sum(time.slept) <= 1.0
 
 
@@ -114,7 +114,7 @@ def test_a_dead_server_is_asked_seldom() -> None:
 
     async def run() -> list[Outcome]:
         async with connect(reader(dead, good.url), time.sleep, time.clock) as client:
-            return [await client.ask(replace(ASKED, key=f"{one}/0")) for one in range(50)]
+            return [await client.ask(replace(ASKED, key=f"{item}/0")) for item in range(50)]
 
     time = Time()
     with refusing_port() as dead, faulty_server() as good:
@@ -128,7 +128,7 @@ def test_requests_of_a_feature_share_a_server() -> None:
     """Its prefix cache holds what they have in common."""
 
     async def run() -> list[str]:
-        async with connect(reader(one.url, two.url)) as client:
+        async with connect(reader(first.url, second.url)) as client:
             outcomes = [
                 await client.ask(Request(f"{feature}/{number}", prompt=f"{feature}"))
                 for number in range(5)
@@ -136,10 +136,10 @@ def test_requests_of_a_feature_share_a_server() -> None:
             ]
         return [f"{outcome.request.prompt} {outcome.endpoint}" for outcome in outcomes]
 
-    with faulty_server() as one, faulty_server() as two:
+    with faulty_server() as first, faulty_server() as second:
         assert len(set(asyncio.run(run()))) == 10
-        assert one.requests
-        assert two.requests
+        assert first.requests
+        assert second.requests
 
 
 def port_of(url: str) -> int:
@@ -200,12 +200,12 @@ def test_a_request_that_alone_finds_no_connection_fails_alone() -> None:
 def test_endpoints_down_after_patience() -> None:
     """One sentence says what, where and what to do, as soon as patience ends."""
     time = Time()
-    with refusing_port() as one, refusing_port() as two:
+    with refusing_port() as first, refusing_port() as second:
         with pytest.raises(EndpointsDown) as down:
-            ask(reader(one, two, patience=60), time=time)
+            ask(reader(first, second, patience=60), time=time)
         assert str(down.value) == (
-            f"no endpoint of tiny has been of use for 60 s: {one} (connection refused),"
-            f" {two} (connection refused); start the server or correct its address, model or key, then run again"
+            f"no endpoint of tiny has been of use for 60 s: {first} (connection refused),"
+            f" {second} (connection refused); start the server or correct its address, model or key, then run again"
             " to continue"
         )
     assert sum(time.slept) == pytest.approx(60)
@@ -294,7 +294,7 @@ def test_an_overloaded_server_is_asked_less_at_a_time_and_refuses_little() -> No
     async def run() -> list[Outcome]:
         config = reader(server.url, in_flight=64, attempts=50, max_backoff=0.05)
         async with connect(config) as client:
-            return await asyncio.gather(*(client.ask(replace(ASKED, key=f"{one}/0")) for one in range(800)))
+            return await asyncio.gather(*(client.ask(replace(ASKED, key=f"{item}/0")) for item in range(800)))
 
     def behave(_number: int, _body: Body) -> Answer:
         return Fault.OVERLOADED if server.in_flight > 8 else Fault.NONE

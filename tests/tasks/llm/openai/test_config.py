@@ -8,7 +8,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Message, Request
 from tests.tasks.llm.faulty_server import Fault, always, faulty_server, refusing_port
@@ -75,8 +75,8 @@ def test_importing_the_config_loads_no_http_library() -> None:
 
 def test_a_server_that_lists_the_model_passes() -> None:
     """Any number of them, asked at once."""
-    with faulty_server() as one, faulty_server(models=("other", "tiny")) as two:
-        asyncio.run(reader(one.url, two.url).check())
+    with faulty_server() as first, faulty_server(models=("other", "tiny")) as second:
+        asyncio.run(reader(first.url, second.url).check())
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
@@ -89,24 +89,24 @@ def test_a_server_without_a_list_of_models_passes(status: int) -> None:
 def test_a_server_that_is_not_there_is_named() -> None:
     """The sentence says what, where and what to do."""
     with refusing_port() as url:
-        said = refusal(reader(url))
-    assert said == f"{url} cannot be reached (connection refused): start the server or correct urls"
+        message = refusal(reader(url))
+    assert message == f"{url} cannot be reached (connection refused): start the server or correct urls"
 
 
 def test_the_first_bad_endpoint_is_named_and_the_others_counted() -> None:
     """One sentence, however many are wrong."""
-    with faulty_server(models=401) as one, faulty_server(models=()) as two, faulty_server() as server:
-        said = refusal(reader(server.url, one.url, two.url))
-    assert said.startswith(one.url)
-    assert said.endswith("(and 1 more of the urls)")
+    with faulty_server(models=401) as first, faulty_server(models=()) as second, faulty_server() as server:
+        message = refusal(reader(server.url, first.url, second.url))
+    assert message.startswith(first.url)
+    assert message.endswith("(and 1 more of the urls)")
 
 
 def test_a_model_that_is_not_served_is_answered_with_the_nearest() -> None:
     """A misspelt name is the likeliest reason."""
     with faulty_server(models=("google/gemma-2-9b", "meta/llama-3-8b", "tiny")) as server:
-        said = refusal(reader(server.url, model="llama-3-8b"))
-    assert "does not serve the model llama-3-8b" in said
-    assert "set model to what it lists (meta/llama-3-8b, " in said
+        message = refusal(reader(server.url, model="llama-3-8b"))
+    assert "does not serve the model llama-3-8b" in message
+    assert "set model to what it lists (meta/llama-3-8b, " in message
 
 
 def test_a_server_without_models_is_refused() -> None:
@@ -123,24 +123,24 @@ def test_a_refused_key_is_told_from_a_missing_one(
     """The variable is named, the key is not."""
     monkeypatch.setenv("TINY_KEY", key)
     with faulty_server(models=status) as server:
-        said = refusal(reader(server.url, key_env="TINY_KEY"))
-    assert what in said
-    assert "TINY_KEY" in said
-    assert KEY not in said
+        message = refusal(reader(server.url, key_env="TINY_KEY"))
+    assert what in message
+    assert "TINY_KEY" in message
+    assert KEY not in message
 
 
 def test_a_server_that_is_not_ready_is_quoted() -> None:
     """Its own words tell more than the status."""
     with faulty_server(models=503) as server:
-        said = refusal(reader(server.url))
-    assert "answers 503 when asked for its models (no list for you)" in said
+        message = refusal(reader(server.url))
+    assert "answers 503 when asked for its models (no list for you)" in message
 
 
 def test_a_forgotten_v1_is_noticed() -> None:
     """Such a server lists no models at that address, as some do, but it does one level below."""
     with faulty_server() as server:
-        said = refusal(reader(server.origin))
-    assert said == f"{server.origin} is not where the server listens: write {server.url}"
+        message = refusal(reader(server.origin))
+    assert message == f"{server.origin} is not where the server listens: write {server.url}"
 
 
 def test_an_address_of_something_else_is_refused() -> None:
@@ -169,9 +169,9 @@ def test_a_server_that_ignores_what_a_run_relies_on_is_refused(example: Request)
     """It answers 200 all the same, to every question of the run."""
     with faulty_server() as able, faulty_server(always(Fault.NO_LOGPROBS)) as server:
         asyncio.run(reader(able.url).check([example]))
-        said = refusal(reader(able.url, server.url), example)
-    assert said.startswith(f"{server.url}/")
-    assert "the server ignored that log-probabilities of the" in said
+        message = refusal(reader(able.url, server.url), example)
+    assert message.startswith(f"{server.url}/")
+    assert "the server ignored that log-probabilities of the" in message
 
 
 def test_a_server_that_refuses_what_a_run_relies_on_is_quoted() -> None:

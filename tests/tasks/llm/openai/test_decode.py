@@ -59,9 +59,9 @@ def test_a_list_is_shared_by_length_and_its_cached_tokens_are_not_known(kind: st
         Request(word, messages=(Message("user", word),)) if kind == "chat" else Request(word, prompt=word)
         for word in words
     ]
-    said = {"message": {"content": "yes"}} if kind == "chat" else {"text": "yes"}
+    message = {"message": {"content": "yes"}} if kind == "chat" else {"text": "yes"}
     body = {
-        "choices": [{"index": place, "finish_reason": "stop", **said} for place in (1, 0)],
+        "choices": [{"index": place, "finish_reason": "stop", **message} for place in (1, 0)],
         "usage": {
             "prompt_tokens": 29,
             "completion_tokens": 5,
@@ -95,7 +95,7 @@ def test_a_reply_cut_at_its_longest_is_a_reply() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "read"),
+    ("message", "read"),
     [
         ("eos_token", "stop"),
         ("stop_sequence", "stop"),
@@ -104,20 +104,20 @@ def test_a_reply_cut_at_its_longest_is_a_reply() -> None:
         ("MAX_TOKENS", "length"),
     ],
 )
-def test_a_whole_reply_may_be_called_so_in_other_words(said: str, read: str) -> None:
+def test_a_whole_reply_may_be_called_so_in_other_words(message: str, read: str) -> None:
     """TGI's older route has its own, and other APIs theirs."""
-    assert decode(Request("a", messages=CHAT), chat(finish_reason=said)).finish_reason == read
+    assert decode(Request("a", messages=CHAT), chat(finish_reason=message)).finish_reason == read
 
 
-@pytest.mark.parametrize("said", ["content_filter", "tool_calls", "function_call", "whatever comes next"])
-def test_a_reply_that_the_server_ended_itself_is_none(said: str) -> None:
+@pytest.mark.parametrize("message", ["content_filter", "tool_calls", "function_call", "whatever comes next"])
+def test_a_reply_that_the_server_ended_itself_is_none(message: str) -> None:
     """It is no fault that another try would mend; the others of a list stay."""
     whole = {"index": 0, "finish_reason": "stop", "text": "yes"}
-    body = json.dumps({"choices": [whole, whole | {"index": 1, "finish_reason": said}]}).encode()
+    body = json.dumps({"choices": [whole, whole | {"index": 1, "finish_reason": message}]}).encode()
     first, second = answers.decode([Request("a", prompt="once"), Request("b", prompt="twice")], body)
     assert isinstance(first, Reply)
     assert isinstance(second, Declined)
-    assert f"finish_reason {said}," in second.reason
+    assert f"finish_reason {message}," in second.reason
 
 
 def test_a_chat_reply_without_content_is_empty() -> None:
@@ -197,9 +197,9 @@ def test_a_prompt_of_likeliest_tokens_counts_its_own_among_the_alternatives() ->
     """A token that ranks first is its own alternative."""
     entry = {"5": {"logprob": -0.5, "rank": 1, "decoded_token": " more"}}
     body = completion(prompt_logprobs=[None, entry])
-    one = decode(Request("a", prompt="once more", prompt_logprobs=1), body)
+    reply = decode(Request("a", prompt="once more", prompt_logprobs=1), body)
     none = decode(Request("a", prompt="once more", prompt_logprobs=0), body)
-    assert one.prompt[1] == TokenLogprob(" more", -0.5, {" more": -0.5})
+    assert reply.prompt[1] == TokenLogprob(" more", -0.5, {" more": -0.5})
     assert none.prompt[1] == TokenLogprob(" more", -0.5, {})
 
 

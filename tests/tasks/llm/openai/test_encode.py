@@ -89,7 +89,7 @@ def test_several_chats_go_as_a_list_of_their_turns() -> None:
     call = encode(asked, "tiny", "structured_outputs")
     body = json.loads(call.body)
     assert call.path == CHATS
-    assert body.pop("messages") == [sent(one)[1]["messages"] for one in asked]
+    assert body.pop("messages") == [sent(item)[1]["messages"] for item in asked]
     assert body == {
         "model": "tiny",
         "temperature": 0.0,
@@ -107,7 +107,7 @@ def test_chats_of_a_list_are_held_to_their_form_as_each_would_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "field", "said"),
+    ("form", "field", "message"),
     [
         ({"choices": ("0", "1")}, "structured_outputs", {"choice": ["0", "1"]}),
         ({"pattern": "[01]+"}, "structured_outputs", {"regex": "[01]+"}),
@@ -126,13 +126,15 @@ def test_chats_of_a_list_are_held_to_their_form_as_each_would_be() -> None:
         ({"schema": '{"type": "object"}'}, "plain", None),
     ],
 )
-def test_a_form_is_sent_in_the_servers_field(form: dict[str, Any], field: Structured, said: object) -> None:
+def test_a_form_is_sent_in_the_servers_field(
+    form: dict[str, Any], field: Structured, message: object
+) -> None:
     """In none where that field takes no such form, and then that is what is recorded."""
     request = Request("a", messages=CHAT, **form)
     body = json.loads(encode((request,), "tiny", field).body)
     free = json.loads(encode((Request("a", messages=CHAT),), "tiny", field).body)
-    assert body == free | ({} if said is None else {field: said})
-    assert held(request, field) == ("plain" if said is None else field)
+    assert body == free | ({} if message is None else {field: message})
+    assert held(request, field) == ("plain" if message is None else field)
 
 
 def test_a_reply_has_one_form() -> None:

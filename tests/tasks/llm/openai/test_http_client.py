@@ -24,7 +24,7 @@ from tests.tasks.llm.faulty_server import Answer, Behaviour, Body, Fault, always
 from tests.tasks.llm.openai.client_calls import ASKED, Time, reader
 from tests.tasks.llm.openai_replies import answered, raw_response, response
 
-BOMB = raw_response(200, gzip.compress(b" " * 300_000_000), {"Content-Encoding": "gzip"})
+BOMB = raw_response(200, gzip.compress(b" " * 300_000_000, mtime=0), {"Content-Encoding": "gzip"})
 
 
 def ask(behave: Behaviour, request: Request = ASKED, **options: object) -> tuple[Outcome, int]:
@@ -218,9 +218,9 @@ def test_redirects_are_not_followed() -> None:
 @pytest.mark.parametrize(
     ("encoding", "compressed"),
     [
-        ("gzip", gzip.compress(b"words")),
+        ("gzip", gzip.compress(b"words", mtime=0)),
         ("deflate", zlib.compress(b"words")),
-        ("GZIP", gzip.compress(b"words")),
+        ("GZIP", gzip.compress(b"words", mtime=0)),
     ],
 )
 def test_compressed_answers_are_read(encoding: str, compressed: bytes) -> None:

@@ -20,7 +20,7 @@ def test_requests_of_a_feature_go_to_one_endpoint() -> None:
     """What follows the first slash of the key does not matter while there is room."""
     servers = endpoints(4)
     chosen = [choose(servers, f"17/{number}/{number}", None, 0.0) for number in range(20)]
-    assert len({id(one) for one in chosen}) == 1
+    assert len({id(item) for item in chosen}) == 1
 
 
 def test_features_spread_over_endpoints() -> None:

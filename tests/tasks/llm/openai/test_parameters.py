@@ -69,8 +69,8 @@ def test_a_refusal_names_what_is_refused(body: bytes, name: str | None) -> None:
 
 def test_settings_are_spelled_as_they_are_read() -> None:
     """For whoever remembers them."""
-    for one in (Parameters(), Parameters("max_completion_tokens", frozenset({"seed", "stop"}))):
-        assert one == Parameters.read(one.spelled())
+    for parameters in (Parameters(), Parameters("max_completion_tokens", frozenset({"seed", "stop"}))):
+        assert parameters == Parameters.read(parameters.spelled())
 
 
 def refusing(*names: str, words: str = "Unsupported parameter: '{}' is not supported.") -> Behaviour:
@@ -86,9 +86,11 @@ def refusing(*names: str, words: str = "Unsupported parameter: '{}' is not suppo
     return behave
 
 
-def ask(config: OpenAIReader, requests: list[Request], found: list[Finding] | None = None) -> list[Outcome]:
+def ask(
+    config: OpenAIReader, requests: list[Request], findings: list[Finding] | None = None
+) -> list[Outcome]:
     async def run() -> list[Outcome]:
-        async with connect(config, note=None if found is None else found.append) as client:
+        async with connect(config, note=None if findings is None else findings.append) as client:
             return [await client.ask(request) for request in requests]
 
     return asyncio.run(run())
@@ -97,17 +99,17 @@ def ask(config: OpenAIReader, requests: list[Request], found: list[Finding] | No
 def test_what_a_server_refuses_is_found_out_once() -> None:
     """From its words; then every request goes right at the first try, and what is done instead is said once."""
     asked = [replace(FULL, key=f"{number}/0") for number in range(4)]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with faulty_server(refusing("max_tokens", "seed", "temperature", "stop")) as server:
-        outcomes = ask(reader(server.url), asked, found)
+        outcomes = ask(reader(server.url), asked, findings)
         assert 4 + 4 == len(server.requests)
         last = server.requests[-1]
     assert [5, 1, 1, 1] == [outcome.attempts for outcome in outcomes]
     assert (20, set()) == (last["max_completion_tokens"], last.keys() & {*SENT})
-    (one,) = found
-    assert "takes max_completion_tokens in the place of max_tokens; takes no seed" in one.line
+    (finding,) = findings
+    assert "takes max_completion_tokens in the place of max_tokens; takes no seed" in finding.line
     assert Parameters("max_completion_tokens", frozenset({"seed", "temperature", "stop"})) == Parameters.read(
-        one.value
+        finding.value
     )
 
 
@@ -123,24 +125,24 @@ def test_many_at_once_find_out_together() -> None:
     """None fails since others were under way, and none is sent more than twice."""
 
     async def run() -> list[Outcome]:
-        async with connect(reader(server.url), note=found.append) as client:
+        async with connect(reader(server.url), note=findings.append) as client:
             return await asyncio.gather(*(client.ask(replace(FULL, key=f"{n}/0")) for n in range(50)))
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with faulty_server(refusing("max_tokens"), delay=0.01) as server:
         outcomes = asyncio.run(run())
     assert all(outcome.reply and outcome.attempts <= 2 for outcome in outcomes)
-    assert 1 == len(found)
+    assert 1 == len(findings)
 
 
 def test_what_the_config_says_is_sent_at_once() -> None:
     """Nothing is refused then, and nothing is to be said."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     config = {"max_tokens_key": "max_completion_tokens", "omit": ["seed", "temperature"]}
     with faulty_server(refusing("max_tokens", "seed", "temperature")) as server:
-        (outcome,) = ask(reader(server.url, **config), [FULL], found)
+        (outcome,) = ask(reader(server.url, **config), [FULL], findings)
         assert 1 == len(server.requests)
-    assert (1, []) == (outcome.attempts, found)
+    assert (1, []) == (outcome.attempts, findings)
 
 
 def test_a_refusal_that_another_name_does_not_mend_is_final() -> None:
@@ -152,11 +154,11 @@ def test_a_refusal_that_another_name_does_not_mend_is_final() -> None:
         return Fault.NONE
 
     odd = replace(FULL, messages=(Message("user", "Odd"),))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with faulty_server(behave) as server:
-        refused, taken = ask(reader(server.url), [odd, FULL], found)
+        refused, taken = ask(reader(server.url), [odd, FULL], findings)
         assert server.requests[-1]["seed"] == 7
-    assert (None, 2, []) == (refused.reply, refused.attempts, found)
+    assert (None, 2, []) == (refused.reply, refused.attempts, findings)
     assert "not supported here" in (refused.reason or "")
     assert taken.reply is not None
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tasks.llm.openai.errors import EndpointRefused
+from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.preflight import EndpointsAway, preflight
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Request
@@ -23,22 +23,22 @@ def away(*urls: str, **changes: object) -> list[str]:
 
 def test_who_is_away_is_told_while_another_is_there() -> None:
     """All of them, in the config's order; only who is there is tried out."""
-    with refusing_port() as one, faulty_server(models=503) as two, faulty_server() as server:
+    with refusing_port() as first, faulty_server(models=503) as second, faulty_server() as server:
         assert [
-            f"{one} cannot be reached (connection refused)",
-            f"{two.url} answers 503 when asked for its models (no list for you)",
-        ] == away(one, server.url, two.url)
-        assert ([], 1) == (two.requests, len(server.requests))
+            f"{first} cannot be reached (connection refused)",
+            f"{second.url} answers 503 when asked for its models (no list for you)",
+        ] == away(first, server.url, second.url)
+        assert ([], 1) == (second.requests, len(server.requests))
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
 def test_who_is_not_ready_is_away(status: int) -> None:
     """Alone it is refused, in the same words."""
     with faulty_server(models=status) as server, faulty_server() as other:
-        (said,) = away(server.url, other.url)
+        (message,) = away(server.url, other.url)
         with pytest.raises(EndpointsAway) as refused:
             away(server.url)
-    assert str(refused.value) == f"{said}: see that the server is ready"
+    assert str(refused.value) == f"{message}: see that the server is ready"
 
 
 def test_who_does_not_answer_in_time_is_away() -> None:
@@ -50,10 +50,10 @@ def test_who_does_not_answer_in_time_is_away() -> None:
 
 def test_all_of_them_away_is_refused() -> None:
     """The first is named, the others are counted."""
-    with refusing_port() as one, refusing_port() as two, pytest.raises(EndpointsAway) as refused:
-        away(one, two)
+    with refusing_port() as first, refusing_port() as second, pytest.raises(EndpointsAway) as refused:
+        away(first, second)
     assert str(refused.value) == (
-        f"{one} cannot be reached (connection refused): start the server or correct urls (and 1 more of the urls)"
+        f"{first} cannot be reached (connection refused): start the server or correct urls (and 1 more of the urls)"
     )
 
 

@@ -21,12 +21,12 @@ NOWHERE = "http://model.invalid/v1"
 
 
 class Proxy:
-    """An HTTP proxy that answers in the place of every server, or connects to one `behind` it."""
+    """An HTTP proxy that answers in the place of every server, or connects to one at `port`."""
 
-    def __init__(self, behind: int | None = None, refusal: bytes = b"") -> None:
+    def __init__(self, port: int | None = None, refusal: bytes = b"") -> None:
         self.heads: list[str] = []
         """What it was asked, with headers."""
-        self._behind, self._refusal = behind, refusal
+        self._port, self._refusal = port, refusal
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -35,8 +35,8 @@ class Proxy:
             writer.write(self._refusal)
         elif not head.startswith("CONNECT "):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nproxied")
-        elif self._behind is not None:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._behind)
+        elif self._port is not None:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
         writer.close()
@@ -196,7 +196,7 @@ def test_a_certificate_that_the_environment_names_is_trusted(
         async with listening(_direct, _tls(certificate)) as port:
             if not through_proxy:
                 return (await fetched(f"https://localhost:{port}/v1", None)).body
-            async with listening(Proxy(behind=port).serve) as proxy_port:
+            async with listening(Proxy(port=port).serve) as proxy_port:
                 return (await fetched("https://model.invalid/v1", f"http://127.0.0.1:{proxy_port}")).body
 
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

@@ -41,7 +41,7 @@ def test_nothing_with_a_form_goes_without_it_while_nobody_tells(fault: Fault) ->
     async def run() -> list[list[str | None]]:
         nonlocal ill
         async with connect(
-            reader(server.url, patience=20, attempts=5), time.sleep, time.clock, found.append
+            reader(server.url, patience=20, attempts=5), time.sleep, time.clock, findings.append
         ) as client:
             first = await asyncio.gather(*(client.ask(ASKED_NOW) for _ in range(5)))
             free = await client.ask(replace(ASKED, max_tokens=7))
@@ -55,12 +55,12 @@ def test_nothing_with_a_form_goes_without_it_while_nobody_tells(fault: Fault) ->
     def behave(_number: int, body: Body) -> Answer:
         return fault if ill and probing(body) else Fault.NONE
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with faulty_server(behave, retry_after=0.01, holds="structured_outputs") as server:
         outcomes = asyncio.run(run())
         assert [7] * 2 == [body["max_tokens"] for body in server.requests if not probing(body)]
     assert outcomes == [[None, None]] * 5 + [["structured_outputs", "yes"]]
-    assert [("form", "structured_outputs")] == [one[:2] for one in found]
+    assert [("form", "structured_outputs")] == [finding[:2] for finding in findings]
 
 
 def test_a_busy_server_is_waited_for_as_long_as_a_request_waits() -> None:
@@ -69,7 +69,10 @@ def test_a_busy_server_is_waited_for_as_long_as_a_request_waits() -> None:
     async def run() -> set[str | None]:
         time = Time()
         async with connect(reader(server.url, read_timeout=0.3), time.sleep, time.clock) as client:
-            return {one.structured for one in await asyncio.gather(*(client.ask(CHOICE) for _ in range(5)))}
+            return {
+                finding.structured
+                for finding in await asyncio.gather(*(client.ask(CHOICE) for _ in range(5)))
+            }
 
     faults = script([Fault.STALL, Fault.OVERLOADED, Fault.STALL, Fault.LIMITED, Fault.STALL, Fault.NONE])
     with faulty_server(faults, retry_after=0.01, holds="structured_outputs") as server:
@@ -91,7 +94,7 @@ def test_a_server_that_starts_meanwhile_is_waited_for() -> None:
     assert asyncio.run(run(url, port)) == "structured_outputs"
 
 
-def test_a_server_that_fails_at_forms_alone_is_asked_without_them_and_that_is_said() -> None:
+def test_a_server_that_fails_at_forms_alone_is_asked_without_them_and_that_is_reported() -> None:
     """It answers all else: what it says to a form is told with the finding."""
 
     def behave(_number: int, body: Body) -> Answer:
@@ -99,16 +102,16 @@ def test_a_server_that_fails_at_forms_alone_is_asked_without_them_and_that_is_sa
 
     async def run() -> str | None:
         time = Time()
-        async with connect(reader(server.url), time.sleep, time.clock, found.append) as client:
+        async with connect(reader(server.url), time.sleep, time.clock, findings.append) as client:
             return (await client.ask(CHOICE)).structured
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with faulty_server(behave) as server:
         assert asyncio.run(run()) == "plain"
-    (one,) = found
-    assert ("form", "plain") == (one.about, one.value)
-    assert one.line.startswith("does not hold replies to a form")
-    assert "EngineCore encountered an issue" in one.line
+    (finding,) = findings
+    assert ("form", "plain") == (finding.about, finding.value)
+    assert finding.line.startswith("does not hold replies to a form")
+    assert "EngineCore encountered an issue" in finding.line
 
 
 @pytest.mark.parametrize(
@@ -119,19 +122,19 @@ def test_a_server_that_fails_at_forms_alone_is_asked_without_them_and_that_is_sa
         (None, "plain", "does not hold replies to a form"),
     ],
 )
-def test_what_is_found_is_said_once(holds: str | None, value: str, words: str) -> None:
+def test_what_is_found_is_reported_once(holds: str | None, value: str, words: str) -> None:
     """Whoever asks, and however often."""
 
     async def run() -> None:
-        async with connect(reader(server.url), note=found.append) as client:
+        async with connect(reader(server.url), note=findings.append) as client:
             await asyncio.gather(*(client.ask(CHOICE) for _ in range(8)))
             await client.ask(CHOICE)
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with faulty_server(holds=holds) as server:
         asyncio.run(run())
-    assert [("form", value)] == [one[:2] for one in found]
-    assert words in found[0].line
+    assert [("form", value)] == [finding[:2] for finding in findings]
+    assert words in findings[0].line
 
 
 def both(body: Body) -> Answer:
@@ -139,7 +142,7 @@ def both(body: Body) -> Answer:
     form = body.get("structured_outputs")
     whole = answered(body, lambda _body: form["choice"][0] if form else "so")
     if body.get("logprobs"):
-        tops = [{"token": one, "logprob": logprob} for one, logprob in (("0", -0.2), ("1", -1.7))]
+        tops = [{"token": finding, "logprob": logprob} for finding, logprob in (("0", -0.2), ("1", -1.7))]
         token = {"token": "0", "logprob": -0.2, "top_logprobs": tops}
         whole["choices"][0]["logprobs"] = {"content": [token]}
     return whole
@@ -175,15 +178,15 @@ def test_questions_with_log_probabilities_are_held_where_the_server_gives_both_d
     """It is found out by a trial of its own; others are held as before."""
 
     async def run() -> list[str | None]:
-        async with connect(reader(server.url), note=found.append) as client:
-            return [(await client.ask(one)).structured for one in (PROBABLE, CHOICE, PROBABLE)]
+        async with connect(reader(server.url), note=findings.append) as client:
+            return [(await client.ask(finding)).structured for finding in (PROBABLE, CHOICE, PROBABLE)]
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with faulty_server(lambda _number, body: behave(body)) as server:
         assert asyncio.run(run()) == [way, "structured_outputs", way]
         assert 3 == sum(trial(body) and probing(body) for body in server.requests)
     assert [("form", "structured_outputs"), ("logprobs", "held" if way != "plain" else "plain")] == [
-        one[:2] for one in found
+        finding[:2] for finding in findings
     ]
 
 
@@ -191,14 +194,14 @@ def test_a_server_that_was_away_is_found_out_by_its_replies() -> None:
     """It had no say, and ignores the field: what it answers is no held reply, and that is said once."""
 
     async def run(port: int) -> list[str | None]:
-        async with connect(reader(strong.url, late, max_backoff=0.01), note=found.append) as client:
+        async with connect(reader(strong.url, late, max_backoff=0.01), note=findings.append) as client:
             before = (await client.ask(CHOICE)).structured
             with faulty_server(answer=lambda _body: "as I like", port=port):
                 await asyncio.sleep(0.3)
                 after = [(await client.ask(replace(CHOICE, key=f"{n}/0"))).structured for n in range(20)]
         return [before, *after]
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with ExitStack() as stack:
         strong = stack.enter_context(faulty_server(holds="structured_outputs"))
         with refusing_port() as late:
@@ -206,7 +209,7 @@ def test_a_server_that_was_away_is_found_out_by_its_replies() -> None:
         ways = asyncio.run(run(port))
     assert "structured_outputs" == ways[0]
     assert {"structured_outputs", "plain"} == set(ways)
-    assert ["form", "ignored_form"] == [one.about for one in found]
+    assert ["form", "ignored_form"] == [finding.about for finding in findings]
 
 
 @pytest.mark.parametrize(
