@@ -157,9 +157,9 @@ def test_a_statement_is_one_and_is_used(file: Path) -> None:
 def test_every_column_says_what_it_means(table: Table) -> None:
     """Its meaning is a sentence, and a null has a meaning wherever one is allowed."""
     for field in table.schema:
-        said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-        assert said["doc"].endswith((".", ";")), field.name
-        assert field.nullable == bool(said.get("null")), field.name
+        message = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        assert message["doc"].endswith((".", ";")), field.name
+        assert field.nullable == bool(message.get("null")), field.name
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

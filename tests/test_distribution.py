@@ -102,5 +102,5 @@ def test_what_is_to_be_installed_exists() -> None:
 
     assert named
     assert [] == [
-        found for found in named if found[1] not in {".", PROJECT["name"]} or found[2] not in EXTRAS
+        result for result in named if result[1] not in {".", PROJECT["name"]} or result[2] not in EXTRAS
     ]

@@ -113,7 +113,7 @@ def test_a_rating_by_chat_is_a_score(extended: Path, tmp_path: Path) -> None:
         [values[context.context] for context in harbour.contexts if context.activating is truth]
         for truth in (True, False)
     )
-    above = sum((one > other) + (one == other) / 2 for one in active for other in silent)
+    above = sum((item > other) + (item == other) / 2 for item in active for other in silent)
     (score,) = scores
     assert 0.5 < score["score"] < 1
     assert ("auroc", pytest.approx(above / len(active) / len(silent))) == (score["measure"], score["score"])

@@ -45,7 +45,7 @@ class Counting:
         """Answer a request; those that only try what the server can do are no one's questions."""
         if trial(body):
             return completion(body, "hello")
-        said = self._answer(body)
+        messages = self._answer(body)
         ids: list[int] = []
         for message in body["messages"]:
             ids += [-1] * TURN + self._tokens(message["content"])
@@ -55,12 +55,12 @@ class Counting:
             while cached + BLOCK < len(ids) and tuple(ids[: cached + BLOCK]) in self._seen:
                 cached += BLOCK
             self._seen |= {tuple(ids[:end]) for end in range(BLOCK, len(ids) + 1, BLOCK)}
-            generated = len(self._tokens(said)) + 1
+            generated = len(self._tokens(messages)) + 1
             self.asked[json.dumps(body, sort_keys=True)] += 1
             paid = (len(ids) - cached) * PRICES["prompt_price"] + cached * PRICES["cached_price"]
             self.cost += (paid + generated * PRICES["completion_price"]) / 1e6
         usage = {"prompt_tokens": len(ids), "completion_tokens": generated}
-        return completion(body, said) | {
+        return completion(body, messages) | {
             "usage": usage | {"prompt_tokens_details": {"cached_tokens": cached}}
         }
 
@@ -133,15 +133,15 @@ def _near(
     but: tuple[tuple[str, str], ...] = (),
 ) -> None:
     """Every count of every component is near to what the ledger says, but for some."""
-    found = {line["component"]: tuple(line[key] for key in COLUMNS) for line in estimated["questions"]}
-    assert found.keys() == ledger.keys()
+    result = {line["component"]: tuple(line[key] for key in COLUMNS) for line in estimated["questions"]}
+    assert result.keys() == ledger.keys()
     for component, counts in ledger.items():
         far = [
             (key, guess, true)
-            for key, guess, true in zip(COLUMNS, found[component], counts, strict=True)
+            for key, guess, true in zip(COLUMNS, result[component], counts, strict=True)
             if abs(guess - true) > share * true
         ]
-        assert [] == [one for one in far if (component, one[0]) not in but]
+        assert [] == [item for item in far if (component, item[0]) not in but]
 
 
 @pytest.mark.faults
@@ -221,7 +221,7 @@ def test_what_replies_were_like_is_what_is_estimated_from_then_on(
     assert [False, True, False] == [line["at_most"] for line in before["questions"]]
     assert asked[1] < 0.9 * before["questions"][1]["requests"]
     assert ({"prompts"}, {"lake"}, {"lake"}) == tuple(
-        {line["replies_from"] for line in one["questions"]} for one in (before, after, larger)
+        {line["replies_from"] for line in item["questions"]} for item in (before, after, larger)
     )
     assert not after["at_most"]
     _near(after, ledger)
@@ -266,7 +266,7 @@ def test_a_pilot_of_a_few_features_measures_how_long_replies_are(
     _near(after, ledger)
     assert after["cost"] == after["cost_at_most"]
     assert ({"prompts"}, {"lake"}) == tuple(
-        {line["replies_from"] for line in one["questions"]} for one in (before, after)
+        {line["replies_from"] for line in item["questions"]} for item in (before, after)
     )
     assert not any("features measure it" in note for note in after["notes"])
     # Only the shuffled control of the pilot is another one's.
@@ -340,7 +340,9 @@ def test_what_is_optional_is_totalled_apart(tmp_path: Path, capsys: pytest.Captu
         {name for name, line in lines.items() if line["optional"] == optional} for optional in (False, True)
     )
     for key in ("requests", "prompt_tokens", "completion_tokens", "completion_tokens_at_most"):
-        without, whole = (sum(lines[name][key] for name in some) for some in (certain, certain | doubtful))
+        without, whole = (
+            sum(lines[name][key] for name in subset) for subset in (certain, certain | doubtful)
+        )
         assert pytest.approx((without, whole)) == (estimated[key], estimated["with_optional"][key])
     assert estimated["cost"] is None
     assert estimated["with_optional"]["cost"] < estimated["with_optional"]["cost_at_most"]
@@ -351,8 +353,8 @@ def test_what_is_optional_is_totalled_apart(tmp_path: Path, capsys: pytest.Captu
         "  longest ",
         "left out: what readers.nowhere",
     )
-    for said in words:
-        assert said in page, page
+    for word in words:
+        assert word in page, page
     assert max(map(len, page.split("hours:")[0].splitlines())) <= 80
 
 
@@ -422,12 +424,12 @@ def test_the_papers_token_counts(kind: str, tmp_path: Path, capsys: pytest.Captu
 
     features = estimated["coders"]["demo"]["features"]
     _, line = estimated["questions"]
-    found = {key: line[key] / features for key in line if key.endswith("tokens") or key == "requests"}
+    result = {key: line[key] / features for key in line if key.endswith("tokens") or key == "requests"}
     assert 2048 == features
-    assert 20 == found["requests"]
-    assert abs(found["prompt_tokens"] - prompt) < 0.15 * prompt
-    assert abs(found["completion_tokens"] - reply) < 0.15 * reply
-    share, paper = found["cached_tokens"] / found["prompt_tokens"], cacheable / prompt
+    assert 20 == result["requests"]
+    assert abs(result["prompt_tokens"] - prompt) < 0.15 * prompt
+    assert abs(result["completion_tokens"] - reply) < 0.15 * reply
+    share, paper = result["cached_tokens"] / result["prompt_tokens"], cacheable / prompt
     assert abs(share - paper) < 0.15 * paper
 
 
@@ -442,7 +444,7 @@ def test_an_estimate_asks_nobody_and_writes_nothing(
     page = " ".join(capsys.readouterr().out.split())
 
     assert not (tmp_path / "lake").exists()
-    for said in (
+    for message in (
         "firings",
         "cached",
         "completion",
@@ -452,7 +454,7 @@ def test_an_estimate_asks_nobody_and_writes_nothing(
         "subject's tokenizer",
         "every chosen",
     ):
-        assert said in page, page
+        assert message in page, page
 
 
 def test_a_tokenizer_that_is_named_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

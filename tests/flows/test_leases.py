@@ -173,12 +173,12 @@ def test_two_configs_at_once_under_one_name(
         time.sleep(0.01)
 
     second = gloss(["run", str(other)], prefect)
-    out, said = first.communicate(timeout=300)
+    out, message = first.communicate(timeout=300)
 
     assert 2 == second.returncode
     assert second.stderr.startswith("gloss: run tiny is being made by another command with another config")
     assert 1 == len(second.stderr.splitlines())
-    assert 0 == first.returncode, said
+    assert 0 == first.returncode, message
     assert "fuzzing" in out
     assert tables(str(undisturbed)) == tables(str(lake))
     assert {} == Lake(str(lake)).files("leases")

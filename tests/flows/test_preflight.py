@@ -45,7 +45,11 @@ def make(plan: Plan, *steps: Step, commit: bool = True) -> None:
 
 def make_all(plan: Plan) -> None:
     """Complete all that is asked for, and what it is asked about; the scores are not made."""
-    make(plan, *(coder.contexts for coder in plan.coders), *(one.step for one in plan.explanations))
+    make(
+        plan,
+        *(coder.contexts for coder in plan.coders),
+        *(explanation.step for explanation in plan.explanations),
+    )
     make(plan, *(scoring.judgements for scoring in plan.scores))
 
 
@@ -72,7 +76,7 @@ def test_what_has_only_to_be_committed_needs_no_reader(tmp_path: Path) -> None:
     with faulty_server() as server:
         plan = planned(tmp_path, server.url)
         make(plan, *(coder.contexts for coder in plan.coders))
-        make(plan, *(one.step for one in plan.explanations), commit=False)
+        make(plan, *(explanation.step for explanation in plan.explanations), commit=False)
         make(plan, *(scoring.judgements for scoring in plan.scores), commit=False)
         look(plan)
         assert untouched(server)
@@ -118,13 +122,13 @@ def test_a_tokenizer_that_splits_10_is_refused_for_simulation(tmp_path: Path, hi
         for place in whole["choices"][0]["prompt_logprobs"]:
             text = next(iter(place.values()))["decoded_token"] if place else ""
             pieces = ["\t", "1", "0"] if text.strip() == "10" else [text]
-            apart += [{"7": {"logprob": -1.0, "rank": 1, "decoded_token": one}} for one in pieces]
+            apart += [{"7": {"logprob": -1.0, "rank": 1, "decoded_token": piece}} for piece in pieces]
         return whole | {"choices": [whole["choices"][0] | {"prompt_logprobs": apart}]}
 
     simulation = {"kind": "simulation", "reader": "judge", "highest": highest}
     with faulty_server(behave) as server:
         plan = planned(tmp_path, server.url, scorers=[simulation])
-        make(plan, *(coder.contexts for coder in plan.coders), *(one.step for one in plan.explanations))
+        make(plan, *(coder.contexts for coder in plan.coders), *(piece.step for piece in plan.explanations))
         if highest == 9:
             look(plan)
         else:
@@ -136,9 +140,9 @@ def test_a_tokenizer_that_splits_10_is_refused_for_simulation(tmp_path: Path, hi
 @pytest.fixture
 def closed() -> str:
     """An address at which nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}/v1"
+    with socket.socket() as item:
+        item.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{item.getsockname()[1]}/v1"
 
 
 def test_an_absent_reader_is_named_with_what_to_do(tmp_path: Path, closed: str) -> None:

@@ -68,7 +68,7 @@ def test_nested_columns_and_brackets_print(undisturbed: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("question", "messages"),
     [
         ("select nothing from summary", "nothing"),
         ("selct 1", "syntax error"),
@@ -77,14 +77,14 @@ def test_nested_columns_and_brackets_print(undisturbed: Path, capsys: pytest.Cap
     ],
 )
 def test_a_wrong_question_is_refused(
-    undisturbed: Path, capsys: pytest.CaptureFixture[str], question: str, said: str
+    undisturbed: Path, capsys: pytest.CaptureFixture[str], question: str, messages: str
 ) -> None:
     """A query that cannot be run is a wrong request: one sentence, exit code 2."""
     code = main(["sql", question, "--lake", str(undisturbed)])
 
     message = capsys.readouterr().err.strip()
     assert 2 == code
-    assert said in message
+    assert messages in message
     assert 1 == len(message.splitlines()), message
 
 

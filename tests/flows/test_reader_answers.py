@@ -55,58 +55,58 @@ def row(reader: str, scorer: Scorer) -> dict:
     with TemporaryDirectory() as folder, duckdb.connect() as connection:
         judgements, _, _ = judge(Lake(folder), features(6), scorer, READERS[reader], controls=3)
         connection.register("judgements", JUDGEMENTS.rows(judgements))
-        (found,) = query.records(connection, "report_answers")
-        return dict(found)
+        (result,) = query.records(connection, "report_answers")
+        return dict(result)
 
 
 def test_an_oracle_says_yes_where_it_is_true_and_at_every_place() -> None:
     """Half of its verdicts are positive, and no answer stands out; the shuffled control is not among them."""
-    found = row("oracle", detection())
+    result = row("oracle", detection())
     assert (480, 0.0, 0.5, 0.5) == tuple(
-        found[name] for name in ("judgements", "failed_share", "yes_share", "true_share")
+        result[name] for name in ("judgements", "failed_share", "yes_share", "true_share")
     )
-    assert 5 == len(found["places"])
-    assert all(0.3 < place < 0.7 for place in found["places"])
-    assert 0.5 == pytest.approx(sum(found["places"]) / 5)
-    assert 96 == found["answers"]
-    assert pytest.approx(found["right_share"]) == found["answer_share"]
-    assert found["answer_share"] < 0.2
-    assert not reader_answers.is_constant(found)
+    assert 5 == len(result["places"])
+    assert all(0.3 < place < 0.7 for place in result["places"])
+    assert 0.5 == pytest.approx(sum(result["places"]) / 5)
+    assert 96 == result["answers"]
+    assert pytest.approx(result["right_share"]) == result["answer_share"]
+    assert result["answer_share"] < 0.2
+    assert not reader_answers.is_constant(result)
 
 
 @pytest.mark.parametrize(("reader", "digit"), [("yes", "1"), ("no", "0")])
 def test_a_constant_reader_is_named_as_one(reader: str, digit: str) -> None:
     """Its one answer is shown with how seldom it would have been right."""
-    found = row(reader, detection())
-    assert [float(digit)] * 5 == found["places"]
-    assert (digit * 5, 1.0) == (found["answer"], found["answer_share"])
-    assert found["right_share"] < 0.2
-    (line,) = reader_answers.warnings([found], varied=False)
+    result = row(reader, detection())
+    assert [float(digit)] * 5 == result["places"]
+    assert (digit * 5, 1.0) == (result["answer"], result["answer_share"])
+    assert result["right_share"] < 0.2
+    (line,) = reader_answers.warnings([result], varied=False)
     assert f"detection: {digit * 5} is 100% of 96 answers" in line
 
 
 def test_a_reader_that_prefers_a_place_is_seen_by_place() -> None:
     """Its answers are all alike too."""
-    found = row("first", detection())
-    assert [1.0, 0.0, 0.0, 0.0, 0.0] == found["places"]
-    assert "10000" == found["answer"]
-    assert reader_answers.is_constant(found)
+    result = row("first", detection())
+    assert [1.0, 0.0, 0.0, 0.0, 0.0] == result["places"]
+    assert "10000" == result["answer"]
+    assert reader_answers.is_constant(result)
 
 
 def test_a_coin_is_no_constant() -> None:
     """It says yes half of the time, at each place."""
-    found = row("coin", detection())
-    assert 0.4 < found["yes_share"] < 0.6
-    assert not reader_answers.is_constant(found)
+    result = row("coin", detection())
+    assert 0.4 < result["yes_share"] < 0.6
+    assert not reader_answers.is_constant(result)
 
 
 def test_who_always_names_the_first_is_right_at_the_first_place_alone() -> None:
     """A choice's place is that of the right example, and its answer the number that was named."""
-    found = row("yes", discrimination())
-    assert [1.0, 0.0, 0.0, 0.0, 0.0] == found["places"]
-    assert ("1", 1.0) == (found["answer"], found["answer_share"])
-    assert found["right_share"] == pytest.approx(found["yes_share"])
-    assert reader_answers.is_constant(found)
+    result = row("yes", discrimination())
+    assert [1.0, 0.0, 0.0, 0.0, 0.0] == result["places"]
+    assert ("1", 1.0) == (result["answer"], result["answer_share"])
+    assert result["right_share"] == pytest.approx(result["yes_share"])
+    assert reader_answers.is_constant(result)
 
     right = row("oracle", discrimination())
     assert [1.0] * 5 == right["places"]
@@ -116,25 +116,25 @@ def test_who_always_names_the_first_is_right_at_the_first_place_alone() -> None:
 
 def test_one_example_at_a_time_has_no_places() -> None:
     """The commonest answer is then one verdict, which half of all questions have."""
-    found = row("oracle", detection(shown=1))
-    assert "" == reader_answers.places(found["places"])
-    assert found["answer"] in {"0", "1"}
-    assert not reader_answers.is_constant(found)
+    result = row("oracle", detection(shown=1))
+    assert "" == reader_answers.places(result["places"])
+    assert result["answer"] in {"0", "1"}
+    assert not reader_answers.is_constant(result)
 
 
 def test_failures_are_a_share_of_all_judgements() -> None:
     """What is readable is counted as if it were all."""
-    found = row("refusing", detection())
-    assert (0.5, 0.5) == (found["failed_share"], found["yes_share"])
-    assert 48 == found["answers"]
+    result = row("refusing", detection())
+    assert (0.5, 0.5) == (result["failed_share"], result["yes_share"])
+    assert 48 == result["answers"]
 
 
 def test_the_report_has_a_table_and_a_warning_in_80_columns() -> None:
     """On a terminal, and the warning in Prefect's summary too."""
     rows = [row(reader, scorer) for reader, scorer in (("yes", detection()), ("oracle", discrimination()))]
-    found = Report("r", "l", [], [], [], [], answers=rows)
+    result = Report("r", "l", [], [], [], [], answers=rows)
     written = io.StringIO()
-    show(found, console(written, width=80), {})
+    show(result, console(written, width=80), {})
     lines = written.getvalue().splitlines()
     assert "How the readers answered" in lines[1]
     table = [line for line in lines if "%" in line and "answers" not in line]
@@ -144,7 +144,7 @@ def test_the_report_has_a_table_and_a_warning_in_80_columns() -> None:
     assert "discrimination" == table[1].split()[0]
     assert all(len(line) <= 80 for line in lines if "says nothing" not in line)
     (warning,) = [line for line in lines if "says nothing" in line]
-    assert warning.strip() in _markdown(found)
+    assert warning.strip() in _markdown(result)
     assert ["1.0"] * 5 == str(reader_answers.table(rows)[0]["yes by place"]).split()
 
 

@@ -49,7 +49,7 @@ class Judge:
 
     def learn(self, plan: Plan) -> None:
         """What is right in the checks of a plan."""
-        for component in (one for check in plan.checks for one in check.components):
+        for component in (item for check in plan.checks for item in check.components):
             for request in component.requests:
                 if component.kind == "explanations":
                     answer = f"EXPLANATION: {themes()[int(request.key.split('/')[0])].explanation}"
@@ -153,8 +153,8 @@ def answered(plan: Plan, stage: str) -> None:
 
     async def go() -> None:
         async with opened(plan.config, ["judge"], Budget(), Findings()) as readers:
-            for one in plan.explanations if stage == "explain" else plan.scores:
-                await replay(plan, one, readers)
+            for item in plan.explanations if stage == "explain" else plan.scores:
+                await replay(plan, item, readers)
 
     asyncio.run(go())
 
@@ -175,9 +175,9 @@ def test_a_new_run_asks_its_reader_first_and_never_again(case: Case) -> None:
     plan = case.plan()
     assert ["judge"] == due(plan)
     (check,) = plan.checks
-    found = asyncio.run(reader_check.ask(plan, check, Findings()))
-    assert (QUESTIONS, []) == (case.asked, found.bad)
-    assert all(one.faults == [] for one in found.results)
+    result = asyncio.run(reader_check.ask(plan, check, Findings()))
+    assert (QUESTIONS, []) == (case.asked, result.bad)
+    assert all(item.faults == [] for item in result.results)
 
     rows = ledger(plan)
     assert {("check", "-", "judge", "ok", 1)} == {
@@ -195,7 +195,7 @@ def test_a_new_run_asks_its_reader_first_and_never_again(case: Case) -> None:
     assert check.step in again.recorded
     case.server.url = "http://127.0.0.1:1/v1"
     kept = asyncio.run(reader_check.kept(case.plan(), check))
-    assert found == kept
+    assert result == kept
     assert QUESTIONS == case.asked
 
 
@@ -303,8 +303,8 @@ def test_a_reader_that_answers_nothing_is_asked_again(tmp_path: Path) -> None:
         case = Case(server, Judge(), tmp_path)
         plan = case.plan()
         (check,) = plan.checks
-        found = asyncio.run(reader_check.ask(plan, check, Findings()))
-        assert all(one.failed == one.questions for one in found.results)
+        result = asyncio.run(reader_check.ask(plan, check, Findings()))
+        assert all(item.failed == item.questions for item in result.results)
         assert ["judge"] == due(plan)
 
 
@@ -334,11 +334,11 @@ def test_the_command_says_what_a_reader_can_do(case: Case, capsys: pytest.Captur
     with refusing_port() as url:
         case.server.url = url
         assert 0 == main(["check", case.file(), "--format", "json"])
-        found = json.loads(capsys.readouterr().out)
+        result = json.loads(capsys.readouterr().out)
     assert asked == case.asked
-    (reader,) = found["readers"]
+    (reader,) = result["readers"]
     assert ("judge", False) == (reader["reader"], reader["at_chance"])
-    assert {"exemplars", "detection", "discrimination"} == {one["component"] for one in reader["asked_by"]}
+    assert {"exemplars", "detection", "discrimination"} == {item["component"] for item in reader["asked_by"]}
 
     plan = case.plan()
     with plan.lake.connect() as connection:
@@ -421,7 +421,7 @@ def test_a_run_checks_once_and_a_continuation_asks_nothing(case: Case, prefect: 
     assert "How the readers answered" in first.stdout
     questions = [_asked(body) for body in case.server.questions]
     (check,) = case.plan(**changes).checks
-    known = {request.messages[-1].text for one in check.components for request in one.requests}
+    known = {request.messages[-1].text for component in check.components for request in component.requests}
     assert known == set(questions[: len(known)])
     again = gloss(["run", config], prefect)
     assert (0, len(questions)) == (again.returncode, case.asked)

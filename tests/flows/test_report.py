@@ -36,19 +36,19 @@ def _skipped(*reasons: str, failed: int = 0) -> Report:
 
 def test_every_chosen_feature_is_counted_once(tmp_path: Path) -> None:
     """Explained, skipped and failed are all that are chosen; what one explainer failed at stands under its name."""
-    found = report(made(f"{tmp_path}/lake"), RUN, seed=22)
-    for row in found.counts:
+    result = report(made(f"{tmp_path}/lake"), RUN, seed=22)
+    for row in result.counts:
         assert (12, 10) == (row["width"], row["chosen"])
         assert (8, 2, 0) == (row["explained"], row["skipped"], row["failed"])
     assert [
         {"coder": coder, "explainer": "odd", "features": 1} for coder in sorted(CODERS)
-    ] == found.unexplained
+    ] == result.unexplained
 
     written = io.StringIO()
-    show(found, console(written, width=200), {})
+    show(result, console(written, width=200), {})
     assert "8 features explained of 10 chosen among the 12 of small; 2 skipped\n" in written.getvalue()
     assert "      1 explained of small by others and not by odd\n" in written.getvalue()
-    assert "- 1 explained of small by others and not by odd" in _markdown(found)
+    assert "- 1 explained of small by others and not by odd" in _markdown(result)
 
 
 EXPLAINED = """
@@ -89,12 +89,12 @@ def test_explanations_with_the_same_words_are_reported() -> None:
         [(0, 0, "Boats."), (0, 1, "boats"), (1, 0, "The token ',"), (2, 0, "The token ';")]
     )
 
-    found = Report("r", "l", [], [], [], [], alike=[row])
+    result = Report("r", "l", [], [], [], [], alike=[row])
     written = io.StringIO()
-    show(found, console(written, width=200), {})
-    said = "8 of 8 explanations by exemplars alike: 8 features have the words"
-    assert f"    {said} " in written.getvalue()
-    assert "- 8 of 8 explanations of demo by exemplars alike" in _markdown(found)
+    show(result, console(written, width=200), {})
+    message = "8 of 8 explanations by exemplars alike: 8 features have the words"
+    assert f"    {message} " in written.getvalue()
+    assert "- 8 of 8 explanations of demo by exemplars alike" in _markdown(result)
 
 
 @settings(deadline=None, max_examples=30)
@@ -102,8 +102,8 @@ def test_explanations_with_the_same_words_are_reported() -> None:
 def test_features_alike_are_counted_once(texts: list[str]) -> None:
     """As many as share their words with another one."""
     alike = sum(texts.count(text) > 1 for text in texts)
-    found = _alike_of([(feature, 0, text) for feature, text in enumerate(texts)])
-    assert [(alike, len(texts))] * bool(alike) == [(row["alike"], row["explained"]) for row in found]
+    result = _alike_of([(feature, 0, text) for feature, text in enumerate(texts)])
+    assert [(alike, len(texts))] * bool(alike) == [(row["alike"], row["explained"]) for row in result]
 
 
 TOLD = st.lists(st.sampled_from(["explained", "failed"]), min_size=4, max_size=4)
@@ -115,29 +115,32 @@ TOLD = st.lists(st.sampled_from(["explained", "failed"]), min_size=4, max_size=4
 def test_counts_add_up_whoever_failed(features: list[str | list[str]]) -> None:
     """A feature has failed where nobody explained it; otherwise it is those explainers' who gave it nothing."""
     rows = []
-    for number, found in enumerate(features):
-        if isinstance(found, str):
-            rows.append(("demo", number, None, 0, found))
+    for number, feature in enumerate(features):
+        if isinstance(feature, str):
+            rows.append(("demo", number, None, 0, feature))
         else:
-            rows += [("demo", number, "ab"[place // 2], place % 2, said) for place, said in enumerate(found)]
+            rows += [
+                ("demo", number, "ab"[place // 2], place % 2, message)
+                for place, message in enumerate(feature)
+            ]
     with duckdb.connect() as connection:
         names = ("coder", "feature", "explainer", "replicate", "status")
         connection.register(
             "summary", pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
         )
-        (found,) = query.records(connection, "report_counts")
+        (feature,) = query.records(connection, "report_counts")
         unexplained = query.records(connection, "report_unexplained")
 
-    counts = {name: int(str(found[name])) for name in ("width", "chosen", "explained", "skipped", "failed")}
-    told = [found for found in features if not isinstance(found, str)]
+    counts = {name: int(str(feature[name])) for name in ("width", "chosen", "explained", "skipped", "failed")}
+    told = [feature for feature in features if not isinstance(feature, str)]
     assert counts["width"] == len(features)
     assert counts["chosen"] == len(features) - features.count("not chosen")
-    assert counts["failed"] == sum("explained" not in found for found in told)
-    assert counts["explained"] == sum("explained" in found for found in told)
+    assert counts["failed"] == sum("explained" not in feature for feature in told)
+    assert counts["explained"] == sum("explained" in feature for feature in told)
     assert counts["chosen"] == counts["explained"] + counts["skipped"] + counts["failed"]
     apart = {
-        "a": sum("explained" not in found[:2] and "explained" in found[2:] for found in told),
-        "b": sum("explained" not in found[2:] and "explained" in found[:2] for found in told),
+        "a": sum("explained" not in feature[:2] and "explained" in feature[2:] for feature in told),
+        "b": sum("explained" not in feature[2:] and "explained" in feature[:2] for feature in told),
     }
     assert {name: count for name, count in apart.items() if count} == {
         row["explainer"]: row["features"] for row in unexplained
@@ -152,10 +155,10 @@ def test_all_reasons_are_known() -> None:
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_has_its_advice(reason: str) -> None:
     """And only its own."""
-    said = advice(_skipped(reason))
-    assert "the reasons are above" != said
-    assert ("min_firings" in said) == reason.startswith("it fires on fewer")
-    assert ("negatives" in said) == ("dense" in reason)
+    message = advice(_skipped(reason))
+    assert "the reasons are above" != message
+    assert ("min_firings" in message) == reason.startswith("it fires on fewer")
+    assert ("negatives" in message) == ("dense" in reason)
 
 
 def test_advice_is_given_once_for_all_reasons() -> None:
@@ -165,8 +168,8 @@ def test_advice_is_given_once_for_all_reasons() -> None:
         "with documents apart, fewer than 7 windows are left",
         "it is too dense: fewer than 7 windows lie in sequences where it is silent",
     )
-    said = advice(_skipped(few, apart, dense, failed=2))
-    assert 1 == said.count("corpus.tokens")
-    assert "sample.negatives" in said
-    assert "--retry-failed" in said
+    message = advice(_skipped(few, apart, dense, failed=2))
+    assert 1 == message.count("corpus.tokens")
+    assert "sample.negatives" in message
+    assert "--retry-failed" in message
     assert "the reasons are above" == advice(_skipped("it is as nobody thought"))

@@ -134,7 +134,7 @@ CASES: tuple[Case, ...] = (
 def test_a_wrong_request_is_refused(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong request ends with exit code 2 and one sentence that says what is wrong, and writes nothing."""
     lake = tmp_path / "lake"
-    changes, said = case(tmp_path)
+    changes, messages = case(tmp_path)
     config = write_config(tmp_path, **{"lake": str(lake), **changes})
 
     code = main(["run", str(config)])
@@ -145,7 +145,7 @@ def test_a_wrong_request_is_refused(case: Case, tmp_path: Path, capsys: pytest.C
     assert message.startswith("gloss: "), printed
     # What is wrong with a file or an endpoint is seen while the model loads, which says so first.
     assert before in ([], ["loading the model, trying the coders out"]), printed
-    assert [] == [part for part in said if part not in message], message
+    assert [] == [part for part in messages if part not in message], message
     assert not lake.exists()
 
 
@@ -164,7 +164,7 @@ def test_a_model_that_the_endpoint_lacks_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["sql", "select 1"], "holds no run"),
         (["tables"], "holds no run"),
@@ -175,9 +175,9 @@ def test_a_model_that_the_endpoint_lacks_is_refused(
     ],
 )
 def test_a_question_to_an_empty_lake_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     """Questions that cannot be answered say what is missing, with exit code 2."""
     code = main([*arguments, "--lake", str(tmp_path / "lake")])
 
-    assert (2, True) == (code, said in capsys.readouterr().err)
+    assert (2, True) == (code, message in capsys.readouterr().err)

@@ -32,14 +32,20 @@ def explaining(**options: object) -> Any:
 
 def relied(**scorer: object) -> list[tuple[int | None, int | None, bool]]:
     made = scoring(**scorer)
-    return [(one.top_logprobs, one.prompt_logprobs, bool(one.texts)) for one in capability_requests(made)]
+    return [
+        (capability_request.top_logprobs, capability_request.prompt_logprobs, bool(capability_request.texts))
+        for capability_request in capability_requests(made)
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_scorer_can_be_tried_out(kind: str) -> None:
     """With few tokens, and without any where it reads nothing but text."""
     made = scoring(kind=kind)
-    assert all(one.max_tokens == 1 and not one.parts for one in capability_requests(made))
+    assert all(
+        capability_request.max_tokens == 1 and not capability_request.parts
+        for capability_request in capability_requests(made)
+    )
 
 
 def test_what_scorers_rely_on_beside_text() -> None:
@@ -50,11 +56,11 @@ def test_what_scorers_rely_on_beside_text() -> None:
     assert relied(kind="embedding") == [(None, None, True)]
 
 
-def answered(one: Any, put: SampleRequest) -> bool:
+def answered(item: Any, put: SampleRequest) -> bool:
     """Whether the baseline reader gives an answer to a question that its component can read."""
     (outcome,) = asyncio.run(ask_all(Baseline(), [put.request]))
     try:
-        return outcome.reply is not None and bool(one.read(put.request, outcome.reply))
+        return outcome.reply is not None and bool(item.read(put.request, outcome.reply))
     except Unreadable:
         return False
 
@@ -75,18 +81,18 @@ SCORERS: Mapping[str, Mapping[str, object]] = {
 @pytest.mark.parametrize("options", SCORERS.values(), ids=SCORERS)
 def test_the_baseline_reader_refuses_what_it_cannot_judge(options: Mapping[str, object]) -> None:
     """And nothing else: what it doesn't refuse, it gives an answer to that the scorer can read."""
-    one = scoring(**options)
-    (put,) = sample_requests([], [one])
+    item = scoring(**options)
+    (put,) = sample_requests([], [item])
     assert ("scorers.0.reader", "judge") == put[:2]
-    assert answered(one, put) == (BASELINE.refuses(put.request) is None)
+    assert answered(item, put) == (BASELINE.refuses(put.request) is None)
 
 
 @pytest.mark.parametrize("kind", EXPLAINERS)
 def test_the_baseline_reader_refuses_what_it_cannot_explain(kind: str) -> None:
     """As above."""
-    one = explaining(kind=kind)
-    (put,) = sample_requests([one], [])
-    assert answered(one, put) == (BASELINE.refuses(put.request) is None)
+    item = explaining(kind=kind)
+    (put,) = sample_requests([item], [])
+    assert answered(item, put) == (BASELINE.refuses(put.request) is None)
     assert (kind in {"logits", "structured"}) == (BASELINE.refuses(put.request) is not None)
 
 
@@ -106,13 +112,13 @@ def test_every_reader_that_a_component_names_is_put_its_own_question() -> None:
     """Whoever explains, whoever chooses among explanations, and those of an explainer within another."""
     best = {"temperature": 1, "replicates": 2, "best_of": {"reader": "chooser"}}
     plain = {"kind": "exemplars", "reader": "judge", **best}
-    one, other, alone = (
+    item, other, alone = (
         TypeAdapter(Explainer).validate_python(options)
         for options in (plain, {"kind": "single_token", "otherwise": plain}, {"kind": "single_token"})
     )
-    found = {
+    result = {
         put.path: (put.reader, put.request.messages[-1].text)
-        for put in sample_requests([one, other, alone], [])
+        for put in sample_requests([item, other, alone], [])
     }
     paths = [
         "explainers.0.reader",
@@ -120,9 +126,9 @@ def test_every_reader_that_a_component_names_is_put_its_own_question() -> None:
         "explainers.1.otherwise.reader",
         "explainers.1.otherwise.best_of.reader",
     ]
-    assert paths == list(found)
-    assert ["judge", "chooser"] * 2 == [reader for reader, _ in found.values()]
-    assert [False, True] * 2 == [text.startswith("Description:") for _, text in found.values()]
+    assert paths == list(result)
+    assert ["judge", "chooser"] * 2 == [reader for reader, _ in result.values()]
+    assert [False, True] * 2 == [text.startswith("Description:") for _, text in result.values()]
 
 
 def test_a_prompt_of_ones_own_is_not_looked_for() -> None:

@@ -15,8 +15,8 @@ def rows(scores: dict[str, dict[int, float]], explainer: str = "exemplars") -> l
     about = {"coder": "demo", "explainer": explainer}
     return [
         about | {"scorer": scorer, "feature": feature, "score": score}
-        for scorer, found in scores.items()
-        for feature, score in found.items()
+        for scorer, result in scores.items()
+        for feature, score in result.items()
     ]
 
 
@@ -30,9 +30,9 @@ def drawn(count: int, features: int = 60) -> dict[str, dict[int, float]]:
     }
 
 
-def shown(found: list[dict]) -> str:
+def shown(result: list[dict]) -> str:
     console = terminal.console(StringIO(), width=100, record=True)
-    for agreement in agreements(found, 22):
+    for agreement in agreements(result, 22):
         for grid in grids(agreement):
             console.print(grid)
     return console.export_text()
@@ -42,25 +42,25 @@ def test_every_two_scorers_are_correlated_over_their_common_features() -> None:
     """Spearman's, over the features that both have scored."""
     scores = drawn(3)
     scores["scorer2"] = {feature: score for feature, score in scores["scorer2"].items() if feature % 2}
-    (found,) = agreements(rows(scores), 22)
+    (result,) = agreements(rows(scores), 22)
     assert [("scorer0", "scorer1"), ("scorer0", "scorer2"), ("scorer1", "scorer2")] == list(
-        found.correlations
+        result.correlations
     )
-    for (one, other), estimate in found.correlations.items():
-        common = sorted(scores[one].keys() & scores[other].keys())
-        values = [[scores[name][feature] for feature in common] for name in (one, other)]
+    for (item, other), estimate in result.correlations.items():
+        common = sorted(scores[item].keys() & scores[other].keys())
+        values = [[scores[name][feature] for feature in common] for name in (item, other)]
         expected, _ = spearmanr(values[0], values[1])
         assert (pytest.approx(expected), len(common)) == (estimate.value, estimate.n)
         assert estimate.low < estimate.value < estimate.high
-    assert "over 30 to 60 features of demo" in heading(found, " of demo")
+    assert "over 30 to 60 features of demo" in heading(result, " of demo")
 
 
 def test_too_few_common_features_are_no_correlation() -> None:
     """Below twenty nothing is said; a scorer without any pair is left out."""
     scores = drawn(3)
     scores["scorer1"] = dict(list(scores["scorer1"].items())[: COMMON - 1])
-    (found,) = agreements(rows(scores), 22)
-    assert ("scorer0", "scorer2") == found.scorers
+    (result,) = agreements(rows(scores), 22)
+    assert ("scorer0", "scorer2") == result.scorers
     assert [] == agreements(rows({"alone": scores["scorer0"]}), 22)
 
 
@@ -79,12 +79,12 @@ def test_a_constant_score_is_named_constant() -> None:
     """It has no correlation, and Prefect's table gets no NaN."""
     scores = drawn(2)
     scores["scorer1"] = dict.fromkeys(scores["scorer1"], 0.5)
-    found = agreements(rows(scores), 22)
+    result = agreements(rows(scores), 22)
     assert "constant" in shown(rows(scores))
-    assert [(None, None, 60)] == [(row["Spearman"], row["low"], row["features"]) for row in table(found)]
+    assert [(None, None, 60)] == [(row["Spearman"], row["low"], row["features"]) for row in table(result)]
 
 
 def test_explainers_are_told_apart() -> None:
     """Scores of one explainer's explanations are not compared with another's."""
-    found = agreements([*rows(drawn(2)), *rows(drawn(2), "other")], 22)
-    assert ["exemplars", "other"] == [agreement.explainer for agreement in found]
+    result = agreements([*rows(drawn(2)), *rows(drawn(2), "other")], 22)
+    assert ["exemplars", "other"] == [agreement.explainer for agreement in result]

@@ -82,8 +82,8 @@ def test_no_text_reaches_a_console_raw(text: str) -> None:
 
 def test_square_brackets_and_colons_are_plain_text() -> None:
     """Markup and names of emoji in an explanation neither colour nor link nor replace anything."""
-    said = "[red]a[/] [link=https://x.example]b[/link] :smile:"
-    assert f"{said}\n" == _drawn(said, styled=True)
+    message = "[red]a[/] [link=https://x.example]b[/link] :smile:"
+    assert f"{message}\n" == _drawn(message, styled=True)
 
 
 def test_an_escaped_text_keeps_its_styles_where_they_were() -> None:
@@ -125,14 +125,14 @@ def test_what_libraries_log_and_warn_of_is_inert(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_the_end_of_a_run_shows_what_readers_said_and_obeys_none_of_it(text: str) -> None:
+def test_the_end_of_a_run_shows_what_readers_wrote_and_obeys_none_of_it(text: str) -> None:
     """Explanations, reasons and examples of failures, names in counts: each on its line."""
-    said = f"{text}\n[bold]gloss: done"
-    count = {"coder": said, "chosen": 2, "width": 2, "explained": 1, "skipped": 1, "failed": 0}
-    skip = {"features": 1, "coder": said, "reason": said}
-    best = {"coder": "c", "explainer": "e", "feature": 3, "firings": 4, "explanation": said}
-    failure = {"failures": 1, "what": "verdict", "component": said, "example": said}
-    found = Report(
+    message = f"{text}\n[bold]gloss: done"
+    count = {"coder": message, "chosen": 2, "width": 2, "explained": 1, "skipped": 1, "failed": 0}
+    skip = {"features": 1, "coder": message, "reason": message}
+    best = {"coder": "c", "explainer": "e", "feature": 3, "firings": 4, "explanation": message}
+    failure = {"failures": 1, "what": "verdict", "component": message, "example": message}
+    result = Report(
         run="r",
         lake="lake",
         counts=[count],
@@ -142,7 +142,7 @@ def test_the_end_of_a_run_shows_what_readers_said_and_obeys_none_of_it(text: str
         failures=[failure],
     )
     file = io.StringIO()
-    show(found, terminal.console(file, width=400), {})
+    show(result, terminal.console(file, width=400), {})
     shown = file.getvalue()
     assert not FORBIDDEN.search(shown)
     assert 5 == shown.count("⏎[bold]gloss: done")

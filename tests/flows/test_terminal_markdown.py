@@ -85,8 +85,8 @@ def test_no_address_stands_as_it_is(text: str) -> None:
 
 def test_plain_prose_stays_readable() -> None:
     """An artifact's source is read too, by who asks Prefect's API for it."""
-    said = 'Words for moving through water, well-known ones (swam, dived); "also" Ms. Smith\'s.'
-    assert said == plain(said)
+    message = 'Words for moving through water, well-known ones (swam, dived); "also" Ms. Smith\'s.'
+    assert message == plain(message)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -95,8 +95,10 @@ def test_a_summary_shows_an_explanation_and_the_names_as_words(text: str) -> Non
     row = {"coder": text, "chosen": 1, "width": 2, "explained": 1, "skipped": 0, "failed": 0}
     missing = {"features": 1, "coder": text, "explainer": text}
     best = {"coder": text, "feature": 3, "explanation": text}
-    found = Report(run="r", lake=text, counts=[row], skipped=[], lines=[], best=[best], unexplained=[missing])
-    source = _markdown(found)
+    result = Report(
+        run="r", lake=text, counts=[row], skipped=[], lines=[], best=[best], unexplained=[missing]
+    )
+    source = _markdown(result)
     assert _kinds(source) <= PLAIN | {"bullet_list", "list_item", "strong"}
     assert 3 == sum(token.type == "td_open" for token in _tokens(source))
 

@@ -49,10 +49,14 @@ def test_a_run_goes_on_with_fewer_contexts_and_says_so(
         )
         ended = gloss(["run", str(config)], prefect)
         # Whether the server does what a run relies on is tried before it, by questions without examples.
-        asked = {_question(one): _behave(0, one) for one in server.requests if "Example 1:" in _question(one)}
-        said = len(server.requests)
+        asked = {
+            _question(request): _behave(0, request)
+            for request in server.requests
+            if "Example 1:" in _question(request)
+        }
+        message = len(server.requests)
         again = gloss(["run", str(config), "--retry-failed"], prefect)
-        assert said == len(server.requests)
+        assert message == len(server.requests)
 
     assert (0, 0) == (ended.returncode, again.returncode), ended.stderr + again.stderr
     assert "Asking again: 0 requests" in again.stdout

@@ -31,15 +31,15 @@ def around(position: int, first: int, end: int, window: int) -> int:
 
 def on_grid(fired: dict[tuple[int, int], float], window: int) -> list[Window]:
     """Every window of the grid that holds a firing."""
-    found: dict[Place, list[tuple[int, float]]] = defaultdict(list)
+    result: dict[Place, list[tuple[int, float]]] = defaultdict(list)
     for (sequence, position), activation in sorted(fired.items()):
         if position < LENGTH // window * window:
-            found[sequence, position // window * window].append((position, activation))
-    return [_peaked(place, inside) for place, inside in found.items()]
+            result[sequence, position // window * window].append((position, activation))
+    return [_peaked(place, inside) for place, inside in result.items()]
 
 
 def _peaked(place: Place, inside: Iterable[tuple[int, float]]) -> Window:
-    position, peak = max(inside, key=lambda one: (one[1], -one[0]))
+    position, peak = max(inside, key=lambda item: (item[1], -item[0]))
     return Window(place, peak, position - place[1])
 
 
@@ -48,8 +48,8 @@ def around_peaks(
 ) -> list[Window]:
     """Greedily: the strongest firing whose window holds nothing stronger and overlaps no window taken before."""
     taken: dict[int, list[int]] = defaultdict(list)
-    found = []
-    for (sequence, position), activation in sorted(fired.items(), key=lambda one: (-one[1], one[0])):
+    result = []
+    for (sequence, position), activation in sorted(fired.items(), key=lambda item: (-item[1], item[0])):
         stretches = cache.segments(sequence) if apart else [(0, LENGTH, 0)]
         first, end = next((f, e) for f, e, _ in stretches if f <= position < e)
         if end - first < window:
@@ -60,8 +60,8 @@ def around_peaks(
             continue
         if all(abs(start - other) >= window for other in taken[sequence]):
             taken[sequence].append(start)
-            found.append(Window((sequence, start), activation, position - start))
-    return found
+            result.append(Window((sequence, start), activation, position - start))
+    return result
 
 
 def text(cache: Cache, place: Place, window: int) -> tuple[int, ...]:
@@ -78,9 +78,9 @@ def ranked(cache: Cache, feature: int, asked: Sampling) -> list[Window]:
         else around_peaks(cache, fired, asked.window, apart=apart)
     )
     first: dict[tuple[int, ...], Window] = {}
-    for window in sorted(placed, key=lambda one: one.place):
+    for window in sorted(placed, key=lambda item: item.place):
         first.setdefault(text(cache, window.place, asked.window), window)
-    strongest = sorted(first.values(), key=lambda one: (-one.peak, one.place))
+    strongest = sorted(first.values(), key=lambda item: (-item.peak, item.place))
     return strongest[: asked.most_windows]
 
 
@@ -97,27 +97,27 @@ def documents(cache: Cache, place: Place, window: int) -> set[int]:
 
 def explaining(cache: Cache, windows: list[Window], asked: Sampling, seed: int) -> set[int]:
     """The documents that go to the explainer."""
-    touched = [document for one in windows for document in documents(cache, one.place, asked.window)]
+    touched = [document for window in windows for document in documents(cache, window.place, asked.window)]
     order = sorted(set(touched), key=lambda document: (document_hash(document, seed), document))
     explain, score = asked.explain, 10 * asked.per_decile
-    found, before = set(), 0
+    result, before = set(), 0
     for document in order[:-1]:
         if before * (explain + score) < len(touched) * explain:
-            found.add(document)
+            result.add(document)
         before += touched.count(document)
-    return found
+    return result
 
 
 def sides(cache: Cache, windows: list[Window], asked: Sampling, seed: int) -> dict[Place, str]:
     """Who may be shown each window."""
     if asked.apart == "window":
-        return {one.place: "either" for one in windows}
+        return {window.place: "either" for window in windows}
     ours = explaining(cache, windows, asked, seed)
-    found = {}
-    for one in windows:
-        touched = documents(cache, one.place, asked.window)
-        found[one.place] = "explain" if touched <= ours else "score" if not touched & ours else "neither"
-    return found
+    result = {}
+    for window in windows:
+        touched = documents(cache, window.place, asked.window)
+        result[window.place] = "explain" if touched <= ours else "score" if not touched & ours else "neither"
+    return result
 
 
 def order(
@@ -126,8 +126,8 @@ def order(
     """The usable windows in the order in which the explainer gets them."""
     kind = asked.strategy.kind
     rest, top = (asked.strategy.rest, asked.strategy.top) if asked.strategy.kind == "mix" else (kind, 0)
-    tenth, shuffled = deciles(windows), {one.place: hashed(feature, one.place, seed) for one in usable}
-    rank = {one.place: place for place, one in enumerate(windows)}
+    tenth, shuffled = deciles(windows), {item.place: hashed(feature, item.place, seed) for item in usable}
+    rank = {item.place: place for place, item in enumerate(windows)}
     highest = max(cache.firings[feature].values())
 
     def in_turn(group_of: dict[Place, int]) -> dict[Place, float]:
@@ -140,18 +140,18 @@ def order(
         turn = in_turn(tenth)
     elif rest == "values":
         turn = in_turn(
-            {one.place: max(0, min(9, math.floor((1 - one.peak / highest) * 10))) for one in usable}
+            {item.place: max(0, min(9, math.floor((1 - item.peak / highest) * 10))) for item in usable}
         )
     elif rest == "random":
         turn = shuffled
     elif rest == "importance":
         turn = {
-            one.place: -math.log(((shuffled[one.place] >> 11) + 0.5) / 2**53) / one.peak for one in usable
+            item.place: -math.log(((shuffled[item.place] >> 11) + 0.5) / 2**53) / item.peak for item in usable
         }
     else:
         turn = rank
     most = round(top * asked.explain)
-    return sorted(usable, key=lambda one: (min(rank[one.place], most), turn[one.place], one.place))
+    return sorted(usable, key=lambda item: (min(rank[item.place], most), turn[item.place], item.place))
 
 
 def expected(cache: Cache, feature: int, asked: Sampling, seed: int) -> dict[str, list[Window]]:
@@ -160,24 +160,26 @@ def expected(cache: Cache, feature: int, asked: Sampling, seed: int) -> dict[str
     tenth, side = deciles(windows), sides(cache, windows, asked, seed)
     most = {}
     for decile in range(10):
-        shared = sum(side[one.place] == "either" and tenth[one.place] == decile for one in windows)
+        shared = sum(side[window.place] == "either" and tenth[window.place] == decile for window in windows)
         share = asked.explain // 10 + (decile < asked.explain % 10)
         kept = max(1, min(asked.per_decile, shared * asked.per_decile // (asked.per_decile + share)))
         most[decile] = shared - kept if shared else asked.explain
-    usable = [one for one in windows if side[one.place] in {"either", "explain"}]
+    usable = [window for window in windows if side[window.place] in {"either", "explain"}]
     explain: list[Window] = []
-    for one in order(cache, feature, windows, asked, usable, seed):
-        if len(explain) < asked.explain and most[tenth[one.place]] > 0:
-            most[tenth[one.place]] -= 1
-            explain.append(one)
-    left = [one for one in windows if side[one.place] in {"either", "score"} and one not in explain]
-    left.sort(key=lambda one: (tenth[one.place], hashed(feature, one.place, seed), one.place))
+    for window in order(cache, feature, windows, asked, usable, seed):
+        if len(explain) < asked.explain and most[tenth[window.place]] > 0:
+            most[tenth[window.place]] -= 1
+            explain.append(window)
+    left = [
+        window for window in windows if side[window.place] in {"either", "score"} and window not in explain
+    ]
+    left.sort(key=lambda window: (tenth[window.place], hashed(feature, window.place, seed), window.place))
     given: dict[int, list[Window]] = defaultdict(list)
-    for one in left:
-        if len(given[tenth[one.place]]) < asked.per_decile:
-            given[tenth[one.place]].append(one)
-    explain.sort(key=lambda one: tenth[one.place])
-    return {"explain": explain, "score": [one for decile in range(10) for one in given[decile]]}
+    for window in left:
+        if len(given[tenth[window.place]]) < asked.per_decile:
+            given[tenth[window.place]].append(window)
+    explain.sort(key=lambda window: tenth[window.place])
+    return {"explain": explain, "score": [window for decile in range(10) for window in given[decile]]}
 
 
 _CONNECTION = duckdb.connect()

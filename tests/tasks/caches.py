@@ -59,12 +59,12 @@ class Cache:
         length = next(lengths)
         while before >= length:
             before, document, length = before - length, document + 1, next(lengths)
-        found, at, rest = [], 0, length - before
+        result, at, rest = [], 0, length - before
         while at < LENGTH:
             end = min(LENGTH, at + rest)
-            found.append((at, end, document))
+            result.append((at, end, document))
             at, document, rest = end, document + 1, next(lengths)
-        return found
+        return result
 
     def write(self, lake: Lake, shards: int = 3) -> None:
         """Write and commit the three steps that sampling reads."""

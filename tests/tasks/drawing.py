@@ -59,8 +59,8 @@ class Worded(Cache):
     def vector(self, text: tuple[int, ...]) -> np.ndarray:
         """[d] float16: the given vector of a text at length 1, or one at random that is always the same."""
         made = self.vectors.get(text)
-        found = np.random.default_rng([7, *text]).normal(size=5) if made is None else np.array(made)
-        return (found / np.linalg.norm(found)).astype(np.float16)
+        result = np.random.default_rng([7, *text]).normal(size=5) if made is None else np.array(made)
+        return (result / np.linalg.norm(result)).astype(np.float16)
 
     def silent(self, feature: int, sequence: int, start: int) -> bool:
         """Whether the feature fires nowhere in a window."""
@@ -96,19 +96,19 @@ def worded(seed: int, sequences: int, shares: Sequence[float], vocabulary: int =
 
 def embedded(lake: Lake, cache: Worded, asked: SampleWork) -> SampleWork:
     """Write what a model makes of the searched windows, and tell where it lies."""
-    found = {}
+    result = {}
     for kind in (*asked.sampling.contrast, *asked.sampling.negatives):
         if isinstance(kind, SimilarText):
             config = {"model": "toy", "search": kind.search}
-            found[kind] = Step("embeddings", "corpus", ("embeddings",), config, 1, steps()[:1])
+            result[kind] = Step("embeddings", "corpus", ("embeddings",), config, 1, steps()[:1])
             searched = sorted(base.blocks(cache.sequences, kind.search, asked.seed))
             size = base.BLOCK
             parts = [Range(block * size, min((block + 1) * size, cache.sequences)) for block in searched]
             for part in parts:
                 rows = EMBEDDINGS.rows(_vectors(cache, part))
-                lake.write(EMBEDDINGS, found[kind].part("embeddings", part), rows)
-            lake.commit(found[kind], parts)
-    return replace(asked, embeddings=found)
+                lake.write(EMBEDDINGS, result[kind].part("embeddings", part), rows)
+            lake.commit(result[kind], parts)
+    return replace(asked, embeddings=result)
 
 
 def _vectors(cache: Worded, part: Range) -> list[dict[str, object]]:
@@ -212,7 +212,7 @@ def _drawable(cache: Worded, features: Sequence[int]) -> pa.Table:
             "feature": pa.array(features, INT),
             "status": ["sampled"] * n,
             "windows": pa.array(windows, BIG),
-            "silent_windows": pa.array([slots * (cache.sequences - one) for one in busy], BIG),
+            "silent_windows": pa.array([slots * (cache.sequences - item) for item in busy], BIG),
             "windows_total": pa.array([slots * cache.sequences] * n, BIG),
         }
     )

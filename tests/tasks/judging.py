@@ -55,8 +55,8 @@ def judge(
     score_bucket.fn(work, part)
     lake.commit(scores, [part])
     tables = (("judgements", judged), ("scores", scores), ("requests", judged))
-    found = [lake.read(table, lake.parts(step, table)).to_pylist() for table, step in tables]
-    return found[0], found[1], found[2]
+    result = [lake.read(table, lake.parts(step, table)).to_pylist() for table, step in tables]
+    return result[0], result[1], result[2]
 
 
 def _write(
@@ -72,13 +72,13 @@ def _write(
         about = {"coder": CODER, "feature": feature, "explainer": "e", "replicate": 0}
         samples.append(record(SAMPLES, **about, status="sampled", max=10.0, windows=fired, windows_total=100))
         texts.append(record(EXPLANATIONS, **about, status="ok", text=text))
-        for one in windows:
-            drawn = {"strings": list(one.strings), "activations": list(one.activations)}
+        for window in windows:
+            drawn = {"strings": list(window.strings), "activations": list(window.activations)}
             named = {
-                "context": one.context,
-                "kind": one.kind,
-                "decile": one.decile,
-                "near": one.near,
+                "context": window.context,
+                "kind": window.kind,
+                "decile": window.decile,
+                "near": window.near,
                 "role": "score",
             }
             shown.append(record(CONTEXTS, **about, **drawn, **named))

@@ -11,8 +11,8 @@ def rendered(request: Request) -> str:
     seen = [(message.role, message.text) for message in request.messages]
     seen += [("prompt", request.prompt)] if request.prompt is not None else []
     seen += [("text", text) for text in request.texts]
-    said = "".join(f"--- {role}\n{text}\n" for role, text in seen)
-    return said + "".join(rendered(part) for part in request.parts)
+    messages = "".join(f"--- {role}\n{text}\n" for role, text in seen)
+    return messages + "".join(rendered(part) for part in request.parts)
 
 
 def kept(path: Path, text: str) -> str:

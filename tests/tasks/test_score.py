@@ -64,8 +64,8 @@ def test_what_needs_no_explanation_is_asked_once_per_feature(
         )
         assert all(row["explanation_of"] == row["feature"] for row in rows if row["control"] == "none")
     assert {f"{explainer}/detection"} == {row["component"] for row in requests}
-    said = [request.messages[-1].text for request in reader.asked]
-    assert (explainer == "e") == any("on sea" in text for text in said)
+    message = [request.messages[-1].text for request in reader.asked]
+    assert (explainer == "e") == any("on sea" in text for text in message)
 
 
 def test_the_same_question_is_paid_once(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def _lines(file: Path) -> list[Body]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def _said(body: Body) -> str:
+def _reply_to(body: Body) -> str:
     mark = sha256(json.dumps(body).encode()).hexdigest()
     question = body["messages"][-1]["content"] if "messages" in body else ""
     if "Description:" not in question:
@@ -47,7 +47,7 @@ def _said(body: Body) -> str:
 
 
 def _result(line: Body) -> Body:
-    response = {"status_code": 200, "request_id": "1", "body": answered(line["body"], _said)}
+    response = {"status_code": 200, "request_id": "1", "body": answered(line["body"], _reply_to)}
     return {"id": "1", "custom_id": line["custom_id"], "response": response, "error": None}
 
 
@@ -116,19 +116,21 @@ def test_a_run_needs_no_server_where_batches_answered_all(
     """Stage by stage; what is left to ask is counted instead of being asked for in vain."""
     assert len(_kept(config, "explain", tmp_path, but=3)) > 10
     assert 2 == main(["explain", str(config)])
-    said = capsys.readouterr().err
-    assert "cannot be reached (connection refused)" in said
-    assert "requests of exemplars without a kept reply: 3, which gloss batch can write into a file" in said
+    message = capsys.readouterr().err
+    assert "cannot be reached (connection refused)" in message
+    assert "requests of exemplars without a kept reply: 3, which gloss batch can write into a file" in message
     assert 3 == len(_kept(config, "explain", tmp_path))
     ended = gloss(["explain", str(config)], prefect)
     assert 0 == ended.returncode, ended.stderr
-    said = "readers.judge is not there and not needed: the kept replies answer all that exemplars would ask"
-    assert 1 == ended.stderr.count(said)
+    message = (
+        "readers.judge is not there and not needed: the kept replies answer all that exemplars would ask"
+    )
+    assert 1 == ended.stderr.count(message)
 
     assert 2 == main(["score", str(config)])
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     lines = _kept(config, "score", tmp_path)
-    assert f"requests of detection without a kept reply: {len(lines)}, which" in said
+    assert f"requests of detection without a kept reply: {len(lines)}, which" in message
     ended = gloss(["run", str(config)], prefect)
     assert 0 == ended.returncode, ended.stderr
 
@@ -184,8 +186,8 @@ def test_what_was_too_long_comes_in_halves(config: Path, tmp_path: Path) -> None
     assert 0 == main(["batch", "write", str(kept), "explain", str(tmp_path / "halves.jsonl")])
     halves = _lines(tmp_path / "halves.jsonl")
     shown = [
-        [line["body"]["messages"][-1]["content"].count("Example ") for line in some]
-        for some in (lines[:3], halves)
+        [line["body"]["messages"][-1]["content"].count("Example ") for line in subset]
+        for subset in (lines[:3], halves)
     ]
     assert shown[1] == [(count + 1) // 2 for count in shown[0]]
     assert not {line["custom_id"] for line in halves} & {line["custom_id"] for line in lines}
@@ -227,23 +229,23 @@ def test_more_than_one_batch_takes_goes_into_several_files(
     assert "no reply yet" not in shown
     assert 0 == main(["batch", "write", str(config), "explain", str(tmp_path / "left.jsonl")])
     assert not list(tmp_path.glob("*left*"))
-    said = f"Nothing of explain is left to ask, and no file is written. Next: gloss explain {config}\n"
-    assert said == capsys.readouterr().out
+    message = f"Nothing of explain is left to ask, and no file is written. Next: gloss explain {config}\n"
+    assert message == capsys.readouterr().out
 
 
-def test_a_stage_whose_ground_is_missing_is_refused(
+def test_a_stage_without_what_it_builds_on_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verdicts need explanations: with the command that makes them, on the same keys, and without a file."""
     asked = ["batch", "write", str(config), "--set", "seed=22", "score", str(tmp_path / "out.jsonl")]
     assert 1 == main(asked)
-    said = capsys.readouterr().err
-    assert "explanations of demo/exemplars is not complete" in said
-    assert said.endswith(f"run this first: gloss explain {config} --set seed=22\n")
+    message = capsys.readouterr().err
+    assert "explanations of demo/exemplars is not complete" in message
+    assert message.endswith(f"run this first: gloss explain {config} --set seed=22\n")
     assert 1 == main([*asked[:-2], "explain", asked[-1], "--lake", f"{tmp_path}/new lake"])
-    said = capsys.readouterr().err
-    assert "contexts of demo is not complete" in said
-    assert said.endswith(f"gloss cache {config} --set seed=22 --lake '{tmp_path}/new lake'\n")
+    message = capsys.readouterr().err
+    assert "contexts of demo is not complete" in message
+    assert message.endswith(f"gloss cache {config} --set seed=22 --lake '{tmp_path}/new lake'\n")
     assert not list(tmp_path.glob("*out*"))
 
 
@@ -255,8 +257,8 @@ def test_what_fails_midway_leaves_no_file(
 
     def fail(self: Files, model: str, route: str, line: str) -> None:
         write(self, model, route, line)
-        said = "the disk is full"
-        raise RunFailed(said)
+        message = "the disk is full"
+        raise RunFailed(message)
 
     asked = ["batch", "write", str(config), "explain", str(tmp_path / "out.jsonl")]
     with monkeypatch.context() as during:

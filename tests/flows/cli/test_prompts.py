@@ -26,27 +26,27 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def sections(text: str) -> dict[str, str]:
     """What is printed of each component."""
-    found = [part.partition("\n") for part in text.split("=== ")[1:]]
-    return {title: rest for title, _, rest in found}
+    result = [part.partition("\n") for part in text.split("=== ")[1:]]
+    return {title: rest for title, _, rest in result}
 
 
 def test_every_kind_of_both_unions_appears(capsys: pytest.CaptureFixture[str]) -> None:
     """Each asks something about the feature, but those that ask nobody; some scorers once more, told otherwise."""
-    found = sections(printed(capsys))
+    result = sections(printed(capsys))
     every = {f"explainer {kind}" for kind in kinds(Explainer)} | {f"scorer {kind}" for kind in kinds(Scorer)}
-    assert every <= {*found}
-    assert all(title.startswith(tuple(every)) for title in found)
-    silent = {title for title, text in found.items() if "---" not in text}
+    assert every <= {*result}
+    assert all(title.startswith(tuple(every)) for title in result)
+    silent = {title for title, text in result.items() if "---" not in text}
     assert {"explainer single_token", "explainer import"} == silent
-    assert all("It asks no reader." in found[title] for title in silent)
+    assert all("It asks no reader." in result[title] for title in silent)
 
 
 def test_prompts_are_printed_word_for_word(capsys: pytest.CaptureFixture[str]) -> None:
     """Long lines whole, brackets as they are, the feature's own turn last."""
-    found = sections(printed(capsys))["explainer exemplars"]
-    assert prompt.read("tasks.explainers", "exemplars.prompt.txt") in found
-    shown = render.read(found)[-8:]
-    assert [one.text for one in shown[:2]] == [
+    result = sections(printed(capsys))["explainer exemplars"]
+    assert prompt.read("tasks.explainers", "exemplars.prompt.txt") in result
+    shown = render.read(result)[-8:]
+    assert [item.text for item in shown[:2]] == [
         "the lighthouse keeper slept through the storm",
         "a far lighthouse⏎stood ‹‹there alone",
     ]
@@ -54,7 +54,7 @@ def test_prompts_are_printed_word_for_word(capsys: pytest.CaptureFixture[str]) -
 
 def test_every_prompt_file_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Up to its slots, tabs as they are."""
-    said = printed(capsys)
+    message = printed(capsys)
     files = [
         (package, file)
         for package in ("explainers", "scorers")
@@ -64,8 +64,8 @@ def test_every_prompt_file_is_printed(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(prompts_of) > 15
     for package, file in prompts_of:
         for piece in re.split(r"\{[a-z_]+\}", prompt.read(f"tasks.{package}", file.name)):
-            assert piece.strip() in said, file.name
-    assert "\t" in sections(said)["scorer simulation"]
+            assert piece.strip() in message, file.name
+    assert "\t" in sections(message)["scorer simulation"]
 
 
 @pytest.mark.e2e
@@ -84,10 +84,10 @@ def test_a_config_shows_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[st
     explainers = [{"kind": "single_token", "otherwise": other}]
     scorers = [{"kind": "detection", "name": "two at once", "reader": "baseline", "shown": 2}]
     config = write_config(tmp_path, "./lake", explainers=explainers, scorers=scorers)
-    found = sections(printed(capsys, str(config), "--set", "scorers.0.shown=3"))
-    assert ["explainer single_token, otherwise exemplars", "scorer two at once"] == [*found]
-    assert "--- system\nSay what it is.\n" in found["explainer single_token, otherwise exemplars"]
-    assert 3 == len(render.read(found["scorer two at once"].rsplit("Description: ", 1)[1]))
+    result = sections(printed(capsys, str(config), "--set", "scorers.0.shown=3"))
+    assert ["explainer single_token, otherwise exemplars", "scorer two at once"] == [*result]
+    assert "--- system\nSay what it is.\n" in result["explainer single_token, otherwise exemplars"]
+    assert 3 == len(render.read(result["scorer two at once"].rsplit("Description: ", 1)[1]))
 
 
 def test_what_chooses_among_replicates_is_shown(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_parts_of_a_question_are_shown_with_their_number() -> None:
     """The first of them, each with what it is."""
     feature, explanation = toy()
     each = [model.model_validate({"kind": kind, "reader": "r"}) for kind, model in kinds(Scorer).items()]
-    asked = [one.requests(RequestKey(7, 0, "none"), explanation, feature) for one in each]  # type: ignore[attr-defined]
+    asked = [item.requests(RequestKey(7, 0, "none"), explanation, feature) for item in each]  # type: ignore[attr-defined]
     whole = [request for requests in asked for request in requests if request.parts]
     assert whole
     for request in whole:

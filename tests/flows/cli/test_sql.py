@@ -46,7 +46,7 @@ def test_what_no_table_can_show_is_refused(lake: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("question", "message"),
     [
         ("select detction from summary", "near: detection of summary"),
         ("select balanced_acuracy from summary", "near: balanced_accuracy of scores"),
@@ -81,14 +81,14 @@ def test_what_no_table_can_show_is_refused(lake: Path, capsys: pytest.CaptureFix
 )
 @pytest.mark.parametrize("form", ["table", "csv"])
 def test_a_wrong_question_is_refused(
-    lake: Path, capsys: pytest.CaptureFixture[str], question: str, said: str, form: str
+    lake: Path, capsys: pytest.CaptureFixture[str], question: str, message: str, form: str
 ) -> None:
     """One sentence with what DuckDB says, and with the names that may have been meant."""
     code = main(["sql", question, "--lake", str(lake), "--format", form])
 
     out, err = capsys.readouterr()
     assert (2, 1) == (code, len(err.strip().splitlines())), err
-    assert said in err
+    assert message in err
     assert "row 1" not in out
 
 
@@ -169,16 +169,16 @@ def test_a_file_has_the_format_of_its_name(lake: Path, tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", ["rows", "rows.tsv", "csv"])
-def test_a_file_whose_name_says_nothing_needs_a_format(
+def test_a_file_without_a_telling_name_needs_a_format(
     lake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     """Refused with the formats that there are; with one named it is written, whatever its name ends with."""
     asked = ["sql", "select 1 as n", "--lake", str(lake), "-o", str(tmp_path / name)]
 
     assert 2 == main(asked)
-    said = capsys.readouterr().err
-    assert f"{name} ends with none of .csv, .json, .parquet, .txt; name the format" in said
-    assert "--format csv, json, parquet, table" in said
+    message = capsys.readouterr().err
+    assert f"{name} ends with none of .csv, .json, .parquet, .txt; name the format" in message
+    assert "--format csv, json, parquet, table" in message
     assert [] == list(tmp_path.iterdir())
     assert 0 == main([*asked, "--format", "csv"])
     assert '"n"\n1\n' == (tmp_path / name).read_text()
@@ -195,12 +195,12 @@ def test_a_reader_that_has_enough_is_no_error(lake: Path) -> None:
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        said = process.stderr.read()
+        message = process.stderr.read()
 
-    assert (0, "") == (process.returncode, said)
+    assert (0, "") == (process.returncode, message)
 
 
-def test_steps_that_are_not_committed_are_said(
+def test_steps_that_are_not_committed_are_reported(
     lake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line on stderr; nothing where there is nothing to say, and the answer is the same either way."""
@@ -212,10 +212,10 @@ def test_steps_that_are_not_committed_are_said(
     assert [0, 0] == [main([*question, str(lake)]), main([*question, str(half)])]
     whole, begun = capsys.readouterr()
     assert 0 == main(["tables", "--lake", str(half)])
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
 
     assert whole.count('"n":32') == 2
-    assert begun == said
+    assert begun == message
     assert 1 == len(begun.splitlines())
     assert "run made (scores of small/good/detection, scores of small/good/fuzzing, " in begun
     assert "and 5 more" in begun
@@ -311,6 +311,6 @@ def test_a_lake_in_a_bucket_is_read_and_the_rest_of_the_bucket_is_not(
     # Without the extension there is no secret to list.
     assert 0 == ask("from duckdb_secrets()") or not extension
     assert 0 == ask("from duckdb_settings()")
-    said = "".join(capsys.readouterr())
-    assert "hidden" not in said
-    assert s3.server.variables["AWS_SECRET_ACCESS_KEY"] not in said
+    message = "".join(capsys.readouterr())
+    assert "hidden" not in message
+    assert s3.server.variables["AWS_SECRET_ACCESS_KEY"] not in message

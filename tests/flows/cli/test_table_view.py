@@ -116,7 +116,7 @@ def test_a_file_shows_more_rows_than_a_terminal() -> None:
     assert 1002 == len(lines)
 
 
-def test_a_cut_list_is_said_to_be_cut() -> None:
+def test_a_cut_list_is_marked_as_cut() -> None:
     """And a list that fits isn't; nor is a text in which there is an ellipsis."""
     assert "lists are cut at …; --format json has them whole" in _shown("select range(100) as l")
     assert "cut" not in _shown("select range(3) as l, 'and … 7 more' as t")

@@ -11,7 +11,7 @@ from flows.cli.table_view import spelled
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (None, "null"),
         (True, "true"),
@@ -31,17 +31,17 @@ from flows.cli.table_view import spelled
         ([("key", 1)], '["key": 1]'),
     ],
 )
-def test_values_are_spelled(value: object, said: str) -> None:
+def test_values_are_spelled(value: object, message: str) -> None:
     """Nothing hides: neither spaces at the ends of a token nor what would steer the terminal."""
-    assert said == spelled(value, 40)
+    assert message == spelled(value, 40)
 
 
 @given(st.lists(st.integers(0, 10**6), max_size=60), st.integers(5, 80))
 def test_a_list_is_cut_with_its_rest_counted(values: list[int], room: int) -> None:
     """The items that are shown and those that are counted are all of them."""
-    said = spelled(values, room)
+    message = spelled(values, room)
 
-    shown, _, more = said.strip("[]").partition("… ")
+    shown, _, more = message.strip("[]").partition("… ")
     items = [int(item) for item in shown.split(",") if item.strip()]
     assert items == values[: len(items)]
     assert len(values) - len(items) == int(more.split()[0] if more else 0)
@@ -51,7 +51,7 @@ def test_a_list_is_cut_with_its_rest_counted(values: list[int], room: int) -> No
 @given(st.text())
 def test_a_text_is_one_visible_line(text: str) -> None:
     """Whatever it holds, it moves no cursor."""
-    said = spelled(text, 40)
+    message = spelled(text, 40)
 
-    steering = [c for c in said if unicodedata.category(c) in {"Cc", "Zl", "Zp", "Cs"}]
+    steering = [c for c in message if unicodedata.category(c) in {"Cc", "Zl", "Zp", "Cs"}]
     assert [] == steering

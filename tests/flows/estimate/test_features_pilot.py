@@ -44,7 +44,7 @@ def test_a_pilot_takes_features_of_the_run(tmp_path: Path, add_cache: Callable[[
         whole, few = Plan(load_config(config)), _pilot(config)
         (step,) = (coder.features for coder in whole.coders)
         of_few, of_all = (
-            set(chosen(one.config.features, one.lake, step, one.config.seed)) for one in (few, whole)
+            set(chosen(item.config.features, item.lake, step, item.config.seed)) for item in (few, whole)
         )
         assert PILOT_FEATURES == len(of_few)
         assert of_few < of_all
@@ -54,21 +54,23 @@ def test_a_pilot_takes_features_of_the_run(tmp_path: Path, add_cache: Callable[[
         }
 
 
-def test_what_the_run_takes_over_is_said(tmp_path: Path) -> None:
+def test_what_the_run_takes_over_is_reported(tmp_path: Path) -> None:
     """Without a cache nobody knows which features have a density; replies that are not kept are paid twice."""
     readers = {"judge": JUDGE, "baseline": JUDGE}
     lake = str(tmp_path / "lake")
-    said = _sentence(write_config(tmp_path, lake, readers=readers))
-    assert said is not None
-    assert "the run takes its replies over:" in said
-    said = _sentence(
+    message = _sentence(write_config(tmp_path, lake, readers=readers))
+    assert message is not None
+    assert "the run takes its replies over:" in message
+    message = _sentence(
         write_config(tmp_path, lake, readers=readers, features={"choose": "density", "low": 0.1})
     )
-    assert said is not None
-    assert "for features in its range of densities, which no cache tells yet" in said
-    said = _sentence(write_config(tmp_path, lake, readers={**readers, "judge": {**JUDGE, "replies": "off"}}))
-    assert said is not None
-    assert "readers.judge.replies is off, so that they are paid twice" in said
+    assert message is not None
+    assert "for features in its range of densities, which no cache tells yet" in message
+    message = _sentence(
+        write_config(tmp_path, lake, readers={**readers, "judge": {**JUDGE, "replies": "off"}})
+    )
+    assert message is not None
+    assert "readers.judge.replies is off, so that they are paid twice" in message
 
 
 def test_a_small_run_is_its_own_pilot(tmp_path: Path) -> None:

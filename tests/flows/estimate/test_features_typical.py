@@ -16,7 +16,7 @@ def test_a_typical_feature_has_the_contexts_that_would_be_drawn() -> None:
 
     assert set(range(10)) == {context.decile for context in explain.contexts if context.activating}
     assert 20 == sum(context.activating for context in explain.contexts)
-    assert [3] * 10 == [sum(one.decile == decile for one in score.contexts) for decile in range(10)]
+    assert [3] * 10 == [sum(item.decile == decile for item in score.contexts) for decile in range(10)]
     kinds = [context.kind for context in score.contexts]
     assert (30, 7, 4) == tuple(kinds.count(kind) for kind in ("activating", "random", "similar"))
     assert {context.strings for context in score.contexts} <= set(WINDOWS)

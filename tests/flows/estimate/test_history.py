@@ -34,11 +34,11 @@ def of(asked: BaseModel, tokens: float | None, **known: Any) -> PastRequests:
 
 def length(every: list[PastRequests], asked: BaseModel, model: str = "m") -> float | None:
     stage = "explain" if isinstance(asked, Exemplars | ChainOfThought) else "score"
-    found = find_pace(every, "now", Component(stage, "e", asked), model)
-    return found.completion_tokens if found else None
+    result = find_pace(every, "now", Component(stage, "e", asked), model)
+    return result.completion_tokens if result else None
 
 
-def test_nothing_is_said_of_other_models_and_other_kinds() -> None:
+def test_nothing_is_reported_of_other_models_and_other_kinds() -> None:
     """Nor of scorers with other options: their replies are of another length."""
     every = [
         of(EXEMPLARS, 30.0, model="other"),
@@ -62,13 +62,13 @@ def test_the_runs_own_replies_come_first() -> None:
 def test_several_runs_count_by_their_replies() -> None:
     """Those whose server counts no tokens say how long it took, and nothing of tokens."""
     every = [of(DETECTION, 10.0), of(DETECTION, 40.0, replies=20), of(DETECTION, None)]
-    found = find_pace(every, "now", Component("score", "e", DETECTION), "m")
-    assert found is not None
+    result = find_pace(every, "now", Component("score", "e", DETECTION), "m")
+    assert result is not None
     assert (40, pytest.approx(30.0), 2.0, 4.0) == (
-        found.replies,
-        found.completion_tokens,
-        found.seconds,
-        found.questions,
+        result.replies,
+        result.completion_tokens,
+        result.seconds,
+        result.questions,
     )
     assert length([of(DETECTION, None)], DETECTION) is None
 
