@@ -7,12 +7,11 @@ from prefect import flow
 
 from flows import run_record
 from flows.config import RunConfig
-from flows.parts import make_parts, unwritten, wait_for_all
+from flows.parts import Workers, make_parts, task_runner, unwritten, wait_for_all
 from flows.plan import Plan
 from flows.preflight import check_cache, handed_on, record_site_statistics
 from flows.progress import progress, say
 from flows.repair import repair_lake
-from flows.runners import Workers, task_runner
 from storage.layout import ranges
 from tasks.activations import model_cache
 from tasks.cache import CacheWork, cache_shard, describe_features, write_tokens

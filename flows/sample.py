@@ -12,11 +12,10 @@ from prefect.futures import PrefectFuture
 from flows import run_record
 from flows.config import RunConfig
 from flows.feature_selection import buckets, chosen
-from flows.parts import firing_counts, make_parts, make_spans, spans
+from flows.parts import Workers, firing_counts, make_parts, make_spans, spans, task_runner
 from flows.plan import CoderSteps, Plan
 from flows.preflight import check_choice, check_text_models, handed_on
 from flows.repair import repair_lake
-from flows.runners import Workers, task_runner
 from storage.layout import Range
 from tasks.embeddings import EmbedWork, embed_windows
 from tasks.llm.sentence_transformers import SentenceModel

@@ -5,12 +5,11 @@ from prefect import flow
 from flows import run_record
 from flows.config import RunConfig
 from flows.llm_stage import about, account_of, each_bucket, opened, score_work
-from flows.parts import make_parts
+from flows.parts import Workers, make_parts, task_runner
 from flows.plan import Plan, Scoring
 from flows.preflight import prepare
 from flows.reader_check import check_readers_skill
 from flows.repair import repair_lake
-from flows.runners import Workers, task_runner
 from storage.layout import Range
 from tasks.llm.base import Reader
 from tasks.llm.budget import Budget

@@ -6,11 +6,17 @@ plain text: style is a `rich.text.Text` or the `style` of `print`. `inert` does 
 
 Browsers render Prefect's artifacts as Markdown, descriptions and cells of tables included: an image in an explanation
 would be fetched, a link could be clicked, and HTML would become part of the page. `plain` and `rows` escape all that.
+
+Commands that a message offers can be pasted into a shell: they have the path of gloss and the config, settings and lake
+of the current command.
 """
 
 import argparse
 import logging
+import os
 import re
+import shlex
+import shutil
 import sys
 import traceback
 import unicodedata
@@ -18,6 +24,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn
 
@@ -28,6 +35,27 @@ from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Span, Text
+
+DEFAULT_LAKE = "./gloss-lake"
+
+
+def program() -> str:
+    """`gloss` where a shell finds it, else its path relative to the working directory."""
+    called = Path(sys.argv[0])
+    return "gloss" if shutil.which("gloss") or called.name != "gloss" else os.path.relpath(called)
+
+
+def lake_option(lake: str) -> str:
+    """` --lake L`, or nothing for the default lake."""
+    return "" if lake == DEFAULT_LAKE else f" --lake {shlex.quote(lake)}"
+
+
+def config_command(options: argparse.Namespace, *words: str) -> str:
+    """Another command on the config, `--set` and `--lake` of `options`; `words` name it, such as `batch read`."""
+    settings = "".join(f" --set {shlex.quote(setting)}" for setting in options.set)
+    lake = f" --lake {shlex.quote(options.lake)}" if options.lake else ""
+    return f"{program()} {' '.join(words)} {shlex.quote(options.config)}{settings}{lake}"
+
 
 JOINERS = {"\u200c", "\u200d"}
 """Invisible, but emoji and some scripts are made of them."""

@@ -18,10 +18,9 @@ from flows import llm_stage, terminal
 from flows.config_file import load_config
 from flows.interrupts import on_interrupt
 from flows.llm_stage import remembering
-from flows.next_command import config_command
 from flows.plan import ASKING_STAGES, STAGES, Asker, Plan, Scoring
 from flows.replay import replay
-from flows.terminal import one_line
+from flows.terminal import config_command, one_line
 from storage.errors import RunFailed, WrongRequest
 from tasks.llm.base import Reader
 from tasks.llm.openai.batch_files import Files, Name, Reading, Writing, results

@@ -22,11 +22,11 @@ from flows.cli.verify import show_damage
 from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.interrupts import spare_loopback
-from flows.next_command import DEFAULT_LAKE, config_command, lake_option, program
 from flows.optional_readers import without_absent
 from flows.plan import STAGES, Plan
 from flows.repair import damage_lines, remove_drafts
 from flows.retry_failed import forget_failures
+from flows.terminal import DEFAULT_LAKE, config_command, lake_option, program
 from storage import runs
 from storage.errors import Damaged, RunFailed, WrongRequest
 from storage.lake import Lake

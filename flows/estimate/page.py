@@ -18,12 +18,11 @@ from flows.estimate.history import past_requests
 from flows.estimate.requests import Line, RequestCounter
 from flows.estimate.tokenizers import ReaderTokenizer, reader_tokenizer
 from flows.llm_stage import account_of, prices
-from flows.next_command import config_command
 from flows.optional_readers import optional, without_missing
 from flows.plan import Checking, Plan
 from flows.preflight import unfinished_askers
 from flows.progress import waiting
-from flows.terminal import one_line
+from flows.terminal import config_command, one_line
 from storage.tables import NO_CODER
 from tasks.llm.request import Usage
 from tasks.llm.token_count import Bill
