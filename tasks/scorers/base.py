@@ -157,7 +157,7 @@ def value_judgements(request: Request, values: Sequence[float]) -> list[Judgemen
 
 @dataclass(frozen=True, slots=True)
 class JudgedExplanation:
-    """One explanation put to a scorer: whose it is, and about which feature it is judged."""
+    """One explanation put to a scorer: its feature, and the feature that it is judged about."""
 
     key: RequestKey
     """What its requests' keys have in common."""

@@ -132,7 +132,7 @@ def test_every_reader_that_a_component_names_is_put_its_own_question() -> None:
 
 
 def test_a_prompt_of_ones_own_is_not_looked_for() -> None:
-    """What a reader can answer doesn't hang on it, and the file is looked for later."""
+    """What a reader can answer doesn't depend on it, and the file is looked for later."""
     own = {"prompt": "no/such/file.txt"}
     assert 2 == len(
         list(sample_requests([explaining(kind="exemplars", **own)], [scoring(kind="detection", **own)]))

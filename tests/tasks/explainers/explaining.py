@@ -49,7 +49,7 @@ def explain(
     contexts = Step("contexts", CODER, ("contexts", "samples"), {}, 1, (described,))
     name = f"{CODER}/{explainer.name}"
     step = Step("explanations", name, ("requests", "explanations"), explainer.identity(), 1, (contexts,))
-    _write(lake, sorted(features, key=lambda one: one.feature), part, described, contexts)
+    _write(lake, sorted(features, key=lambda item: item.feature), part, described, contexts)
     asking = explainer.asking
     work = ExplainWork(
         lake=lake,
@@ -66,8 +66,8 @@ def explain(
     asyncio.run(explain_bucket.fn(work, part, readers))
     lake.commit(step, [part])
     tables = ("explanations", "requests")
-    found = [lake.read(table, lake.parts(step, table)).to_pylist() for table in tables]
-    return found[0], found[1]
+    result = [lake.read(table, lake.parts(step, table)).to_pylist() for table in tables]
+    return result[0], result[1]
 
 
 def _write(lake: Lake, features: list[Feature], part: Range, described: Step, contexts: Step) -> None:
@@ -75,17 +75,27 @@ def _write(lake: Lake, features: list[Feature], part: Range, described: Step, co
     for feature in features:
         own = {"coder": CODER, "feature": feature.feature}
         samples.append(record(SAMPLES, **own, status="sampled", max=feature.max))
-        for one in feature.contexts:
-            drawn = {"strings": list(one.strings), "activations": list(one.activations), "decile": one.decile}
-            shown.append(record(CONTEXTS, **own, **drawn, context=one.context, kind=one.kind, role="explain"))
+        for context in feature.contexts:
+            drawn = {
+                "strings": list(context.strings),
+                "activations": list(context.activations),
+                "decile": context.decile,
+            }
+            shown.append(
+                record(CONTEXTS, **own, **drawn, context=context.context, kind=context.kind, role="explain")
+            )
         about = feature.described
         if about is not None:
-            tokens = [{"token": 3, "string": one, "share": 0.1, "mean": 1.0} for one in about.top_tokens]
-            said: dict[str, object] = {"single_token": about.single_token, "top_tokens": tokens}
+            tokens = [
+                {"token": 3, "string": context, "share": 0.1, "mean": 1.0} for context in about.top_tokens
+            ]
+            message: dict[str, object] = {"single_token": about.single_token, "top_tokens": tokens}
             for name in ("top_logits", "bottom_logits"):
                 named = getattr(about, name)
-                said[name] = None if named is None else [{"token": one, "logit": 1.0} for one in named]
-            rows.append(record(FEATURES, **own, **said))
+                message[name] = (
+                    None if named is None else [{"token": context, "logit": 1.0} for context in named]
+                )
+            rows.append(record(FEATURES, **own, **message))
     lake.write(CONTEXTS, contexts.part("contexts", part), CONTEXTS.rows(shown))
     lake.write(SAMPLES, contexts.part("samples", part), SAMPLES.rows(samples))
     lake.write(FEATURES, described.part("features", part), FEATURES.rows(rows))

@@ -49,9 +49,9 @@ def test_a_description_is_understood_as_it_was_meant(description: Description) -
     """Whatever the words are, quotes and full stops among them, and even when there are none."""
     text = write(description)
     assert description == understand(text)
-    found = tagged(f"EXPLANATION: {text}")
-    assert found is not None
-    assert text == found.text
+    result = tagged(f"EXPLANATION: {text}")
+    assert result is not None
+    assert text == result.text
 
 
 def test_somebody_else_s_explanation_is_taken_by_its_words() -> None:
@@ -85,7 +85,7 @@ def planted(word: str, seed: int) -> tuple[list[Context], list[Context]]:
 def among_neighbours(word: str, seed: int) -> list[Context]:
     """The same, with half of the other contexts in which neighbours fire."""
     active, silent = planted(word, seed)
-    near = [replace(one, kind="similar", near=one.context % 5) for one in silent[20:]]
+    near = [replace(item, kind="similar", near=item.context % 5) for item in silent[20:]]
     return [*active, *silent[:20], *near]
 
 
@@ -117,9 +117,9 @@ def test_a_planted_word_is_judged_as_an_oracle_would(
     text = explained(planted("lighthouse", 1)[0])
     assert text is not None
     active, silent = planted("lighthouse", 2)
-    one = scorer(kind=scorer.model_fields["name"].default, reader="baseline")
+    item = scorer(kind=scorer.model_fields["name"].default, reader="baseline")
     features = {0: (text, [*active, *silent]), 1: (text.replace("lighthouse", "harbour"), [*active, *silent])}
-    _, scores, _ = judge(Lake(tmp_path.as_posix()), features, one, Baseline())
+    _, scores, _ = judge(Lake(tmp_path.as_posix()), features, item, Baseline())
     assert (80, 0, 1.0) == (scores[0]["n"], scores[0]["n_failed"], scores[0]["balanced_accuracy"])
     assert (80, 0) == (scores[1]["n"], scores[1]["n_failed"])
     assert scores[1]["balanced_accuracy"] < 0.7
@@ -175,7 +175,7 @@ def test_it_answers_what_the_last_line_asks_for(named: Named | None, answer: str
 
 
 @pytest.mark.parametrize(
-    "scorer", [Detection(kind="detection", reader="b"), *OTHERS], ids=lambda one: one.kind
+    "scorer", [Detection(kind="detection", reader="b"), *OTHERS], ids=lambda item: item.kind
 )
 def test_only_rendered_text_is_seen(scorer: Scorer) -> None:
     """Truths, contexts, keys and what is right change no answer."""

@@ -54,16 +54,16 @@ def writer(*texts: str | None) -> Fake:
 
 def judging(request: Request) -> str | None:
     """Knows what fits: everything "broad", the truth "right", its opposite "wrong", nothing it can say of "mute"."""
-    said = request.messages[-1].text.split("\n")[0].removeprefix("Description: ")
+    message = request.messages[-1].text.split("\n")[0].removeprefix("Description: ")
     verdicts = {
         "right": list(request.truths),
         "also right": list(request.truths),
         "wrong": [not truth for truth in request.truths],
         "broad": [True] * len(request.truths),
     }
-    if said in verdicts:
-        return json.dumps([int(verdict) for verdict in verdicts[said]])
-    return None if said == "mute" else "I cannot say."
+    if message in verdicts:
+        return json.dumps([int(verdict) for verdict in verdicts[message]])
+    return None if message == "mute" else "I cannot say."
 
 
 def chosen(
@@ -128,19 +128,23 @@ def test_the_judge_sees_what_the_explainer_did_not(tmp_path: Path) -> None:
     ]
     assert judged[0] == judged[1] == judged[2]
     assert set() == shown & judged[0]
-    assert {*range(20)} == shown | {one for one in judged[0] if one < 20}
-    assert 4 == len({FEATURE.contexts[one].decile for one in judged[0] if one < 20})
-    assert 4 == sum(one >= 20 for one in judged[0])
+    assert {*range(20)} == shown | {item for item in judged[0] if item < 20}
+    assert 4 == len({FEATURE.contexts[item].decile for item in judged[0] if item < 20})
+    assert 4 == sum(item >= 20 for item in judged[0])
     assert {2} == {len(request.contexts) for request in theirs.asked}
 
 
 def test_choosing_is_in_the_ledger(tmp_path: Path) -> None:
     """Who was asked and for what, beside the requests for explanations, each key once."""
     _, requests, ours, theirs = chosen(tmp_path, "right", "wrong", "broad")
-    assert len(ours.asked) + len(theirs.asked) == len(requests) == len({one["request"] for one in requests})
-    about = {(one["component"], one["reader"], one["model"]) for one in requests}
+    assert (
+        len(ours.asked) + len(theirs.asked)
+        == len(requests)
+        == len({request["request"] for request in requests})
+    )
+    about = {(request["component"], request["reader"], request["model"]) for request in requests}
     assert {("exemplars", "writer", "writing"), ("exemplars/best_of", "judge", "judging")} == about
-    assert sorted(requests, key=lambda one: (one["feature"], one["request"])) == requests
+    assert sorted(requests, key=lambda request: (request["feature"], request["request"])) == requests
 
 
 def test_a_feature_with_nothing_to_hold_out_keeps_its_first(tmp_path: Path) -> None:
@@ -175,13 +179,15 @@ def test_what_is_too_long_is_explained_from_fewer_contexts(
     keys = ["7/0" + "/half" * step for step in range(len(sizes) + 1)]
     states = [*(("halved", REASON) for _ in sizes), ("ok", None)]
     assert list(zip(keys, states, strict=True)) == [
-        (one["request"], (one["status"], one["reason"])) for one in requests
+        (item["request"], (item["status"], item["reason"])) for item in requests
     ]
 
 
 def test_one_context_that_is_too_long_fails(tmp_path: Path) -> None:
     """With its reason; another feature's explanation is there all the same, and nothing is said of its size."""
-    long = tuple(replace(one, strings=("word " * 99, *one.strings[1:])) for one in FEATURE.contexts)
+    long = tuple(
+        replace(context, strings=("word " * 99, *context.strings[1:])) for context in FEATURE.contexts
+    )
     features = [FEATURE, replace(FEATURE, feature=8, contexts=long)]
     reader = Narrow(Fake(lambda _: "EXPLANATION: lamps"), 200)
     explainer = Exemplars(kind="exemplars", reader="writer", temperature=0.7, replicates=2)
@@ -192,7 +198,7 @@ def test_one_context_that_is_too_long_fails(tmp_path: Path) -> None:
     assert [("ok", None)] * 2 + [("failed", REASON)] * 2 == [(row["status"], row["reason"]) for row in rows]
     assert [False] * 2 == [row["chosen"] for row in rows[2:]]
     assert {"8/0/half/half/half/half", "8/1/half/half/half/half"} == {
-        one["request"] for one in requests if one["status"] == "failed"
+        context["request"] for context in requests if context["status"] == "failed"
     }
     seeds = {row["replicate"]: row["seed"] for row in rows}
     assert {0: 22, 1: 23} == seeds
@@ -217,19 +223,19 @@ def test_replicates_are_judged_by_halves_where_the_question_is_too_long(tmp_path
     assert [False, False, True] == [row["chosen"] for row in rows]
     assert theirs.refused
     assert {1} == {len(request.contexts) for request in theirs.reader.asked}
-    judged = [one for one in requests if one["component"] == "exemplars/best_of"]
-    assert {"halved": 12, "ok": 24} == Counter(one["status"] for one in judged)
+    judged = [item for item in requests if item["component"] == "exemplars/best_of"]
+    assert {"halved": 12, "ok": 24} == Counter(item["status"] for item in judged)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([True, False, None])), max_size=20))
 def test_balanced_accuracy_is_the_mean_of_both_shares(judged: list[tuple[bool, bool | None]]) -> None:
     """Of the verdicts that are there; as many silent contexts as one likes change nothing."""
-    found = balanced_accuracy([Judgement(0, truth, verdict) for truth, verdict in judged])
+    result = balanced_accuracy([Judgement(0, truth, verdict) for truth, verdict in judged])
     right = {truth: [t == v for t, v in judged if t == truth and v is not None] for truth in (True, False)}
     if not right[True] or not right[False]:
-        assert found is None
+        assert result is None
     else:
-        assert found == sum(sum(shares) / len(shares) for shares in right.values()) / 2
-        assert found == balanced_accuracy(
+        assert result == sum(sum(shares) / len(shares) for shares in right.values()) / 2
+        assert result == balanced_accuracy(
             [Judgement(0, truth, verdict) for truth, verdict in judged for _ in range(1 + 2 * (not truth))]
         )

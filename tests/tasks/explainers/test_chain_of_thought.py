@@ -26,8 +26,8 @@ def test_few_shot_answers_take_the_steps_that_are_asked_for() -> None:
 def test_only_the_explanation_is_kept() -> None:
     """Notes are no part of it, also where they guess one first."""
     (request,) = COT.requests(RequestKey(7, 0), WHOLE)
-    said = "MARKED: house\nGUESS: EXPLANATION: boats?\nEXPLANATION: Lighthouses."
-    assert "Lighthouses." == COT.read(request, reading(said))
+    message = "MARKED: house\nGUESS: EXPLANATION: boats?\nEXPLANATION: Lighthouses."
+    assert "Lighthouses." == COT.read(request, reading(message))
     with pytest.raises(Unreadable, match="cut off at max_tokens"):
         COT.read(request, reading("MARKED: house\nAROUND: the", "length"))
 

@@ -26,7 +26,7 @@ from tests.tasks.explainers.explaining import Fake, explain
 from tests.tasks.snapshots import kept, rendered
 from tests.tasks.toys import reading
 
-EACH = pytest.mark.parametrize("explainer", EVERY, ids=lambda one: one.kind)
+EACH = pytest.mark.parametrize("explainer", EVERY, ids=lambda explainer: explainer.kind)
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 PLENTY = ExplainerInputs(coders=("toy",), lake="./lake", explain=40, contrast=20, logits=10)
 
@@ -52,11 +52,11 @@ def members(union: object) -> set[type]:
 
 def test_every_kind_is_tested_here_and_can_be_passed_to() -> None:
     """Whatever explainer asks a reader, `single_token` may pass features on to it."""
-    asking = {one for one in members(Explainer) if issubclass(one, ChatExplainer)}
-    assert asking == members(Otherwise) == {type(one) for one in EVERY}
+    asking = {member for member in members(Explainer) if issubclass(member, ChatExplainer)}
+    assert asking == members(Otherwise) == {type(member) for member in EVERY}
 
 
-@pytest.mark.parametrize("explainer", EVERY[1:], ids=lambda one: one.kind)
+@pytest.mark.parametrize("explainer", EVERY[1:], ids=lambda item: item.kind)
 def test_the_prompt_is_the_one_that_was_reviewed(explainer: ChatExplainer) -> None:
     """A change of the rendered prompt shows in the kept copy (UPDATE_SNAPSHOTS=1 writes it)."""
     assert kept(SNAPSHOTS / f"{explainer.kind}.txt", rendered(asked(explainer))) == rendered(asked(explainer))
@@ -88,7 +88,7 @@ def test_silent_contexts_are_no_examples(explainer: ChatExplainer) -> None:
     """Where an explainer has non-activating contexts of its own, none of them is shown as an activating one."""
     shown = render.read(asked(explainer).messages[-1].text)
     assert 3 == len(shown)
-    assert all("bread" not in one.text for one in shown)
+    assert all("bread" not in item.text for item in shown)
 
 
 @EACH
@@ -118,15 +118,15 @@ def test_garbage_is_no_explanation(explainer: ChatExplainer, tmp_path: Path) -> 
 @EACH
 def test_a_few_shot_answer_is_no_explanation(explainer: ChatExplainer, tmp_path: Path) -> None:
     """Word for word, in another letter case, or with a few words changed: a failed row that says so."""
-    said = r"it repeats the example answer '.+' of the prompt in the reply to 7/0; .* shots: none"
+    message = r"it repeats the example answer '.+' of the prompt in the reply to 7/0; .* shots: none"
     for example in explainer.examples:
         for text in (example, example.upper(), example.replace(",", "").replace("such as", "like")):
-            with pytest.raises(Unreadable, match=said):
+            with pytest.raises(Unreadable, match=message):
                 explainer.read(asked(explainer), reading(answered_with(explainer, text)))
     copied = asked(explainer).messages[4].text
     (row,), _ = explain(Lake(str(tmp_path)), [WHOLE], explainer, {"r": Fake(lambda _: copied)})
     assert ("failed", None, False) == (row["status"], row["text"], row["chosen"])
-    assert re.fullmatch(f"{said}.*", row["reason"])
+    assert re.fullmatch(f"{message}.*", row["reason"])
 
 
 def answered_with(explainer: ChatExplainer, text: str) -> str:
@@ -224,22 +224,22 @@ def test_another_prompt_can_be_named(explainer: ChatExplainer, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"replicates": 2}, "would all be alike at temperature 0"),
         ({"temperature": 0.7, "best_of": {}}, "best_of chooses among replicates, and there is 1"),
         ({"replicates": 0}, "greater than or equal to 1"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict, said: str) -> None:
+def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
     """In one sentence, before anything is asked."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         TypeAdapter(Explainer).validate_python({"kind": "exemplars", "reader": "r", **options})
 
 
 @EACH
 @pytest.mark.parametrize(
-    ("held_out", "changes", "said"),
+    ("held_out", "changes", "message"),
     [
         (10, {}, None),
         (21, {}, "best_of.held_out 21 is more than half of sample.explain 40; set sample.explain to 42"),
@@ -247,19 +247,19 @@ def test_options_that_make_no_sense_are_refused(options: dict, said: str) -> Non
     ],
 )
 def test_a_run_must_give_what_is_held_out(
-    explainer: ChatExplainer, held_out: int, changes: dict[str, int], said: str | None
+    explainer: ChatExplainer, held_out: int, changes: dict[str, int], message: str | None
 ) -> None:
     """The explainer must be left half of its contexts, and there must be non-activating ones to judge by."""
     best = explainer.model_copy(update={"best_of": BestOf(held_out=held_out)})
     lacking = best.unmet_need(PLENTY._replace(**changes))
-    assert said is None if lacking is None else said is not None and said in lacking
+    assert message is None if lacking is None else message is not None and message in lacking
 
 
 def test_who_is_asked_is_named_by_the_key() -> None:
     """A reader of the choice is asked beside the explainer's own, which is asked where none is named."""
     options = {"kind": "exemplars", "reader": "a", "temperature": 0.7, "replicates": 2}
-    one = Exemplars.model_validate({**options, "best_of": {"reader": "b"}})
+    item = Exemplars.model_validate({**options, "best_of": {"reader": "b"}})
     other = Exemplars.model_validate({**options, "best_of": {}})
-    assert {"reader": "a", "best_of.reader": "b"} == one.readers
+    assert {"reader": "a", "best_of.reader": "b"} == item.readers
     assert {"reader": "a"} == other.readers
-    assert ("b", "a") == (one.chooser, other.chooser)
+    assert ("b", "a") == (item.chooser, other.chooser)

@@ -51,7 +51,7 @@ def known(path: str, form: str = "jsonl", coder: str = "toy", **options: object)
 
 
 def texts(path: str, form: str = "jsonl", **options: object) -> list[str | None]:
-    return [found.text for found in known(path, form, "toy", **options).values()]
+    return [value.text for value in known(path, form, "toy", **options).values()]
 
 
 def test_explanations_are_written_down_as_they_are(tmp_path: Path) -> None:
@@ -60,13 +60,13 @@ def test_explanations_are_written_down_as_they_are(tmp_path: Path) -> None:
         tmp_path / "theirs.jsonl", [*rows("ships\n at sea ", None), {"feature": 4, "text": "unused"}]
     )
     explainer = Import(kind="import", name="theirs", path=path, format="jsonl")
-    found, requests = explain(Lake(str(tmp_path / "lake")), FEATURES, explainer, {})
+    result, requests = explain(Lake(str(tmp_path / "lake")), FEATURES, explainer, {})
     assert [(3, "ships at sea", "ok", True), (7, None, "failed", False), (9, None, "failed", False)] == [
-        (row["feature"], row["text"], row["status"], row["chosen"]) for row in found
+        (row["feature"], row["text"], row["status"], row["chosen"]) for row in result
     ]
-    assert f"{path} has no explanation of it" == found[1]["reason"] == found[2]["reason"]
+    assert f"{path} has no explanation of it" == result[1]["reason"] == result[2]["reason"]
     assert [("theirs", "none", "none")] * 3 == [
-        (row["explainer"], row["reader"], row["model"]) for row in found
+        (row["explainer"], row["reader"], row["model"]) for row in result
     ]
     assert [] == requests
 
@@ -80,9 +80,11 @@ def test_gloss_s_own_explanations_come_back(tmp_path: Path) -> None:
     ]
     pq.write_table(EXPLANATIONS.rows(own), tmp_path / "part.parquet")
     columns = {"coder": "coder", "model": "model"}
-    found = known(str(tmp_path), "parquet", where={"explainer": "a"}, columns=columns, coders={"toy": "demo"})
-    assert ["a of 3", "a of 7", None] == [one.text for one in found.values()]
-    assert ["m", "m", NOBODY] == [one.model for one in found.values()]
+    result = known(
+        str(tmp_path), "parquet", where={"explainer": "a"}, columns=columns, coders={"toy": "demo"}
+    )
+    assert ["a of 3", "a of 7", None] == [value.text for value in result.values()]
+    assert ["m", "m", NOBODY] == [value.model for value in result.values()]
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint16(), pa.string()])
@@ -90,8 +92,8 @@ def test_columns_may_be_called_otherwise(kind: pa.DataType, tmp_path: Path) -> N
     """And features may be numbers of any width, or text."""
     table = pa.table({"latent": pa.array([3, 7]).cast(kind), "label": pa.array(["ships", "lamps"])})
     pq.write_table(table, tmp_path / "labels.pq")
-    found = texts(str(tmp_path / "labels.pq"), "parquet", columns={"feature": "latent", "text": "label"})
-    assert ["ships", "lamps", None] == found
+    result = texts(str(tmp_path / "labels.pq"), "parquet", columns={"feature": "latent", "text": "label"})
+    assert ["ships", "lamps", None] == result
 
 
 @pytest.mark.parametrize("name", ["export.json", "batch-0.jsonl", "batch-0.jsonl.gz"])
@@ -102,9 +104,9 @@ def test_neuronpedia_is_read(name: str, tmp_path: Path) -> None:
     else:
         lines(tmp_path / name, NEURONPEDIA)
     for path in (tmp_path, tmp_path / name):
-        found = known(str(path), "neuronpedia")
-        assert ["ships", "lamps", None] == [one.text for one in found.values()]
-        assert ["gpt-4o-mini", NOBODY, NOBODY] == [one.model for one in found.values()]
+        result = known(str(path), "neuronpedia")
+        assert ["ships", "lamps", None] == [value.text for value in result.values()]
+        assert ["gpt-4o-mini", NOBODY, NOBODY] == [value.model for value in result.values()]
 
 
 def test_one_of_several_explanations_is_picked(tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_coders_are_told_apart(tmp_path: Path) -> None:
     options = {"columns": {"coder": "layer"}, "coders": {"toy": "6", "other": "5"}}
     assert "ships of 6" == known(path, **options)[3].text  # type: ignore[arg-type]
     assert "ships of 5" == known(path, coder="other", **options)[3].text  # type: ignore[arg-type]
-    assert {None} == {one.text for one in known(path, coder="third", **options).values()}  # type: ignore[arg-type]
+    assert {None} == {value.text for value in known(path, coder="third", **options).values()}  # type: ignore[arg-type]
     with pytest.raises(
         WrongRequest, match=r"explanations of several coders \(5, 6\); say with coders which is toy"
     ):
@@ -210,9 +212,9 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "options", "said"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("content", "options", "message"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_named_by_its_place(
-    content: str | bytes | None, options: dict, said: str, tmp_path: Path
+    content: str | bytes | None, options: dict, message: str, tmp_path: Path
 ) -> None:
     """In one sentence, already when the run is checked."""
     name, form = options.get("name", "x.jsonl"), options.get("form", "jsonl")
@@ -221,7 +223,7 @@ def test_a_fault_is_named_by_its_place(
     explainer = Import(
         kind="import", path=str(tmp_path), format=form, where=options.get("where", {})
     )  # fmt: skip
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         explainer.check(["toy"])
 
 
@@ -243,21 +245,21 @@ def test_the_content_decides_what_is_made_again(tmp_path: Path) -> None:
 
 
 @given(st.dictionaries(st.integers(0, 10**6), st.text(min_size=1, max_size=20), max_size=20))
-def test_every_text_comes_back(tmp_path_factory: pytest.TempPathFactory, said: dict[int, str]) -> None:
+def test_every_text_comes_back(tmp_path_factory: pytest.TempPathFactory, message: dict[int, str]) -> None:
     """Whatever characters it has, blanks apart."""
     path = lines(
         tmp_path_factory.mktemp("x") / "x.jsonl",
-        [{"feature": f, "text": t} for f, t in said.items()] or rows("x"),
+        [{"feature": f, "text": t} for f, t in message.items()] or rows("x"),
     )
     explainer = Import(kind="import", path=path, format="jsonl")
-    found = explainer.known("toy", [replace(WHOLE, feature=feature) for feature in said])
-    assert {feature: " ".join(text.split()) or None for feature, text in said.items()} == {
-        feature: one.text for feature, one in found.items()
+    result = explainer.known("toy", [replace(WHOLE, feature=feature) for feature in message])
+    assert {feature: " ".join(text.split()) or None for feature, text in message.items()} == {
+        feature: item.text for feature, item in result.items()
     }
 
 
 @pytest.mark.parametrize(
-    ("options", "coders", "said"),
+    ("options", "coders", "message"),
     [
         ({}, ("a",), None),
         ({}, ("a", "b"), "coders must say what the files call a and b"),
@@ -266,12 +268,12 @@ def test_every_text_comes_back(tmp_path_factory: pytest.TempPathFactory, said: d
     ],
 )  # fmt: skip
 def test_a_run_of_several_coders_must_say_which_is_which(
-    options: dict, coders: tuple[str, ...], said: str | None
+    options: dict, coders: tuple[str, ...], message: str | None
 ) -> None:
     """One explanation is not of two coders' features."""
     explainer = Import.model_validate({"kind": "import", "path": "x", "format": "jsonl", **options})
     lacking = explainer.unmet_need(ExplainerInputs(coders, "./lake", 40, 0, 10))
-    assert lacking is None if said is None else said in (lacking or "")
+    assert lacking is None if message is None else message in (lacking or "")
 
 
 def test_coders_need_a_column() -> None:

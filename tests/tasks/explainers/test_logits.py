@@ -15,7 +15,7 @@ from tests.tasks.explainers.explaining import Fake, explain
 LOGITS = Logits(kind="logits", reader="r", tokens=2)
 
 
-def test_tokens_stand_behind_the_contexts() -> None:
+def test_tokens_follow_the_contexts() -> None:
     """As many as are wanted, the most affected first, line breaks as everywhere."""
     assert WHOLE.described is not None
     turned = replace(WHOLE.described, top_logits=("\n", " keeper", " tower"))

@@ -15,8 +15,8 @@ WORDS = st.text("abc XYZ,;'.", min_size=1, max_size=40).filter(str.strip)
 
 
 def text(reply: str) -> str | None:
-    found = tagged(reply)
-    return found.text if found else None
+    result = tagged(reply)
+    return result.text if result else None
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_invented_example_never_changes_the_explanation(
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("message", "expected"),
     [
         ('"Words about tides."', TIDES),
         ("**Words about tides.**", TIDES),
@@ -115,32 +115,32 @@ def test_an_invented_example_never_changes_the_explanation(
         ("The speakers'", "The speakers'"),
     ],
 )
-def test_signs_around_an_explanation_are_no_part_of_it(said: str, expected: str) -> None:
+def test_signs_around_an_explanation_are_no_part_of_it(message: str, expected: str) -> None:
     """Those within it are."""
-    assert text(f"EXPLANATION: {said}") == expected
+    assert text(f"EXPLANATION: {message}") == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("message", "expected"),
     [
         ("Words about\ntides and the moon.\n\nNote.", "Words about tides and the moon."),
         ("\n- tides\n- the moon", "tides; the moon"),
         ("It responds to:\n\n1. tides\n2. the moon\n\nHm.", "It responds to: tides; the moon"),
     ],
 )
-def test_a_paragraph_is_one_explanation(said: str, expected: str) -> None:
+def test_a_paragraph_is_one_explanation(message: str, expected: str) -> None:
     """Wrapped lines are joined, and a list that it announces belongs to it."""
-    assert text(f"EXPLANATION: {said}") == expected
+    assert text(f"EXPLANATION: {message}") == expected
 
 
 @pytest.mark.parametrize(
-    "said", ["N/A", "None", "none.", "**None**", "Unclear.", "[description]", "<your explanation here>"]
+    "message", ["N/A", "None", "none.", "**None**", "Unclear.", "[description]", "<your explanation here>"]
 )
-def test_a_word_for_nothing_is_no_explanation(said: str) -> None:
+def test_a_word_for_nothing_is_no_explanation(message: str) -> None:
     """Nor is a place to fill in; a quoted word, and a sentence that begins so, are."""
-    assert text(f"EXPLANATION: {said}") is None
+    assert text(f"EXPLANATION: {message}") is None
     assert text('EXPLANATION: "None"') == "None"
-    assert text(f"EXPLANATION: {said} {TIDES}") is not None
+    assert text(f"EXPLANATION: {message} {TIDES}") is not None
 
 
 def test_the_last_of_several_drafts_counts() -> None:
@@ -171,18 +171,18 @@ def test_a_whole_sentence_counts_though_the_reply_was_cut_off(end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["Words such as e.g.", "Words about tides and ...", "Words about", "Words about tides\n\n"]
+    "message", ["Words such as e.g.", "Words about tides and ...", "Words about", "Words about tides\n\n"]
 )
-def test_half_a_sentence_is_no_explanation(said: str) -> None:
+def test_half_a_sentence_is_no_explanation(message: str) -> None:
     """Where the reply was cut off; where it was not, it is one."""
     with pytest.raises(Unreadable, match="in the middle of its explanation"):
-        EXPLAINER.read(REQUEST, Reply(f"EXPLANATION: {said}", "length"))
-    assert EXPLAINER.read(REQUEST, Reply(f"EXPLANATION: {said}")).startswith("Words")
+        EXPLAINER.read(REQUEST, Reply(f"EXPLANATION: {message}", "length"))
+    assert EXPLAINER.read(REQUEST, Reply(f"EXPLANATION: {message}")).startswith("Words")
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=120) | st.text("EXPLANATION:* \n`\"'<>-.ab", max_size=120))
 def test_no_reply_breaks_it(reply: str) -> None:
     """Whatever comes, it is one line of text or nothing."""
-    found = tagged(f"EXPLANATION: {reply}")
-    assert found is None or (found.text == " ".join(found.text.split()) and found.text)
+    result = tagged(f"EXPLANATION: {reply}")
+    assert result is None or (result.text == " ".join(result.text.split()) and result.text)

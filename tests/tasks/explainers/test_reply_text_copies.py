@@ -30,7 +30,7 @@ GENUINE = [
     "",
 ]
 """Of what the features of the few-shot turns respond to, in the words of others."""
-EACH = pytest.mark.parametrize("explainer", EVERY, ids=lambda one: one.kind)
+EACH = pytest.mark.parametrize("explainer", EVERY, ids=lambda explainer: explainer.kind)
 
 
 @EACH
@@ -54,9 +54,9 @@ def test_all_examples_are_compared(explainer: ChatExplainer) -> None:
 def test_two_words_exchanged_make_it_no_other(explainer: ChatExplainer) -> None:
     """Whichever two of a whole answer."""
     for text in long(explainer):
-        said = words(text)
-        for first, second in combinations(range(len(said)), 2):
-            other = [*said]
+        message = words(text)
+        for first, second in combinations(range(len(message)), 2):
+            other = [*message]
             other[first], other[second] = "thing", "stuff"
             assert repeated(" ".join(other), [text]) == text
 
@@ -78,14 +78,14 @@ def test_nothing_put_into_a_copy_hides_it(explainer: ChatExplainer, data: st.Dat
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from("abcd"), max_size=20), st.lists(st.sampled_from("abcd"), max_size=20))
-def test_a_share_is_one_of_the_whole(example: list[str], said: list[str]) -> None:
+def test_a_share_is_one_of_the_whole(example: list[str], message: list[str]) -> None:
     """1 for the example itself, 0 for what has none of it and for short examples; never more than it has words of."""
-    found = share(example, said)
-    assert 0 <= found <= 1
+    result = share(example, message)
+    assert 0 <= result <= 1
     if len(example) < FEWEST_WORDS:
-        assert found == 0 == share(example, example)
+        assert result == 0 == share(example, example)
     else:
         assert share(example, example) == 1
         assert share(example, ["z"]) == 0
-        assert found <= len(said) / len(example)
-        assert (found >= COPIED) == bool(repeated(" ".join(said), [" ".join(example)]))
+        assert result <= len(message) / len(example)
+        assert (result >= COPIED) == bool(repeated(" ".join(message), [" ".join(example)]))

@@ -34,16 +34,22 @@ GOOD = {
 ONE = json.dumps({**GOOD, "components": GOOD["components"][1:], "scope": None})
 
 
-def said(**changes: object) -> Reply:
+def structured_reply(**changes: object) -> Reply:
     return reading(json.dumps({**GOOD, **changes}))
 
 
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (said(), "Any of: the word lighthouse; weakly, ordinal numbers. Only in: stories of the sea."),
-        (said(scope=None), "Any of: the word lighthouse; weakly, ordinal numbers."),
-        (said(components=GOOD["components"][1:], scope=None, confidence=1), "The word lighthouse."),
+        (
+            structured_reply(),
+            "Any of: the word lighthouse; weakly, ordinal numbers. Only in: stories of the sea.",
+        ),
+        (structured_reply(scope=None), "Any of: the word lighthouse; weakly, ordinal numbers."),
+        (
+            structured_reply(components=GOOD["components"][1:], scope=None, confidence=1),
+            "The word lighthouse.",
+        ),
         (
             reading(f"```json\n{json.dumps({**GOOD, 'scope': None})}\n```\n"),
             "Any of: the word lighthouse; weakly, ordinal numbers.",
@@ -61,17 +67,17 @@ def test_components_become_a_sentence(reply: Reply, sentence: str) -> None:
         (reading("EXPLANATION: Lighthouses."), "expected"),
         (reading(f"Here it is: {json.dumps(GOOD)}"), "expected"),
         (reading(json.dumps(GOOD)[:-9], "length"), "cut off at max_tokens"),
-        (said(certainty=1), "certainty: Extra inputs"),
+        (structured_reply(certainty=1), "certainty: Extra inputs"),
         (reading(json.dumps({"components": GOOD["components"]})), "scope: Field required"),
-        (said(components=[]), "components: List should have at least 1"),
-        (said(components=["lighthouse"]), "components.0: Input should be an object"),
-        (said(components=[{"pattern": " ", "strength": 3}]), "components.0.pattern: String should have at least 1"),
-        (said(components=[{"pattern": "x", "strength": "9"}]), "components.0.strength: Input should be a valid int"),
-        (said(components=[{"pattern": "x", "strength": 11}]), "components.0.strength"),
-        (said(confidence=1.01), "confidence: Input should be less than or equal to 1"),
-        (said(confidence="high"), "confidence: Input should be a valid number"),
-        (said(confidence=float("nan")), "confidence"),
-        (said(scope=["sea"]), "scope: Input should be a valid string"),
+        (structured_reply(components=[]), "components: List should have at least 1"),
+        (structured_reply(components=["lighthouse"]), "components.0: Input should be an object"),
+        (structured_reply(components=[{"pattern": " ", "strength": 3}]), "components.0.pattern: String should have at least 1"),
+        (structured_reply(components=[{"pattern": "x", "strength": "9"}]), "components.0.strength: Input should be a valid int"),
+        (structured_reply(components=[{"pattern": "x", "strength": 11}]), "components.0.strength"),
+        (structured_reply(confidence=1.01), "confidence: Input should be less than or equal to 1"),
+        (structured_reply(confidence="high"), "confidence: Input should be a valid number"),
+        (structured_reply(confidence=float("nan")), "confidence"),
+        (structured_reply(scope=["sea"]), "scope: Input should be a valid string"),
         (reading("[]"), "Input should be an object"),
     ],
 )  # fmt: skip
@@ -96,8 +102,8 @@ def test_the_json_is_kept_beside_the_sentence(tmp_path: Path) -> None:
     assert 0.5 == json.loads(row["structure"])["confidence"]
     assert row["text"].startswith("Any of: the word lighthouse")
     with lake.connect() as connection:
-        found = connection.execute("select (?->>'confidence')::double", [row["structure"]]).fetchone()
-    assert (0.5,) == found
+        result = connection.execute("select (?->>'confidence')::double", [row["structure"]]).fetchone()
+    assert (0.5,) == result
 
 
 def test_replies_are_held_to_the_schema() -> None:

@@ -57,8 +57,8 @@ def test_what_is_held_out_is_not_shown(active: int, others: int, held_out: int, 
 def test_deciles_and_kinds_have_their_share() -> None:
     """One of each decile of forty, and as many of each kind of the others."""
     parted = hold_out(explainer(10), feature(40, 20))
-    assert dict.fromkeys(range(10), 1) == Counter(one.decile for one in activating(parted.held_out))
-    assert {"random": 5, "similar": 5} == Counter(one.kind for one in silent(parted.held_out))
+    assert dict.fromkeys(range(10), 1) == Counter(item.decile for item in activating(parted.held_out))
+    assert {"random": 5, "similar": 5} == Counter(item.kind for item in silent(parted.held_out))
 
 
 def test_nothing_is_held_out_unless_it_is_asked_for() -> None:

@@ -23,11 +23,11 @@ def feature(active: int, others: int) -> Feature:
 
 def steps(explainer: ChatExplainer, whole: Feature) -> list[tuple[Context, ...]]:
     """What is shown before and after each halving."""
-    found = [explainer.shown(whole)]
+    result = [explainer.shown(whole)]
     while (less := half_of_contexts(explainer, whole)) is not None:
         whole = less
-        found.append(explainer.shown(whole))
-    return found
+        result.append(explainer.shown(whole))
+    return result
 
 
 @given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 20))
@@ -35,20 +35,20 @@ def test_every_second_context_of_each_class_is_left(active: int, others: int, co
     """In their order, of no two neighbours both, until one of each is left; nothing is shown that was not before."""
     contrastive = Contrastive(kind="contrastive", reader="r", counterexamples=counterexamples)
     for explainer in (EXEMPLARS, contrastive):
-        found = steps(explainer, feature(active, others))
-        for before, after in pairwise(found):
+        result = steps(explainer, feature(active, others))
+        for before, after in pairwise(result):
             for own in (activating, silent):
                 whole, half = own(Feature(7, 1.0, before)), own(Feature(7, 1.0, after))
-                places = [whole.index(one) for one in half]
+                places = [whole.index(item) for item in half]
                 assert max(1, len(whole) // 2) == len(half) if whole else not half
                 assert all(2 <= right - left <= 3 for left, right in pairwise(places))
-        assert (1 if explainer is EXEMPLARS else 2) == len(found[-1])
+        assert (1 if explainer is EXEMPLARS else 2) == len(result[-1])
 
 
 def test_deciles_keep_their_shares() -> None:
     """Two of each decile of forty, then one."""
-    found = steps(EXEMPLARS, feature(40, 0))
-    assert [40, 20, 10, 5, 2, 1] == [len(shown) for shown in found]
-    assert [*range(10)] == [one.decile for one in found[1][::2]] == [one.decile for one in found[2]]
-    assert [one.decile for one in found[1][::2]] == [one.decile for one in found[1][1::2]]
-    assert [one.context for one in found[0]][1::2] == [one.context for one in found[1]]
+    result = steps(EXEMPLARS, feature(40, 0))
+    assert [40, 20, 10, 5, 2, 1] == [len(shown) for shown in result]
+    assert [*range(10)] == [item.decile for item in result[1][::2]] == [item.decile for item in result[2]]
+    assert [item.decile for item in result[1][::2]] == [item.decile for item in result[1][1::2]]
+    assert [item.context for item in result[0]][1::2] == [item.context for item in result[1]]

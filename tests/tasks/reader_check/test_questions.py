@@ -36,14 +36,14 @@ def _text(context: Context) -> str:
 
 def test_every_kind_of_explainer_and_scorer_has_questions() -> None:
     """A new one needs nothing for it; who asks nobody has none."""
-    asking = [one.name for one in _each_kind(Explainer) if one.asking]
-    assert [*asking, *(one.name for one in [*_each_kind(Scorer), *_variants()])] == [
-        one.name for one in EVERY
+    asking = [item.name for item in _each_kind(Explainer) if item.asking]
+    assert [*asking, *(item.name for item in [*_each_kind(Scorer), *_variants()])] == [
+        item.name for item in EVERY
     ]
-    assert all(len(one.requests) >= LEAST for one in EVERY)
+    assert all(len(item.requests) >= LEAST for item in EVERY)
 
 
-@pytest.mark.parametrize("component", EVERY, ids=lambda one: one.name)
+@pytest.mark.parametrize("component", EVERY, ids=lambda item: item.name)
 def test_answers_differ_from_question_to_question(component: Component) -> None:
     """Who always says the same is found out: both classes are asked about, and more than one example is right."""
     requests = component.requests
@@ -63,21 +63,23 @@ def test_a_run_of_five_scorers_asks_some_twenty_questions() -> None:
     """An explainer, detection, fuzzing, intruder and discrimination: cheap beside any run."""
     usual = [scorer(kind) for kind in ("detection", "fuzzing", "intruder", "discrimination")]
     asked = components("reader", [explainer("exemplars")], usual)
-    assert 26 == sum(len(one.requests) for one in asked)
+    assert 26 == sum(len(item.requests) for item in asked)
 
 
 def test_a_scorer_is_shown_the_kinds_that_it_takes() -> None:
     """Whatever they are: silent contexts are of the first of them."""
     for kinds in (["cooccurring"], ["silent", "random"], None):
-        (one,) = components("reader", [], [scorer("detection", kinds=kinds)])
-        assert {True, False} == {truth for request in one.requests for truth in request.truths}
+        (item,) = components("reader", [], [scorer("detection", kinds=kinds)])
+        assert {True, False} == {truth for request in item.requests for truth in request.truths}
 
 
 def test_only_who_asks_a_reader_is_in_its_check() -> None:
     """The reader that chooses among replicates is one of them, by detection."""
     best = explainer("exemplars", replicates=2, temperature=0.7, best_of={"reader": "other", "held_out": 4})
     asked = scorer("detection")
-    assert ["exemplars", "detection"] == [one.name for one in components("reader", [best], [asked])]
+    assert ["exemplars", "detection"] == [
+        component.name for component in components("reader", [best], [asked])
+    ]
     (chooser,) = components("other", [best], [asked])
     assert ("exemplars/best_of", "verdicts") == (chooser.name, chooser.kind)
     assert () == components("nobody", [best], [asked])
@@ -85,26 +87,26 @@ def test_only_who_asks_a_reader_is_in_its_check() -> None:
 
 def test_the_digest_is_that_of_all_that_is_asked() -> None:
     """The same for the same, another for another option, and for another component."""
-    one = components("reader", [], [scorer("detection")])
-    assert digest(one) == digest(components("reader", [], [scorer("detection")]))
+    item = components("reader", [], [scorer("detection")])
+    assert digest(item) == digest(components("reader", [], [scorer("detection")]))
     others = [
-        components("reader", [], some)
-        for some in (
+        components("reader", [], subset)
+        for subset in (
             [scorer("detection", shown=4)],
             [scorer("detection", name="other")],
             [scorer("detection"), scorer("fuzzing")],
         )
     ]
-    assert 4 == len({digest(one), *map(digest, others)})
+    assert 4 == len({digest(item), *map(digest, others)})
 
 
 def _shots() -> list[str]:
     """All texts of all few-shot examples, their tokens joined."""
-    found: list[str] = []
+    result: list[str] = []
 
     def walk(part: object) -> None:
         if isinstance(part, str):
-            found.append(re.sub(r"[*]?\||:\d+(\.\d+)?|\*", "", part).lower())
+            result.append(re.sub(r"[*]?\||:\d+(\.\d+)?|\*", "", part).lower())
         elif isinstance(part, dict | list):
             for inner in part.values() if isinstance(part, dict) else part:
                 walk(inner)
@@ -113,7 +115,7 @@ def _shots() -> list[str]:
         for file in files(package).iterdir():
             if file.name.endswith(".shots.yaml"):
                 walk(yaml.safe_load(file.read_text(encoding="utf-8")))
-    return found
+    return result
 
 
 def test_no_question_is_a_few_shot_example() -> None:
@@ -127,8 +129,8 @@ def test_no_question_is_a_few_shot_example() -> None:
 
 def test_no_context_speaks_of_another_feature() -> None:
     """Each is a silent context of all others: no word that names a feature, or fires, is in another's contexts."""
-    for one, other in combinations(themes(), 2):
-        for theme, contexts in ((one, other.active), (other, one.active)):
+    for item, other in combinations(themes(), 2):
+        for theme, contexts in ((item, other.active), (other, item.active)):
             fired = {
                 piece.strip().lower()
                 for context in theme.active
@@ -154,14 +156,14 @@ def test_right_explanations_name_their_feature_alone() -> None:
     """By the words that a right explanation is known by."""
     for theme in themes():
         words = WORD.findall(theme.explanation.lower())
-        assert [theme] == [one for one in themes() if any(word.startswith(one.named) for word in words)]
+        assert [theme] == [item for item in themes() if any(word.startswith(item.named) for word in words)]
 
 
 def test_explanations_are_asked_for_as_in_a_run() -> None:
     """With the explainer's own prompt, few-shot turns and options."""
     asking = explainer("exemplars", max_tokens=77).asking
     assert isinstance(asking, ChatExplainer)
-    (one,) = components("reader", [asking], [])  # type: ignore[list-item]
-    assert len(themes()) == len(one.requests)
-    assert {77} == {request.max_tokens for request in one.requests}
-    assert [questions.theme_of(request) for request in one.requests] == list(range(len(themes())))
+    (item,) = components("reader", [asking], [])  # type: ignore[list-item]
+    assert len(themes()) == len(item.requests)
+    assert {77} == {request.max_tokens for request in item.requests}
+    assert [questions.theme_of(request) for request in item.requests] == list(range(len(themes())))

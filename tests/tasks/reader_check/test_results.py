@@ -80,29 +80,29 @@ def right(theme: int) -> str:
 def results(reader: Reader, asked: Sequence[Component] | None = None) -> dict[str, CheckResult]:
     """What is found of a reader, by component."""
 
-    async def ask(one: Component) -> CheckResult:
-        return check_result(one, [await reader.ask(request) for request in one.requests])
+    async def ask(item: Component) -> CheckResult:
+        return check_result(item, [await reader.ask(request) for request in item.requests])
 
-    return {one.name: asyncio.run(ask(one)) for one in asked or every()}
+    return {item.name: asyncio.run(ask(item)) for item in asked or every()}
 
 
 def judging() -> list[Component]:
-    return [one for one in every() if one.kind in {"verdicts", "choices"}]
+    return [item for item in every() if item.kind in {"verdicts", "choices"}]
 
 
 def explaining() -> list[Component]:
-    return [one for one in every() if one.kind == "explanations"]
+    return [item for item in every() if item.kind == "explanations"]
 
 
 def test_an_oracle_is_fine() -> None:
     """It is right throughout, above chance by its interval everywhere, and nothing is said against it."""
-    found = results(Skilled(oracle(), right))
-    assert len(every()) == len(found)
-    for name, one in found.items():
-        assert one.right is not None
-        assert (name, 1.0, False, []) == (name, one.right.value, one.at_chance, one.faults)
-        assert (0, 0, 0, None) == (one.failed, one.unreadable, one.copies, one.constant)
-        assert one.questions == one.answered
+    result = results(Skilled(oracle(), right))
+    assert len(every()) == len(result)
+    for name, item in result.items():
+        assert item.right is not None
+        assert (name, 1.0, False, []) == (name, item.right.value, item.at_chance, item.faults)
+        assert (0, 0, 0, None) == (item.failed, item.unreadable, item.copies, item.constant)
+        assert item.questions == item.answered
 
 
 def test_a_reader_that_errs_in_a_tenth_is_fine_on_the_whole() -> None:
@@ -110,8 +110,8 @@ def test_a_reader_that_errs_in_a_tenth_is_fine_on_the_whole() -> None:
     lost = [
         name
         for seed in range(20)
-        for name, one in results(Skilled(erring(seed, 0.1), right), judging()).items()
-        if one.at_chance
+        for name, item in results(Skilled(erring(seed, 0.1), right), judging()).items()
+        if item.at_chance
     ]
     assert len(lost) <= 0.05 * 20 * len(judging())
 
@@ -119,21 +119,21 @@ def test_a_reader_that_errs_in_a_tenth_is_fine_on_the_whole() -> None:
 def test_a_coin_is_at_chance() -> None:
     """In nineteen of twenty checks, whatever it is asked; it is called constant where all its draws are alike."""
     every_one = [results(Skilled(coin(seed), right), judging()) for seed in range(20)]
-    called = [one.at_chance for found in every_one for one in found.values()]
+    called = [value.at_chance for result in every_one for value in result.values()]
     assert sum(called) >= 0.93 * len(called)
-    assert 1 >= sum(one.constant is not None for found in every_one for one in found.values())
-    says = ["; ".join(one.faults) for found in every_one for one in found.values() if one.at_chance]
+    assert 1 >= sum(value.constant is not None for result in every_one for value in result.values())
+    says = ["; ".join(value.faults) for result in every_one for value in result.values() if value.at_chance]
     assert all("is no better than chance" in line for line in says)
 
 
-@pytest.mark.parametrize(("verdict", "said"), [(True, "1"), (False, "0")])
-def test_a_constant_is_named_with_what_it_says(verdict: bool, said: str) -> None:
+@pytest.mark.parametrize(("verdict", "message"), [(True, "1"), (False, "0")])
+def test_a_constant_is_named_with_what_it_says(verdict: bool, message: str) -> None:
     """The verdict, or the example; it is at chance as well."""
-    for one in judging():
-        found = results(Skilled(constant(verdict), right), [one])[one.name]
-        assert found.at_chance
-        assert ("example 1" if one.kind == "choices" else said) == found.constant
-        assert f"it always says {found.constant}" in found.faults
+    for item in judging():
+        result = results(Skilled(constant(verdict), right), [item])[item.name]
+        assert result.at_chance
+        assert ("example 1" if item.kind == "choices" else message) == result.constant
+        assert f"it always says {result.constant}" in result.faults
 
 
 def test_one_list_for_every_question_is_constant() -> None:
@@ -144,9 +144,9 @@ def test_one_list_for_every_question_is_constant() -> None:
             verdicts = [place % 2 for place in range(len(request.contexts))]
             return Outcome(request, Reply(str(verdicts)), None, "here", "alternating", 1, 0.0)
 
-    (detection,) = [one for one in every() if one.name == "detection"]
-    found = results(Alternating(bool), [detection])["detection"]
-    assert "[0, 1, 0, 1, 0]" == found.constant
+    (detection,) = [item for item in every() if item.name == "detection"]
+    result = results(Alternating(bool), [detection])["detection"]
+    assert "[0, 1, 0, 1, 0]" == result.constant
 
 
 class Copier(Reader):
@@ -159,29 +159,29 @@ class Copier(Reader):
 
 def test_a_copier_of_few_shots_is_named_one() -> None:
     """By the number of its copies; none of them names a feature."""
-    for one in explaining():
-        found = results(Copier(), [one])[one.name]
-        assert (len(themes()), 0, 0) == (found.copies, found.unreadable, found.answered)
-        assert found.at_chance
-        assert any("are copies of the prompt's examples" in fault for fault in found.faults)
+    for item in explaining():
+        result = results(Copier(), [item])[item.name]
+        assert (len(themes()), 0, 0) == (result.copies, result.unreadable, result.answered)
+        assert result.at_chance
+        assert any("are copies of the prompt's examples" in fault for fault in result.faults)
 
 
 def test_the_same_words_for_every_feature_are_noticed() -> None:
     """However they are spelled."""
-    said = ["Things that matter in the text.", "things that MATTER in the text"]
-    for one in explaining():
-        found = results(Skilled(oracle(), lambda theme: said[theme % 2]), [one])[one.name]
-        assert "the same of different features" == found.constant
-        assert found.at_chance
+    message = ["Things that matter in the text.", "things that MATTER in the text"]
+    for item in explaining():
+        result = results(Skilled(oracle(), lambda theme: message[theme % 2]), [item])[item.name]
+        assert "the same of different features" == result.constant
+        assert result.at_chance
 
 
 def test_explanations_that_name_another_feature_are_wrong() -> None:
     """They are readable and differ, and none is right."""
-    found = results(Skilled(oracle(), lambda theme: right((theme + 1) % len(themes()))), explaining())
-    for one in found.values():
-        assert one.right is not None
-        assert (0.0, None) == (one.right.value, one.constant)
-        assert ["none of 4 explanations names what the feature is"] == one.faults
+    result = results(Skilled(oracle(), lambda theme: right((theme + 1) % len(themes()))), explaining())
+    for value in result.values():
+        assert value.right is not None
+        assert (0.0, None) == (value.right.value, value.constant)
+        assert ["none of 4 explanations names what the feature is"] == value.faults
 
 
 class Garbage(Reader):
@@ -193,16 +193,16 @@ class Garbage(Reader):
 
 def test_garbage_is_unreadable_throughout() -> None:
     """With the reason; nothing can be said of how much is right, and that is no better than chance."""
-    for found in results(Garbage(), [*explaining(), *judging()]).values():
-        assert (found.questions, 0, None, True) == (
-            found.unreadable,
-            found.failed,
-            found.right,
-            found.at_chance,
+    for value in results(Garbage(), [*explaining(), *judging()]).values():
+        assert (value.questions, 0, None, True) == (
+            value.unreadable,
+            value.failed,
+            value.right,
+            value.at_chance,
         )
-        assert "trains" in (found.reason or "")
-        (fault,) = found.faults
-        assert fault.startswith(f"{found.questions} of {found.questions} answers cannot be read (")
+        assert "trains" in (value.reason or "")
+        (fault,) = value.faults
+        assert fault.startswith(f"{value.questions} of {value.questions} answers cannot be read (")
 
 
 class Down(Reader):
@@ -214,18 +214,18 @@ class Down(Reader):
 
 def test_what_got_no_reply_is_told_apart_from_what_cannot_be_read() -> None:
     """Both are lost."""
-    for found in results(Down()).values():
-        assert (found.questions, 0) == (found.failed, found.unreadable)
-        assert any("have no reply (500: out of memory)" in fault for fault in found.faults)
-        assert found.at_chance
+    for value in results(Down()).values():
+        assert (value.questions, 0) == (value.failed, value.unreadable)
+        assert any("have no reply (500: out of memory)" in fault for fault in value.faults)
+        assert value.at_chance
 
 
 def test_numbers_that_say_nothing_are_at_chance() -> None:
     """One number for all contexts is named as a constant, too."""
-    numeric = [one for one in every() if one.kind == "values"]
-    for found in results(Skilled(oracle(), right, sense=0.0), numeric).values():
-        assert found.right is not None
-        assert (0.5, True) == (found.right.value, found.at_chance)
+    numeric = [item for item in every() if item.kind == "values"]
+    for value in results(Skilled(oracle(), right, sense=0.0), numeric).values():
+        assert value.right is not None
+        assert (0.5, True) == (value.right.value, value.at_chance)
     simulation = results(Skilled(oracle(), right, sense=0.0), numeric)["simulation"]
     assert "the same number" == simulation.constant
 
@@ -237,8 +237,8 @@ def test_how_replies_were_held_is_counted() -> None:
         async def ask(self, request: Request) -> Outcome:
             return replace(await super().ask(request), structured="structured_outputs")
 
-    detection = next(one for one in every() if one.name == "detection")
-    found = results(Held(lambda truth: truth), [detection])["detection"]
-    assert {"structured_outputs": len(detection.requests)} == found.forms
-    exemplars = next(one for one in every() if isinstance(one.asker, ChatExplainer))
+    detection = next(item for item in every() if item.name == "detection")
+    result = results(Held(lambda truth: truth), [detection])["detection"]
+    assert {"structured_outputs": len(detection.requests)} == result.forms
+    exemplars = next(item for item in every() if isinstance(item.asker, ChatExplainer))
     assert {} == results(Skilled(oracle(), right), [exemplars])[exemplars.name].forms

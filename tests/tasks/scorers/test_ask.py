@@ -51,9 +51,9 @@ def test_all_contexts_are_judged_although_a_question_does_not_fit(
     rows, same_scores, requests, reader = judged(tmp_path, scorer, 60)
     assert reader.refused
 
-    def alike(found: list[dict]) -> list[dict]:
+    def alike(result: list[dict]) -> list[dict]:
         apart = ("request", "place")
-        return [{name: value for name, value in row.items() if name not in apart} for row in found]
+        return [{name: value for name, value in row.items() if name not in apart} for row in result]
 
     assert alike(whole) == alike(rows)
     assert scores == same_scores
@@ -63,17 +63,20 @@ def test_all_contexts_are_judged_although_a_question_does_not_fit(
     for key in answered:
         places = sorted(row["place"] for row in rows if row["request"] == key)
         assert [*range(1, len(places) + 1)] == places
-    assert {one.key for one in reader.refused} == {
+    assert {item.key for item in reader.refused} == {
         row["request"] for row in requests if (row["status"], row["reason"]) == ("halved", REASON)
     }
     assert len(answered) + len(reader.refused) == len(requests)
-    assert all(key.rpartition("/half")[0] in {one.key for one in reader.refused} for key in answered)
+    assert all(key.rpartition("/half")[0] in {item.key for item in reader.refused} for key in answered)
 
 
 @pytest.mark.parametrize("adaptive", [None, ADAPTIVE])
 def test_a_context_that_does_not_fit_alone_fails(tmp_path: Path, adaptive: Adaptive | None) -> None:
     """With the server's words; those that were shown beside it are judged."""
-    long = [replace(one, strings=("long " * 99,)) if one.context == 3 else one for one in contexts(10)]
+    long = [
+        replace(context, strings=("long " * 99,)) if context.context == 3 else context
+        for context in contexts(10)
+    ]
     scorer = Detection(kind="detection", reader="r", shown=10, adaptive=adaptive)
     rows, scores, requests, _ = judged(tmp_path, scorer, 300, long)
     assert 20 == len(rows)
@@ -111,7 +114,7 @@ def test_what_cannot_be_divided_fails(tmp_path: Path) -> None:
     ]
     rows, _, requests, reader = judged(tmp_path, scorer, max(lengths) - 1, shown)
     assert reader.refused
-    assert {one.key for one in reader.refused} == {
+    assert {item.key for item in reader.refused} == {
         row["request"] for row in rows if row["status"] == "failed"
     }
     assert [row["request"] for row in asked] == [row["request"] for row in requests]

@@ -31,11 +31,11 @@ def test_the_truth_is_left_out_of_no_interval_more_often_than_promised(
         rates = np.where(TRUTHS, recall, specificity)
         right = draw.random(200) < rates
         final = (right[:100].mean() + right[100:].mean()) / 2
-        found = [
+        result = [
             Judgement(place, TRUTHS[place], bool(right[place]) == TRUTHS[place])
             for place in draw.permutation(200)
         ]
-        ends = (interval(found[:n], TRUTHS) for n in range(25, 201, 25))
+        ends = (interval(result[:n], TRUTHS) for n in range(25, 201, 25))
         missed += any(not low - 1e-9 <= final <= high + 1e-9 for low, high in ends)
     assert missed / runs <= LEVEL
 
@@ -74,13 +74,13 @@ def test_nothing_is_known_before_the_first_question() -> None:
 
 def test_it_is_settled_when_narrow_or_clear_of_the_bar() -> None:
     """The bar settles what the width leaves open."""
-    found = [*judged(True, [True] * 25), *judged(False, [False] * 25)]
-    low, high = interval(found, TRUTHS)
+    result = [*judged(True, [True] * 25), *judged(False, [False] * 25)]
+    low, high = interval(result, TRUTHS)
     half = (high - low) / 2
-    assert Adaptive(half_width=half + 0.001).settled(found, TRUTHS)
-    assert not Adaptive(half_width=half - 0.001).settled(found, TRUTHS)
-    assert Adaptive(half_width=0.001, bar=low - 0.01).settled(found, TRUTHS)
-    assert not Adaptive(half_width=0.001, bar=low + 0.01).settled(found, TRUTHS)
+    assert Adaptive(half_width=half + 0.001).settled(result, TRUTHS)
+    assert not Adaptive(half_width=half - 0.001).settled(result, TRUTHS)
+    assert Adaptive(half_width=0.001, bar=low - 0.01).settled(result, TRUTHS)
+    assert not Adaptive(half_width=0.001, bar=low + 0.01).settled(result, TRUTHS)
 
 
 def test_what_cannot_be_read_is_no_part_of_the_score() -> None:
@@ -132,10 +132,10 @@ def test_the_same_is_asked_again(tmp_path: object) -> None:
     """Which questions are asked follows from config and verdicts alone."""
     scorer = Detection(kind="detection", reader="r", adaptive=Adaptive(half_width=0.2))
     features = {feature: ("e", contexts()) for feature in (1, 2)}
-    found = []
+    result = []
     for place in ("one", "other"):
         reader = Oracle()
         judge(Lake(f"{tmp_path}/{place}"), features, scorer, reader)
-        found.append(sorted(reader.asked))
-    assert found[0] == found[1]
-    assert len(found[0]) < 80
+        result.append(sorted(reader.asked))
+    assert result[0] == result[1]
+    assert len(result[0]) < 80

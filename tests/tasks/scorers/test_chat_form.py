@@ -133,9 +133,11 @@ def test_questions_with_log_probabilities_are_held_too(kind: type[Held]) -> None
     plain = kind.model_validate(options).requests(RequestKey(7, 0, "none"), "x", HARBOUR)
     for held in (None, True):
         asked = kind.model_validate(options | {"logprobs": True, "held": held})
-        found = asked.requests(RequestKey(7, 0, "none"), "x", HARBOUR)
-        assert {(True, 5)} == {(request.held, request.top_logprobs) for request in found}
-        assert [(one.choices, one.pattern) for one in plain] == [(one.choices, one.pattern) for one in found]
+        result = asked.requests(RequestKey(7, 0, "none"), "x", HARBOUR)
+        assert {(True, 5)} == {(request.held, request.top_logprobs) for request in result}
+        assert [(item.choices, item.pattern) for item in plain] == [
+            (item.choices, item.pattern) for item in result
+        ]
     free = kind.model_validate(options | {"logprobs": True, "held": False})
     assert not any(request.held for request in free.requests(RequestKey(7, 0, "none"), "x", HARBOUR))
 
@@ -196,16 +198,16 @@ def verdicts(scorer: Held, outcomes: Sequence[Outcome]) -> list[bool | None]:
 )
 def test_the_ledger_says_how_replies_were_held(scorer: str, holds: str | None, way: str) -> None:
     """A server that can, lets nothing else pass; one that cannot, says what it likes."""
-    outcomes, said = ledger(SCORERS[scorer], holds, "I cannot tell.")
-    assert [way] * len(outcomes) == said
-    assert {way == "plain"} == {one is None for one in verdicts(SCORERS[scorer], outcomes)}
+    outcomes, message = ledger(SCORERS[scorer], holds, "I cannot tell.")
+    assert [way] * len(outcomes) == message
+    assert {way == "plain"} == {verdict is None for verdict in verdicts(SCORERS[scorer], outcomes)}
 
 
 def test_a_server_that_holds_nothing_is_read_as_before() -> None:
     """The same judgements as without a form."""
     free = Detection(kind="detection", reader="r", held=False)
     for answer in ("[0, 1, 1, 0, 1]", "The answer: [1, 0, 0, 0, 1].", "I cannot tell."):
-        held, said = ledger(DETECTION, None, answer)
+        held, message = ledger(DETECTION, None, answer)
         before, nothing = ledger(free, None, answer)
         assert verdicts(free, before) == verdicts(DETECTION, held)
-        assert ({"plain"}, {None}) == (set(said), set(nothing))
+        assert ({"plain"}, {None}) == (set(message), set(nothing))

@@ -22,9 +22,9 @@ INTRUDER = Intruder(kind="intruder", reader="r")
 DISCRIMINATION = Discrimination(kind="discrimination", reader="r")
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 BOTH = pytest.mark.parametrize("scorer", [INTRUDER, DISCRIMINATION], ids=["intruder", "discrimination"])
-CONTEXTS = {one.context: one for one in HARBOUR.contexts}
-ACTIVE = [one for one in HARBOUR.contexts if one.activating]
-NEAR = [one for one in HARBOUR.contexts if one.near is not None]
+CONTEXTS = {context.context: context for context in HARBOUR.contexts}
+ACTIVE = [context for context in HARBOUR.contexts if context.activating]
+NEAR = [context for context in HARBOUR.contexts if context.near is not None]
 
 Either = Intruder | Discrimination
 
@@ -37,21 +37,25 @@ def asked(scorer: Either, contexts: Sequence[Context] = HARBOUR.contexts) -> lis
 
 def lines(request: Request) -> list[str]:
     """The examples of a question, as they are shown."""
-    found = [line for line in request.messages[-1].text.split("\n") if line.startswith("Example ")]
-    return [line.partition(": ")[2] for line in found]
+    result = [line for line in request.messages[-1].text.split("\n") if line.startswith("Example ")]
+    return [line.partition(": ")[2] for line in result]
 
 
 def shown(request: Request) -> list[Context]:
     """The contexts of a question, in its order."""
-    by_text = {"".join(render.plain(string) for string in one.strings): one for one in HARBOUR.contexts}
-    return [by_text[one.text] for one in render.read(request.messages[-1].text)]
+    by_text = {
+        "".join(render.plain(string) for string in context.strings): context for context in HARBOUR.contexts
+    }
+    return [by_text[context.text] for context in render.read(request.messages[-1].text)]
 
 
 @BOTH
 def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Either) -> None:
     """A change of a rendered prompt shows in the kept copy (UPDATE_SNAPSHOTS=1 writes it)."""
     first, *others = asked(scorer)
-    text = rendered(first) + "".join(rendered(replace(one, messages=one.messages[-1:])) for one in others[:2])
+    text = rendered(first) + "".join(
+        rendered(replace(other, messages=other.messages[-1:])) for other in others[:2]
+    )
     assert kept(SNAPSHOTS / f"{scorer.name}.txt", text) == text
 
 
@@ -69,10 +73,10 @@ def test_few_shot_turns_have_the_form_of_live_ones(scorer: Either) -> None:
     assert ["user", "assistant"] * 3 + ["user"] == [turn.role for turn in turns]
     read = [render.read_question(turn.text) for turn in turns[::2]]
     assert {(scorer.named, 5, scorer is DISCRIMINATION)} == {
-        (one.named, len(one.examples), one.description is not None) for one in read if one
+        (example.named, len(example.examples), example.description is not None) for example in read if example
     }
     assert {scorer is INTRUDER} == {
-        bool(one.spans) for question in read if question for one in question.examples
+        bool(example.spans) for question in read if question for example in question.examples
     }
     answers = {turn.text for turn in turns[1::2]}
     assert 3 == len(answers)
@@ -89,7 +93,7 @@ def test_a_question_is_about_one_context_that_is_shown_once(scorer: Either, seed
     assert len(requests) == len(set(sought)) == len({request.key for request in requests})
     for request in requests:
         assert (True,) == request.truths
-        assert 5 == len({one.context for one in shown(request)})
+        assert 5 == len({item.context for item in shown(request)})
         assert request.right is not None
         assert request.contexts[0] == shown(request)[request.right - 1].context
         assert request.key.startswith("7/0/none/")
@@ -102,7 +106,7 @@ def test_the_place_of_the_right_one_is_not_told(scorer: Either) -> None:
     request = asked(scorer)[0]
     assert request.digest == replace(request, right=None).digest
     seeds = (scorer.model_copy(update={"seed": seed}) for seed in range(100))
-    places = Counter(one.right for again in seeds for one in asked(again))
+    places = Counter(item.right for again in seeds for item in asked(again))
     assert {1, 2, 3, 4, 5} == set(places)
     assert min(places.values()) > 0.7 * places.total() / 5
 
@@ -110,9 +114,9 @@ def test_the_place_of_the_right_one_is_not_told(scorer: Either) -> None:
 def test_an_intruder_stands_among_four_contexts_of_one_decile() -> None:
     """As many questions of each decile; one of fewer than four contexts has none."""
     requests = asked(INTRUDER)
-    deciles = [{one.decile for one in shown(request) if one.activating} for request in requests]
+    deciles = [{item.decile for item in shown(request) if item.activating} for request in requests]
     assert Counter({0: 2, 3: 2}) == Counter(decile for there in deciles for decile in there)
-    assert [4] * 4 == [sum(one.activating for one in shown(request)) for request in requests]
+    assert [4] * 4 == [sum(item.activating for item in shown(request)) for request in requests]
     assert {"0/0", "0/1", "3/0", "3/1"} == {request.key.removeprefix("7/0/none/") for request in requests}
 
 
@@ -121,22 +125,22 @@ def test_an_intruder_is_marked_as_contexts_of_that_decile_are() -> None:
     for seed in range(20):
         for request in asked(INTRUDER.model_copy(update={"seed": seed})):
             there = shown(request)
-            (decile,) = {one.decile for one in there if one.activating}
-            same = [one for one in ACTIVE if one.decile == decile]
-            lent = [render.strongest(one) for one in same if one not in there] or [
-                render.strongest(one) for one in same
+            (decile,) = {item.decile for item in there if item.activating}
+            same = [item for item in ACTIVE if item.decile == decile]
+            lent = [render.strongest(item) for item in same if item not in there] or [
+                render.strongest(item) for item in same
             ]
-            for line, one in zip(lines(request), there, strict=True):
-                places = [render.strongest(one)] if one.activating else lent
-                assert line in {render.text(one.strings, place) for place in places}
+            for line, item in zip(lines(request), there, strict=True):
+                places = [render.strongest(item)] if item.activating else lent
+                assert line in {render.text(item.strings, place) for place in places}
 
 
 def test_contexts_of_a_decile_are_shown_again_only_when_all_were() -> None:
     """Two questions of eight contexts show each of them once; later ones draw other groups."""
     eight = [replace(ACTIVE[number % 9], context=number, decile=1) for number in range(8)]
-    eight = [replace(one, strings=(f"w{one.context}", *one.strings[1:])) for one in eight]
-    silent = [one for one in HARBOUR.contexts if not one.activating]
-    silent = [replace(one, context=100 + number) for number, one in enumerate(silent)]
+    eight = [replace(context, strings=(f"w{context.context}", *context.strings[1:])) for context in eight]
+    silent = [context for context in HARBOUR.contexts if not context.activating]
+    silent = [replace(context, context=100 + number) for number, context in enumerate(silent)]
     requests = asked(INTRUDER.model_copy(update={"per_decile": 6}), [*eight, *silent])
     groups = [
         frozenset(
@@ -152,7 +156,7 @@ def test_contexts_of_a_decile_are_shown_again_only_when_all_were() -> None:
 
 def test_there_are_no_more_questions_than_intruders() -> None:
     """Each intruder is shown once: where they are few, so are the questions, evenly over deciles."""
-    contexts = [*ACTIVE, *[one for one in HARBOUR.contexts if one.kind == "random"][:3]]
+    contexts = [*ACTIVE, *[context for context in HARBOUR.contexts if context.kind == "random"][:3]]
     requests = asked(INTRUDER, contexts)
     assert ["0/0", "3/0", "0/1"] == [request.key.removeprefix("7/0/none/") for request in requests]
 
@@ -167,27 +171,27 @@ def test_discrimination_shows_plain_text() -> None:
     """No marks: they would give the feature's own context away."""
     for request in asked(DISCRIMINATION):
         assert "<<" not in request.messages[-1].text
-        assert set(lines(request)) <= {render.text(one.strings) for one in HARBOUR.contexts}
+        assert set(lines(request)) <= {render.text(context.strings) for context in HARBOUR.contexts}
 
 
 def test_discrimination_asks_about_each_decile_alike() -> None:
     """Two contexts of each, where there are so many."""
-    found = Counter(CONTEXTS[request.contexts[0]].decile for request in asked(DISCRIMINATION))
-    assert {0: 2, 3: 2, 9: 1} == found
+    result = Counter(CONTEXTS[request.contexts[0]].decile for request in asked(DISCRIMINATION))
+    assert {0: 2, 3: 2, 9: 1} == result
 
 
 def test_the_others_are_contexts_of_different_neighbours() -> None:
     """As far as there are neighbours; then those that were shown least."""
     uses: Counter[int] = Counter()
     for request in asked(DISCRIMINATION):
-        others = [one for one in shown(request) if not one.activating]
-        assert {3, 5, 8, 9} == {one.near for one in others}
-        uses.update(one.context for one in others)
-    pairs = [{uses[one.context] for one in NEAR if one.near == neighbour} for neighbour in (3, 5)]
+        others = [other for other in shown(request) if not other.activating]
+        assert {3, 5, 8, 9} == {other.near for other in others}
+        uses.update(other.context for other in others)
+    pairs = [{uses[other.context] for other in NEAR if other.near == neighbour} for neighbour in (3, 5)]
     assert [{2, 3}, {2, 3}] == pairs
     five = DISCRIMINATION.model_copy(update={"others": 5})
     for request in asked(five):
-        near = Counter(one.near for one in shown(request) if not one.activating)
+        near = Counter(other.near for other in shown(request) if not other.activating)
         assert 5 == near.total()
         assert 4 == len(near)
 
@@ -244,7 +248,7 @@ def test_the_probability_is_that_of_the_right_choice(scorer: Either) -> None:
         sure.read(request, Reply("2"))
 
 
-def test_what_discrimination_needs_is_said() -> None:
+def test_what_discrimination_needs_is_reported() -> None:
     """Contexts of neighbours, of a kind that is drawn and not left out."""
     assert DISCRIMINATION.unmet_need({"random", "similar"}) is None
     lacking = DISCRIMINATION.unmet_need({"random", "silent"})

@@ -52,10 +52,10 @@ def test_few_shot_turns_have_the_form_of_live_ones(scorer: Detection | Fuzzing) 
         assert re.fullmatch(r"Description: .+\n(\nExample \d: .+){5}", turn.text)
         shown = render.read(turn.text)
         assert 5 == len(shown)
-        assert {scorer is FUZZING} == {bool(one.spans) for one in shown}
+        assert {scorer is FUZZING} == {bool(item.spans) for item in shown}
     labels = [json.loads(turn.text) for turn in turns[1::2]]
-    assert [5, 5, 5] == [len(one) for one in labels]
-    assert {0, 1} == {label for one in labels for label in one}
+    assert [5, 5, 5] == [len(item) for item in labels]
+    assert {0, 1} == {label for item in labels for label in item}
 
 
 @BOTH
@@ -86,19 +86,19 @@ def test_truths_are_not_told(scorer: Detection | Fuzzing) -> None:
 def test_detection_shows_nothing_but_text() -> None:
     """No marks, and neighbours joined as they were."""
     texts = [shown.text for request in asked() for shown in render.read(request.messages[-1].text)]
-    expected = [render.text(one.strings) for one in LIGHTHOUSE.contexts]
+    expected = [render.text(context.strings) for context in LIGHTHOUSE.contexts]
     assert sorted(expected) == sorted(texts)
 
 
 def test_fuzzing_marks_positives_where_they_fire_and_negatives_elsewhere() -> None:
     """Positives are marked above three tenths of their peak, each negative at the places of some positive."""
-    lent = {render.strongest(one) for one in LIGHTHOUSE.contexts if one.activating}
+    lent = {render.strongest(context) for context in LIGHTHOUSE.contexts if context.activating}
     for request in asked(FUZZING):
         lines = request.messages[-1].text.split("\n")[2:]
         for number, line in zip(request.contexts, lines, strict=True):
             shown = LIGHTHOUSE.contexts[number]
             places = {render.strongest(shown)} if shown.activating else lent
-            assert line.partition(": ")[2] in {render.text(shown.strings, one) for one in places}
+            assert line.partition(": ")[2] in {render.text(shown.strings, context) for context in places}
 
 
 def test_fuzzing_marks_both_classes_alike() -> None:
@@ -223,21 +223,21 @@ def test_a_request_without_a_reply_gives_failed_judgements(reason: str | None) -
     assert [reason or "the reader gave no reply"] * 5 == [row.reason for row in rows]
 
 
-def test_rows_say_whose_explanation_was_judged() -> None:
+def test_rows_name_the_explainer_that_was_judged() -> None:
     """Rows carry feature, control, request and status, in the table's order."""
     explained = [
         {"feature": 7, "replicate": 0, "explanation_of": 3, "text": "Boats."},
         {"feature": 7, "replicate": 0, "explanation_of": 7, "text": "Lighthouses."},
     ]
     posed = match_explanations([LIGHTHOUSE], explained)
-    assert ["7/0/shuffled", "7/0/none"] == [str(one.key) for one in posed]
+    assert ["7/0/shuffled", "7/0/none"] == [str(item.key) for item in posed]
     owners, outcomes = {}, []
-    for one in posed:
-        for request in DETECTION.requests(one.key, one.text, one.feature):
-            owners[request.key] = one
+    for item in posed:
+        for request in DETECTION.requests(item.key, item.text, item.feature):
+            owners[request.key] = item
             text = json.dumps([1] * len(request.contexts))
             outcomes.append(
-                Outcome(request, Reply(text) if one.control == "none" else None, "x", "", "m", 1, 0)
+                Outcome(request, Reply(text) if item.control == "none" else None, "x", "", "m", 1, 0)
             )
     rows = judgement_rows(DETECTION, outcomes, owners, {"coder": "toy"})
     assert [("none", n) for n in range(6)] + [("shuffled", n) for n in range(6)] == [

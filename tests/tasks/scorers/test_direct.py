@@ -65,7 +65,7 @@ def judged(
 
     rows = {row.context: row for row in asyncio.run(run())}
     assert {None} == {row.reason for row in rows.values()}
-    assert [one.context for one in feature.contexts] == sorted(rows)
+    assert [context.context for context in feature.contexts] == sorted(rows)
     return rows
 
 
@@ -95,12 +95,12 @@ def simulated(model: Model, request: Request) -> list[float]:
         place for place, (begin, end) in enumerate(offsets) if begin >= start and asked[begin:end] == "\t"
     ]
     numbers = {number: model.ids(str(number)) for number in range(11)}
-    found = []
+    result = []
     for place in tabs:
         seen = set(logprobs[place].topk(20).indices.tolist())
-        weights = {n: math.exp(logprobs[place, one]) for n, (one,) in numbers.items() if one in seen}
-        found.append(sum(n * weight for n, weight in weights.items()) / sum(weights.values()))
-    return found
+        weights = {n: math.exp(logprobs[place, item]) for n, (item,) in numbers.items() if item in seen}
+        result.append(sum(n * weight for n, weight in weights.items()) / sum(weights.values()))
+    return result
 
 
 def test_surprisal_is_the_difference_of_two_sums_of_log_probabilities(server: Served) -> None:
@@ -132,11 +132,11 @@ def test_what_is_asked_without_the_explanation_is_asked_once(server: Served) -> 
 
     asyncio.run(run())
     sent = [body["prompt"] for body in server.model.bodies[before:]]
-    prompts = [one for prompt in sent for one in ([prompt] if isinstance(prompt, str) else prompt)]
+    prompts = [item for prompt in sent for item in ([prompt] if isinstance(prompt, str) else prompt)]
     assert 3 * len(FEW.contexts) == len(prompts) == len(set(prompts))
 
 
-def test_simulation_all_at_once_is_the_expected_number_behind_each_tab(numbers: Served) -> None:
+def test_simulation_all_at_once_is_the_expected_number_after_each_tab(numbers: Served) -> None:
     """Over the numbers among the twenty likeliest tokens."""
     scorer = Simulation(kind="simulation", reader="r")
     rows = judged(numbers, scorer)
@@ -154,13 +154,13 @@ def test_simulation_token_by_token_reads_the_same_numbers(numbers: Served) -> No
     once = Simulation(kind="simulation", reader="r")
     each = Simulation(kind="simulation", reader="r", mode="token_by_token", route="completion")
     expected = {number: row.simulated for number, row in judged(numbers, once, FEW).items()}
-    found = judged(numbers, each, FEW)
+    result = judged(numbers, each, FEW)
     assert {number: pytest.approx(values, abs=1e-3) for number, values in expected.items()} == {
-        number: row.simulated for number, row in found.items()
+        number: row.simulated for number, row in result.items()
     }
 
 
-def test_a_reader_whose_tokenizer_takes_10_apart_is_refused_before_it_is_asked(tmp_path: Path) -> None:
+def test_a_reader_that_splits_10_into_tokens_is_refused_before_it_is_asked(tmp_path: Path) -> None:
     """It is seen in the tokens of one small request, however simulation asks; on a scale up to 9 it is asked."""
     file = numerate(tmp_path) / "tokenizer.json"
     settings = json.loads(file.read_text())

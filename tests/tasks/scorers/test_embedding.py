@@ -52,7 +52,7 @@ def test_contexts_are_the_same_texts_for_all_explanations() -> None:
     (other,) = EMBEDDING.requests(RequestKey(7, 0, "shuffled"), "Boats.", LIGHTHOUSE)
     assert asked().parts[1].digest == other.parts[1].digest
     assert asked().parts[0].digest != other.parts[0].digest
-    assert tuple("".join(one.strings) for one in LIGHTHOUSE.contexts) == other.parts[1].texts
+    assert tuple("".join(context.strings) for context in LIGHTHOUSE.contexts) == other.parts[1].texts
 
 
 def test_the_value_is_the_cosine_whatever_the_lengths() -> None:
@@ -62,7 +62,7 @@ def test_the_value_is_the_cosine_whatever_the_lengths() -> None:
     rows = EMBEDDING.read(asked(), reply)
     root = math.sqrt(0.5)
     assert [1.0, 0.0, -1.0, root, 1.0, root] == pytest.approx([row.value for row in rows])
-    assert [(one.context, one.activating) for one in LIGHTHOUSE.contexts] == [
+    assert [(context.context, context.activating) for context in LIGHTHOUSE.contexts] == [
         (row.context, row.truth) for row in rows
     ]
 

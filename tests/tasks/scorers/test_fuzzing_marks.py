@@ -89,7 +89,7 @@ def test_what_is_true_is_marked_where_it_fires_and_what_is_not_where_it_is_silen
             if not truth:
                 spans = " ".join(span for span, _ in render.read(line)[0].spans)
                 fired = {s for s, a in zip(shown.strings, shown.activations, strict=True) if a > 0}
-                assert not any(one.strip() in spans.split() for one in fired)
+                assert not any(item.strip() in spans.split() for item in fired)
     assert {True: 4, False: 3} == truths if scorer is ACTIVE else {True: 5, False: 2} == truths
 
 

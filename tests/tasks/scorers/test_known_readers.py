@@ -79,7 +79,7 @@ def windows(feature: int) -> list[Context]:
         for number in range(40)
     ]
     silent = [context(f"x{feature}.{number}| y| z| w", number) for number in range(40, 80)]
-    near = [replace(one, kind="similar", near=100 + one.context % 10) for one in silent[20:]]
+    near = [replace(item, kind="similar", near=100 + item.context % 10) for item in silent[20:]]
     return [*active, *silent[:20], *near]
 
 

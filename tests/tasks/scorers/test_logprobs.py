@@ -23,12 +23,12 @@ BOTH = pytest.mark.parametrize("scorer", [LISTS, MARKED], ids=["detection", "fuz
 
 def token(text: str, **top: float) -> TokenLogprob:
     """A token with the probabilities of its alternatives."""
-    known = {said: log(share) for said, share in (top or {text: 1.0}).items()}
+    known = {message: log(share) for message, share in (top or {text: 1.0}).items()}
     return TokenLogprob(text, known.get(text, log(0.01)), known)
 
 
 def reply(*tokens: TokenLogprob) -> Reply:
-    text = "".join(one.token for one in tokens)
+    text = "".join(token.token for token in tokens)
     return Reply(text.removesuffix(END), completion=tokens)
 
 
@@ -62,14 +62,14 @@ def test_digits_are_found_in_whatever_tokens_hold_them(tokens: tuple[str, ...]) 
     text = "".join(tokens)
     places = [text.rindex("[0") + 1 + offset for offset in (0, 3, 6)]
     shown, start = [], 0
-    for one in tokens:
-        top = {one: 0.9}
+    for item in tokens:
+        top = {item: 0.9}
         for place in places:
-            if start <= place < start + len(one):
-                here = place - start
-                top[f"{one[:here]}{1 - int(one[here])}{one[here + 1 :]}"] = 0.1
-        shown.append(token(one, **top))
-        start += len(one)
+            if start <= place < start + len(item):
+                position = place - start
+                top[f"{item[:position]}{1 - int(item[position])}{item[position + 1 :]}"] = 0.1
+        shown.append(token(item, **top))
+        start += len(item)
     shares = logprobs.probabilities(reply(*shown), places, ("0", "1"))
     total = {"[0, 1, 1]": (0.1, 0.9, 0.9), "[0, 1": (0.1, 0.9, 0.9)}
     if tokens[0] in total:
@@ -90,16 +90,16 @@ def test_alternatives_that_mean_the_same_digit_are_summed() -> None:
 
 def test_what_was_sampled_counts_though_it_is_no_alternative() -> None:
     """A server may list the likeliest tokens alone."""
-    one = TokenLogprob("0", log(0.2), {"1": log(0.6)})
-    (shares,) = logprobs.probabilities(reply(one), [0], ("0", "1"))
+    item = TokenLogprob("0", log(0.2), {"1": log(0.6)})
+    (shares,) = logprobs.probabilities(reply(item), [0], ("0", "1"))
     assert {"0": pytest.approx(0.25), "1": pytest.approx(0.75)} == shares
 
 
 def test_a_masked_alternative_counts_for_nothing() -> None:
     """Servers give it a log-probability of -9999 or minus infinity."""
     for masked in (-9999.0, -float("inf")):
-        one = TokenLogprob("1", 0.0, {"1": 0.0, "0": masked})
-        assert [{"0": 0.0, "1": 1.0}] == logprobs.probabilities(reply(one), [0], ("0", "1"))
+        item = TokenLogprob("1", 0.0, {"1": 0.0, "0": masked})
+        assert [{"0": 0.0, "1": 1.0}] == logprobs.probabilities(reply(item), [0], ("0", "1"))
         nothing = TokenLogprob("1", masked, {})
         with pytest.raises(Unreadable, match="none of 0, 1 is probable"):
             logprobs.probabilities(reply(nothing), [0], ("0", "1"))

@@ -42,7 +42,7 @@ def cut(text: str, start: int, cuts: Sequence[int]) -> tuple[list[bytes], int]:
     whole, begin = text.encode(), len(text[:start].encode())
     beside = begin + len(text[start : start + 1].encode())
     inside = [] if begin in cuts else range(begin + 1, beside)
-    places = sorted({0, beside, len(whole), *(one for one in cuts if one < len(whole) and one not in inside)})
+    places = sorted({0, beside, len(whole), *(cut for cut in cuts if cut < len(whole) and cut not in inside)})
     pieces = [whole[a:b] for a, b in pairwise(places)]
     return pieces, next(i for i, end in enumerate(places[1:]) if end > begin)
 
@@ -62,7 +62,7 @@ def test_every_token_of_the_text_is_found_and_no_other(
     """A token that straddles the beginning is one of them; the first token's text is never known."""
     prompt, start = f"x{before}\n{text}", len(before) + 2
     pieces, first = cut(prompt, start, [1, *cuts])
-    tokens = [TokenLogprob(one, float(place), {}) for place, one in enumerate(spelled(pieces))]
+    tokens = [TokenLogprob(item, float(place), {}) for place, item in enumerate(spelled(pieces))]
     tokens[0] = TokenLogprob("", None, {})
     assert tokens[first:] == list(tokens_from(prompt, start, tokens))
 

@@ -40,11 +40,11 @@ def test_a_bounded_number_of_contexts_is_judged_of_each_kind_and_decile_in_propo
     """To within one of its share; in their order, each once, the same for the same seed."""
     scorer = scorer_of(contexts=wanted, seed=seed)
     judged = scorer.judged(CONTEXTS, 7)
-    numbers = [one.context for one in judged]
+    numbers = [item.context for item in judged]
     assert min(wanted, 180) == len(numbers) == len(set(numbers))
     assert sorted(numbers) == numbers
-    of, found = Counter(map(layer, CONTEXTS)), Counter(map(layer, judged))
-    assert all(abs(found[one] - len(numbers) * count / 180) < 1 for one, count in of.items())
+    of, result = Counter(map(layer, CONTEXTS)), Counter(map(layer, judged))
+    assert all(abs(result[item] - len(numbers) * count / 180) < 1 for item, count in of.items())
     assert judged == scorer.judged(CONTEXTS[::-1], 7)
 
 
@@ -63,7 +63,7 @@ def test_kinds_that_are_not_named_are_not_judged() -> None:
     judged = scorer_of(kinds=("similar",)).judged(CONTEXTS, 7)
     assert [*CONTEXTS[:100], *CONTEXTS[160:]] == judged
     bounded = scorer_of(kinds=("similar",), contexts=12).judged(CONTEXTS, 7)
-    assert {"activating": 10, "similar": 2} == Counter(one.kind for one in bounded)
+    assert {"activating": 10, "similar": 2} == Counter(item.kind for item in bounded)
 
 
 def test_parts_without_as_many_answers_are_refused() -> None:

@@ -45,7 +45,7 @@ class Skill(NamedTuple):
 
 
 def chance(*about: object) -> float:
-    """A number from 0 to 1 that hangs on what it is about alone."""
+    """A number from 0 to 1 that depends on the subject alone."""
     return random.Random("/".join(map(str, about))).random()
 
 
@@ -120,7 +120,7 @@ def windows(feature: int, positives: int, negatives: int) -> list[Context]:
     """Contexts of a feature, of which no two have the same text; an activating one has four tokens and fires on one."""
     active = [context(f"p{feature}.{n}| is| fire:5| here", n) for n in range(positives)]
     silent = [context(f"n{feature}.{n}| is| not| here", positives + n) for n in range(negatives)]
-    return [*(replace(one, decile=one.context * 10 // positives) for one in active), *silent]
+    return [*(replace(item, decile=item.context * 10 // positives) for item in active), *silent]
 
 
 def scores(

@@ -24,7 +24,9 @@ BOTH = pytest.mark.parametrize("scorer", [DETECTION, FUZZING], ids=["detection",
 def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Detection | Fuzzing) -> None:
     """A change of a rendered prompt shows in the kept copy (UPDATE_SNAPSHOTS=1 writes it)."""
     first, *others = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)
-    text = rendered(first) + "".join(rendered(replace(one, messages=one.messages[-1:])) for one in others)
+    text = rendered(first) + "".join(
+        rendered(replace(other, messages=other.messages[-1:])) for other in others
+    )
     assert kept(SNAPSHOTS / f"{scorer.name}_one.txt", text) == text
 
 
@@ -47,9 +49,9 @@ def test_every_turn_shows_one_context_and_is_answered_with_a_digit(scorer: Detec
 def test_questions_about_one_explanation_go_together(scorer: Detection | Fuzzing) -> None:
     """As lists where the server takes them; questions about several contexts are sent each by itself."""
     for shown, together in ((1, "7/0/none"), (5, None)):
-        some = scorer.model_copy(update={"shown": shown})
-        found = some.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)
-        assert {together} == {request.together for request in found}
+        subset = scorer.model_copy(update={"shown": shown})
+        result = subset.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)
+        assert {together} == {request.together for request in result}
 
 
 @BOTH
@@ -76,11 +78,11 @@ def test_anything_else_is_unreadable(scorer: Detection | Fuzzing, text: str) -> 
 @BOTH
 def test_kinds_leave_other_silent_contexts_out(scorer: Detection | Fuzzing) -> None:
     """Activating contexts are always asked about."""
-    kinds = {one.context: one.kind for one in HARBOUR.contexts}
+    kinds = {context.context: context.kind for context in HARBOUR.contexts}
     for named in (None, ("similar",), ("random", "cooccurring")):
-        some = scorer.model_copy(update={"kinds": named})
+        subset = scorer.model_copy(update={"kinds": named})
         asked = {
-            n for request in some.requests(RequestKey(7, 0, "none"), "x", HARBOUR) for n in request.contexts
+            n for request in subset.requests(RequestKey(7, 0, "none"), "x", HARBOUR) for n in request.contexts
         }
         expected = {n for n, kind in kinds.items() if kind == "activating" or named is None or kind in named}
         assert expected == asked
@@ -90,8 +92,10 @@ def test_marks_are_borrowed_alike_whatever_the_kinds() -> None:
     """A silent context has the same marks, whichever others are asked about."""
 
     def lines(kinds: tuple[str, ...] | None) -> set[str]:
-        some = FUZZING.model_copy(update={"kinds": kinds})
-        return {one.messages[-1].text for one in some.requests(RequestKey(7, 0, "none"), "x", HARBOUR)}
+        subset = FUZZING.model_copy(update={"kinds": kinds})
+        return {
+            request.messages[-1].text for request in subset.requests(RequestKey(7, 0, "none"), "x", HARBOUR)
+        }
 
     assert lines(("similar",)) < lines(None)
 
@@ -105,12 +109,12 @@ def test_kinds_are_refused_where_no_silent_context_is_asked_about(marks: str) ->
 
 def test_a_kind_that_was_not_drawn_is_named() -> None:
     """The sentence says what there is."""
-    some = DETECTION.model_copy(update={"kinds": ("random", "similar")})
-    assert some.unmet_need({"random", "similar", "silent"}) is None
-    assert some.unmet_need({"random", "silent"}) == (
+    subset = DETECTION.model_copy(update={"kinds": ("random", "similar")})
+    assert subset.unmet_need({"random", "similar", "silent"}) is None
+    assert subset.unmet_need({"random", "silent"}) == (
         "kinds names similar, and sample.negatives has random, silent; name one that is there"
     )
-    assert "has none" in (some.unmet_need(set()) or "")
+    assert "has none" in (subset.unmet_need(set()) or "")
 
 
 def test_both_prompts_count_for_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

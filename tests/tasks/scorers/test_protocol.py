@@ -31,19 +31,19 @@ class Intruder(BaseModel):
 
     def requests(self, key: str, explanation: str, feature: Feature) -> list[Request]:
         """Four contexts that activate and one that does not, at a place that changes."""
-        active = [one for one in feature.contexts if one.activating]
-        silent = [one for one in feature.contexts if not one.activating]
+        active = [context for context in feature.contexts if context.activating]
+        silent = [context for context in feature.contexts if not context.activating]
         questions = []
         for number, intruder in enumerate(silent[: len(active) // 4]):
             group = active[4 * number : 4 * number + 4]
             group.insert(number % 5, intruder)
-            texts = [render.text(one.strings) for one in group]
+            texts = [render.text(context.strings) for context in group]
             questions.append(
                 Request(
                     key=f"{key}/{number}",
                     messages=(Message("user", f"Which one is the intruder?\n\n{render.numbered(texts)}"),),
-                    contexts=tuple(one.context for one in group),
-                    truths=tuple(one.activating for one in group),
+                    contexts=tuple(context.context for context in group),
+                    truths=tuple(context.activating for context in group),
                 )
             )
         return questions

@@ -258,7 +258,7 @@ def test_probabilities_are_those_of_the_answer() -> None:
         "<|end|>",
     ]
     text = "[1, 0] and not [1, 1] or [1, 0]"
-    found = stated(Reply(text), "k", Wanted("list", brackets=r"\[[01], [01]\]"))
+    result = stated(Reply(text), "k", Wanted("list", brackets=r"\[[01], [01]\]"))
     made = tuple(TokenLogprob(piece, -0.1, {piece: -0.1}) for piece in pieces)
-    place = logprobs.place_of(found, Reply(text, completion=made), "k")
+    place = logprobs.place_of(result, Reply(text, completion=made), "k")
     assert "".join(pieces).index("[", 7) == place

@@ -47,8 +47,8 @@ def test_fourteen_windows_are_shown() -> None:
     question = render.read_question(request.messages[-1].text)
     assert question is not None
     assert ("fitting", 14) == (question.named, len(question.examples))
-    assert not any(one.spans for one in question.examples)
-    kinds = Counter(one.kind for one in HARBOUR.contexts if one.context in request.contexts)
+    assert not any(context.spans for context in question.examples)
+    kinds = Counter(context.kind for context in HARBOUR.contexts if context.context in request.contexts)
     assert {"activating": 4, "random": 10} == kinds
     assert {True: 4, False: 10} == Counter(request.truths)
     assert request == asked()

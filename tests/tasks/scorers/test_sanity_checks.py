@@ -67,7 +67,8 @@ class Literally(Reader):
         assert question is not None
         named = set((question.description or "").split())
         seen = [
-            " ".join(span for span, _ in one.spans) if one.spans else one.text for one in question.examples
+            " ".join(span for span, _ in example.spans) if example.spans else example.text
+            for example in question.examples
         ]
         odds = [(2.5 if named & set(text.split()) else -2.5) + self.draw.gauss(0, 1) for text in seen]
         if question.named == "described":
@@ -158,18 +159,18 @@ SCORERS: dict[str, tuple[Scorer, tuple[str, ...]]] = {
 @cache
 def scored(name: str) -> dict[str, list[dict]]:
     """The scores of all features under each explanation."""
-    found = {}
-    for seed, (said, explain) in enumerate(EXPLANATIONS.items()):
+    result = {}
+    for seed, (message, explain) in enumerate(EXPLANATIONS.items()):
         features: Mapping = {feature: (explain(feature), windows(feature)) for feature in range(FEATURES)}
         with TemporaryDirectory() as folder:
-            found[said] = judge(
+            result[message] = judge(
                 Lake(folder),
                 features,
                 SCORERS[name][0],
                 Literally(seed),
                 windows=100 * ACTIVE // (ACTIVE + RANDOM),
             )[1]
-    return found
+    return result
 
 
 def fallen(name: str, number: str, worse: str) -> float:
@@ -178,9 +179,9 @@ def fallen(name: str, number: str, worse: str) -> float:
     return mean(before[number] - after[number] > FALL for before, after in pairs)
 
 
-def average(name: str, number: str, said: str) -> float:
+def average(name: str, number: str, message: str) -> float:
     """Mean over features; a feature without a positive verdict has no precision."""
-    return mean(row[number] for row in scored(name)[said] if row[number] is not None)
+    return mean(row[number] for row in scored(name)[message] if row[number] is not None)
 
 
 def passes(name: str, number: str) -> set[str]:

@@ -23,7 +23,7 @@ from tests.tasks.toys import LIGHTHOUSE
 ONCE = Simulation(kind="simulation", reader="r")
 CHAT = Simulation(kind="simulation", reader="r", mode="token_by_token")
 PROMPT = CHAT.model_copy(update={"route": "completion"})
-SAID = CHAT.model_copy(update={"alternatives": None})
+TEXT_ONLY = CHAT.model_copy(update={"alternatives": None})
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 EVERY = pytest.mark.parametrize("scorer", [ONCE, CHAT, PROMPT], ids=["once", "chat", "completion"])
 
@@ -73,8 +73,10 @@ def test_every_token_has_one_line(strings: list[str]) -> None:
     lines = (request.prompt or "").rpartition("Description: X.\n")[2].split("\n")
     assert len(strings) == len(lines)
     assert all(line.count(TAB) == 1 and line.endswith("\t?") for line in lines)
-    plain = [one for one in strings if "⏎" not in one]
-    assert len(set(plain)) == len({line for line, one in zip(lines, strings, strict=True) if "⏎" not in one})
+    plain = [string for string in strings if "⏎" not in string]
+    assert len(set(plain)) == len(
+        {line for line, string in zip(lines, strings, strict=True) if "⏎" not in string}
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,9 +100,9 @@ def test_the_activation_is_the_mean_of_the_numbers_that_are_there(
 @given(st.dictionaries(st.integers(0, 10), st.floats(-50, 0), min_size=1))
 def test_no_mean_leaves_the_scale(numbers: dict[int, float]) -> None:
     """It lies between the least and the greatest number that is there."""
-    found = expected({str(number): logprob for number, logprob in numbers.items()}, 10, "a")
-    assert isinstance(found, float)
-    assert min(numbers) - 1e-9 <= found <= max(numbers) + 1e-9
+    result = expected({str(number): logprob for number, logprob in numbers.items()}, 10, "a")
+    assert isinstance(result, float)
+    assert min(numbers) - 1e-9 <= result <= max(numbers) + 1e-9
 
 
 def test_where_10_is_two_tokens_9_is_the_strongest() -> None:
@@ -175,7 +177,7 @@ class Wordless(Server):
     """It finds no number likely."""
 
     def tokens(self, prompt: str) -> list[TokenLogprob]:
-        return [one._replace(top={"the": -1.0}) for one in super().tokens(prompt)]
+        return [token._replace(top={"the": -1.0}) for token in super().tokens(prompt)]
 
 
 class Cut(Server):
@@ -208,7 +210,7 @@ class Halting(Server):
 
     def tokens(self, prompt: str) -> list[TokenLogprob]:
         seen = super().tokens(prompt)
-        tabs = [place for place, one in enumerate(seen) if one.token == TAB]
+        tabs = [place for place, item in enumerate(seen) if item.token == TAB]
         for place in self.places:
             seen[tabs[-place] + 1] = seen[tabs[-place] + 1]._replace(top={"the": -1.0})
         return seen
@@ -220,9 +222,9 @@ def test_a_token_without_a_number_is_left_out_and_counted() -> None:
     (whole,) = ONCE.read(request, Server().reply(request))
     (row,) = ONCE.read(request, Halting(2, 4).reply(request))
     assert (0, 2) == (whole.missing, row.missing)
-    assert [place in (1, 3) for place in range(5)] == [one is None for one in row.simulated or ()]
-    assert [one for n, one in enumerate(whole.simulated or ()) if n not in (1, 3)] == [
-        one for one in row.simulated or () if one is not None
+    assert [place in (1, 3) for place in range(5)] == [item is None for item in row.simulated or ()]
+    assert [item for n, item in enumerate(whole.simulated or ()) if n not in (1, 3)] == [
+        item for item in row.simulated or () if item is not None
     ]
 
 
@@ -247,9 +249,9 @@ class Splitting(Server):
     def tokens(self, prompt: str) -> list[TokenLogprob]:
         seen = super().tokens(prompt)
         apart: list[TokenLogprob] = []
-        for one in seen:
-            pieces = ["1", "0", one.token[2:]] if one.token[:2] == "10" else [one.token]
-            apart += [one._replace(token=piece) for piece in pieces if piece]
+        for item in seen:
+            pieces = ["1", "0", item.token[2:]] if item.token[:2] == "10" else [item.token]
+            apart += [item._replace(token=piece) for piece in pieces if piece]
         return apart
 
 
@@ -289,21 +291,21 @@ def test_a_chat_is_asked_for_one_number_at_a_time() -> None:
 
 def test_a_chat_without_log_probabilities_is_taken_at_its_word() -> None:
     """The number that it says is the activation."""
-    request = asked(SAID)[0]
+    request = asked(TEXT_ONLY)[0]
     assert {None} == {part.top_logprobs for part in request.parts}
-    said = ("0", " 7\n", "It is 3.", "10", "2.5")
-    (row,) = SAID.read(request, Reply("", parts=tuple(Reply(text) for text in said)))
+    message = ("0", " 7\n", "It is 3.", "10", "2.5")
+    (row,) = TEXT_ONLY.read(request, Reply("", parts=tuple(Reply(text) for text in message)))
     assert (0.0, 7.0, 3.0, 10.0, 2.5) == row.simulated
 
 
 @pytest.mark.parametrize("text", ["", "none", "11", "100 percent"])
 def test_a_reply_without_a_number_of_the_scale_is_none(text: str) -> None:
     """One is left out; more than half of them spoil the context."""
-    request = asked(SAID)[0]
-    (row,) = SAID.read(request, Reply("", parts=(*[Reply("1")] * 4, Reply(text))))
+    request = asked(TEXT_ONLY)[0]
+    (row,) = TEXT_ONLY.read(request, Reply("", parts=(*[Reply("1")] * 4, Reply(text))))
     assert ((1.0, 1.0, 1.0, 1.0, None), 1) == (row.simulated, row.missing)
     with pytest.raises(Unreadable, match=r"3 of 5 tokens have no number; .* in the reply to 7/0/none/0/2"):
-        SAID.read(request, Reply("", parts=(*[Reply("1")] * 2, *[Reply(text)] * 3)))
+        TEXT_ONLY.read(request, Reply("", parts=(*[Reply("1")] * 2, *[Reply(text)] * 3)))
 
 
 def test_a_chat_that_says_no_number_has_none_whatever_its_alternatives() -> None:
@@ -318,7 +320,7 @@ def test_a_number_in_thoughts_is_no_activation() -> None:
     """Neither the one that is said nor the alternatives beside it; the one after them is."""
     thoughts: list[tuple[str, dict[str, float]]] = [("<think>", {}), ("\n", {}), ("8", top(_8=1.0))]
     after: list[tuple[str, dict[str, float]]] = [("</think>", {}), ("2", top(_2=1.0))]
-    for scorer in (CHAT, SAID):
+    for scorer in (CHAT, TEXT_ONLY):
         request = asked(scorer)[0]
         cut = replace(generated(*thoughts), finish_reason="length")
         with pytest.raises(Unreadable, match="cut off inside its thoughts, at max_tokens"):
@@ -335,7 +337,7 @@ def test_a_trial_shows_whether_10_is_one_token(scorer: Simulation) -> None:
     assert "set highest: 9" in (scorer.unfit(trial, split) or "")
     assert (None, None) == (scorer.unfit(trial, whole), scorer.unfit(trial, other))
     assert [] == scorer.model_copy(update={"highest": 9}).trials(RequestKey(0, "example"))
-    assert [] == SAID.trials(RequestKey(0, "example"))
+    assert [] == TEXT_ONLY.trials(RequestKey(0, "example"))
     assert [] == ONCE.trials(RequestKey(0, "example"))
 
 
@@ -345,7 +347,7 @@ def test_a_chat_that_says_10_in_two_tokens_fails() -> None:
     parts = (generated(("1", top(_1=0.9)), ("0", top(_0=0.9))), *[generated(("2", top(_2=0.9)))] * 4)
     with pytest.raises(Unreadable, match="takes 10 apart"):
         CHAT.read(request, Reply("", parts=parts))
-    (row,) = SAID.read(asked(SAID)[0], Reply("", parts=parts))
+    (row,) = TEXT_ONLY.read(asked(TEXT_ONLY)[0], Reply("", parts=parts))
     assert (10.0, 2.0, 2.0, 2.0, 2.0) == row.simulated
 
 

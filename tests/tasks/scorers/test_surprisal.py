@@ -26,7 +26,7 @@ def answer(part: Request, *logprobs: float | None) -> Reply:
     before, _, text = (part.prompt or "").rpartition(TEXTS)
     length = -(-len(text) // len(logprobs))
     pieces = [text[i : i + length] for i in range(0, len(text), length)]
-    tokens = [TokenLogprob(piece, one, {}) for piece, one in zip(pieces, logprobs, strict=True)]
+    tokens = [TokenLogprob(piece, item, {}) for piece, item in zip(pieces, logprobs, strict=True)]
     first = (TokenLogprob("", None, {}), TokenLogprob(before + TEXTS, -99.0, {}))
     return Reply("x", prompt=(*first, *tokens))
 
@@ -40,21 +40,29 @@ def test_the_prompts_are_the_ones_that_were_reviewed() -> None:
 def test_each_context_is_asked_about_in_two_parts() -> None:
     """Both end with its text, as it is; only the prompt's own tokens are wanted."""
     requests = asked()
-    assert [(one.context,) for one in LIGHTHOUSE.contexts] == [one.contexts for one in requests]
-    assert [(one.activating,) for one in LIGHTHOUSE.contexts] == [one.truths for one in requests]
+    assert [(context.context,) for context in LIGHTHOUSE.contexts] == [
+        context.contexts for context in requests
+    ]
+    assert [(context.activating,) for context in LIGHTHOUSE.contexts] == [
+        context.truths for context in requests
+    ]
     for number, (request, shown) in enumerate(zip(requests, LIGHTHOUSE.contexts, strict=True)):
-        assert [f"7/0/none/{number}/{part}" for part in range(2)] == [one.key for one in request.parts]
+        assert [f"7/0/none/{number}/{part}" for part in range(2)] == [
+            context.key for context in request.parts
+        ]
         assert {(0, 1, 0.0)} == {
-            (one.prompt_logprobs, one.max_tokens, one.temperature) for one in request.parts
+            (context.prompt_logprobs, context.max_tokens, context.temperature) for context in request.parts
         }
-        assert all((one.prompt or "").endswith(TEXTS + "".join(shown.strings)) for one in request.parts)
+        assert all(
+            (context.prompt or "").endswith(TEXTS + "".join(shown.strings)) for context in request.parts
+        )
 
 
 def test_what_is_asked_without_the_explanation_is_the_same_for_all_explanations() -> None:
     """So that it need not be asked twice."""
-    one, other = asked(), asked("Boats.", "shuffled")
-    assert [request.parts[1].digest for request in one] == [request.parts[1].digest for request in other]
-    assert not {request.parts[0].digest for request in one} & {request.parts[0].digest for request in other}
+    item, other = asked(), asked("Boats.", "shuffled")
+    assert [request.parts[1].digest for request in item] == [request.parts[1].digest for request in other]
+    assert not {request.parts[0].digest for request in item} & {request.parts[0].digest for request in other}
 
 
 def test_all_prompts_begin_alike() -> None:
