@@ -4,6 +4,7 @@ A fence with a `title` is a new file, or, in `diff`, the lines that are added to
 gloss in its body: modules at the top of this file are those of the code as it is.
 """
 
+import asyncio
 import re
 import shutil
 import sys
@@ -307,3 +308,19 @@ def test_a_corpus_format_is_read(extended: Path, tmp_path: Path) -> None:
     (tmp_path / "c.xyz").write_text("?")
     with pytest.raises(import_module("storage.errors").WrongRequest, match=r"\.tsv, \.tsv\.gz, \.tsv\.zst$"):
         list(corpus(path=(tmp_path / "c.xyz").as_posix(), tokens=64, sequence=16).documents())
+
+
+def test_an_added_reader_answers_what_a_scorer_asks(extended: Path) -> None:
+    """A run's config takes it by its kind, and it is opened and asked as any other."""
+    assert extended.is_dir()
+    config = TypeAdapter(import_module("tasks.llm.readers").AnyReader).validate_python({"kind": "echo"})
+    assert {"kind": "echo"} == config.identity() == config.model_dump()
+    question = import_module("tasks.llm.request")
+    request = question.Request("0/0/-/q", (question.Message("user", "Is anybody there?"),))
+
+    async def reply() -> str:
+        async with config.open() as reader:
+            (outcome,) = await import_module("tasks.llm.dispatch").ask_all(reader, [request])
+            return outcome.reply.text
+
+    assert "Is anybody there?" == asyncio.run(reply())

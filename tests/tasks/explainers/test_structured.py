@@ -34,7 +34,7 @@ GOOD = {
 ONE = json.dumps({**GOOD, "components": GOOD["components"][1:], "scope": None})
 
 
-def structured_reply(**changes: object) -> Reply:
+def json_reply(**changes: object) -> Reply:
     return reading(json.dumps({**GOOD, **changes}))
 
 
@@ -42,12 +42,12 @@ def structured_reply(**changes: object) -> Reply:
     ("reply", "sentence"),
     [
         (
-            structured_reply(),
+            json_reply(),
             "Any of: the word lighthouse; weakly, ordinal numbers. Only in: stories of the sea.",
         ),
-        (structured_reply(scope=None), "Any of: the word lighthouse; weakly, ordinal numbers."),
+        (json_reply(scope=None), "Any of: the word lighthouse; weakly, ordinal numbers."),
         (
-            structured_reply(components=GOOD["components"][1:], scope=None, confidence=1),
+            json_reply(components=GOOD["components"][1:], scope=None, confidence=1),
             "The word lighthouse.",
         ),
         (
@@ -67,17 +67,17 @@ def test_components_become_a_sentence(reply: Reply, sentence: str) -> None:
         (reading("EXPLANATION: Lighthouses."), "expected"),
         (reading(f"Here it is: {json.dumps(GOOD)}"), "expected"),
         (reading(json.dumps(GOOD)[:-9], "length"), "cut off at max_tokens"),
-        (structured_reply(certainty=1), "certainty: Extra inputs"),
+        (json_reply(certainty=1), "certainty: Extra inputs"),
         (reading(json.dumps({"components": GOOD["components"]})), "scope: Field required"),
-        (structured_reply(components=[]), "components: List should have at least 1"),
-        (structured_reply(components=["lighthouse"]), "components.0: Input should be an object"),
-        (structured_reply(components=[{"pattern": " ", "strength": 3}]), "components.0.pattern: String should have at least 1"),
-        (structured_reply(components=[{"pattern": "x", "strength": "9"}]), "components.0.strength: Input should be a valid int"),
-        (structured_reply(components=[{"pattern": "x", "strength": 11}]), "components.0.strength"),
-        (structured_reply(confidence=1.01), "confidence: Input should be less than or equal to 1"),
-        (structured_reply(confidence="high"), "confidence: Input should be a valid number"),
-        (structured_reply(confidence=float("nan")), "confidence"),
-        (structured_reply(scope=["sea"]), "scope: Input should be a valid string"),
+        (json_reply(components=[]), "components: List should have at least 1"),
+        (json_reply(components=["lighthouse"]), "components.0: Input should be an object"),
+        (json_reply(components=[{"pattern": " ", "strength": 3}]), "components.0.pattern: String should have at least"),
+        (json_reply(components=[{"pattern": "x", "strength": "9"}]), "components.0.strength: Input should be a valid"),
+        (json_reply(components=[{"pattern": "x", "strength": 11}]), "components.0.strength"),
+        (json_reply(confidence=1.01), "confidence: Input should be less than or equal to 1"),
+        (json_reply(confidence="high"), "confidence: Input should be a valid number"),
+        (json_reply(confidence=float("nan")), "confidence"),
+        (json_reply(scope=["sea"]), "scope: Input should be a valid string"),
         (reading("[]"), "Input should be an object"),
     ],
 )  # fmt: skip
