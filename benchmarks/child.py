@@ -59,8 +59,8 @@ def run(
 
 def serve(answer: Callable[[dict[str, Any]], Mapping[str, object]]) -> None:
     """Answer the one request of this process."""
-    found = answer(json.loads(sys.stdin.read()))
-    print(json.dumps(found), flush=True)
+    reply = answer(json.loads(sys.stdin.read()))
+    print(json.dumps(reply), flush=True)
 
 
 def _end(code: int) -> str:

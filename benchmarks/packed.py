@@ -15,15 +15,15 @@ def packed(shard: Range, ids: np.ndarray, words: Sequence[str], start: int) -> p
     """
     n, length = ids.shape
     flat = pa.array(ids.ravel())
-    whole, one = (pa.array(np.arange(n + 1, dtype=np.int32) * size) for size in (length, 1))
+    whole, single = (pa.array(np.arange(n + 1, dtype=np.int32) * size) for size in (length, 1))
     sequence = np.arange(*shard)
     return pa.table(
         {
             "sequence": sequence,
             "tokens": pa.ListArray.from_arrays(whole, flat),
             "strings": pa.ListArray.from_arrays(whole, pa.array(words).take(flat)),
-            "documents": pa.ListArray.from_arrays(one, pa.array(sequence)),
-            "starts": pa.ListArray.from_arrays(one, pa.array(np.full(n, start, np.int32))),
-            "offsets": pa.ListArray.from_arrays(one, pa.array(np.zeros(n, np.int64))),
+            "documents": pa.ListArray.from_arrays(single, pa.array(sequence)),
+            "starts": pa.ListArray.from_arrays(single, pa.array(np.full(n, start, np.int32))),
+            "offsets": pa.ListArray.from_arrays(single, pa.array(np.zeros(n, np.int64))),
         }
     )

@@ -87,13 +87,13 @@ def _serving(how: str, folder: Path, *flags: str) -> Iterator[str]:
 def _endpoint(process: subprocess.Popen[bytes]) -> str:
     """The address that the server says it listens on; what it says later is read and dropped."""
     assert process.stderr is not None
-    said = b""
+    log = b""
     for line in process.stderr:
-        said += line
-        if found := _SERVING.search(line):
+        log += line
+        if match := _SERVING.search(line):
             Thread(target=process.stderr.read, daemon=True).start()
-            return found[1].decode()
-    msg = f"rclone serves nothing: {' '.join(said.decode().split()) or 'it said nothing'}"
+            return match[1].decode()
+    msg = f"rclone serves nothing: {' '.join(log.decode().split()) or 'it said nothing'}"
     raise RunFailed(msg)
 
 

@@ -151,28 +151,28 @@ def _check(bench: Bench, case: Case, work: Workload, reference: int) -> None:
         "reference": min(reference, work.request["sequences"]),
     }
     for whom, counts in child.run("benchmarks.cache.check", asked, threads=bench.threads).items():
-        found = Agreement(**counts)
-        say(f"  against the {whom}: {found}")
-        refuse(found, f"{case.name} against the {whom}")
-        bench.agreements[whom] = bench.agreements.get(whom, Agreement(0, 0, 0, 0, 0)) + found
+        agreement = Agreement(**counts)
+        say(f"  against the {whom}: {agreement}")
+        refuse(agreement, f"{case.name} against the {whom}")
+        bench.agreements[whom] = bench.agreements.get(whom, Agreement(0, 0, 0, 0, 0)) + agreement
 
 
-def refuse(found: Agreement, where: str) -> None:
+def refuse(agreement: Agreement, where: str) -> None:
     """Raise `RunFailed` when more differs than sums in another order explain, or when there is nothing to compare."""
-    most = (found.firings * ALLOWED_STEPS, max(4.0, found.firings * ALLOWED_TIES), 0)
-    if not found.firings or any(
-        n > at for n, at in zip((found.stepped, found.tied, found.wrong), most, strict=True)
+    most = (agreement.firings * ALLOWED_STEPS, max(4.0, agreement.firings * ALLOWED_TIES), 0)
+    if not agreement.firings or any(
+        n > at for n, at in zip((agreement.stepped, agreement.tied, agreement.wrong), most, strict=True)
     ):
         msg = (
-            f"firings differ at {where}: of {found.firings:,} {found.wrong} are wrong, {found.tied} tied, "
-            f"{found.stepped} a float16 step apart; no speed is worth that, look at tasks/activations/collect.py"
+            f"firings differ at {where}: of {agreement.firings:,} {agreement.wrong} are wrong, {agreement.tied} tied, "
+            f"{agreement.stepped} a float16 step apart; no speed is worth that, look at tasks/activations/collect.py"
         )
         raise RunFailed(msg)
 
 
 def _figures(bench: Bench, case: Case, spent: Mapping[str, list[Spent]]) -> None:
-    def ratios(one: str, other: str, key: str = "us") -> list[float]:
-        return [a[key] / b[key] for a, b in zip(spent[one], spent[other], strict=True)]
+    def ratios(dividend: str, divisor: str, key: str = "us") -> list[float]:
+        return [a[key] / b[key] for a, b in zip(spent[dividend], spent[divisor], strict=True)]
 
     headline = case.name == HEADLINE
     over, peer_over = f"{bench.unit}_over_floor", f"peer_{bench.unit}_over_gloss"
@@ -221,9 +221,9 @@ def _memory(bench: Bench, sizes: Sizes) -> None:
 
 def agreement_figures(agreements: Mapping[str, Agreement]) -> Iterator[Figure]:
     """What the comparisons counted, over all cases."""
-    for whom, found in agreements.items():
-        for name, n in found._asdict().items():
-            yield Figure.of(f"{whom}_{name}", [n], "firings")
+    for system, agreement in agreements.items():
+        for name, n in agreement._asdict().items():
+            yield Figure.of(f"{system}_{name}", [n], "firings")
 
 
 def bounds(bench: Bench, sizes: Sizes) -> dict[str, Bound]:

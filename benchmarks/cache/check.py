@@ -50,7 +50,7 @@ def dense(folder: Path, sites: list[str], sequences: int, k: int, device: str) -
     model.final_layer_norm = nn.Identity()  # the last state would be the normed one else
     nn.Module.to(model, device)
     ids = torch.from_numpy(np.load(folder / "tokens.npy")[:sequences].astype(np.int64)).to(device)
-    found = {}
+    nonzeros = {}
     with torch.inference_mode():
         states = model(ids, output_hidden_states=True, use_cache=False).hidden_states
         for site in sites:
@@ -63,10 +63,10 @@ def dense(folder: Path, sites: list[str], sequences: int, k: int, device: str) -
             value, feature = (torch.cat(column).cpu().numpy() for column in zip(*blocks, strict=True))
             token = np.arange(len(x)).repeat(k)
             fires = value > 0
-            found[site] = Nonzeros.of(
+            nonzeros[site] = Nonzeros.of(
                 token[fires], feature[fires], value[fires], len(weights["encoder.bias"])
             )
-    return found
+    return nonzeros
 
 
 def _strongest(x: Tensor, weights: Mapping[str, Tensor], k: int) -> tuple[Tensor, Tensor]:
@@ -84,17 +84,17 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
     expected = dense(folder, sites, request["reference"], shape["k"], request["device"])
     end = request["reference"] * length * width
     nothing = Agreement(0, 0, 0, 0, 0)
-    found = {"reference": nothing}
+    agreements = {"reference": nothing}
     for site in sites:
         few = np.searchsorted(ours[site].key, end)
-        some = Nonzeros(*(column[:few] for column in ours[site]))
-        found["reference"] += compare(some, expected[site], width)
+        first_firings = Nonzeros(*(column[:few] for column in ours[site]))
+        agreements["reference"] += compare(first_firings, expected[site], width)
     if request["splits"]:
-        found["peer"] = nothing
+        agreements["peer"] = nothing
         for site in sites:
             theirs = from_splits(Path(request["splits"]) / site, width, length)
-            found["peer"] += compare(ours[site], theirs, width)
-    return {name: agreement._asdict() for name, agreement in found.items()}
+            agreements["peer"] += compare(ours[site], theirs, width)
+    return {name: agreement._asdict() for name, agreement in agreements.items()}
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
     splits = list(Path(request["out"]).rglob("*.safetensors"))
     return {
         **meter.used(),
-        "firings": sum(len(found) for found in cache.cache.latent_activations.values()),
+        "firings": sum(len(activations) for activations in cache.cache.latent_activations.values()),
         "written_bytes": sum(file.stat().st_size for file in splits),
         "versions": {
             "eai-delphi": version("eai-delphi"),

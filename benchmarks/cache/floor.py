@@ -26,13 +26,13 @@ BLOCK = {"cpu": 256, "cuda": 4096}
 @contextmanager
 def hooked(model: PreTrainedModel, sites: list[str]) -> Iterator[dict[str, Tensor]]:
     """What the sites' modules put out in the last forward pass, [batch, length, d] each."""
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep(site: str, _: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        found[site] = output[0] if isinstance(output, tuple) else output
+        outputs[site] = output[0] if isinstance(output, tuple) else output
 
     handles = [model.get_submodule(site).register_forward_hook(partial(keep, site)) for site in sites]
-    yield found
+    yield outputs
     for handle in handles:
         handle.remove()
 
@@ -69,12 +69,12 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
     }
     ids = torch.from_numpy(np.load(folder / "tokens.npy")[: request["sequences"]].astype(np.int64))
 
-    def run(some: Tensor) -> None:
-        model(some.to(device), use_cache=False)
+    def run(tokens: Tensor) -> None:
+        model(tokens.to(device), use_cache=False)
         for site, encoder in encoders.items():
-            encoder.multiply(found[site].flatten(0, 1))
+            encoder.multiply(outputs[site].flatten(0, 1))
 
-    with torch.inference_mode(), hooked(model, request["sites"]) as found:
+    with torch.inference_mode(), hooked(model, request["sites"]) as outputs:
         run(ids[: request["warm"]])
         settle(device)
         with Meter() as meter:

@@ -42,7 +42,7 @@ class Agreement(NamedTuple):
     def __add__(self, other: object) -> "Agreement":
         """Both together."""
         assert isinstance(other, Agreement)
-        return Agreement(*(one + two for one, two in zip(self, other, strict=True)))
+        return Agreement(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def compare(ours: Nonzeros, theirs: Nonzeros, width: int) -> Agreement:
@@ -50,7 +50,7 @@ def compare(ours: Nonzeros, theirs: Nonzeros, width: int) -> Agreement:
     common, mine, yours = np.intersect1d(ours.key, theirs.key, assume_unique=True, return_indices=True)
     a, b = ours.value[mine], theirs.value[yours]
     same, near = a == b, _near(a, b)
-    alone = [np.ones(len(found.key), bool) for found in (ours, theirs)]
+    alone = [np.ones(len(firings.key), bool) for firings in (ours, theirs)]
     alone[0][mine] = alone[1][yours] = False
     tied, odd = _ties(
         Nonzeros(*(column[alone[0]] for column in ours)),
@@ -73,7 +73,7 @@ def _ties(ours: Nonzeros, theirs: Nonzeros, common: Nonzeros, width: int) -> tup
     """Of firings of one system alone, those that are the k-th in a tie, and those that are not."""
     tied = odd = 0
     for token in np.union1d(ours.key // width, theirs.key // width):
-        mine, yours, both = (_on(found, token, width) for found in (ours, theirs, common))
+        mine, yours, both = (_on(firings, token, width) for firings in (ours, theirs, common))
         fair = len(mine) == len(yours) and _near(mine, yours).all()
         if fair and (not len(both) or mine[-1] <= np.nextafter(both[0], np.float16(np.inf))):
             tied += len(mine)
@@ -82,7 +82,7 @@ def _ties(ours: Nonzeros, theirs: Nonzeros, common: Nonzeros, width: int) -> tup
     return tied, odd
 
 
-def _on(found: Nonzeros, token: int, width: int) -> np.ndarray:
+def _on(firings: Nonzeros, token: int, width: int) -> np.ndarray:
     """Values on one token, ascending."""
-    first, end = np.searchsorted(found.key, [token * width, (token + 1) * width])
-    return np.sort(found.value[first:end])
+    first, end = np.searchsorted(firings.key, [token * width, (token + 1) * width])
+    return np.sort(firings.value[first:end])

@@ -17,8 +17,8 @@ def tables(report: Report) -> list[str]:
 def _cases(report: Report) -> Iterator[str]:
     unit = "cpu" if report.device == "cpu" else "time"
     over = re.compile(rf"{unit}_over_floor_((\d+)x(\d+))")
-    found = [match for match in map(over.fullmatch, report.named) if match]
-    if not found:
+    matches = [match for match in map(over.fullmatch, report.named) if match]
+    if not matches:
         return
     there = {
         key: name for key, name in SYSTEMS.items() if any(f.startswith(f"{key}_{unit}") for f in report.named)
@@ -28,7 +28,7 @@ def _cases(report: Report) -> Iterator[str]:
     head = ["width, sites", *there.values(), "gloss / floor"]
     head += ["delphi / gloss"] if "peer" in there else []
     rows = []
-    for match in found:
+    for match in matches:
         case = match[1]
         cells = [f"{int(match[2]):,}, {match[3]}"]
         cells += [shown(report.named.get(f"{key}_{unit}_us_{case}"), spread=False) for key in there]
@@ -47,10 +47,10 @@ def _cases(report: Report) -> Iterator[str]:
 
 def _memory(report: Report) -> Iterator[str]:
     name = re.compile(r"(gloss|peer)_peak_mb_(\d+)_tokens")
-    found = [match for match in map(name.fullmatch, report.named) if match]
-    if not found:
+    matches = [match for match in map(name.fullmatch, report.named) if match]
+    if not matches:
         return
-    rows = [[SYSTEMS[match[1]], f"{int(match[2]):,}", shown(report[match[0]])] for match in found]
+    rows = [[SYSTEMS[match[1]], f"{int(match[2]):,}", shown(report[match[0]])] for match in matches]
     yield "Peak memory of the process by the length of the corpus:"
     yield table(["system", "tokens", "MB"], rows)
     grown = [
@@ -69,13 +69,13 @@ def _memory(report: Report) -> Iterator[str]:
 
 
 def _agreements(report: Report) -> Iterator[str]:
-    whom = {"reference": "dense arithmetic in float64", "peer": "delphi"}
+    labels = {"reference": "dense arithmetic in float64", "peer": "delphi"}
     rows = [
         [
-            said,
+            label,
             *(shown(report[f"{key}_{count}"]) for count in ("firings", "equal", "stepped", "tied", "wrong")),
         ]
-        for key, said in whom.items()
+        for key, label in labels.items()
         if f"{key}_firings" in report.named
     ]
     if rows:

@@ -69,13 +69,13 @@ def _measured(options: argparse.Namespace) -> Report:
             left_out = ["delphi, whose environment `make bench-peers` makes.", *left_out]
         for sentence in left_out:
             command.say(f"not measured: {sentence}")
-        found = speed.measure(size, there, Path(scratch))
-        found.figures.extend([*speed.by_shown(size), *measured])
+        measured_speed = speed.measure(size, there, Path(scratch))
+        measured_speed.figures.extend([*speed.by_shown(size), *measured])
     bounds = speed.BOUNDS | adaptive.BOUNDS
     return Report(
         benchmark="readers",
         machine=machine.machine(),
-        figures=tuple(found.figures),
+        figures=tuple(measured_speed.figures),
         command=command.typed("readers", options, _parser()),
         date=command.today(),
         workload={
@@ -83,9 +83,13 @@ def _measured(options: argparse.Namespace) -> Report:
             "requests under way": IN_FLIGHT,
             "seconds until an answer": DELAY,
             **about,
-            **found.versions,
+            **measured_speed.versions,
         },
-        bounds={name: bounds[name] for name in bounds if name in {figure.name for figure in found.figures}},
+        bounds={
+            name: bounds[name]
+            for name in bounds
+            if name in {figure.name for figure in measured_speed.figures}
+        },
         left_out=tuple(left_out),
     )
 
@@ -103,13 +107,15 @@ def _of_a_run(
     run = options.run or next(iter(runs.names(lake)), "")
     replayed, half_width = adaptive.figures(lake, run)
     about: dict[str, object] = {"half width of rounds": half_width}
-    found = recorded(lake, run, size.features)
-    detection = found.detection
+    explanations = recorded(lake, run, size.features)
+    detection = explanations.detection
     if detection is None:
         return replayed, about, [_SHOWN_LEFT_OUT]
-    reader = shown.reader_in(options.reader) if options.reader else found.config.readers[detection.reader]
-    judged, said = shown.figures(found, detection, reader, scratch)
-    return [*replayed, *judged], about | said, []
+    reader = (
+        shown.reader_in(options.reader) if options.reader else explanations.config.readers[detection.reader]
+    )
+    judged, conditions = shown.figures(explanations, detection, reader, scratch)
+    return [*replayed, *judged], about | conditions, []
 
 
 if __name__ == "__main__":

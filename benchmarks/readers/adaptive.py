@@ -57,14 +57,14 @@ def recorded(lake: Lake, run: str) -> dict[str, list[Answers]]:
 
     Raises `WrongRequest` when the lake has no such run.
     """
-    found: dict[str, dict[tuple, dict[str, list[Judgement]]]] = defaultdict(lambda: defaultdict(dict))
+    judgements: dict[str, dict[tuple, dict[str, list[Judgement]]]] = defaultdict(lambda: defaultdict(dict))
     with lake.connect() as connection:
         runs.create_views(lake, connection, run)
         for row in query.records(connection, "recorded"):
             about = tuple(row[name] for name in ("coder", "explainer", "feature", "replicate"))
-            answers = found[str(row["scorer"])][about].setdefault(str(row["request"]), [])
+            answers = judgements[str(row["scorer"])][about].setdefault(str(row["request"]), [])
             answers.append(Judgement(int(str(row["context"])), bool(row["truth"]), _verdict(row["verdict"])))
-    return {scorer: list(explanations.values()) for scorer, explanations in found.items()}
+    return {scorer: list(explanations.values()) for scorer, explanations in judgements.items()}
 
 
 def _verdict(value: object) -> bool | None:
@@ -74,46 +74,50 @@ def _verdict(value: object) -> bool | None:
 def replay(scorer: str, explanations: Sequence[Answers], adaptive: Adaptive) -> Replay:
     """Ask about every explanation again. Raises `ValueError` when fewer than four have both scores."""
     outcomes = [in_rounds(answers, adaptive) for answers in explanations]
-    share = sum(one.asked for one in outcomes) / sum(one.questions for one in outcomes)
+    share = sum(outcome.asked for outcome in outcomes) / sum(outcome.questions for outcome in outcomes)
     even = [some_of(answers, share) for answers in explanations]
     return Replay(scorer, adaptive.half_width, share, _agreement(outcomes), _agreement(even))
 
 
 def _agreement(outcomes: Sequence[Outcome]) -> Estimate:
-    scored = [(one.score, one.final) for one in outcomes if one.score is not None and one.final is not None]
+    scored = [
+        (outcome.score, outcome.final)
+        for outcome in outcomes
+        if outcome.score is not None and outcome.final is not None
+    ]
     return spearman([score for score, _ in scored], [final for _, final in scored])
 
 
 def some_of(answers: Answers, share: float) -> Outcome:
     """Ask a share of the questions about one explanation, whatever is answered."""
-    course = _course(answers)
-    asked = course.take(round(share * len(answers)))
-    judged = [one for question in asked for one in answers[question.key]]
-    every = [one for judged in answers.values() for one in judged]
+    pending = _pending_questions(answers)
+    asked = pending.take(round(share * len(answers)))
+    judged = [judgement for question in asked for judgement in answers[question.key]]
+    every = [judgement for judged in answers.values() for judgement in judged]
     return Outcome(len(asked), len(answers), balanced_accuracy(judged), balanced_accuracy(every))
 
 
 def in_rounds(answers: Answers, adaptive: Adaptive) -> Outcome:
     """Ask about one explanation until the setting says that it is enough."""
-    course, asked = _course(answers), 0
+    pending, asked = _pending_questions(answers), 0
     while True:
-        some = course.take(adaptive.round)
-        asked += len(some)
-        for question in some:
-            course.judged += answers[question.key]
-        if course.done(adaptive):
+        batch = pending.take(adaptive.round)
+        asked += len(batch)
+        for question in batch:
+            pending.judged += answers[question.key]
+        if pending.done(adaptive):
             break
-    every = [one for judged in answers.values() for one in judged]
-    return Outcome(asked, len(answers), balanced_accuracy(course.judged), balanced_accuracy(every))
+    every = [judgement for judged in answers.values() for judgement in judged]
+    return Outcome(asked, len(answers), balanced_accuracy(pending.judged), balanced_accuracy(every))
 
 
-def _course(answers: Answers) -> PendingQuestions:
+def _pending_questions(answers: Answers) -> PendingQuestions:
     questions = [
         Request(
             key=key,
             prompt="recorded",
-            contexts=tuple(one.context for one in judged),
-            truths=tuple(one.truth for one in judged),
+            contexts=tuple(judgement.context for judgement in judged),
+            truths=tuple(judgement.truth for judgement in judged),
         )
         for key, judged in answers.items()
     ]
@@ -124,7 +128,11 @@ def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:
     """Mean of recall and specificity; null without a verdict on one of the two classes."""
     rates = []
     for truth in (True, False):
-        verdicts = [one.verdict for one in judged if one.truth == truth and one.verdict is not None]
+        verdicts = [
+            judgement.verdict
+            for judgement in judged
+            if judgement.truth == truth and judgement.verdict is not None
+        ]
         if not verdicts:
             return None
         rates.append(verdicts.count(truth) / len(verdicts))
@@ -133,13 +141,15 @@ def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:
 
 def replays(lake: Lake, run: str) -> Iterator[list[Replay]]:
     """Every setting, the thriftiest first, with each scorer's replay. Raises `WrongRequest` without judgements."""
-    found = recorded(lake, run)
-    if not found:
+    explanations_by_scorer = recorded(lake, run)
+    if not explanations_by_scorer:
         msg = f"run {run} in {lake.uri} holds no verdicts on both classes; give one that detection or fuzzing judged"
         raise WrongRequest(msg)
     for half_width in HALF_WIDTHS:
         adaptive = Adaptive(half_width=half_width)
-        yield [replay(scorer, explanations, adaptive) for scorer, explanations in found.items()]
+        yield [
+            replay(scorer, explanations, adaptive) for scorer, explanations in explanations_by_scorer.items()
+        ]
 
 
 def figures(lake: Lake, run: str) -> tuple[list[Figure], float]:
@@ -150,9 +160,9 @@ def figures(lake: Lake, run: str) -> tuple[list[Figure], float]:
     """
     chosen: list[Replay] = []
     for chosen in replays(lake, run):
-        if min(one.agreement.value for one in chosen) >= WANTED:
+        if min(scorer_replay.agreement.value for scorer_replay in chosen) >= WANTED:
             break
-    share = Figure.of("adaptive_requests_share", [one.share for one in chosen])
-    agreement = Figure.of("adaptive_spearman", [one.agreement.value for one in chosen])
-    even = Figure.of("even_spearman", [one.even.value for one in chosen])
+    share = Figure.of("adaptive_requests_share", [scorer_replay.share for scorer_replay in chosen])
+    agreement = Figure.of("adaptive_spearman", [scorer_replay.agreement.value for scorer_replay in chosen])
+    even = Figure.of("even_spearman", [scorer_replay.even.value for scorer_replay in chosen])
     return [share, agreement, even], chosen[0].half_width

@@ -38,7 +38,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
     pin(0)
     count, in_flight = request["questions"], request["in_flight"]
     asked = requests(detection(SHOWN), features(count, SHOWN))
-    calls = [encode((one,), "tiny") for one in islice(asked, count)]
+    calls = [encode((question,), "tiny") for question in islice(asked, count)]
     bodies, url = [call.body for call in calls], request["url"] + calls[0].path
 
     async def run() -> tuple[int, dict[str, float]]:

@@ -41,7 +41,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
         scorer = detection.DetectionScorer(client, n_examples_shown=SHOWN)
         gate = asyncio.Semaphore(request["in_flight"])
 
-        async def one(question: int) -> int:
+        async def count_verdicts(question: int) -> int:
             about = [
                 samples.Sample("".join(tokens), samples.ClassifierOutput(tokens, [], 0, place % 2 == 1))
                 for place, tokens in enumerate(windows(question))
@@ -51,9 +51,11 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
                 given = await scorer._generate(EXPLANATION, about)  # noqa: SLF001
             return sum(output.prediction is not None for output in given)
 
-        await asyncio.gather(*(one(question) for question in range(2 * request["in_flight"])))
+        await asyncio.gather(*(count_verdicts(question) for question in range(2 * request["in_flight"])))
         with Meter() as meter:
-            read = await asyncio.gather(*(one(question) for question in range(request["questions"])))
+            read = await asyncio.gather(
+                *(count_verdicts(question) for question in range(request["questions"]))
+            )
         return sum(count == SHOWN for count in read), meter.used()
 
     answered, used = asyncio.run(run())

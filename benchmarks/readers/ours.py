@@ -48,8 +48,8 @@ def detection(shown: int) -> Detection:
 
 def requests(scorer: Detection, about: Iterable[Feature]) -> Iterator[Request]:
     """The scorer's questions about an explanation of each feature."""
-    for one in about:
-        yield from scorer.requests(RequestKey(one.feature, 0, "none"), EXPLANATION, one)
+    for explained in about:
+        yield from scorer.requests(RequestKey(explained.feature, 0, "none"), EXPLANATION, explained)
 
 
 def answer(request: dict[str, Any]) -> Mapping[str, object]:
@@ -80,7 +80,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
             await ask_all(client, requests(scorer, about[: len(features(2 * request["in_flight"], shown))]))
             with Meter() as meter:
                 outcomes = await kept(client)
-                read = [one for outcome in outcomes for one in read_judgements(scorer, outcome)]
+                read = [judgement for outcome in outcomes for judgement in read_judgements(scorer, outcome)]
         assert all(judgement.verdict is not None for judgement in read)
         return len(outcomes), meter.used()
 

@@ -42,7 +42,7 @@ class Recorded:
     @property
     def features(self) -> int:
         """How many there are."""
-        return len({one.feature.feature for one in self.posed})
+        return len({explanation.feature.feature for explanation in self.posed})
 
     @property
     def detection(self) -> Detection | None:
@@ -100,10 +100,10 @@ def _posed(
         )
         with lake.connect(threads=1) as connection:
             texts = query.records(connection, "explained", explanations=[path])
-        for one in match_explanations(shown, texts):
-            if one.feature.feature in numbers or len(numbers) < most:
-                numbers.add(one.feature.feature)
-                posed.append(one)
+        for explanation in match_explanations(shown, texts):
+            if explanation.feature.feature in numbers or len(numbers) < most:
+                numbers.add(explanation.feature.feature)
+                posed.append(explanation)
         parts.append(part)
         if len(numbers) == most:
             break

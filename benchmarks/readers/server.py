@@ -62,8 +62,8 @@ _LISTED = _response(_MODELS)
 class _Connection(asyncio.Protocol):
     """One client's connection, with one request under way at a time."""
 
-    def __init__(self, said: Callable[[int], bytes]) -> None:
-        self._said = said
+    def __init__(self, response_to: Callable[[int], bytes]) -> None:
+        self._response_to = response_to
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -84,13 +84,13 @@ class _Connection(asyncio.Protocol):
         if len(self._come) >= due:
             chats = self._come.count(_BEGUN, end) if self._come.startswith(_CHATS) else 1
             self._come.clear()
-            asyncio.get_running_loop().call_later(DELAY, self._transport.write, self._said(chats))
+            asyncio.get_running_loop().call_later(DELAY, self._transport.write, self._response_to(chats))
 
 
 async def _serve(shown: int) -> None:
-    said = cache(lambda chats: _response(_completion(answer(shown), chats)))
+    response_to = cache(lambda chats: _response(_completion(answer(shown), chats)))
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(said), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: _Connection(response_to), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

@@ -68,7 +68,7 @@ def reader_in(file: Path) -> AnyReader:
 
 
 def figures(
-    found: Recorded, detection: Detection, reader: AnyReader, scratch: Path
+    recorded: Recorded, detection: Detection, reader: AnyReader, scratch: Path
 ) -> tuple[list[Figure], dict[str, object]]:
     """Figures of every number of contexts per question, and what they were measured on.
 
@@ -76,32 +76,32 @@ def figures(
     """
     asyncio.run(reader.check())
     model = (reader.model_name or reader.kind).rsplit("/", 1)[-1]
-    say(f"{model} judges {found.features} features of {found.run}, {len(COMPARED)} times")
+    say(f"{model} judges {recorded.features} features of {recorded.run}, {len(COMPARED)} times")
     compared = {shown: detection.model_copy(update={"shown": shown, "adaptive": None}) for shown in COMPARED}
-    posed = {shown: [_turned(one, shown) for one in found.posed] for shown in COMPARED}
+    posed = {shown: [_turned(explanation, shown) for explanation in recorded.posed] for shown in COMPARED}
     judged = {}
-    for shown, one in compared.items():
+    for shown, scorer in compared.items():
         folder = scratch / f"shown-{shown}"
-        judged[shown] = asyncio.run(_judged(found, one, posed[shown], reader, folder))
+        judged[shown] = asyncio.run(_judged(recorded, scorer, posed[shown], reader, folder))
         say(
             f"  {shown:2} shown: {judged[shown].contexts:,} verdicts by {judged[shown].questions:,} questions"
         )
-    bills = {shown: one.bill for shown, one in judged.items() if one.bill}
-    said = "as the reader reports them"
+    bills = {shown: verdicts.bill for shown, verdicts in judged.items() if verdicts.bill}
+    counting = "as the reader reports them"
     if len(bills) < len(judged):
-        by = counter(found.config, reader)
-        bills = {shown: modelled(one, posed[shown], by) for shown, one in compared.items()}
-        said = f"{by.said}, its prefix cache modelled"
+        by = counter(recorded.config, reader)
+        bills = {shown: modelled(scorer, posed[shown], by) for shown, scorer in compared.items()}
+        counting = f"{by.source}, its prefix cache modelled"
     prices = reader.prices
     measured = [
         figure
-        for shown, one in judged.items()
-        for figure in (*_worth(shown, one, judged[USUAL]), *_cost(shown, one, bills[shown], prices))
+        for shown, verdicts in judged.items()
+        for figure in (*_worth(shown, verdicts, judged[USUAL]), *_cost(shown, verdicts, bills[shown], prices))
     ]
     return measured, {
-        "judged again": f"{found.features} features of {found.run}",
+        "judged again": f"{recorded.features} features of {recorded.run}",
         "reader": model,
-        "tokens": said,
+        "tokens": counting,
     }
 
 
@@ -116,46 +116,46 @@ def _turned(posed: JudgedExplanation, shown: int) -> JudgedExplanation:
 
 
 async def _judged(
-    found: Recorded, scorer: Detection, posed: Sequence[JudgedExplanation], reader: AnyReader, folder: Path
+    recorded: Recorded, scorer: Detection, posed: Sequence[JudgedExplanation], reader: AnyReader, folder: Path
 ) -> Judged:
     async with reader.open() as opened:
         # Alone, since of a list nobody says how much of it was cached.
         outcomes, owners = await ask.ask_scorer(scorer, posed, OneByOne(opened))
     check_answered(outcomes, f"{scorer.name} with shown: {scorer.shown}")
     about = {
-        "coder": found.coder,
-        "explainer": found.explainer,
+        "coder": recorded.coder,
+        "explainer": recorded.explainer,
         "scorer": scorer.name,
         "reader": scorer.reader,
     }
     rows = judgement_rows(scorer, outcomes, owners, about)
-    aside = Lake(folder.as_posix())
-    aside.write(JUDGEMENTS, "judgements.parquet", JUDGEMENTS.rows(rows))
-    with aside.connect() as connection:
+    scratch = Lake(folder.as_posix())
+    scratch.write(JUDGEMENTS, "judgements.parquet", JUDGEMENTS.rows(rows))
+    with scratch.connect() as connection:
         scored = scores(
             connection,
-            judgements=[aside.path("judgements.parquet")],
-            contexts=found.contexts,
-            samples=found.samples,
+            judgements=[scratch.path("judgements.parquet")],
+            contexts=recorded.contexts,
+            samples=recorded.samples,
         )
     return Judged(scored.to_pylist(), len(rows), sent(outcomes), reported(outcomes))
 
 
 def _worth(shown: int, judged: Judged, usual: Judged) -> list[Figure]:
-    found = [Figure.of(f"shown_{shown}_failed_share", [_failed(judged) / judged.contexts])]
+    measured = [Figure.of(f"shown_{shown}_failed_share", [_failed(judged) / judged.contexts])]
     for column in ("balanced_accuracy", "f1"):
         values = [row[column] for row in judged.scores if row[column] is not None]
         if values:
-            found += _estimated(f"shown_{shown}_{column}", median(values))
+            measured += _estimated(f"shown_{shown}_{column}", median(values))
     pairs = [
-        (one["balanced_accuracy"], other["balanced_accuracy"])
-        for one, other in zip(judged.scores, usual.scores, strict=True)
-        if None not in (one["balanced_accuracy"], other["balanced_accuracy"])
+        (row["balanced_accuracy"], usual_row["balanced_accuracy"])
+        for row, usual_row in zip(judged.scores, usual.scores, strict=True)
+        if None not in (row["balanced_accuracy"], usual_row["balanced_accuracy"])
     ]
     if shown != USUAL and len(pairs) >= FEWEST:
         ours, theirs = zip(*pairs, strict=True)
-        found += _estimated(f"shown_{shown}_spearman", spearman(ours, theirs))
-    return found
+        measured += _estimated(f"shown_{shown}_spearman", spearman(ours, theirs))
+    return measured
 
 
 def _failed(judged: Judged) -> int:
@@ -171,12 +171,12 @@ def _estimated(name: str, estimate: Estimate) -> list[Figure]:
 def _cost(shown: int, judged: Judged, bill: Bill, prices: Prices) -> list[Figure]:
     """Each for one verdict, but the price, which is for a thousand."""
     tokens = {"prompt": bill.prompt, "cached": bill.cached, "completion": bill.completion}
-    found = [Figure.of(f"shown_{shown}_requests_per_context", [judged.questions / judged.contexts])]
-    found += [
+    measured = [Figure.of(f"shown_{shown}_requests_per_context", [judged.questions / judged.contexts])]
+    measured += [
         Figure.of(f"shown_{shown}_{kind}_tokens_per_context", [count / judged.contexts], "tokens")
         for kind, count in tokens.items()
     ]
     cost = prices.cost(Usage(*(round(count) for count in tokens.values())))
     if cost is not None:
-        found.append(Figure.of(f"shown_{shown}_cost_per_1000_contexts", [1000 * cost / judged.contexts]))
-    return found
+        measured.append(Figure.of(f"shown_{shown}_cost_per_1000_contexts", [1000 * cost / judged.contexts]))
+    return measured

@@ -32,7 +32,7 @@ class Speed:
 
 def measure(size: Size, peers: Peers | None, scratch: Path) -> Speed:
     """Let all ask in turns, gloss without and with replies kept. Raises `RunFailed` when a question got no answer."""
-    found = Speed()
+    speed = Speed()
     rates, costs = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     systems = ["gloss", "bare", "kept", *(["peer"] if peers else [])]
     with endpoint() as url:
@@ -42,7 +42,7 @@ def measure(size: Size, peers: Peers | None, scratch: Path) -> Speed:
                 request = {"url": url, "questions": count, "in_flight": IN_FLIGHT}
                 if name == "kept":
                     request["lake"] = str(scratch / f"lake-{turn}")
-                spent = _delphi(found, request, peers) if name == "peer" and peers else _ours(name, request)
+                spent = _delphi(speed, request, peers) if name == "peer" and peers else _ours(name, request)
                 if spent["answered"] != count:
                     msg = f"{name} got {spent['answered']} answers to {count} questions"
                     raise RunFailed(msg)
@@ -53,19 +53,19 @@ def measure(size: Size, peers: Peers | None, scratch: Path) -> Speed:
                 )
     for name, prefix in (("gloss", ""), ("bare", "bare_"), ("kept", "kept_"), ("peer", "peer_")):
         if rates[name]:
-            found.figures.append(Figure.of(f"{prefix}requests_per_second", rates[name], "requests/s"))
-            found.figures.append(Figure.of(f"{prefix}cpu_ms_per_request", costs[name], "ms"))
-    found.figures.append(Figure.of("cpu_over_bare", _ratios(costs["gloss"], costs["bare"])))
+            speed.figures.append(Figure.of(f"{prefix}requests_per_second", rates[name], "requests/s"))
+            speed.figures.append(Figure.of(f"{prefix}cpu_ms_per_request", costs[name], "ms"))
+    speed.figures.append(Figure.of("cpu_over_bare", _ratios(costs["gloss"], costs["bare"])))
     if rates["peer"]:
-        found.figures.append(
+        speed.figures.append(
             Figure.of("requests_per_second_over_peer", _ratios(rates["gloss"], rates["peer"]))
         )
-    return found
+    return speed
 
 
 def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
     """Of what was measured in the same turn."""
-    return [one / other for one, other in zip(ours, theirs, strict=True)]
+    return [mine / yours for mine, yours in zip(ours, theirs, strict=True)]
 
 
 def by_shown(size: Size) -> list[Figure]:
@@ -111,8 +111,8 @@ def _ours(name: str, request: dict[str, object]) -> dict[str, Any]:
     return child.run(f"benchmarks.readers.{'bare' if name == 'bare' else 'ours'}", request, threads=1)
 
 
-def _delphi(found: Speed, request: dict[str, object], peers: Peers) -> dict[str, Any]:
+def _delphi(speed: Speed, request: dict[str, object], peers: Peers) -> dict[str, Any]:
     where = {"python": peers.python, "path": peers.path}
     spent = child.run("benchmarks.readers.delphi_peer", request, threads=1, **where)
-    found.versions.update(spent["versions"])
+    speed.versions.update(spent["versions"])
     return spent

@@ -22,8 +22,8 @@ def tables(report: Report) -> list[str]:
 def _speed(report: Report) -> Iterator[str]:
     columns = {"requests_per_second": "requests per second", "cpu_ms_per_request": "CPU ms per request"}
     rows = [
-        [said, *(shown(report.named.get(f"{prefix}{column}")) for column in columns)]
-        for prefix, said in _SYSTEMS.items()
+        [label, *(shown(report.named.get(f"{prefix}{column}")) for column in columns)]
+        for prefix, label in _SYSTEMS.items()
         if f"{prefix}requests_per_second" in report.named
     ]
     if rows:
@@ -51,15 +51,17 @@ _COST = {
 def _by_shown(report: Report) -> Iterator[str]:
     """A row for each number of contexts per question, and the columns of which anything is known."""
     columns = {
-        said: cells
-        for column, said in (_WORTH | _COST).items()
+        label: cells
+        for column, label in (_WORTH | _COST).items()
         if any(
-            cells := [_cell(report, f"shown_{one}_{column}", estimated=column in _WORTH) for one in COMPARED]
+            cells := [
+                _cell(report, f"shown_{count}_{column}", estimated=column in _WORTH) for count in COMPARED
+            ]
         )
     }
     if not columns:
         return
-    worth = any(said in columns for said in _WORTH.values())
+    worth = any(label in columns for label in _WORTH.values())
     judged = (
         "Median over the judged explanations with its 95 % interval; tokens and requests are those of one verdict. "
         if worth
@@ -69,7 +71,7 @@ def _by_shown(report: Report) -> Iterator[str]:
         f"1, 5 and 20 contexts per question. {judged}"
         "CPU time of the asking process per verdict, and verdicts per second, are those of the endpoint above:"
     )
-    rows = [[str(one), *cells] for one, *cells in zip(COMPARED, *columns.values(), strict=True)]
+    rows = [[str(count), *cells] for count, *cells in zip(COMPARED, *columns.values(), strict=True)]
     yield table(["contexts per question", *columns], rows)
     if report.workload.get("reader") == "baseline":
         yield (
@@ -89,10 +91,10 @@ def _by_shown(report: Report) -> Iterator[str]:
 
 def _cell(report: Report, name: str, *, estimated: bool) -> str:
     """A number, with its interval where it has one."""
-    found = report.named.get(name)
+    figure = report.named.get(name)
     low, high = (shown(report.named.get(f"{name}_{end}")) for end in ("low", "high"))
-    value = shown(found, spread=False)
-    return f"{value} ({low} to {high})" if estimated and found and low else value
+    value = shown(figure, spread=False)
+    return f"{value} ({low} to {high})" if estimated and figure and low else value
 
 
 def _in_rounds(report: Report) -> Iterator[str]:

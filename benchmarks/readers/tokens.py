@@ -30,8 +30,8 @@ class Counter(NamedTuple):
     tokenizer: Tokenizer
     block: int | None
     """Tokens per block of the prefix cache."""
-    said: str
-    """Whose tokenizer it is, as a clause."""
+    source: str
+    """The tokenizer that counts, as a clause."""
 
 
 def reported(outcomes: Sequence[Outcome]) -> Bill | None:
@@ -56,10 +56,10 @@ def counter(config: RunConfig, reader: AnyReader) -> Counter:
     Raises `WrongRequest` for one that the reader names and that is not there.
     """
     if isinstance(reader, OpenAIReader):
-        found = reader_tokenizer(config.model_copy(update={"readers": {_READER: reader}}), _READER)
-        assert found.tokenizer is not None
-        said = found.source.removeprefix(f"tokens of {_READER}: ").split("; ")[0]
-        return Counter(found.tokenizer, reader.block, _FOLDERS.sub("", said))
+        counting = reader_tokenizer(config.model_copy(update={"readers": {_READER: reader}}), _READER)
+        assert counting.tokenizer is not None
+        description = counting.source.removeprefix(f"tokens of {_READER}: ").split("; ")[0]
+        return Counter(counting.tokenizer, reader.block, _FOLDERS.sub("", description))
     tokenizer = config.subject.tokenizer()
     # It would warn of longer texts.
     tokenizer.model_max_length = sys.maxsize
@@ -69,6 +69,8 @@ def counter(config: RunConfig, reader: AnyReader) -> Counter:
 def modelled(scorer: Detection, posed: Sequence[JudgedExplanation], by: Counter) -> Bill:
     """What questions about so many explanations take, by those about the first few of them."""
     rehearsal = DryRunReader(by.tokenizer, PrefixCache(by.block))
-    for one in posed[:COUNTED]:
-        asyncio.run(ask_all(rehearsal, scorer.requests(one.key, one.text, one.feature)))
-    return spread([rehearsal.bills[one.key] for one in posed[:COUNTED]], len(posed))
+    for explanation in posed[:COUNTED]:
+        asyncio.run(
+            ask_all(rehearsal, scorer.requests(explanation.key, explanation.text, explanation.feature))
+        )
+    return spread([rehearsal.bills[explanation.key] for explanation in posed[:COUNTED]], len(posed))

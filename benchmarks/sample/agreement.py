@@ -7,7 +7,7 @@ Window = tuple[float, Sequence[int]]
 """Its peak and its tokens, which no other window has."""
 
 
-class Found(NamedTuple):
+class FeatureWindows(NamedTuple):
     """What a system found of a feature."""
 
     windows: int
@@ -29,7 +29,7 @@ class Agreement(NamedTuple):
     """Of one system alone, with another number of windows, or with other windows."""
 
 
-def compare(ours: Mapping[int, Found], theirs: Mapping[int, Found]) -> Agreement:
+def compare(ours: Mapping[int, FeatureWindows], theirs: Mapping[int, FeatureWindows]) -> Agreement:
     """Hold the windows of one system against another's."""
     every = ours.keys() | theirs.keys()
     both = [(ours[feature], theirs[feature]) for feature in ours.keys() & theirs.keys()]
@@ -38,16 +38,16 @@ def compare(ours: Mapping[int, Found], theirs: Mapping[int, Found]) -> Agreement
     return Agreement(len(every), equal, fair - equal, len(every) - fair)
 
 
-def _same(a: Found, b: Found, *, ties: bool) -> bool:
+def _same(a: FeatureWindows, b: FeatureWindows, *, ties: bool) -> bool:
     if a.windows != b.windows or _peaks(a) != _peaks(b):
         return False
     weakest = _peaks(a)[0]
     return _texts(a, weakest, ties=ties) == _texts(b, weakest, ties=ties)
 
 
-def _peaks(found: Found) -> list[float]:
-    return sorted(peak for peak, _ in found.strongest)
+def _peaks(windows: FeatureWindows) -> list[float]:
+    return sorted(peak for peak, _ in windows.strongest)
 
 
-def _texts(found: Found, weakest: float, *, ties: bool) -> set[tuple[int, ...]]:
-    return {tuple(tokens) for peak, tokens in found.strongest if peak > weakest or not ties}
+def _texts(windows: FeatureWindows, weakest: float, *, ties: bool) -> set[tuple[int, ...]]:
+    return {tuple(tokens) for peak, tokens in windows.strongest if peak > weakest or not ties}

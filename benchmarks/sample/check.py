@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import child
-from benchmarks.sample.agreement import Found, compare
+from benchmarks.sample.agreement import FeatureWindows, compare
 from benchmarks.sample.ours import sampled, spans
 from benchmarks.sample.sampling import work
 from storage.lake import Lake
 
 
-def found(request: dict[str, Any]) -> dict[int, Found]:
+def sampled_windows(request: dict[str, Any]) -> dict[int, FeatureWindows]:
     """The strongest windows that the explainer is shown, by feature."""
     lake = Lake(request["lake"])
     asked = work(lake, request["sequences"], request["sequence"], request["sampling"], request["name"])
@@ -25,15 +25,16 @@ def found(request: dict[str, Any]) -> dict[int, Found]:
         if row["role"] == "explain":
             shown.setdefault(row["feature"], []).append((row["peak"], row["tokens"]))
     windows = dict(zip(samples["feature"].to_pylist(), samples["windows"].to_pylist(), strict=True))
-    return {feature: Found(windows[feature], strongest) for feature, strongest in shown.items()}
+    return {feature: FeatureWindows(windows[feature], strongest) for feature, strongest in shown.items()}
 
 
 def answer(request: dict[str, Any]) -> Mapping[str, object]:
     """The agreement with what delphi `made`."""
     theirs = {
-        int(feature): Found(made["windows"], made["strongest"]) for feature, made in request["made"].items()
+        int(feature): FeatureWindows(made["windows"], made["strongest"])
+        for feature, made in request["made"].items()
     }
-    return compare(found(request), theirs)._asdict()
+    return compare(sampled_windows(request), theirs)._asdict()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
         )
         for record in dataset:
             contexts += len(record.train) + len(record.test) + len(record.not_active)
-            strongest = [(one.max_activation, one.tokens.tolist()) for one in record.examples[:most]]
+            strongest = [
+                (example.max_activation, example.tokens.tolist()) for example in record.examples[:most]
+            ]
             made[record.latent.latent_index] = {"windows": len(record.examples), "strongest": strongest}
     return {
         **meter.used(),

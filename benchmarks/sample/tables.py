@@ -23,8 +23,8 @@ def _speed(report: Report) -> Iterator[str]:
         "peak_mb": "peak MB",
     }
     rows = [
-        [said, *(shown(report.named.get(f"{name}_{column}")) for column in columns)]
-        for name, said in SYSTEMS.items()
+        [label, *(shown(report.named.get(f"{name}_{column}")) for column in columns)]
+        for name, label in SYSTEMS.items()
         if f"{name}_features_per_second" in report.named
     ]
     if not rows:
@@ -44,8 +44,8 @@ def _speed(report: Report) -> Iterator[str]:
 
 def _growth(report: Report) -> Iterator[str]:
     name = re.compile(r"span_ms_((\d+)_firings)")
-    found = [match for match in map(name.fullmatch, report.named) if match]
-    if not found:
+    matches = [match for match in map(name.fullmatch, report.named) if match]
+    if not matches:
         return
     yield (
         f"One worker on {shown(report['spans_sampled'])} spans of {shown(report['features_per_span'])} features on "
@@ -61,7 +61,7 @@ def _growth(report: Report) -> Iterator[str]:
             shown(report[f"sampled_share_{match[1]}"], spread=False),
             shown(report[f"peak_mb_{match[1]}"], spread=False),
         ]
-        for match in found
+        for match in matches
     ]
     yield table(["firings", "ms per span", "CPU ms per span", "sampled share", "peak MB"], rows)
     times = [
@@ -89,7 +89,7 @@ def _bytes(report: Report) -> Iterator[str]:
     )
     rows = [
         [
-            said,
+            label,
             *(
                 shown(report[f"s3_{what}{name}"])
                 for what in (
@@ -99,7 +99,7 @@ def _bytes(report: Report) -> Iterator[str]:
                 )
             ),
         ]
-        for said, name in (("a span", ""), ("a bucket alone", "_alone"))
+        for label, name in (("a span", ""), ("a bucket alone", "_alone"))
     ]
     yield table(["sampled", "MB needed", "all", *(f"`{name}`" for name in READ)], rows)
     yield f"From there a span takes {shown(report['s3_time_over_local'])} times as long as from a folder."

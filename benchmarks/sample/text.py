@@ -18,6 +18,6 @@ def ids(shard: Range, length: int) -> np.ndarray:
     """Tokens of a shard's sequences, [sequences, length] int32."""
     draw = np.random.default_rng([7, shard.first])
     shares = np.cumsum(1 / (SHIFT + np.arange(VOCABULARY - 1)))
-    found = 1 + np.searchsorted(shares, draw.random((shard.end - shard.first, length)) * shares[-1])
-    found[:, 0] = 0
-    return found.astype(np.int32)
+    tokens = 1 + np.searchsorted(shares, draw.random((shard.end - shard.first, length)) * shares[-1])
+    tokens[:, 0] = 0
+    return tokens.astype(np.int32)

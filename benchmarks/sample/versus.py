@@ -61,18 +61,18 @@ def _check(bench: Bench, cache: Cache, sequences: int, made: dict[str, Any]) -> 
         "workers": bench.threads,
         "made": made,
     }
-    found = Agreement(**child.run("benchmarks.sample.check", request, threads=bench.threads))
-    say(f"  against delphi: {found}")
-    refuse(found)
-    for name, n in found._asdict().items():
+    agreement = Agreement(**child.run("benchmarks.sample.check", request, threads=bench.threads))
+    say(f"  against delphi: {agreement}")
+    refuse(agreement)
+    for name, n in agreement._asdict().items():
         bench.note(f"peer_{name}", [n], "features")
 
 
-def refuse(found: Agreement) -> None:
+def refuse(agreement: Agreement) -> None:
     """Raise `RunFailed` when features have other windows than delphi's, or when there is nothing to compare."""
-    if found.wrong or not found.features:
+    if agreement.wrong or not agreement.features:
         msg = (
-            f"the strongest windows differ from delphi's for {found.wrong:,} of {found.features:,} features; "
+            f"the strongest windows differ from delphi's for {agreement.wrong:,} of {agreement.features:,} features; "
             "no speed is worth that, look at tasks/sampling/firings.py"
         )
         raise RunFailed(msg)

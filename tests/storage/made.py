@@ -239,7 +239,7 @@ def _judgement(context: Row, explainer: str, scorer: str, control: str) -> Row:
         "explanation_of": feature if control == "none" else (feature + 1) % 8,
         "scorer": scorer,
         "context": context["context"],
-        "request": "/".join(map(str, key)),
+        "request": f"{feature}/0/{control}/{context['context']}",
         "truth": truth,
         "verdict": None if failed else truth == (luck % 10 != 0) if good else luck % 2 == 0,
         "probability": None,

@@ -32,7 +32,7 @@ SIZES = Sizes(
 )
 
 
-def here(module: str, request: Mapping[str, object], **_: object) -> dict[str, Any]:
+def in_process(module: str, request: Mapping[str, object], **_: object) -> dict[str, Any]:
     """A child's answer from this process, in which it leaves no model."""
     try:
         return importlib.import_module(module).answer(dict(request))
@@ -43,7 +43,7 @@ def here(module: str, request: Mapping[str, object], **_: object) -> dict[str, A
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sizes, children in this process."""
-    monkeypatch.setattr(child, "run", here)
+    monkeypatch.setattr(child, "run", in_process)
     monkeypatch.setitem(cases.SIZES, ("cpu", "quick"), SIZES)
     monkeypatch.setitem(cases.SHAPES, "cpu", SHAPE)
 
@@ -62,7 +62,7 @@ def test_a_run_without_peers_measures_the_rest(tmp_path: Path, capsys: pytest.Ca
     """Every figure of the floor and gloss is there, none of a peer, and that is said."""
     report = run(tmp_path)
 
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     names = set(report.named)
     assert {"cpu_over_floor", "memory_4x_tokens_over_1x", "bytes_per_firing", "write_share"} <= names
     assert {"cpu_over_floor_256x4", "cpu_over_fresh_floor", "reference_wrong"} <= names
@@ -72,8 +72,8 @@ def test_a_run_without_peers_measures_the_rest(tmp_path: Path, capsys: pytest.Ca
     assert 0 < report["bytes_per_firing"].value
     assert 0 < report["write_share"].value < 1
     assert ("delphi, whose environment `make bench-peers` makes.",) == report.left_out
-    assert "not measured: delphi" in said.err
-    assert "| 256, 4 |" in said.out
+    assert "not measured: delphi" in printed.err
+    assert "| 256, 4 |" in printed.out
 
 
 @pytest.mark.usefixtures("small")
@@ -96,7 +96,7 @@ def test_firings_that_differ_end_the_command(
     wrong = {"firings": 100, "equal": 99, "stepped": 0, "tied": 0, "wrong": 1}
 
     def lying(module: str, request: Mapping[str, object], **options: object) -> dict[str, Any]:
-        return {"reference": wrong} if module.endswith("check") else here(module, request, **options)
+        return {"reference": wrong} if module.endswith("check") else in_process(module, request, **options)
 
     monkeypatch.setattr(child, "run", lying)
     file = tmp_path / "report.json"

@@ -43,9 +43,9 @@ def nonzeros(rows: Rows) -> Nonzeros:
 def test_every_difference_is_counted(changed: Rows, equal: int, stepped: int, tied: int, wrong: int) -> None:
     """Whichever of the two systems has it."""
     for ours, theirs in ((TRUE, changed), (changed, TRUE)):
-        found = compare(nonzeros(ours), nonzeros(theirs), WIDTH)
+        result = compare(nonzeros(ours), nonzeros(theirs), WIDTH)
 
-        assert Agreement(len(ours), equal, stepped, tied, wrong) == found
+        assert Agreement(len(ours), equal, stepped, tied, wrong) == result
 
 
 @given(
@@ -59,13 +59,13 @@ def test_nothing_is_lost(rows: dict[tuple[int, int], float], data: st.DataObject
     every = [(*place, value) for place, value in rows.items()]
     kept = data.draw(st.lists(st.sampled_from(every), min_size=1, unique=True))
 
-    found = compare(nonzeros(every), nonzeros(kept), WIDTH)
+    result = compare(nonzeros(every), nonzeros(kept), WIDTH)
 
-    assert Agreement(len(every), len(kept), 0, 0, len(every) - len(kept)) == found
+    assert Agreement(len(every), len(kept), 0, 0, len(every) - len(kept)) == result
 
 
 @pytest.mark.parametrize(
-    ("found", "refused"),
+    ("result", "refused"),
     [
         (Agreement(10**6, 10**6 - 10, 6, 4, 0), False),
         (Agreement(10**6, 10**6 - 1, 0, 0, 1), True),
@@ -75,10 +75,10 @@ def test_nothing_is_lost(rows: dict[tuple[int, int], float], data: st.DataObject
     ],
     ids="explained wrong ties steps nothing".split(),
 )
-def test_what_sums_do_not_explain_fails_the_run(found: Agreement, refused: bool) -> None:
+def test_what_sums_do_not_explain_fails_the_run(result: Agreement, refused: bool) -> None:
     """One wrong firing is enough, and so are more ties or steps than sums in another order make."""
     if not refused:
-        refuse(found, "here")
+        refuse(result, "here")
         return
     with pytest.raises(RunFailed, match="firings differ at here"):
-        refuse(found, "here")
+        refuse(result, "here")

@@ -114,9 +114,9 @@ def test_tokens_are_those_of_the_file(request_: dict[str, object]) -> None:
 @pytest.mark.usefixtures("used")
 def test_they_are_the_dense_ones(request_: dict[str, object]) -> None:
     """No firing differs from brute force, and nothing is compared with nothing."""
-    found = check.answer(request_ | {"lake": request_["out"], "splits": None, "reference": SEQUENCES})
+    result = check.answer(request_ | {"lake": request_["out"], "splits": None, "reference": SEQUENCES})
 
-    counts = found["reference"]
+    counts = result["reference"]
     assert isinstance(counts, dict)
     assert counts["firings"] > 2 * SEQUENCES * 8
     assert 0 == counts["wrong"]
@@ -130,11 +130,11 @@ def test_another_coder_is_found_out(request_: dict[str, object], tmp_path: Path)
     folder = tmp_path / "lake" / ours.step(SITES[0]).folder("activations")
     folder.rename(folder.parent / ours.step(SITES[1]).address)
 
-    found = check.answer(
+    result = check.answer(
         request_ | {"sites": SITES[1:], "lake": swapped["out"], "splits": None, "reference": SEQUENCES}
     )
 
-    counts = found["reference"]
+    counts = result["reference"]
     assert isinstance(counts, dict)
     assert counts["wrong"] > counts["equal"]
 
@@ -182,7 +182,7 @@ def test_splits_count_from_their_first_feature(tmp_path: Path) -> None:
         split = {"locations": np.array(rows, np.uint16), "activations": np.array(values, np.float16)}
         save_file(split, tmp_path / f"{name}.safetensors")
 
-    found = check.from_splits(tmp_path, 100, 8)
+    result = check.from_splits(tmp_path, 100, 8)
 
-    assert [107, 150, 1649] == found.key.tolist()
-    assert [1.5, 3.5, 2.5] == found.value.tolist()
+    assert [107, 150, 1649] == result.key.tolist()
+    assert [1.5, 3.5, 2.5] == result.value.tolist()

@@ -25,26 +25,28 @@ def recorded_run(
     parts = [Range(first, min(first + per_part, features)) for first in range(0, features, per_part)]
     for part in parts:
         numbers = range(*part)
-        lake.write(SAMPLES, drawn.part("samples", part), SAMPLES.rows([_sample(one) for one in numbers]))
-        contexts = [row for one in numbers for row in _contexts(one)]
+        lake.write(
+            SAMPLES, drawn.part("samples", part), SAMPLES.rows([_sample(number) for number in numbers])
+        )
+        contexts = [row for number in numbers for row in _contexts(number)]
         lake.write(CONTEXTS, drawn.part("contexts", part), CONTEXTS.rows(contexts))
-        texts = [_explanation(one) for one in numbers]
+        texts = [_explanation(number) for number in numbers]
         lake.write(EXPLANATIONS, explained.part("explanations", part), EXPLANATIONS.rows(texts))
     lake.commit(drawn, parts)
     lake.commit(explained, parts)
     judged = Step("judgements", "demo/exemplars/detection", ("judgements",), {}, 1, (explained,))
     scored = Step("scores", "demo/exemplars/detection", ("scores",), {}, 1, (judged,))
     for part in parts:
-        rows = [row for one in range(*part) for row in _judgements(one)]
+        rows = [row for number in range(*part) for row in _judgements(number)]
         lake.write(JUDGEMENTS, judged.part("judgements", part), JUDGEMENTS.rows(rows))
         with lake.connect() as connection:
-            found = scores(
+            result = scores(
                 connection,
                 judgements=[lake.path(judged.part("judgements", part))],
                 contexts=[lake.path(drawn.part("contexts", part))],
                 samples=[lake.path(drawn.part("samples", part))],
             )
-        lake.write(SCORES, scored.part("scores", part), found)
+        lake.write(SCORES, scored.part("scores", part), result)
     lake.commit(judged, parts)
     lake.commit(scored, parts)
     steps = [

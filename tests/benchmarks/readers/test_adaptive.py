@@ -43,19 +43,19 @@ def test_clear_explanations_take_fewer_questions() -> None:
 
 def test_all_questions_give_the_final_score() -> None:
     """A width that nothing reaches before the end saves nothing and changes nothing."""
-    found = in_rounds(answers(0.7), Adaptive(half_width=1e-9))
-    assert (40, 40, found.final) == (found.asked, found.questions, found.score)
-    assert found == some_of(answers(0.7), 1.0)
+    result = in_rounds(answers(0.7), Adaptive(half_width=1e-9))
+    assert (40, 40, result.final) == (result.asked, result.questions, result.score)
+    assert result == some_of(answers(0.7), 1.0)
 
 
 def test_a_replay_says_what_is_saved_and_what_it_costs() -> None:
     """The share of questions, and the rank correlation with the scores of all."""
     explanations = [answers(0.5 + seed / 100, seed) for seed in range(50)]
-    found = replay("detection", explanations, Adaptive(half_width=0.15))
-    outcomes = [in_rounds(one, Adaptive(half_width=0.15)) for one in explanations]
-    assert sum(one.asked for one in outcomes) / 2000 == found.share < 1
-    assert 0.8 < found.agreement.value < 1
-    assert 0.8 < found.even.value < 1
+    result = replay("detection", explanations, Adaptive(half_width=0.15))
+    outcomes = [in_rounds(explanation, Adaptive(half_width=0.15)) for explanation in explanations]
+    assert sum(explanation.asked for explanation in outcomes) / 2000 == result.share < 1
+    assert 0.8 < result.agreement.value < 1
+    assert 0.8 < result.even.value < 1
     whole = replay("detection", explanations, Adaptive(half_width=1e-9))
     assert (1.0, pytest.approx(1.0), pytest.approx(1.0)) == (
         whole.share,
@@ -74,12 +74,14 @@ def test_judgements_are_read_from_a_run(tmp_path: Path) -> None:
     """Own explanations only, by scorer; the figures are those of a setting that ranks as wanted."""
     lake = made(f"{tmp_path}/lake")
 
-    found = recorded(lake, "made")
+    result = recorded(lake, "made")
     named, half_width = figures(lake, "made")
 
-    assert set(SCORERS) == set(found)
-    assert 30 == len(found["detection"])
-    assert ["adaptive_requests_share", "adaptive_spearman", "even_spearman"] == [one.name for one in named]
+    assert set(SCORERS) == set(result)
+    assert 30 == len(result["detection"])
+    assert ["adaptive_requests_share", "adaptive_spearman", "even_spearman"] == [
+        figure.name for figure in named
+    ]
     assert 0 < half_width <= 0.2
     assert named[1].low >= WANTED or half_width == 0.03
 

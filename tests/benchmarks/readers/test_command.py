@@ -38,7 +38,9 @@ def test_a_quick_run_measures_and_leaves_the_page_alone(
     assert wanted <= set(report.named)
     assert set(report.bounds) == wanted
     assert {"kept_requests_per_second", "kept_cpu_ms_per_request"} <= set(report.named)
-    assert {f"shown_{one}_cpu_ms_per_context" for one in ("1", "5", "20", "1_alone")} <= set(report.named)
+    assert {f"shown_{suffix}_cpu_ms_per_context" for suffix in ("1", "5", "20", "1_alone")} <= set(
+        report.named
+    )
     assert all(figure.value > 0 for figure in report.figures)
     assert "delphi" in json.loads(file.read_text())["left_out"][0]
     assert "gloss, every reply kept" in capsys.readouterr().out
@@ -110,16 +112,16 @@ def test_ratios_are_those_of_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return {"answered": request["questions"], "wall_s": wall, "cpu_s": cpu, "versions": {"delphi": "0"}}
 
     monkeypatch.setattr(speed.child, "run", run)
-    found = {
+    result = {
         figure.name: figure
         for figure in speed.measure(
             cases.Size(100, 10, 2, 1, 100), speed.Peers("python", ""), tmp_path
         ).figures
     }
-    assert found["cpu_over_bare"] == Figure.of("cpu_over_bare", [2.0, 3.0])
+    assert result["cpu_over_bare"] == Figure.of("cpu_over_bare", [2.0, 3.0])
     # gloss 100 / s and 50 / s, the peer 20 / s and 10 / s.
     name = "requests_per_second_over_peer"
-    assert found[name] == Figure.of(name, [5.0, 5.0])
+    assert result[name] == Figure.of(name, [5.0, 5.0])
 
 
 def test_the_bare_client_posts_what_gloss_posts() -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from storage.errors import RunFailed, WrongRequest
 from tasks.llm.base import Reader
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import AnyReader
-from tasks.llm.request import Outcome, Reply, Request, Usage
+from tasks.llm.request import Outcome, Prices, Reply, Request, Usage
 from tasks.llm.token_count import BLOCK, Bill, PrefixCache, bill
 from tests.benchmarks.readers.recorded_run import ACTIVATING, recorded_run
 from tests.tasks.llm.faulty_server import Body, faulty_server, trial
@@ -35,9 +35,8 @@ class Told:
 
     reader: Reader
     kind: str = "told"
-    prompt_price: float | None = None
-    completion_price: float | None = None
-    cached_price: float | None = None
+    model_name: str | None = None
+    prices: Prices = field(default_factory=Prices)
 
     def open(self) -> AbstractAsyncContextManager[Reader]:
         """The reader itself."""
@@ -62,36 +61,38 @@ class Changed(Reader):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """Five features, in parts of two."""
     lake = recorded_run(tmp_path_factory.mktemp("lake").as_posix())
     return recorded(lake, "tiny", 200)
 
 
-def judged(found: Recorded, reader: Reader, folder: Path) -> tuple[dict[str, float], dict[str, object]]:
+def judged(tiny_run: Recorded, reader: Reader, folder: Path) -> tuple[dict[str, float], dict[str, object]]:
     """What is measured with a reader of known skill."""
-    return measured(found, cast("AnyReader", Told(reader)), folder)
+    return measured(tiny_run, cast("AnyReader", Told(reader)), folder)
 
 
-def measured(found: Recorded, reader: AnyReader, folder: Path) -> tuple[dict[str, float], dict[str, object]]:
-    assert found.detection is not None
-    figures, about = shown.figures(found, found.detection, reader, folder)
+def measured(
+    tiny_run: Recorded, reader: AnyReader, folder: Path
+) -> tuple[dict[str, float], dict[str, object]]:
+    assert tiny_run.detection is not None
+    figures, about = shown.figures(tiny_run, tiny_run.detection, reader, folder)
     assert len(figures) == len({figure.name for figure in figures})
     return {figure.name: figure.value for figure in figures}, about
 
 
-def test_score_contexts_and_explanations_are_read(found: Recorded) -> None:
+def test_score_contexts_and_explanations_are_read(tiny_run: Recorded) -> None:
     """Those of the wanted features, from as few parts as hold them."""
-    assert (5, 3) == (found.features, len(found.contexts))
-    assert {2 * ACTIVATING} == {len(one.feature.contexts) for one in found.posed}
-    assert ["The word own0.", "The word own1."] == [one.text for one in found.posed[:2]]
+    assert (5, 3) == (tiny_run.features, len(tiny_run.contexts))
+    assert {2 * ACTIVATING} == {len(explanation.feature.contexts) for explanation in tiny_run.posed}
+    assert ["The word own0.", "The word own1."] == [explanation.text for explanation in tiny_run.posed[:2]]
 
 
 def test_some_features_are_enough(tmp_path: Path) -> None:
     """Parts behind them are not opened."""
     lake = recorded_run(tmp_path.as_posix())
-    some = recorded(lake, "tiny", 2)
-    assert (2, 1, 1) == (some.features, len(some.contexts), len(some.samples))
+    subset = recorded(lake, "tiny", 2)
+    assert (2, 1, 1) == (subset.features, len(subset.contexts), len(subset.samples))
     assert 3 == recorded(lake, "tiny", 3).features
 
 
@@ -114,31 +115,33 @@ def test_a_detection_with_its_own_prompt_is_not_asked(tmp_path: Path) -> None:
     assert "detection" == chosen.name
 
 
-def test_a_reader_that_judges_each_alone_is_as_good_with_any_number(found: Recorded, tmp_path: Path) -> None:
-    """The embedded baseline's verdict on a context does not hang on the others."""
-    named, about = measured(found, BASELINE, tmp_path)
+def test_a_reader_that_judges_each_alone_is_as_good_with_any_number(
+    tiny_run: Recorded, tmp_path: Path
+) -> None:
+    """The embedded baseline's verdict on a context does not depend on the others."""
+    named, about = measured(tiny_run, BASELINE, tmp_path)
     for column in ("balanced_accuracy", "f1", "failed_share"):
-        assert 1 == len({named[f"shown_{one}_{column}"] for one in COMPARED})
-    assert [1, 0.2, 0.05] == [named[f"shown_{one}_requests_per_context"] for one in COMPARED]
+        assert 1 == len({named[f"shown_{count}_{column}"] for count in COMPARED})
+    assert [1, 0.2, 0.05] == [named[f"shown_{count}_requests_per_context"] for count in COMPARED]
     assert "counted by the subject's tokenizer" in str(about["tokens"])
     assert "5 features of tiny" == about["judged again"]
 
 
-def test_known_judgements_have_the_known_worth(found: Recorded, tmp_path: Path) -> None:
+def test_known_judgements_have_the_known_worth(tiny_run: Recorded, tmp_path: Path) -> None:
     """Right with 1 and 5, always yes with 20: half of the classes, and F1 of 2/3."""
 
     def easily_tired(outcome: Outcome) -> Outcome:
         many = len(outcome.request.contexts) > 5
         return replace(outcome, reply=Reply(str([1] * 20))) if many else outcome
 
-    named, _ = judged(found, Changed(easily_tired), tmp_path)
-    assert [1, 1, 0.5] == [named[f"shown_{one}_balanced_accuracy"] for one in COMPARED]
-    assert [1, 1, pytest.approx(2 / 3)] == [named[f"shown_{one}_f1"] for one in COMPARED]
+    named, _ = judged(tiny_run, Changed(easily_tired), tmp_path)
+    assert [1, 1, 0.5] == [named[f"shown_{count}_balanced_accuracy"] for count in COMPARED]
+    assert [1, 1, pytest.approx(2 / 3)] == [named[f"shown_{count}_f1"] for count in COMPARED]
     # Where all have the same score, ranks have no correlation.
     assert not [name for name in named if "spearman" in name]
 
 
-def test_ranks_are_held_against_the_usual_number(found: Recorded, tmp_path: Path) -> None:
+def test_ranks_are_held_against_the_usual_number(tiny_run: Recorded, tmp_path: Path) -> None:
     """A reader that is the worse the later the feature ranks them alike with 1, and the other way round with 20."""
 
     def skilled(outcome: Outcome) -> Outcome:
@@ -151,33 +154,33 @@ def test_ranks_are_held_against_the_usual_number(found: Recorded, tmp_path: Path
         ]
         return replace(outcome, reply=Reply(str([int(label) for label in labels])))
 
-    named, _ = judged(found, Changed(skilled), tmp_path)
+    named, _ = judged(tiny_run, Changed(skilled), tmp_path)
     assert pytest.approx(1) == named["shown_1_spearman"]
     assert pytest.approx(-1) == named["shown_20_spearman"]
     assert "shown_5_spearman" not in named
 
 
-def test_failures_are_told_and_are_no_score(found: Recorded, tmp_path: Path) -> None:
+def test_failures_are_told_and_are_no_score(tiny_run: Recorded, tmp_path: Path) -> None:
     """Of a reader that answers only about one context each."""
 
     def brief(outcome: Outcome) -> Outcome:
         several = len(outcome.request.contexts) > 1
         return replace(outcome, reply=Reply("The first two fit.")) if several else outcome
 
-    named, _ = judged(found, Changed(brief), tmp_path)
-    assert [0, 1, 1] == [named[f"shown_{one}_failed_share"] for one in COMPARED]
+    named, _ = judged(tiny_run, Changed(brief), tmp_path)
+    assert [0, 1, 1] == [named[f"shown_{count}_failed_share"] for count in COMPARED]
     assert 1 == named["shown_1_balanced_accuracy"]
     assert "shown_5_balanced_accuracy" not in named
 
 
-def test_a_reader_that_gives_no_reply_is_not_measured(found: Recorded, tmp_path: Path) -> None:
+def test_a_reader_that_gives_no_reply_is_not_measured(tiny_run: Recorded, tmp_path: Path) -> None:
     """It says what it got."""
     silent = Changed(lambda outcome: replace(outcome, reply=None, reason="500: overloaded"))
     with pytest.raises(RunFailed, match="500: overloaded"):
-        judged(found, silent, tmp_path)
+        judged(tiny_run, silent, tmp_path)
 
 
-def test_tokens_are_those_that_the_reader_reports(found: Recorded, tmp_path: Path) -> None:
+def test_tokens_are_those_that_the_reader_reports(tiny_run: Recorded, tmp_path: Path) -> None:
     """With the price that they have."""
 
     def counting(outcome: Outcome) -> Outcome:
@@ -185,49 +188,49 @@ def test_tokens_are_those_that_the_reader_reports(found: Recorded, tmp_path: Pat
         usage = Usage(1000, 600, 10 * len(outcome.request.contexts))
         return replace(outcome, reply=replace(outcome.reply, usage=usage))
 
-    priced = Told(Changed(counting), prompt_price=1.0, completion_price=3.0, cached_price=0.5)
-    named, about = measured(found, cast("AnyReader", priced), tmp_path)
+    priced = Told(Changed(counting), prices=Prices(prompt=1.0, completion=3.0, cached=0.5))
+    named, about = measured(tiny_run, cast("AnyReader", priced), tmp_path)
     assert "as the reader reports them" == about["tokens"]
     for kind, values in {"prompt": [1000, 200, 50], "cached": [600, 120, 30], "completion": [10] * 3}.items():
-        assert values == [named[f"shown_{one}_{kind}_tokens_per_context"] for one in COMPARED]
-    costs = [named[f"shown_{one}_cost_per_1000_contexts"] for one in COMPARED]
+        assert values == [named[f"shown_{count}_{kind}_tokens_per_context"] for count in COMPARED]
+    costs = [named[f"shown_{count}_cost_per_1000_contexts"] for count in COMPARED]
     assert [pytest.approx(price) for price in (0.73, 0.17, 0.065)] == costs
 
 
-def test_tokens_that_are_not_reported_are_counted(found: Recorded, tmp_path: Path) -> None:
+def test_tokens_that_are_not_reported_are_counted(tiny_run: Recorded, tmp_path: Path) -> None:
     """As a server with the same tokenizer and a cache of blocks would, each number with an empty cache."""
-    named, about = judged(found, oracle(), tmp_path)
+    named, about = judged(tiny_run, oracle(), tmp_path)
     assert "its prefix cache modelled" in str(about["tokens"])
     assert not [name for name in named if "cost" in name]
-    assert found.detection is not None
-    tokenizer = counter(found.config, BASELINE).tokenizer
-    for one in COMPARED:
+    assert tiny_run.detection is not None
+    tokenizer = counter(tiny_run.config, BASELINE).tokenizer
+    for count in COMPARED:
         detection, cache, whole = (
-            found.detection.model_copy(update={"shown": one}),
+            tiny_run.detection.model_copy(update={"shown": count}),
             PrefixCache(BLOCK),
             Bill(),
         )
-        for posed in (shown._turned(posed, one) for posed in found.posed):
+        for posed in (shown._turned(posed, count) for posed in tiny_run.posed):
             for request in detection.requests(posed.key, posed.text, posed.feature):
                 whole += bill(request, tokenizer, cache)
         assert 0 < whole.cached < whole.prompt
-        contexts = 2 * ACTIVATING * found.features
+        contexts = 2 * ACTIVATING * tiny_run.features
         for kind in ("prompt", "cached", "completion"):
             counted = pytest.approx(getattr(whole, kind) / contexts)
-            assert counted == named[f"shown_{one}_{kind}_tokens_per_context"]
+            assert counted == named[f"shown_{count}_{kind}_tokens_per_context"]
 
 
-def test_no_number_of_contexts_finds_what_another_left_in_the_cache(found: Recorded) -> None:
+def test_no_number_of_contexts_finds_what_another_left_in_the_cache(tiny_run: Recorded) -> None:
     """But the beginning that all questions about an explanation share."""
-    assert found.detection is not None
+    assert tiny_run.detection is not None
     asked = [
-        found.detection.model_copy(update={"shown": number}).requests(
-            one.key,
-            one.text,
-            shown._turned(one, number).feature,
+        tiny_run.detection.model_copy(update={"shown": number}).requests(
+            explanation.key,
+            explanation.text,
+            shown._turned(explanation, number).feature,
         )
         for number in (5, 20)
-        for one in found.posed
+        for explanation in tiny_run.posed
     ]
     firsts = [[_first_example(request) for request in requests] for requests in asked]
     half = len(firsts) // 2
@@ -237,15 +240,15 @@ def test_no_number_of_contexts_finds_what_another_left_in_the_cache(found: Recor
 
 
 def _first_example(request: Request) -> str:
-    found = re.search(r"^Example 1: .*$", request.messages[-1].text, re.MULTILINE)
-    assert found is not None
-    return found[0]
+    example = re.search(r"^Example 1: .*$", request.messages[-1].text, re.MULTILINE)
+    assert example is not None
+    return example[0]
 
 
-def test_an_endpoint_is_asked_one_question_a_call(found: Recorded, tmp_path: Path) -> None:
+def test_an_endpoint_is_asked_one_question_a_call(tiny_run: Recorded, tmp_path: Path) -> None:
     """So that it says how much of each was cached."""
 
-    def said(_number: int, body: Body) -> Body:
+    def replied(_number: int, body: Body) -> Body:
         if trial(body):
             return completion(body, "hello")
         assert isinstance(body["messages"][0], dict)
@@ -257,11 +260,11 @@ def test_an_endpoint_is_asked_one_question_a_call(found: Recorded, tmp_path: Pat
         }
         return completion(body, "1" if examples == 1 else str([1] * examples)) | {"usage": usage}
 
-    with faulty_server(said) as server:
-        named, about = measured(found, OpenAIReader(urls=[server.url], model="tiny"), tmp_path)
+    with faulty_server(replied) as server:
+        named, about = measured(tiny_run, OpenAIReader(urls=[server.url], model="tiny"), tmp_path)
     assert {"reader": "tiny", "tokens": "as the reader reports them"}.items() <= about.items()
-    assert [400, 80, 20] == [named[f"shown_{one}_cached_tokens_per_context"] for one in COMPARED]
-    assert [0.5] * 3 == [named[f"shown_{one}_balanced_accuracy"] for one in COMPARED]
+    assert [400, 80, 20] == [named[f"shown_{count}_cached_tokens_per_context"] for count in COMPARED]
+    assert [0.5] * 3 == [named[f"shown_{count}_balanced_accuracy"] for count in COMPARED]
 
 
 def test_a_reader_is_described_in_a_file(tmp_path: Path) -> None:
@@ -281,12 +284,12 @@ def test_a_reader_is_described_in_a_file(tmp_path: Path) -> None:
 def test_the_table_has_a_row_for_each_number() -> None:
     """And a column for all that is known of any; intervals stand beside what has one."""
     values: dict[str, float] = {}
-    for place, one in enumerate(COMPARED, start=1):
+    for place, count in enumerate(COMPARED, start=1):
         values |= {
-            f"shown_{one}_balanced_accuracy": place / 10,
-            f"shown_{one}_balanced_accuracy_low": place / 20,
-            f"shown_{one}_balanced_accuracy_high": place / 5,
-            f"shown_{one}_requests_per_context": 1 / one,
+            f"shown_{count}_balanced_accuracy": place / 10,
+            f"shown_{count}_balanced_accuracy_low": place / 20,
+            f"shown_{count}_balanced_accuracy_high": place / 5,
+            f"shown_{count}_requests_per_context": 1 / count,
         }
     values |= {
         "shown_1_spearman": 0.9,
@@ -303,15 +306,15 @@ def test_the_table_has_a_row_for_each_number() -> None:
 
 def test_without_a_run_the_table_says_what_asking_costs() -> None:
     """And speaks of no interval."""
-    text = shown_text({f"shown_{one}_cpu_ms_per_context": 1.0 for one in COMPARED})
+    text = shown_text({f"shown_{count}_cpu_ms_per_context": 1.0 for count in COMPARED})
     assert "| contexts per question | CPU ms |" in text
     assert "interval" not in text
 
 
 @pytest.mark.parametrize("reader", ["baseline", "tiny"])
-def test_that_the_baseline_cannot_differ_is_said_of_the_baseline_alone(reader: str) -> None:
+def test_that_the_baseline_cannot_differ_is_noted_of_the_baseline_alone(reader: str) -> None:
     """A language model can."""
-    text = shown_text({f"shown_{one}_f1": 0.5 for one in COMPARED}, reader=reader)
+    text = shown_text({f"shown_{count}_f1": 0.5 for count in COMPARED}, reader=reader)
     assert (reader == "baseline") == ("judges each context by itself" in text)
 
 

@@ -63,18 +63,18 @@ def delphi(request: Mapping[str, Any]) -> dict[str, Any]:
         ):
             peaks, window = made[first + feature], (row * SEQUENCE + position) // 32
             peaks[window] = max(value, peaks.get(window, 0))
-    found = {}
+    result = {}
     for feature, peaks in made.items():
         strongest = sorted(peaks, key=lambda window: -peaks[window])[: request["strongest"]]
-        found[str(feature)] = {
+        result[str(feature)] = {
             "windows": len(peaks),
             "strongest": [(peaks[window], tokens[window]) for window in strongest],
         }
     used = {"cpu_s": 80.0, "wall_s": 100.0, "peak_bytes": 10**6}
-    return {**used, "sampled": len(found), "contexts": 1, "made": found, "versions": {"eai-delphi": "0"}}
+    return {**used, "sampled": len(result), "contexts": 1, "made": result, "versions": {"eai-delphi": "0"}}
 
 
-def here(module: str, request: Mapping[str, Any], **_: object) -> dict[str, Any]:
+def in_process(module: str, request: Mapping[str, Any], **_: object) -> dict[str, Any]:
     """A child's answer from this process, through JSON as from another one."""
     S3FileSystem.clear_instance_cache()
     corpus_text._cache.clear()  # another process would have none
@@ -87,7 +87,7 @@ def here(module: str, request: Mapping[str, Any], **_: object) -> dict[str, Any]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sizes, children in this process."""
-    monkeypatch.setattr(child, "run", here)
+    monkeypatch.setattr(child, "run", in_process)
     monkeypatch.setitem(cases.SIZES, "quick", SIZES)
     monkeypatch.setattr(bench, "SHARD", 64)
     for module in (part, parts):
@@ -121,7 +121,7 @@ def test_a_run_has_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[st
     """Of both systems on one cache, whose strongest windows agree, and of the wide one; a section shows them."""
     report = run(tmp_path)
 
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert set(report.named) >= FIXED
     assert FIXED <= set(report.bounds)
     assert (256, 256, 0) == tuple(report[f"peer_{name}"].value for name in ("features", "equal", "wrong"))
@@ -138,9 +138,9 @@ def test_a_run_has_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert report["s3_bytes_over_needed"].value < report["s3_bytes_over_needed_alone"].value
     assert report["s3_mb_needed"].value > 2 * report["s3_mb_needed_alone"].value
     assert 0 < report["peak_gb_million_features"].value < 4
-    assert "as many contexts as delphi draws, round 2 of 2" in said.err
-    assert f"| {firings[0]:,} |" in said.out
-    assert "of 256 features 256 have the same ones" in said.out
+    assert "as many contexts as delphi draws, round 2 of 2" in printed.err
+    assert f"| {firings[0]:,} |" in printed.out
+    assert "of 256 features 256 have the same ones" in printed.out
 
 
 @pytest.mark.usefixtures("small")
@@ -169,11 +169,11 @@ def test_windows_that_differ_end_the_command(
     """With exit code 1, before any figure is written: here delphi has another strongest window of one feature."""
 
     def lying(module: str, request: Mapping[str, Any], **options: object) -> dict[str, Any]:
-        found = here(module, request, **options)
+        result = in_process(module, request, **options)
         if module.endswith("delphi_peer"):
-            peak, tokens = found["made"]["7"]["strongest"][0]
-            found["made"]["7"]["strongest"][0] = (peak, tokens[::-1])
-        return found
+            peak, tokens = result["made"]["7"]["strongest"][0]
+            result["made"]["7"]["strongest"][0] = (peak, tokens[::-1])
+        return result
 
     monkeypatch.setattr(child, "run", lying)
     file = tmp_path / "report.json"

@@ -47,12 +47,12 @@ def answer(request: Mapping[str, object]) -> dict[str, Any]:
 
 def test_a_request_that_names_no_spans_is_for_all_features(cache: Cache) -> None:
     """In spans of several buckets, of which there are as many as a run would have; each is timed."""
-    found = answer(bench.asked(cache, SEQUENCES, None))
+    result = answer(bench.asked(cache, SEQUENCES, None))
 
     every = cut(Lake(cache.lake), SEQUENCES, 1)
     assert ranges(400, 10) == [bucket for span in every for bucket in span]
-    assert 400 == found["features"]
-    assert [True] * len(every) == [second > 0 for second in found["seconds"]]
+    assert 400 == result["features"]
+    assert [True] * len(every) == [second > 0 for second in result["seconds"]]
     assert 5 < len(every) < 20
 
 
@@ -60,10 +60,10 @@ def test_a_request_that_names_spans_is_for_these(cache: Cache) -> None:
     """Apart from what is sampled before, to read what a process reads once."""
     request = bench.asked(cache, SEQUENCES, [ranges(30, 10), [Range(200, 210)]])
 
-    found = answer(request | {"warm": Range(390, 400), "name": "some"})
+    result = answer(request | {"warm": Range(390, 400), "name": "some"})
 
-    assert (40, 2) == (found["features"], len(found["seconds"]))
-    assert found["once_s"] > 0
+    assert (40, 2) == (result["features"], len(result["seconds"]))
+    assert result["once_s"] > 0
     part = sampling.work(Lake(cache.lake), SEQUENCES, 64, {}, "some").step.folder("samples")
     written = {Range.of(path) for path in Lake(cache.lake).files(part)}
     assert {*ranges(30, 10), Range(200, 210), Range(390, 400)} == written

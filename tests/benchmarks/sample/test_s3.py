@@ -19,11 +19,11 @@ FILE = f"{BUCKET}/lake/data"
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A server with an empty bucket, and variables that lead to it through the counter."""
     (tmp_path / BUCKET).mkdir()
-    with served(tmp_path) as found:
-        for name, value in found.counted.items():
+    with served(tmp_path) as server:
+        for name, value in server.counted.items():
             monkeypatch.setenv(name, value)
         S3FileSystem.clear_instance_cache()  # they are kept by arguments, and their credentials are none
-        yield found
+        yield server
     S3FileSystem.clear_instance_cache()
 
 
@@ -66,12 +66,12 @@ def test_a_row_group_that_is_skipped_is_not_sent(server: Served) -> None:
 
     server.sent.clear()
     with lake.connect() as connection:
-        found = connection.execute(
+        result = connection.execute(
             "select sum(sequence) from read_parquet($path) where feature < 10",
             {"path": lake.path("activations/one")},
         ).fetchone()
 
-    assert (45,) == found
+    assert (45,) == result
     assert 0 < server.sent.bytes["lake/activations/one"] < size / 2
 
 

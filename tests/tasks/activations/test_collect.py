@@ -23,11 +23,11 @@ FIRST = 1000
 
 def hooked() -> dict[str, HookedCoder]:
     """Three coders at two sites."""
-    one, other = coder(48, k=6), coder(20, k=2)
-    relu = SparseCoder(one.encoder, one.encoder_bias, one.centre, one.decoder, one.decoder_bias,
+    item, other = coder(48, k=6), coder(20, k=2)
+    relu = SparseCoder(item.encoder, item.encoder_bias, item.centre, item.decoder, item.decoder_bias,
                        JumpRelu(torch.tensor(3.0)))  # fmt: skip
     return {
-        "a": HookedCoder(Site("layers.2"), one),
+        "a": HookedCoder(Site("layers.2"), item),
         "b": HookedCoder(Site("layers.2"), relu),
         "c": HookedCoder(Site("layers.1", "input"), other),
     }
@@ -55,10 +55,10 @@ def dense(subject: LoadedSubject, name: str, ids: np.ndarray, left_out: np.ndarr
 @pytest.mark.parametrize("keep_bos", [True, False])
 def test_firings_are_the_dense_ones(llama: LoadedSubject, batch: int, *, keep_bos: bool) -> None:
     """Every firing of every coder is there once, in order, whatever the batch."""
-    found = firings(llama, hooked(), IDS, FIRST, batch, keep_bos=keep_bos)
+    result = firings(llama, hooked(), IDS, FIRST, batch, keep_bos=keep_bos)
 
-    assert ["a", "b", "c"] == list(found)
-    for name, columns in found.items():
+    assert ["a", "b", "c"] == list(result)
+    for name, columns in result.items():
         expected = dense(llama, name, IDS, (IDS == llama.bos) & (not keep_bos))
         assert len(expected.feature) > 0
         for want, have in zip(expected[:3], columns[:3], strict=True):
@@ -79,25 +79,25 @@ def test_every_bos_is_left_out(llama: LoadedSubject) -> None:
     ids = IDS.copy()
     ids[:, 5] = 0
 
-    found = firings(llama, hooked(), ids, 0)["a"]
+    result = firings(llama, hooked(), ids, 0)["a"]
 
-    assert set(found.position.tolist()) == set(range(12)) - {0, 5}
+    assert set(result.position.tolist()) == set(range(12)) - {0, 5}
 
 
 def test_without_bos_the_first_position_is_left_out() -> None:
     """A tokenizer without a first token leaves out the first position, whatever stands there."""
     subject = LoadedSubject(model("llama"), words(bos=None), torch.device("cpu"))
 
-    found = firings(subject, hooked(), tokens(3, 12, None), 0)["a"]
+    result = firings(subject, hooked(), tokens(3, 12, None), 0)["a"]
 
-    assert set(found.position.tolist()) == set(range(1, 12))
+    assert set(result.position.tolist()) == set(range(1, 12))
 
 
 def test_no_sequences_no_firings(llama: LoadedSubject) -> None:
     """A shard without sequences gives empty columns."""
-    found = firings(llama, hooked(), IDS[:0], 0)
+    result = firings(llama, hooked(), IDS[:0], 0)
 
-    assert {0} == {len(column) for columns in found.values() for column in columns}
+    assert {0} == {len(column) for columns in result.values() for column in columns}
 
 
 def test_one_architecture_is_like_another(subject: LoadedSubject) -> None:
@@ -105,8 +105,8 @@ def test_one_architecture_is_like_another(subject: LoadedSubject) -> None:
     kind = subject.model.config.model_type
     site = Site(f"{'h' if kind == 'gpt2' else 'layers'}.1")
 
-    found = firings(subject, {"a": HookedCoder(site, coder(k=6))}, IDS, 0)["a"]
-    _, counts = np.unique(found.sequence * 100 + found.position, return_counts=True)
+    result = firings(subject, {"a": HookedCoder(site, coder(k=6))}, IDS, 0)["a"]
+    _, counts = np.unique(result.sequence * 100 + result.position, return_counts=True)
 
     assert 7 * 11 == len(counts)
     assert counts.max() <= 6

@@ -75,16 +75,16 @@ def test_a_change_changes_the_digest(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"column": "body"}, "has no column body: it has text, split, length"),
         ({"column": "length"}, "column length .* is int64, not text"),
         ({"split": "test"}, "no text in column text in rows of split test"),
     ],
 )
-def test_a_wrong_column_is_refused(file: Path, options: dict, said: str) -> None:
+def test_a_wrong_column_is_refused(file: Path, options: dict, message: str) -> None:
     """A column or split that is not there is refused, with what is."""
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         list(corpus(file, **options).documents())
 
 

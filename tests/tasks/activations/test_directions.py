@@ -51,10 +51,10 @@ def test_logits_are_the_largest_and_smallest(llama: LoadedSubject, *, fold_norm:
     logits = rows @ llama.unembedding().T
     order = logits.argsort(dim=1, descending=True)
 
-    found = feature_directions(c, FEATURES, logit_lens(llama, fold_norm=fold_norm), logits=5)
+    result = feature_directions(c, FEATURES, logit_lens(llama, fold_norm=fold_norm), logits=5)
 
-    assert FEATURES == [direction.feature for direction in found]
-    for row, direction in enumerate(found):
+    assert FEATURES == [direction.feature for direction in result]
+    for row, direction in enumerate(result):
         for ids, have in (
             (order[row, :5], direction.top_logits),
             (order[row].flip(0)[:5], direction.bottom_logits),
@@ -74,9 +74,9 @@ def test_neighbours_are_the_nearest(k: int) -> None:
     cosine = functional.cosine_similarity(decoder[FEATURES, None], decoder[None], dim=2)
     cosine[range(3), FEATURES] = -2
 
-    found = nearest_rows(decoder, torch.tensor(FEATURES), k, CPU)
+    result = nearest_rows(decoder, torch.tensor(FEATURES), k, CPU)
 
-    for row, near in enumerate(found):
+    for row, near in enumerate(result):
         best = cosine[row].topk(min(k, 47))
         assert best.indices.tolist() == [item["feature"] for item in near]
         torch.testing.assert_close(best.values, torch.tensor([item["cosine"] for item in near]))
@@ -104,9 +104,9 @@ def test_any_block_finds_what_brute_force_finds(m, d, k, block, ties, alone, dra
     mine = others[own].double()
     own = None if alone else own
 
-    found = top_products(mine, others, k, as_they_are, ends=(1, -1), own=own, block=block)
+    result = top_products(mine, others, k, as_they_are, ends=(1, -1), own=own, block=block)
 
-    for end, have in zip((1, -1), found, strict=True):
+    for end, have in zip((1, -1), result, strict=True):
         want = brute(mine * end, others, k, own)
         assert torch.equal(want.product, have.product)
         assert torch.equal(want.row, have.row)
@@ -172,9 +172,9 @@ def test_neighbours_by_encoder_are_asked_for_by_themselves(llama: LoadedSubject)
         replace(c, encoder=torch.empty(0, D)), [1], read, logits=0, neighbours=0, encoder_neighbours=4
     )
 
-    assert want == [one.encoder_neighbours for one in both] == [one.encoder_neighbours for one in alone]
-    assert want != [one.neighbours for one in both]
-    assert [None] * 3 == [one.neighbours for one in alone]
+    assert want == [item.encoder_neighbours for item in both] == [item.encoder_neighbours for item in alone]
+    assert want != [item.neighbours for item in both]
+    assert [None] * 3 == [item.neighbours for item in alone]
     assert none.encoder_neighbours is None
 
 

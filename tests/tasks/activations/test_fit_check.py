@@ -81,10 +81,10 @@ def test_nothing_is_measured_on_bos(llama: LoadedSubject) -> None:
     c = fitting(llama)
     everything = next(site_vectors(llama, [SITE], IDS, len(IDS), keep_bos=True)).vectors[SITE]
 
-    found = check_fits(llama, {"c": HookedCoder(SITE, c, SITE)}, IDS)["c"]
+    result = check_fits(llama, {"c": HookedCoder(SITE, c, SITE)}, IDS)["c"]
 
-    assert measure_fit(c, at(llama), at(llama)) == found
-    assert measure_fit(c, everything, everything) != found
+    assert measure_fit(c, at(llama), at(llama)) == result
+    assert measure_fit(c, everything, everything) != result
 
 
 def test_a_width_that_does_not_match_names_sites_that_do(llama: LoadedSubject) -> None:
@@ -96,7 +96,7 @@ def test_a_width_that_does_not_match_names_sites_that_do(llama: LoadedSubject) -
         check_fits(llama, {"wide": HookedCoder(SITE, coder(d=24), SITE)}, IDS)
 
 
-def test_a_width_that_is_nowhere_is_said_to_be(llama: LoadedSubject) -> None:
+def test_a_width_that_no_site_has_is_reported(llama: LoadedSubject) -> None:
     """Where no site has the coder's width, the message says so."""
     with pytest.raises(WrongRequest, match=r"in layers\.2: none"):
         check_fits(llama, {"wide": HookedCoder(SITE, coder(d=23), SITE)}, IDS)

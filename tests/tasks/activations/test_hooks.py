@@ -34,26 +34,26 @@ def test_outputs_are_the_hidden_states(subject: LoadedSubject) -> None:
     """A block's output is the hidden state that the model itself reports."""
     reported = subject.model(IDS, output_hidden_states=True).hidden_states
 
-    found = capture(subject, block(subject, 0), block(subject, 2))
+    result = capture(subject, block(subject, 0), block(subject, 2))
 
-    assert torch.equal(reported[1], found[block(subject, 0)])
-    assert torch.equal(reported[3], found[block(subject, 2)])
+    assert torch.equal(reported[1], result[block(subject, 0)])
+    assert torch.equal(reported[3], result[block(subject, 2)])
 
 
 def test_inputs_are_the_hidden_states_before(subject: LoadedSubject) -> None:
     """A block's input is the output of the block before."""
-    found = capture(subject, block(subject, 1), f"{block(subject, 2)}.input")
+    result = capture(subject, block(subject, 1), f"{block(subject, 2)}.input")
 
-    assert torch.equal(found[block(subject, 1)], found[f"{block(subject, 2)}.input"])
+    assert torch.equal(result[block(subject, 1)], result[f"{block(subject, 2)}.input"])
 
 
 @pytest.mark.parametrize("name", ["self_attn", "self_attn.o_proj", "mlp", "mlp.down_proj", "input_layernorm"])
 def test_inner_sites_have_a_vector_per_token(llama: LoadedSubject, name: str) -> None:
     """Attention, MLP and norms can be read on both sides, tuples and keyword arguments included."""
-    found = capture(llama, f"layers.1.{name}", f"layers.1.{name}.input")
+    result = capture(llama, f"layers.1.{name}", f"layers.1.{name}.input")
 
-    assert all(x.shape[:2] == IDS.shape and x.ndim == 3 for x in found.values())
-    assert D == found[f"layers.1.{name}"].shape[2]
+    assert all(x.shape[:2] == IDS.shape and x.ndim == 3 for x in result.values())
+    assert D == result[f"layers.1.{name}"].shape[2]
 
 
 def test_later_layers_never_run(subject: LoadedSubject) -> None:
@@ -118,10 +118,10 @@ def test_sides_and_forms_of_one_module_come_at_once(llama: LoadedSubject) -> Non
         "layers.1.input_layernorm.input",
     ]
 
-    found = capture(llama, *names)
+    result = capture(llama, *names)
 
-    assert set(names) == found.keys()
-    assert all(torch.equal(capture(llama, name)[name], found[name]) for name in names)
+    assert set(names) == result.keys()
+    assert all(torch.equal(capture(llama, name)[name], result[name]) for name in names)
 
 
 def test_sites_of_one_tensor_share_a_hook(llama: LoadedSubject) -> None:
@@ -139,9 +139,9 @@ def test_centred_vectors_have_no_mean(subject: LoadedSubject) -> None:
     """The centred form is the vector less its mean over d, as the residual stream of centred weights is."""
     name = block(subject, 1)
 
-    found = capture(subject, name, f"{name}:centred")
+    result = capture(subject, name, f"{name}:centred")
 
-    raw, centred = found[name], found[f"{name}:centred"]
+    raw, centred = result[name], result[f"{name}:centred"]
     torch.testing.assert_close(torch.zeros(IDS.shape), centred.mean(-1), rtol=0, atol=1e-6)
     torch.testing.assert_close(raw - centred, (raw - centred)[..., :1].expand_as(raw), rtol=0, atol=1e-6)
 
@@ -151,20 +151,20 @@ def test_normalised_vectors_are_the_norms_before_its_gain(subject: LoadedSubject
     name = f"{block(subject, 1)}.{'ln_2' if subject.model.config.model_type == 'gpt2' else 'input_layernorm'}"
     norm = subject.resolve(Site(name))
 
-    found = capture(subject, name, f"{name}:normalised")
+    result = capture(subject, name, f"{name}:normalised")
 
-    weighted = found[f"{name}:normalised"] * norm.get_parameter("weight") + getattr(norm, "bias", 0)
-    torch.testing.assert_close(found[name], weighted, rtol=1e-5, atol=1e-5)
+    weighted = result[f"{name}:normalised"] * norm.get_parameter("weight") + getattr(norm, "bias", 0)
+    torch.testing.assert_close(result[name], weighted, rtol=1e-5, atol=1e-5)
 
 
 def test_heads_are_normalised_one_by_one() -> None:
     """A norm of heads normalises each head, and its site's vectors are the heads side by side."""
     qwen = LoadedSubject(architecture("qwen3"), words(), torch.device("cpu"))
 
-    found = capture(qwen, "layers.0.self_attn.q_norm:normalised")["layers.0.self_attn.q_norm:normalised"]
+    result = capture(qwen, "layers.0.self_attn.q_norm:normalised")["layers.0.self_attn.q_norm:normalised"]
 
-    heads = found.unflatten(-1, (2, 12))
-    assert (*IDS.shape, 24) == found.shape
+    heads = result.unflatten(-1, (2, 12))
+    assert (*IDS.shape, 24) == result.shape
     torch.testing.assert_close(torch.ones(*IDS.shape, 2), heads.square().mean(-1), rtol=0.01, atol=0)
 
 
@@ -173,15 +173,15 @@ def test_forms_are_computed_in_float32() -> None:
     made = model("llama").to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
     subject = LoadedSubject(made, words(), torch.device("cpu"))
 
-    found = capture(subject, "layers.1", "layers.1:centred", "norm.input", "norm:normalised")
+    result = capture(subject, "layers.1", "layers.1:centred", "norm.input", "norm:normalised")
 
-    raw, centred = found["layers.1"], found["layers.1:centred"]
-    assert torch.bfloat16 == raw.dtype == found["norm.input"].dtype
-    assert torch.float32 == centred.dtype == found["norm:normalised"].dtype
+    raw, centred = result["layers.1"], result["layers.1:centred"]
+    assert torch.bfloat16 == raw.dtype == result["norm.input"].dtype
+    assert torch.float32 == centred.dtype == result["norm:normalised"].dtype
     torch.testing.assert_close(raw.float() - raw.float().mean(-1, keepdim=True), centred)
-    size = found["norm.input"].float().square().mean(-1, keepdim=True)
+    size = result["norm.input"].float().square().mean(-1, keepdim=True)
     torch.testing.assert_close(
-        found["norm.input"].float() / size.sqrt(), found["norm:normalised"], rtol=0.01, atol=0
+        result["norm.input"].float() / size.sqrt(), result["norm:normalised"], rtol=0.01, atol=0
     )
 
 

@@ -155,11 +155,11 @@ def test_a_token_without_an_embedding_is_refused(tmp_path: Path, at: int) -> Non
     """Wherever in the corpus it occurs, the sentence names it, before anything is written."""
     subject, filler = wider(tmp_path), ["and so on. " * 10] * at
     coders = (Coder(site="layers.1", source=Neurons(k=4), name="n"),)
-    said = r"subject gives token \d+ \('MR'\), and the model has embeddings for \d+ tokens only: resize"
+    message = r"subject gives token \d+ \('MR'\), and the model has embeddings for \d+ tokens only: resize"
 
     assert model_cache.check_coders(subject, corpus(tmp_path, "Bennet met Mrs Hill. " * 9, *filler), coders)
     model_cache.evict_all()
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         model_cache.check_coders(
             subject, corpus(tmp_path, "Bennet met Mrs Hill. " * 9, *filler, "MR Bennet " * 9), coders
         )
@@ -167,10 +167,10 @@ def test_a_token_without_an_embedding_is_refused(tmp_path: Path, at: int) -> Non
 
 def test_a_shard_with_such_a_token_fails_in_a_sentence(tmp_path: Path) -> None:
     """Where the corpus has changed after it was looked through, the run ends with the same words."""
-    found = wider(tmp_path).load()
+    result = wider(tmp_path).load()
 
     with pytest.raises(RunFailed, match="gives token 5000"):
-        firings(found, {}, np.full((1, 16), 5000), 0)
+        firings(result, {}, np.full((1, 16), 5000), 0)
 
 
 CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
@@ -196,7 +196,7 @@ def placed(tmp_path: Path, metadata: dict[str, object], site: str | None = None)
 
 
 @pytest.mark.parametrize(
-    ("metadata", "site", "found"),
+    ("metadata", "site", "result"),
     [
         ({}, None, "h.1"),
         (CENTRED, None, "h.1:centred"),
@@ -204,14 +204,14 @@ def placed(tmp_path: Path, metadata: dict[str, object], site: str | None = None)
     ],
 )
 def test_a_checkpoint_places_its_coder(
-    tmp_path: Path, metadata: dict[str, object], site: str | None, found: str
+    tmp_path: Path, metadata: dict[str, object], site: str | None, result: str
 ) -> None:
     """Where the config gives no site the checkpoint's is taken, centred if its model's weights were."""
-    assert found == str(placed(tmp_path, {"hook_name": "blocks.1.hook_resid_post"} | metadata, site))
+    assert result == str(placed(tmp_path, {"hook_name": "blocks.1.hook_resid_post"} | metadata, site))
 
 
 @pytest.mark.parametrize(
-    ("metadata", "site", "found"),
+    ("metadata", "site", "result"),
     [
         ({}, None, "h.1.mlp"),
         (CENTRED, None, "h.1.mlp:centred"),
@@ -219,13 +219,13 @@ def test_a_checkpoint_places_its_coder(
     ],
 )
 def test_what_a_transcoder_writes_is_centred_as_its_models_weights_were(
-    tmp_path: Path, metadata: dict[str, object], site: str | None, found: str
+    tmp_path: Path, metadata: dict[str, object], site: str | None, result: str
 ) -> None:
     """It is compared with what it was trained to give; a site that the config names says nothing of that."""
     transcoder: dict[str, object] = {"architecture": "transcoder", "d_out": NARROW}
     places = {"hook_name": "blocks.1.hook_mlp_in", "hook_name_out": "blocks.1.hook_mlp_out"}
 
-    assert found == str(hooked(tmp_path, places | metadata, site, transcoder).target)
+    assert result == str(hooked(tmp_path, places | metadata, site, transcoder).target)
 
 
 def test_a_checkpoint_that_names_no_one_tensor_is_refused(tmp_path: Path) -> None:

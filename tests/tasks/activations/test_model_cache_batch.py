@@ -19,11 +19,11 @@ def test_a_cpu_is_not_measured() -> None:
 @given(st.integers(1, 2**33), st.integers(0, 2**37), st.integers(2, 2**17))
 def test_the_largest_power_of_two_that_fits(each: int, room: int, length: int) -> None:
     """One sequence at least; otherwise within memory and the most tokens, and twice as many would not be."""
-    found = model_cache.batch_that_fits(each, room, length)
+    result = model_cache.batch_that_fits(each, room, length)
 
     def fits(sequences: int) -> bool:
         return sequences * each <= room and sequences * length <= model_cache.MAX_BATCH_TOKENS
 
-    assert 1 == found.bit_count()
-    assert found == 1 or fits(found)
-    assert not fits(2 * found)
+    assert 1 == result.bit_count()
+    assert result == 1 or fits(result)
+    assert not fits(2 * result)

@@ -85,20 +85,20 @@ def test_by_document_a_row_is_of_one(contents: list[str], bos: str | None) -> No
     expected = []
     for document in tokenise_documents(documents(*contents), tokenizer):
         for first in range(0, len(document.tokens) - room + 1, room):
-            some = slice(first, first + room)
+            subset = slice(first, first + room)
             expected.append((
                 [document.row],
                 [int(document.offsets[first])],
-                [*tokenizer.encode(bos or "", add_special_tokens=False), *document.tokens[some].tolist()],
-                [*([bos] if bos else []), *document.strings[some]],
+                [*tokenizer.encode(bos or "", add_special_tokens=False), *document.tokens[subset].tolist()],
+                [*([bos] if bos else []), *document.strings[subset]],
             ))  # fmt: skip
-    found = []
+    result = []
     if expected:
         for row in packed_rows(documents(*contents), tokenizer, LENGTH, 1000, "by_document"):
             assert [int(bos is not None)] == row["starts"]
-            found.append((row["documents"], row["offsets"], row["tokens"], row["strings"]))
+            result.append((row["documents"], row["offsets"], row["tokens"], row["strings"]))
 
-    assert expected == found
+    assert expected == result
 
 
 def test_by_document_the_rest_is_dropped() -> None:

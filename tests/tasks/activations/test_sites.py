@@ -31,9 +31,9 @@ def test_every_site_parses_from_its_name(module: str, side_and_form: tuple[str, 
 
 
 @given(MODULE, MODULE, SIDE_AND_FORM, SIDE_AND_FORM)
-def test_names_tell_sites_apart(one: str, other: str, mine: tuple[str, str], yours: tuple[str, str]) -> None:
+def test_names_tell_sites_apart(item: str, other: str, mine: tuple[str, str], yours: tuple[str, str]) -> None:
     """Two sites have one name only if they are the same."""
-    first, second = Site(one, *mine), Site(other, *yours)  # pyright: ignore[reportArgumentType]
+    first, second = Site(item, *mine), Site(other, *yours)  # pyright: ignore[reportArgumentType]
 
     assert (first == second) == (str(first) == str(second))
 

@@ -63,14 +63,14 @@ def before_the_gain(name: str, subject: LoadedSubject) -> Site:
         return subject.site(text)
     with pytest.raises(WrongRequest) as refused:
         subject.site(text)
-    said = re.fullmatch(
+    message = re.fullmatch(
         rf"{re.escape(text)} names no one tensor of a {kind(subject)} model: .* before or after the norm's gain: "
         r"write (\S+):normalised \(before\) or (\S+) \(after\)",
         str(refused.value),
     )
-    assert said is not None, refused.value
-    assert said[1] == said[2]
-    return subject.site(f"{said[1]}:normalised")
+    assert message is not None, refused.value
+    assert message[1] == message[2]
+    return subject.site(f"{message[1]}:normalised")
 
 
 def close(expected: Tensor, actual: Tensor) -> None:
@@ -214,15 +214,15 @@ def test_normalised_is_the_norm_without_its_gain(every: LoadedSubject, name: str
     """
     at = named(every)
     there = before_the_gain(f"{name}.hook_normalized", every)
-    found = at(str(there))
+    result = at(str(there))
     norm = every.resolve(there)
     x = at(f"{there.module}.input")
     if "RMS" not in type(norm).__name__:
         x = x - x.mean(-1, keepdim=True)
     eps = 1e-5 if kind(every) == "olmo" else EPS
 
-    close(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps), found)
-    close(at(there.module), found * weight_as_gain(norm) + getattr(norm, "bias", 0))
+    close(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps), result)
+    close(at(there.module), result * weight_as_gain(norm) + getattr(norm, "bias", 0))
     assert has_layer_norms(every) == isinstance(norm, nn.LayerNorm)
 
 
@@ -271,11 +271,11 @@ def test_all_names_at_once(every: LoadedSubject) -> None:
     ]
     modules = {there: every.resolve(there) for there in sites}
     with torch.inference_mode(), capture_vectors(every.model, modules) as forward:
-        found = forward(IDS)
+        result = forward(IDS)
 
     assert len(normalised) == 3
-    assert modules.keys() == found.keys()
-    assert all(torch.equal(at(str(there)), found[there].flatten(0, 1)) for there in sites)
+    assert modules.keys() == result.keys()
+    assert all(torch.equal(at(str(there)), result[there].flatten(0, 1)) for there in sites)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_centred_names_are_those_of_a_centred_model(every: LoadedSubject) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "found"),
+    ("name", "text", "result"),
     [
         ("gpt2", "resid_post_layer_1", Site("h.1", "output", "centred")),
         ("gpt2", "blocks.1.hook_mlp_out:centred", Site("h.1.mlp", "output", "centred")),
@@ -338,9 +338,9 @@ def test_centred_names_are_those_of_a_centred_model(every: LoadedSubject) -> Non
         ("gemma3", "blocks.1.hook_resid_post", Site("layers.1")),
     ],
 )
-def test_names_are_centred_and_paths_are_not(name: str, text: str, found: Site) -> None:
+def test_names_are_centred_and_paths_are_not(name: str, text: str, result: Site) -> None:
     """That a library centred its weights says something of its own names only, and a form that is there stays."""
-    assert found == made(name).site(text, centred=True)
+    assert result == made(name).site(text, centred=True)
 
 
 def made(name: str) -> LoadedSubject:
@@ -375,7 +375,7 @@ def test_wrappers_are_stripped(
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "found"),
+    ("name", "text", "result"),
     [
         ("gpt2", "transformer.h.1.attn.c_proj.input", Site("h.1.attn.c_proj", "input")),
         ("gpt2", "h.1:centred", Site("h.1", "output", "centred")),
@@ -393,9 +393,9 @@ def test_wrappers_are_stripped(
         ("gemma3", "vision_tower.encoder.layers.0", Site("vision_tower.encoder.layers.0")),
     ],
 )
-def test_paths_and_forms(name: str, text: str, found: Site) -> None:
+def test_paths_and_forms(name: str, text: str, result: Site) -> None:
     """A module's path, a site's own name and a form at the end of any name."""
-    assert found == made(name).site(text)
+    assert result == made(name).site(text)
 
 
 def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
@@ -409,7 +409,7 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         (
             "gpt_neox",
@@ -437,9 +437,9 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
         ("gpt2", "", r"names no site"),
     ],
 )
-def test_what_fits_nothing_is_refused(name: str, text: str, said: str) -> None:
+def test_what_fits_nothing_is_refused(name: str, text: str, message: str) -> None:
     """A name that means no tensor of the model is refused with the reason or with the nearest names."""
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         made(name).site(text)
 
 

@@ -50,8 +50,8 @@ def test_computes_in_the_dtype_asked_for(folder: Path, dtype: str) -> None:
 def test_sites_are_found_under_wrappers(subjects: dict[str, LoadedSubject], kind: str, name: str) -> None:
     """A module is found by its name with or without its architecture's wrapper."""
     subject = subjects[kind]
-    found = subject.resolve(Site.parse(name))
-    (path,) = [path for path, module in subject.model.named_modules() if module is found]
+    result = subject.resolve(Site.parse(name))
+    (path,) = [path for path, module in subject.model.named_modules() if module is result]
 
     assert path.endswith(name)
 
@@ -155,14 +155,14 @@ def test_final_norm_gain_of_gemma_adds_one() -> None:
 def test_digests_are_of_contents(folder: Path, tmp_path: Path) -> None:
     """A copy has the same digests; a changed weight changes the model's and not the tokenizer's."""
     shutil.copytree(folder, tmp_path / "copy")
-    here, there = Subject(model=str(folder)), Subject(model=str(tmp_path / "copy"))
+    original, there = Subject(model=str(folder)), Subject(model=str(tmp_path / "copy"))
 
-    assert (here.digest(), here.tokenizer_digest()) == (there.digest(), there.tokenizer_digest())
+    assert (original.digest(), original.tokenizer_digest()) == (there.digest(), there.tokenizer_digest())
     weights = load_file(tmp_path / "copy/model.safetensors")
     weights["model.norm.weight"] += 1
     save_file(weights, tmp_path / "copy/model.safetensors", {"format": "pt"})
-    assert here.digest() != there.digest()
-    assert here.tokenizer_digest() == there.tokenizer_digest()
+    assert original.digest() != there.digest()
+    assert original.tokenizer_digest() == there.tokenizer_digest()
 
 
 def _no_config(folder: Path) -> None:
@@ -226,7 +226,7 @@ def _broken_tokenizer(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (_no_config, r"is not a model: looked for config\.json"),
         (_no_weights, "cannot be loaded"),
@@ -243,11 +243,11 @@ def _broken_tokenizer(folder: Path) -> None:
         (_broken_tokenizer, "tokenizer of .* cannot be loaded"),
     ],
 )
-def test_a_spoilt_folder_is_refused(folder: Path, spoil: Callable[[Path], None], said: str) -> None:
+def test_a_spoilt_folder_is_refused(folder: Path, spoil: Callable[[Path], None], message: str) -> None:
     """A folder that is not a whole model in safetensors is refused, with what is wrong."""
     spoil(folder)
 
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         Subject(model=str(folder), device="cpu").load()
 
 
@@ -351,8 +351,8 @@ def test_a_machine_without_cuda_says_so(folder: Path, device: str, monkeypatch: 
     """With what to write instead."""
 
     def refuse(*_: object, **__: object) -> None:
-        said = "no CUDA here"
-        raise RuntimeError(said)
+        message = "no CUDA here"
+        raise RuntimeError(message)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch, "empty", refuse)

@@ -114,9 +114,9 @@ def test_documents_without_tokens_leave_nothing() -> None:
     tokenizer = words()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("#", "")
 
-    found = list(tokenise_documents(documents("##", "ab#", "#", "cd"), tokenizer))
+    result = list(tokenise_documents(documents("##", "ab#", "#", "cd"), tokenizer))
 
-    assert [(3, ["a", "b#"]), (9, ["c", "d"])] == [(document.row, document.strings) for document in found]
+    assert [(3, ["a", "b#"]), (9, ["c", "d"])] == [(document.row, document.strings) for document in result]
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
@@ -127,11 +127,11 @@ def test_spelling_and_offsets_say_the_same(name: str, contents: list[str]) -> No
     tokenizer = TOKENIZERS[name]
     spelt, asked = list(tokenise_documents(documents(*contents), tokenizer)), by_offsets(tokenizer, *contents)
 
-    for one, other in zip(spelt, asked, strict=True):
-        assert one.row == other.row
-        assert one.tokens.tolist() == other.tokens.tolist()
-        assert contents[one.row // 3] == "".join(one.strings) == "".join(other.strings)
-        for document in (one, other):
+    for item, other in zip(spelt, asked, strict=True):
+        assert item.row == other.row
+        assert item.tokens.tolist() == other.tokens.tolist()
+        assert contents[item.row // 3] == "".join(item.strings) == "".join(other.strings)
+        for document in (item, other):
             lengths = np.cumsum([0, *map(len, document.strings)])
             assert lengths[:-1].tolist() == document.offsets.tolist()
     if name == "words":
@@ -142,9 +142,9 @@ def test_spelling_and_offsets_say_the_same(name: str, contents: list[str]) -> No
 def test_names_spell_what_is_read(name: str) -> None:
     """Tokenizers that read bytes as they are need not be asked."""
     with patch.object(tokenise, "_by_offsets", side_effect=AssertionError):
-        found = list(tokenise_documents(documents("a ab  ü 東🙂", "<bos> ab"), TOKENIZERS[name]))
+        result = list(tokenise_documents(documents("a ab  ü 東🙂", "<bos> ab"), TOKENIZERS[name]))
 
-    assert ["a ab  ü 東🙂", "<bos> ab"] == ["".join(document.strings) for document in found]
+    assert ["a ab  ü 東🙂", "<bos> ab"] == ["".join(document.strings) for document in result]
 
 
 def test_what_is_not_spelt_is_asked_for() -> None:
@@ -154,19 +154,19 @@ def test_what_is_not_spelt_is_asked_for() -> None:
         patch.object(tokenise, "BATCH_CHARACTERS", 1),
         patch.object(tokenise, "_by_spelling", wraps=tokenise._by_spelling) as spelt,
     ):
-        found = list(tokenise_documents(documents(composed, decomposed, composed), TOKENIZERS["composing"]))
+        result = list(tokenise_documents(documents(composed, decomposed, composed), TOKENIZERS["composing"]))
 
-    assert [composed, decomposed, composed] == ["".join(document.strings) for document in found]
-    assert found[0].tokens.tolist() == found[1].tokens.tolist()
+    assert [composed, decomposed, composed] == ["".join(document.strings) for document in result]
+    assert result[0].tokens.tolist() == result[1].tokens.tolist()
     assert 2 == spelt.call_count
 
 
 def test_documents_are_not_cut_short() -> None:
     """Whatever length a tokenizer's file asks for."""
-    (found,) = tokenise_documents(documents("0123456789"), cutting())
+    (result,) = tokenise_documents(documents("0123456789"), cutting())
     (asked,) = by_offsets(cutting(), "0123456789")
 
-    assert list("0123456789") == found.strings == asked.strings
+    assert list("0123456789") == result.strings == asked.strings
 
 
 def test_no_document_makes_no_token() -> None:

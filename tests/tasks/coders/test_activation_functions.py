@@ -67,10 +67,10 @@ def test_topk_fires_the_largest_above_zero(seed: int, k: int, levels: int | None
     """The k largest pre-activations of a token fire if they are above zero, and nothing else."""
     pre = numbers(seed, 11, WIDTH, levels=levels)
 
-    found = dense(TopK(k).fire(pre), pre)
+    result = dense(TopK(k).fire(pre), pre)
 
-    assert torch.equal(pre.topk(k).values.relu(), found.topk(k).values)
-    assert torch.equal(pre[found != 0], found[found != 0])
+    assert torch.equal(pre.topk(k).values.relu(), result.topk(k).values)
+    assert torch.equal(pre[result != 0], result[result != 0])
 
 
 @settings(deadline=None, max_examples=50)
@@ -79,10 +79,10 @@ def test_abs_topk_fires_the_farthest_from_zero(seed: int, k: int, levels: int | 
     """The k pre-activations with the largest size fire as they are, also below zero."""
     pre = numbers(seed, 11, WIDTH, levels=levels)
 
-    found = dense(AbsTopK(k).fire(pre), pre)
+    result = dense(AbsTopK(k).fire(pre), pre)
 
-    assert torch.equal(pre.abs().topk(k).values, found.abs().topk(k).values)
-    assert torch.equal(pre[found != 0], found[found != 0])
+    assert torch.equal(pre.abs().topk(k).values, result.abs().topk(k).values)
+    assert torch.equal(pre[result != 0], result[result != 0])
 
 
 @settings(deadline=None, max_examples=50)
@@ -91,11 +91,11 @@ def test_groupmax_fires_one_of_each_group(seed: int, k: int, levels: int | None)
     """Of each group of neighbours the largest fires if it is above zero, and one of it only."""
     pre = numbers(seed, 11, WIDTH, levels=levels)
 
-    found = dense(GroupMax(k).fire(pre), pre).view(11, k, -1)
+    result = dense(GroupMax(k).fire(pre), pre).view(11, k, -1)
 
-    assert torch.equal(pre.view(11, k, -1).amax(2).relu(), found.amax(2))
-    assert ((found != 0).sum(2) <= 1).all()
-    assert torch.equal(pre.view(11, k, -1)[found != 0], found[found != 0])
+    assert torch.equal(pre.view(11, k, -1).amax(2).relu(), result.amax(2))
+    assert ((result != 0).sum(2) <= 1).all()
+    assert torch.equal(pre.view(11, k, -1)[result != 0], result[result != 0])
 
 
 @settings(deadline=None, max_examples=50)
@@ -150,10 +150,10 @@ def test_firings_are_ordered_and_none_is_zero(rule: ActivationFunction) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
 def test_no_tokens_fire_nothing(rule: ActivationFunction) -> None:
     """No pre-activations give no firings, of the same types as otherwise."""
-    none, some = rule.fire(torch.empty(0, WIDTH)), rule.fire(numbers(3, 30, WIDTH))
+    none, subset = rule.fire(torch.empty(0, WIDTH)), rule.fire(numbers(3, 30, WIDTH))
 
     assert [0, 0, 0] == [len(column) for column in none]
-    assert [column.dtype for column in some] == [column.dtype for column in none]
+    assert [column.dtype for column in subset] == [column.dtype for column in none]
 
 
 @pytest.mark.parametrize(

@@ -64,14 +64,14 @@ def test_formats_are_those_of_the_union() -> None:
 def test_the_format_that_fits_is_taken(tmp_path: Path, format_: type[Toy]) -> None:
     """Digest, site and weights are those of the format, as if its kind were named."""
     (tmp_path / format_.detected_by).touch()
-    named, found = format_(path=str(tmp_path)), Auto(path=str(tmp_path))
+    named, result = format_(path=str(tmp_path)), Auto(path=str(tmp_path))
     place = HookSite("layers.2", 4)
 
-    assert named == found.source
-    assert named.digest("layers.2") == found.digest("layers.2")
-    assert named.declared_site() == found.declared_site()
-    assert "layers.2" == found.load("layers.2", place).target
-    assert torch.equal(named.load(None, place).encoder, found.load(None, place).encoder)
+    assert named == result.source
+    assert named.digest("layers.2") == result.digest("layers.2")
+    assert named.declared_site() == result.declared_site()
+    assert "layers.2" == result.load("layers.2", place).target
+    assert torch.equal(named.load(None, place).encoder, result.load(None, place).encoder)
 
 
 def test_what_was_found_is_no_part_of_the_config(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_a_cached_repository_is_told_without_the_hub(monkeypatch: pytest.MonkeyP
     def cached(_: str, name: str, **__: object) -> str:
         if name == "other.json":
             return str(tmp_path / name)
-        said = "offline"
-        raise errors.LocalEntryNotFoundError(said)
+        message = "offline"
+        raise errors.LocalEntryNotFoundError(message)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", cached)
 
@@ -135,8 +135,8 @@ def test_the_hub_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     """That the Hub cannot be asked is what is said, not that nothing fits."""
 
     def cached(*_: object, **__: object) -> str:
-        said = "offline"
-        raise errors.LocalEntryNotFoundError(said)
+        message = "offline"
+        raise errors.LocalEntryNotFoundError(message)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", cached)
 
@@ -148,8 +148,8 @@ def test_a_repository_where_none_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a Hub repository holds instead is named, at the revision that was asked for; unless it cannot be asked."""
 
     def download(*_: object, **__: object) -> str:
-        said = "404"
-        raise errors.EntryNotFoundError(said)
+        message = "404"
+        raise errors.EntryNotFoundError(message)
 
     def listed(path: str) -> list[str]:
         assert "hf://owner/name@v2/folder" == path

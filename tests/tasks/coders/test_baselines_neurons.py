@@ -35,11 +35,11 @@ def test_the_largest_coordinates_fire(seed: int, k: int | None) -> None:
     coder = load(k)
 
     firings = coder.encode(x, block=4)
-    found = torch.zeros(11, D)
-    found[firings.token, firings.feature] = firings.activation
+    result = torch.zeros(11, D)
+    result[firings.token, firings.feature] = firings.activation
 
-    assert torch.equal(kept(x, k), found)
-    assert torch.equal(found, coder.reconstruct(x, firings))
+    assert torch.equal(kept(x, k), result)
+    assert torch.equal(result, coder.reconstruct(x, firings))
     assert k == coder.declared_l0
 
 

@@ -73,10 +73,10 @@ def test_it_is_a_topk_coder_with_its_transpose() -> None:
     firings = coder.encode(x)
     best = ((x - mean) / deviation @ rows.T).topk(7)
     expected = torch.zeros(11, 100).scatter(1, best.indices, best.values)
-    found = torch.zeros(11, 100)
-    found[firings.token, firings.feature] = firings.activation
+    result = torch.zeros(11, 100)
+    result[firings.token, firings.feature] = firings.activation
 
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
     torch.testing.assert_close(coder.reconstruct(x, firings), expected @ rows * deviation + mean)
     assert (100, D, D, 7, True) == (coder.width, coder.d_in, coder.d_out, coder.declared_l0, coder.baseline)
 
@@ -122,9 +122,9 @@ def test_nearly_all_of_it_fires_on_a_stream_with_outliers() -> None:
 
     def fired(measure: SiteStatistics) -> torch.Tensor:
         coder = RandomWeights(width=width, k=k).load(None, HookSite("layers.2", 128, statistics=measure))
-        found = coder.encode(x)
-        assert k * len(x) == len(found.token)
-        return torch.bincount(found.feature, minlength=width) / len(x)
+        result = coder.encode(x)
+        assert k * len(x) == len(result.token)
+        return torch.bincount(result.feature, minlength=width) / len(x)
 
     density = fired(statistics)
 

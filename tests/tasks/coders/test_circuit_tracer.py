@@ -307,7 +307,7 @@ def test_it_is_found_by_its_config(tmp_path: Path, files: dict[str, object], *, 
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         (b"a: [", r"config\.yaml is not YAML"),
         (b"\xff\xfe\x00", r"config\.yaml is not YAML"),
@@ -328,12 +328,12 @@ def test_it_is_found_by_its_config(tmp_path: Path, files: dict[str, object], *, 
         ),
     ],
 )
-def test_a_wrong_config_is_refused(tmp_path: Path, config: bytes, said: str) -> None:
+def test_a_wrong_config_is_refused(tmp_path: Path, config: bytes, message: str) -> None:
     """What cannot be loaded is refused by file and key."""
     path = of_set(tmp_path)
     (tmp_path / "config.yaml").write_bytes(config)
 
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         load(path)
 
 
@@ -347,7 +347,7 @@ def test_a_missing_config_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "said"),
+    ("others", "message"),
     [
         ({"b_enc": None}, "no tensor b_enc"),
         ({"b_dec": None}, "no tensor b_dec"),
@@ -360,9 +360,9 @@ def test_a_missing_config_is_refused(tmp_path: Path) -> None:
         ({"W_dec": torch.full((WIDTH, D_IN), torch.nan)}, "W_dec holds NaN"),
     ],
 )
-def test_wrong_tensors_are_refused(tmp_path: Path, others: dict, said: str) -> None:
+def test_wrong_tensors_are_refused(tmp_path: Path, others: dict, message: str) -> None:
     """A missing, misshapen or broken tensor is named with its file."""
-    with pytest.raises(WrongRequest, match=rf"layer_1\.safetensors.*{said}"):
+    with pytest.raises(WrongRequest, match=rf"layer_1\.safetensors.*{message}"):
         load(of_set(tmp_path, others=others))
 
 

@@ -295,13 +295,13 @@ def test_it_is_found_by_its_config(tmp_path: Path, config: object, *, fits: bool
     if config is not None:
         (tmp_path / CONFIG).write_text(json.dumps(config))
 
-    found = DictionaryLearning.detect(str(tmp_path), None)
+    result = DictionaryLearning.detect(str(tmp_path), None)
 
-    assert (DictionaryLearning(path=str(tmp_path)) if fits else None) == found
+    assert (DictionaryLearning(path=str(tmp_path)) if fits else None) == result
 
 
 @pytest.mark.parametrize(
-    ("trainer", "said"),
+    ("trainer", "message"),
     [
         (
             {"dict_class": "CrossCoder"},
@@ -313,9 +313,9 @@ def test_it_is_found_by_its_config(tmp_path: Path, config: object, *, fits: bool
         ({"activation_dim": 17}, r"ae\.pt: b_dec has shape \[16\], where \[17\] is expected"),
     ],
 )
-def test_a_wrong_config_is_refused(tmp_path: Path, trainer: dict, said: str) -> None:
+def test_a_wrong_config_is_refused(tmp_path: Path, trainer: dict, message: str) -> None:
     """What cannot be loaded is refused by file and key."""
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         load(save(tmp_path, trainer=trainer))
 
 
@@ -335,7 +335,7 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "changed", "said"),
+    ("name", "changed", "message"),
     [
         ("AutoEncoder", {"bias": None}, "no tensor bias"),
         ("AutoEncoderNew", {"encoder.bias": None}, r"no tensor encoder\.bias"),
@@ -349,11 +349,11 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
         ("BatchTopKSAE", {"encoder.weight": torch.full((WIDTH, D_IN), torch.nan)}, "holds NaN"),
     ],
 )
-def test_wrong_tensors_are_refused(tmp_path: Path, name: str, changed: dict, said: str) -> None:
+def test_wrong_tensors_are_refused(tmp_path: Path, name: str, changed: dict, message: str) -> None:
     """A missing, misshapen, broken or unset tensor is named with its file."""
     content = {key: w for key, w in (STORED[name] | changed).items() if w is not None}
 
-    with pytest.raises(WrongRequest, match=rf"ae\.pt.*{said}"):
+    with pytest.raises(WrongRequest, match=rf"ae\.pt.*{message}"):
         load(save(tmp_path, name, content))
 
 

@@ -59,11 +59,11 @@ def _put(file: Path, content: dict) -> None:
 
 
 def _written(
-    source: Checkpoint, file: Path, content: dict, config: Path | None = None, said: object = None
+    source: Checkpoint, file: Path, content: dict, config: Path | None = None, stated: object = None
 ) -> Written:
     if config is not None:
         config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(json.dumps(said))
+        config.write_text(json.dumps(stated))
     _put(file, content)
     return Written(source, file, content)
 
@@ -117,36 +117,36 @@ LIBRARY: dict[str, Tensors] = {
 
 
 def _saelens(architecture: str) -> Callable[[Path], Written]:
-    said = {"architecture": architecture, "d_in": D_IN, "d_sae": WIDTH, "k": 5, "metadata": {}}
-    said |= {"d_out": D_IN, "apply_b_dec_to_input": False} if architecture in TRANSCODERS else {}
+    stated = {"architecture": architecture, "d_in": D_IN, "d_sae": WIDTH, "k": 5, "metadata": {}}
+    stated |= {"d_out": D_IN, "apply_b_dec_to_input": False} if architecture in TRANSCODERS else {}
 
     def make(folder: Path) -> Written:
         source = SAELens(path=str(folder))
         return _written(
-            source, folder / "sae_weights.safetensors", SAELENS[architecture], folder / "cfg.json", said
+            source, folder / "sae_weights.safetensors", SAELENS[architecture], folder / "cfg.json", stated
         )
 
     return make
 
 
 def _dictionary_learning(name: str) -> Callable[[Path], Written]:
-    said = {"trainer": {"dict_class": name, "activation_dim": D_IN, "dict_size": WIDTH}}
+    stated = {"trainer": {"dict_class": name, "activation_dim": D_IN, "dict_size": WIDTH}}
     return lambda folder: _written(
-        DictionaryLearning(path=str(folder)), folder / "ae.pt", LIBRARY[name], folder / "config.json", said
+        DictionaryLearning(path=str(folder)), folder / "ae.pt", LIBRARY[name], folder / "config.json", stated
     )
 
 
 def _sparsify(*, skip: bool) -> Callable[[Path], Written]:
-    said = {"d_in": D_IN, "num_latents": WIDTH, "k": 5, "skip_connection": skip}
+    stated = {"d_in": D_IN, "num_latents": WIDTH, "k": 5, "skip_connection": skip}
     held = {"encoder.weight": ENCODER, "encoder.bias": WIDE, "W_dec": DECODER, "b_dec": NARROW}
     held |= {"W_skip": SQUARE} if skip else {}
     return lambda folder: _written(
-        Sparsify(path=str(folder)), folder / "sae.safetensors", held, folder / "cfg.json", said
+        Sparsify(path=str(folder)), folder / "sae.safetensors", held, folder / "cfg.json", stated
     )
 
 
 def _circuit_tracer(config: dict, more: Tensors) -> Callable[[Path], Written]:
-    said = {
+    stated = {
         "model_kind": "transcoder_set",
         "feature_input_hook": "mlp.hook_in",
         "feature_output_hook": "hook_mlp_out",
@@ -156,7 +156,7 @@ def _circuit_tracer(config: dict, more: Tensors) -> Callable[[Path], Written]:
         folder / "layer_2.safetensors",
         ROWS | more,
         folder / "config.yaml",
-        said | config,
+        stated | config,
     )
 
 
@@ -170,10 +170,10 @@ def _cross_layer(changed: str) -> Callable[[Path], Written]:
         for name, held in files.items():
             _put(folder / f"{name}.safetensors", held)
         hooks = {"feature_input_hook": "hook_resid_mid", "feature_output_hook": "hook_mlp_out"}
-        said = {"model_kind": "cross_layer_transcoder", **hooks}
+        stated = {"model_kind": "cross_layer_transcoder", **hooks}
         source = CircuitTracer(path=str(folder), layer=2)
         return _written(
-            source, folder / f"{changed}.safetensors", files[changed], folder / "config.yaml", said
+            source, folder / f"{changed}.safetensors", files[changed], folder / "config.yaml", stated
         )
 
     return make
@@ -191,14 +191,14 @@ def _gemma_scope(folder: Path) -> Written:
 
 
 def _gemma_scope_2(*, affine: bool) -> Callable[[Path], Written]:
-    said = {
+    stated = {
         "architecture": "jump_relu",
         "affine_connection": affine,
         "hf_hook_point_in": "model.layers.2.output",
     }
     held = LOWER | ({"affine_skip_connection": SQUARE} if affine else {})
     return lambda folder: _written(
-        GemmaScope2(path=str(folder)), folder / "params.safetensors", held, folder / "config.json", said
+        GemmaScope2(path=str(folder)), folder / "params.safetensors", held, folder / "config.json", stated
     )
 
 
@@ -216,7 +216,7 @@ def _openai(content: dict) -> Callable[[Path], Written]:
 
 def _llama_scope(*, later: bool) -> Callable[[Path], Written]:
     norms = {"in": 6.3, "out": 6.3}
-    said = {
+    stated = {
         "d_model": D_IN,
         "d_sae": WIDTH,
         "hook_point_in": "blocks.8.hook_resid_post",
@@ -229,9 +229,9 @@ def _llama_scope(*, later: bool) -> Callable[[Path], Written]:
     )
     held = LINEAR | ({"log_jumprelu_threshold": WIDE} if later else {})
     held |= {"dataset_average_activation_norm.blocks.8.hook_resid_post": torch.tensor(6.3)} if later else {}
-    said |= {} if later else {"dataset_average_activation_norm": norms}
+    stated |= {} if later else {"dataset_average_activation_norm": norms}
     return lambda folder: _written(
-        LlamaScope(path=str(folder)), folder / place[1], held, folder / place[0], said
+        LlamaScope(path=str(folder)), folder / place[1], held, folder / place[0], stated
     )
 
 
@@ -326,7 +326,7 @@ def test_bookkeeping_of_a_training_changes_nothing(kind: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("declared", "held", "said"),
+    ("declared", "held", "message"),
     [
         ("standard", "jumprelu", r"threshold, and \S+cfg\.json says architecture standard: .* to jumprelu$"),
         ("topk", "jumprelu", r"a tensor threshold, and \S+ says architecture topk: correct architecture to jumprelu$"),
@@ -336,13 +336,13 @@ def test_bookkeeping_of_a_training_changes_nothing(kind: str, tmp_path: Path) ->
     ],
 )  # fmt: skip
 def test_the_architecture_that_has_the_tensors_is_named(
-    tmp_path: Path, declared: str, held: str, said: str
+    tmp_path: Path, declared: str, held: str, message: str
 ) -> None:
     """Where SAELens' tensors are those of another architecture than the config declares, the sentence names it."""
     written = _saelens(declared)(tmp_path)
     _put(written.weights, dict(SAELENS[held]))
 
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         written.load()
 
 
@@ -362,8 +362,8 @@ def test_a_class_that_has_the_tensor_is_named(tmp_path: Path) -> None:
     written = _dictionary_learning("AutoEncoderNew")(tmp_path)
     _put(written.weights, written.content | {"threshold": POSITIVE})
 
-    said = "says dict_class AutoEncoderNew: correct dict_class, JumpReluAutoEncoder and BatchTopKSAE"
-    with pytest.raises(WrongRequest, match=said):
+    message = "says dict_class AutoEncoderNew: correct dict_class, JumpReluAutoEncoder and BatchTopKSAE"
+    with pytest.raises(WrongRequest, match=message):
         written.load()
 
 

@@ -139,7 +139,7 @@ def test_a_file_holds_no_names(folder: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "revision", "said"),
+    ("path", "revision", "message"),
     [
         ("./nowhere", None, "not there, is empty or is a file: looked for cfg.json"),
         ("memory://bucket/none", None, "not there, is empty or is a file"),
@@ -149,9 +149,9 @@ def test_a_file_holds_no_names(folder: Path, url: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("cached")
-def test_what_is_not_there_is_refused(path: str, revision: str | None, said: str) -> None:
+def test_what_is_not_there_is_refused(path: str, revision: str | None, message: str) -> None:
     """A path that leads nowhere is refused with what was looked for and where."""
-    with pytest.raises(WrongRequest, match=said), files.local_files(path, ["cfg.json"], revision):
+    with pytest.raises(WrongRequest, match=message), files.local_files(path, ["cfg.json"], revision):
         pass
 
 
@@ -194,8 +194,8 @@ def test_a_hub_repository_without_the_file_is_refused(monkeypatch: pytest.Monkey
     """The Hub's answer that a repository lacks the file becomes a refusal that names it."""
 
     def download(*_: object, **__: object) -> str:
-        said = "404"
-        raise errors.EntryNotFoundError(said)
+        message = "404"
+        raise errors.EntryNotFoundError(message)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with (

@@ -19,7 +19,7 @@ def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"{", "is not JSON"),
         (b'{"a":' * 3000 + b"1" + b"}" * 3000, "is not JSON .*nested too deeply|is not JSON .*recursion"),
@@ -28,10 +28,12 @@ def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
         (b"", "is not JSON"),
     ],
 )
-def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     """Cut short, nested beyond reason, in another encoding, a list, nothing: each is one sentence."""
     (tmp_path / "cfg.json").write_bytes(content)
-    with pytest.raises(WrongRequest, match=f"^here/cfg.json (?:{said})[^\n]*: fetch the checkpoint again$"):
+    with pytest.raises(
+        WrongRequest, match=f"^here/cfg.json (?:{message})[^\n]*: fetch the checkpoint again$"
+    ):
         files.read_json_object(tmp_path / "cfg.json", "here/cfg.json")
 
 

@@ -10,14 +10,14 @@ from tasks.coders.files import peek_json
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [('{"k": 3}', {"k": 3}), ("[]", {}), ("{", {}), ("\xff", {}), (None, {})]
+    ("text", "content"), [('{"k": 3}', {"k": 3}), ("[]", {}), ("{", {}), ("\xff", {}), (None, {})]
 )
-def test_a_json_object_or_nothing(tmp_path: Path, text: str | None, said: dict) -> None:
+def test_a_json_object_or_nothing(tmp_path: Path, text: str | None, content: dict) -> None:
     """An object is what it is; what is missing, cut short or no object is empty."""
     if text is not None:
         (tmp_path / "cfg.json").write_text(text, encoding="latin-1")
 
-    assert said == peek_json(str(tmp_path), "cfg.json", None)
+    assert content == peek_json(str(tmp_path), "cfg.json", None)
 
 
 def test_a_file_holds_no_config(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"W_enc": None}, " has no tensor W_enc: it holds W_dec, b_dec, b_enc, threshold"),
         ({"W_dec": None}, " has no tensor W_dec"),
@@ -198,9 +198,9 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
         ({"scaling_factor": torch.full((WIDTH,), 2.0)}, " has a fine-tuned scaling_factor"),
     ],
 )
-def test_broken_checkpoints_are_refused(tmp_path: Path, changed: dict, said: str) -> None:
+def test_broken_checkpoints_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
     """A missing, misshapen, broken or pickled array is named with its file."""
-    with pytest.raises(WrongRequest, match=rf"average_l0_71/params\.npz{said}[^\n]*$"):
+    with pytest.raises(WrongRequest, match=rf"average_l0_71/params\.npz{message}[^\n]*$"):
         load(write(tmp_path, **changed))
 
 
@@ -226,9 +226,9 @@ def test_an_absent_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_digest_is_of_the_contents(tmp_path: Path) -> None:
     """Equal files have equal digests wherever they lie, and a changed one another."""
-    one, same = write(tmp_path / "a"), write(tmp_path / "b")
+    item, same = write(tmp_path / "a"), write(tmp_path / "b")
     other = write(tmp_path / "c", b_dec=random(D_IN, seed=9))
-    first, second, third = (GemmaScope(path=str(folder)).digest(None) for folder in (one, same, other))
+    first, second, third = (GemmaScope(path=str(folder)).digest(None) for folder in (item, same, other))
     assert first == second != third
 
 

@@ -214,7 +214,7 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"w_enc": None}, " has no tensor w_enc"),
         ({"threshold": None}, " has no tensor threshold"),
@@ -227,9 +227,9 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
         ({"b_enc": torch.full((WIDTH,), torch.nan)}, ": b_enc holds NaN"),
     ],
 )
-def test_broken_weights_are_refused(tmp_path: Path, changed: dict, said: str) -> None:
+def test_broken_weights_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
     """A missing, misshapen or broken tensor is named with its file."""
-    with pytest.raises(WrongRequest, match=rf"l0_medium/params\.safetensors{said}[^\n]*$"):
+    with pytest.raises(WrongRequest, match=rf"l0_medium/params\.safetensors{message}[^\n]*$"):
         load(write(tmp_path, cfg=config(affine_connection=_SKIP in changed), **changed))
 
 

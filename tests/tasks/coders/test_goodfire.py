@@ -92,7 +92,7 @@ def test_a_repository_holds_a_file_of_its_name(tmp_path: Path, monkeypatch: pyte
     """Ending in .pt or in .pth, as one has it and another has not."""
     write(tmp_path)
     monkeypatch.setattr(
-        files.HubFolder, "file", lambda self, name: found if (found := tmp_path / name).exists() else None
+        files.HubFolder, "file", lambda self, name: result if (result := tmp_path / name).exists() else None
     )
     assert WIDTH == load(Path("Goodfire/Llama-3.1-8B-Instruct-SAE-l19")).width
     with pytest.raises(WrongRequest, match=r"l50 names no single .pt or .pth file"):
@@ -128,7 +128,7 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"encoder_linear__weight": None}, r" has no tensor encoder_linear\.weight"),
         ({"decoder_linear__bias": None}, r" has no tensor decoder_linear\.bias"),
@@ -144,9 +144,9 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
         ({"args": argparse.Namespace()}, r" holds a pickled argparse\.Namespace"),
     ],
 )
-def test_broken_checkpoints_are_refused(tmp_path: Path, changed: dict, said: str) -> None:
+def test_broken_checkpoints_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
     """A missing, misshapen, broken or pickled value is named with its file."""
-    with pytest.raises(WrongRequest, match=rf"SAE-l19\.pth{said}[^\n]*$"):
+    with pytest.raises(WrongRequest, match=rf"SAE-l19\.pth{message}[^\n]*$"):
         load(write(tmp_path, **changed))
 
 
@@ -160,10 +160,10 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_digest_is_of_the_contents(tmp_path: Path) -> None:
     """Equal files have equal digests wherever they lie, and a changed one another."""
-    one, same, other = (
+    item, same, other = (
         write(tmp_path / "a"),
         write(tmp_path / "b"),
         write(tmp_path / "c", encoder_linear__bias=random(WIDTH, seed=9)),
     )
-    first, second, third = (Goodfire(path=str(folder)).digest(None) for folder in (one, same, other))
+    first, second, third = (Goodfire(path=str(folder)).digest(None) for folder in (item, same, other))
     assert first == second != third

@@ -185,7 +185,7 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cfg", "said"),
+    ("cfg", "message"),
     [
         ({"act_fn": "topk"}, "asks for act_fn topk"),
         ({"norm_activation": "batch-wise"}, "asks for norm_activation batch-wise"),
@@ -199,15 +199,15 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
         ({"hook_point_in": None}, "is not a config of this format: hook_point_in"),
     ],
 )
-def test_configs_that_cannot_be_loaded_are_refused(tmp_path: Path, cfg: dict, said: str) -> None:
+def test_configs_that_cannot_be_loaded_are_refused(tmp_path: Path, cfg: dict, message: str) -> None:
     """By the name that the config gives it, in both layouts."""
     for name, write in {"hyperparams": first, "config": later}.items():
-        with pytest.raises(WrongRequest, match=rf"{name}\.json {said}[^\n]*$"):
+        with pytest.raises(WrongRequest, match=rf"{name}\.json {message}[^\n]*$"):
             load(write(tmp_path / name, cfg))
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"encoder__weight": None}, r" has no tensor encoder\.weight"),
         ({"decoder__bias": None}, r" has no tensor decoder\.bias"),
@@ -218,10 +218,10 @@ def test_configs_that_cannot_be_loaded_are_refused(tmp_path: Path, cfg: dict, sa
         ({"encoder__bias": torch.full((WIDTH,), torch.nan)}, r": encoder\.bias holds NaN"),
     ],
 )
-def test_broken_weights_are_refused(tmp_path: Path, changed: dict, said: str) -> None:
+def test_broken_weights_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
     """A missing, misshapen or broken tensor is named with its file, in both layouts."""
     for name, write in {"final": first, "sae_weights": later}.items():
-        with pytest.raises(WrongRequest, match=rf"{name}\.safetensors{said}[^\n]*$"):
+        with pytest.raises(WrongRequest, match=rf"{name}\.safetensors{message}[^\n]*$"):
             load(write(tmp_path / name, **changed))
 
 

@@ -60,9 +60,9 @@ def agrees(coder: SparseCoder, x: Tensor, w: dict, *, topk: bool) -> None:
     back = back * std + mean if topk else back
 
     token, feature, activation = coder.encode(x)
-    found = torch.zeros(len(x), WIDTH)
-    found[token, feature] = activation
-    torch.testing.assert_close(found, f, rtol=1e-4, atol=1e-4)
+    result = torch.zeros(len(x), WIDTH)
+    result[token, feature] = activation
+    torch.testing.assert_close(result, f, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(coder.reconstruct(x, coder.encode(x)), back, rtol=1e-3, atol=1e-3)
 
 
@@ -132,7 +132,7 @@ def test_the_digest_is_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"pre_bias": None}, "no tensor pre_bias"),
         ({"latent_bias": None}, "no tensor latent_bias"),
@@ -145,11 +145,11 @@ def test_the_digest_is_of_the_file(tmp_path: Path) -> None:
         (TOPK | {"activation_state_dict": {"k": WIDTH + 1}}, "k is 65, where a number from 1 to 64"),
     ],
 )
-def test_wrong_content_is_refused(tmp_path: Path, changed: dict, said: str) -> None:
+def test_wrong_content_is_refused(tmp_path: Path, changed: dict, message: str) -> None:
     """What is missing, misshapen, broken or unknown is named with its file."""
     content = {name: value for name, value in (STATE | changed).items() if value is not None}
 
-    with pytest.raises(WrongRequest, match=rf"8\.pt.*{said}"):
+    with pytest.raises(WrongRequest, match=rf"8\.pt.*{message}"):
         load(save(tmp_path, content))
 
 

@@ -61,13 +61,13 @@ def test_the_layer_is_named_somewhere(tmp_path: Path) -> None:
     """By the option, the file, the site, or by being the only one."""
     folder = write(tmp_path)
     expected = load(folder, layer=7).encoder
-    found = [
+    result = [
         load(folder / "layer7.sae.pt"),
         load(folder, "layers.7"),
         load(folder, "model.layers.7.output"),
         load(write(tmp_path / "one", layers=(7,))),
     ]
-    assert all(torch.equal(expected, coder.encoder) for coder in found)
+    assert all(torch.equal(expected, coder.encoder) for coder in result)
     with pytest.raises(WrongRequest, match=r"L0_5 has a coder per layer: give the coder's source a layer"):
         load(folder)
     with pytest.raises(
@@ -127,7 +127,7 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"W_enc": None}, " has no tensor W_enc: it holds W_dec, b_dec, b_enc"),
         ({"b_dec": None}, " has no tensor b_dec"),
@@ -137,9 +137,9 @@ def test_others_are_not_claimed(tmp_path: Path, layout: str) -> None:
         ({"args": argparse.Namespace()}, r" holds a pickled argparse\.Namespace"),
     ],
 )
-def test_broken_checkpoints_are_refused(tmp_path: Path, changed: dict, said: str) -> None:
+def test_broken_checkpoints_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
     """A missing, misshapen, broken or pickled value is named with its file."""
-    with pytest.raises(WrongRequest, match=rf"L0_5/layer7\.sae\.pt{said}[^\n]*$"):
+    with pytest.raises(WrongRequest, match=rf"L0_5/layer7\.sae\.pt{message}[^\n]*$"):
         load(write(tmp_path, **changed), layer=7)
 
 
@@ -154,13 +154,13 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_the_digest_is_of_the_layers_file(tmp_path: Path) -> None:
     """However the layer is named; another layer has another digest."""
     folder = write(tmp_path)
-    one = QwenScope(path=str(folder), layer=7).digest(None)
+    item = QwenScope(path=str(folder), layer=7).digest(None)
     assert (
-        one
+        item
         == QwenScope(path=str(folder)).digest("layers.7")
         == QwenScope(path=f"{folder}/layer7.sae.pt").digest(None)
     )
-    assert one != QwenScope(path=str(folder), layer=6).digest(None)
+    assert item != QwenScope(path=str(folder), layer=6).digest(None)
 
 
 def test_how_many_fire_is_part_of_what_it_is(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_nothing_is_copied_that_is_not_folded(saelens: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cfg", "options", "said"),
+    ("cfg", "options", "message"),
     [
         ({}, {"norm_factor": 2}, "normalize_activations none, which takes no factor"),
         (
@@ -256,14 +256,14 @@ def test_nothing_is_copied_that_is_not_folded(saelens: Write) -> None:
         ({"architecture": "matching_pursuit"}, {"fold_decoder_norm": True}, "leave fold_decoder_norm out"),
     ],
 )
-def test_options_without_a_use_are_refused(saelens: Write, cfg: dict, options: dict, said: str) -> None:
+def test_options_without_a_use_are_refused(saelens: Write, cfg: dict, options: dict, message: str) -> None:
     """An option that would change nothing, or what fires, is refused instead of ignored."""
-    with pytest.raises(WrongRequest, match=rf"cfg\.json.*{said}"):
+    with pytest.raises(WrongRequest, match=rf"cfg\.json.*{message}"):
         load(saelens(cfg), **options)
 
 
 @pytest.mark.parametrize(
-    ("tensors", "said"),
+    ("tensors", "message"),
     [
         ({"b_enc": None}, "no tensor b_enc"),
         ({"W_dec": random(D_IN, WIDTH)}, "W_dec has shape"),
@@ -271,9 +271,9 @@ def test_options_without_a_use_are_refused(saelens: Write, cfg: dict, options: d
         ({"scaling_factor": torch.full((WIDTH,), 2.0)}, "scaling_factor"),
     ],
 )
-def test_wrong_tensors_are_refused(saelens: Write, tensors: dict, said: str) -> None:
+def test_wrong_tensors_are_refused(saelens: Write, tensors: dict, message: str) -> None:
     """A missing, misshapen or broken tensor is named with its file."""
-    with pytest.raises(WrongRequest, match=f"sae_weights.safetensors.*{said}"):
+    with pytest.raises(WrongRequest, match=f"sae_weights.safetensors.*{message}"):
         load(saelens(tensors=tensors))
 
 

@@ -73,7 +73,7 @@ def test_declares_its_l0(saelens: Write, l0: float, declared: float | None) -> N
 
 
 @pytest.mark.parametrize(
-    ("cfg", "said"),
+    ("cfg", "message"),
     [
         ({"architecture": "crosscoder"}, "architecture crosscoder.*standard, gated, topk"),
         ({"architecture": "temporal"}, "temporal.*the tokens before"),
@@ -103,7 +103,7 @@ def test_declares_its_l0(saelens: Write, l0: float, declared: float | None) -> N
         ({"d_sae": WIDTH * 2}, r"sae_weights.safetensors: W_dec has shape \[64, 16\]"),
     ],
 )
-def test_wrong_config_is_refused(saelens: Write, cfg: dict, said: str) -> None:
+def test_wrong_config_is_refused(saelens: Write, cfg: dict, message: str) -> None:
     """What cannot be loaded is refused by name, with what can be done."""
-    with pytest.raises(WrongRequest, match=rf"{'' if 'd_sae' in cfg else r'cfg.json.*'}{said}"):
+    with pytest.raises(WrongRequest, match=rf"{'' if 'd_sae' in cfg else r'cfg.json.*'}{message}"):
         load(saelens(cfg))

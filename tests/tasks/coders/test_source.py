@@ -50,7 +50,7 @@ def test_nothing_is_found_where_nothing_is(format_: type[Checkpoint], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"kind": "hdf5", "path": "x"}, "'sparsify', 'saelens'"),
         ({"kind": "sparsify", "path": "x", "pth": "y"}, "sparsify.pth"),
@@ -58,9 +58,9 @@ def test_nothing_is_found_where_nothing_is(format_: type[Checkpoint], tmp_path: 
         ({"kind": "saelens", "path": "x", "norm_factor": 0}, "saelens.norm_factor"),
     ],
 )
-def test_a_wrong_config_is_refused_at_its_place(config: dict, said: str) -> None:
+def test_a_wrong_config_is_refused_at_its_place(config: dict, message: str) -> None:
     """An unknown kind lists the known ones; an unknown, missing or wrong field is named by its path."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         SOURCE.validate_python(config)
 
 

@@ -89,12 +89,12 @@ def test_matching_pursuit_of_nothing_is_nothing(saelens: Write) -> None:
 def test_each_of_many_equal_vectors_fires_alike(saelens: Write) -> None:
     """A token that is done leaves the others alone: whoever stands beside it changes nothing."""
     coder = load(saelens({"architecture": "matching_pursuit"}, {"W_enc": None, "b_enc": None}))
-    one, other = random(1, D_IN, seed=9), torch.zeros(1, D_IN) + coder.centre
+    item, other = random(1, D_IN, seed=9), torch.zeros(1, D_IN) + coder.centre
 
-    among = dense(coder, torch.cat([other, one, other, one]))
+    among = dense(coder, torch.cat([other, item, other, item]))
 
     assert not among[[0, 2]].any()
-    torch.testing.assert_close(among[[1, 3]], dense(coder, one).expand(2, WIDTH), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(among[[1, 3]], dense(coder, item).expand(2, WIDTH), rtol=1e-4, atol=1e-4)
 
 
 def test_it_stays_a_pursuit_wherever_it_goes(saelens: Write) -> None:

@@ -105,7 +105,7 @@ def test_a_skip_alone_reads_the_input_too(sparsify: Write, x: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cfg", "folder", "site", "said"),
+    ("cfg", "folder", "site", "message"),
     [
         ({"transcode": True}, "layers.2.mlp", "layers.2.mlp", r"write layers\.2\.mlp\.input as"),
         ({"transcode": True}, "layers.2.mlp", "layers.3.mlp", r"write layers\.2\.mlp\.input as"),
@@ -113,10 +113,10 @@ def test_a_skip_alone_reads_the_input_too(sparsify: Write, x: Tensor) -> None:
         ({}, "layers.2", "layers.2.input", r"layers\.2\.input is not that: write layers\.2 as"),
     ],
 )
-def test_the_other_side_is_refused(sparsify: Write, cfg: dict, folder: str, site: str, said: str) -> None:
+def test_the_other_side_is_refused(sparsify: Write, cfg: dict, folder: str, site: str, message: str) -> None:
     """Input and output are of one width, so the side that was not trained on is refused, with the one that was."""
     path = sparsify(folder, cfg)
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         load(path, site)
 
 
@@ -186,7 +186,7 @@ def test_half_precision_is_read_as_float32(sparsify: Write, dtype: torch.dtype) 
 
 
 @pytest.mark.parametrize(
-    ("cfg", "said"),
+    ("cfg", "message"),
     [
         ({"activation": "batchtopk"}, "activation batchtopk.*use topk or groupmax"),
         ({"activation": "groupmax"}, f"groupmax of {WIDTH} features in 5 groups"),
@@ -198,14 +198,14 @@ def test_half_precision_is_read_as_float32(sparsify: Write, dtype: torch.dtype) 
         ({"d_in": D_IN + 1}, rf"encoder.weight has shape \[{WIDTH}, {D_IN}\]"),
     ],
 )
-def test_wrong_config_is_refused(sparsify: Write, cfg: dict, said: str) -> None:
+def test_wrong_config_is_refused(sparsify: Write, cfg: dict, message: str) -> None:
     """What cannot be loaded is refused by the name that its config gives it."""
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         load(sparsify(cfg=cfg))
 
 
 @pytest.mark.parametrize(
-    ("tensors", "said"),
+    ("tensors", "message"),
     [
         ({"W_dec": None}, "no tensor W_dec"),
         ({"W_dec": random(D_IN, WIDTH)}, r"W_dec has shape \[16, 64\], where \[64, 16\] is expected"),
@@ -213,9 +213,9 @@ def test_wrong_config_is_refused(sparsify: Write, cfg: dict, said: str) -> None:
         ({"encoder.bias": torch.full((WIDTH,), torch.inf)}, "encoder.bias holds NaN or infinity"),
     ],
 )
-def test_wrong_tensors_are_refused(sparsify: Write, tensors: dict, said: str) -> None:
+def test_wrong_tensors_are_refused(sparsify: Write, tensors: dict, message: str) -> None:
     """A missing, misshapen or broken tensor is named with its file."""
-    with pytest.raises(WrongRequest, match=f"sae.safetensors.*{said}"):
+    with pytest.raises(WrongRequest, match=f"sae.safetensors.*{message}"):
         load(sparsify(tensors=tensors))
 
 
@@ -269,13 +269,13 @@ def test_a_copy_elsewhere_has_the_same_digest(sparsify: Write, tmp_path: Path) -
     """The digest is of the contents: the same in another folder, another when a field changes."""
     folder = sparsify("a/layers.2")
     shutil.copytree(folder, tmp_path / "b")
-    here = Sparsify(path=str(folder.parent)).digest("layers.2")
+    digest = Sparsify(path=str(folder.parent)).digest("layers.2")
     there = Sparsify(path=str(tmp_path / "b"))
 
-    assert here == there.digest("layers.2")
+    assert digest == there.digest("layers.2")
     config = json.loads((tmp_path / "b/cfg.json").read_text())
     (tmp_path / "b/cfg.json").write_text(json.dumps(config | {"k": 6}))
-    assert here != there.digest("layers.2")
+    assert digest != there.digest("layers.2")
 
 
 def test_is_found_by_its_configs(sparsify: Write, saelens: Write, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_is_found_by_its_configs(sparsify: Write, saelens: Write, tmp_path: Path
         assert Sparsify.detect(str(path), None) is None
 
 
-def test_is_found_behind_a_url(sparsify: Write, tmp_path: Path) -> None:
+def test_is_found_at_a_url(sparsify: Write, tmp_path: Path) -> None:
     """A checkpoint and a folder of checkpoints are recognised wherever they lie, and loaded from there."""
     sparsify("coders/layers.2", {"k": 7})
     memory = fsspec.filesystem("memory")

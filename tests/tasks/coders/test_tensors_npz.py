@@ -75,9 +75,9 @@ def test_a_large_array_is_mapped_and_not_copied(file: Path) -> None:
     assert resident() - before < size // 50
 
     before = anonymous()
-    found = tensors.read_npz(file, "params.npz", ExpectedTensors(shapes, SAYS))
+    result = tensors.read_npz(file, "params.npz", ExpectedTensors(shapes, SAYS))
     assert anonymous() - before < size // 20
-    assert size == sum(tensor.nbytes for tensor in found.values())
+    assert size == sum(tensor.nbytes for tensor in result.values())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux what is in memory")
@@ -87,9 +87,9 @@ def test_a_compressed_array_is_held_once(file: Path) -> None:
     np.savez_compressed(file, x=np.ones((size // 4,), np.float32))
 
     before = anonymous()
-    found = tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (size // 4,)}, SAYS))
+    result = tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (size // 4,)}, SAYS))
     assert anonymous() - before < 1.3 * size
-    assert size == found["x"].nbytes
+    assert size == result["x"].nbytes
 
 
 def test_a_mapped_array_computes_like_any_other(file: Path) -> None:
@@ -137,7 +137,7 @@ def test_pickled_objects_are_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.array(["a"]), "x holds <U1"),
         (np.zeros(2, "V2"), r"x holds \|V2"),
@@ -148,11 +148,11 @@ def test_pickled_objects_are_refused(file: Path) -> None:
         (np.zeros(3, np.float32), r"x has shape \[3\], where \[2\] is expected"),
     ],
 )
-def test_what_is_no_array_of_numbers_is_refused(file: Path, array: np.ndarray, said: str) -> None:
+def test_what_is_no_array_of_numbers_is_refused(file: Path, array: np.ndarray, message: str) -> None:
     """An array of another kind, shape or broken contents is named with its file."""
     with pytest.warns(UserWarning, match="format 3.0") if array.dtype.names else pytest.MonkeyPatch.context():
         np.savez(file, x=array)
-    with pytest.raises(WrongRequest, match=f"params.npz: {said}"):
+    with pytest.raises(WrongRequest, match=f"params.npz: {message}"):
         tensors.read_npz(file, "params.npz", ExpectedTensors({"x": (2,)}, SAYS))
 
 

@@ -39,12 +39,12 @@ def test_nested_content_is_read(file: Path, options: dict) -> None:
     }  # fmt: skip
     torch.save(content, file, **options)
 
-    found = tensors.load_torch_file(file, "ae.pt")
+    result = tensors.load_torch_file(file, "ae.pt")
 
-    nested = found.pop("ae")
+    nested = result.pop("ae")
     assert isinstance(nested, dict)
     assert torch.equal(random(4, 3), nested["weight"])
-    assert {name: value for name, value in content.items() if name != "ae"} == found
+    assert {name: value for name, value in content.items() if name != "ae"} == result
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
@@ -53,16 +53,16 @@ def test_tensors_are_read_as_float32(file: Path, dtype: torch.dtype) -> None:
     weight = torch.nn.Parameter(random(4, 3).to(dtype))
     torch.save({"w": weight, "other": torch.full((2,), torch.nan)}, file)
 
-    found = tensors.checked_tensors(
+    result = tensors.checked_tensors(
         tensors.load_torch_file(file, "ae.pt"),
         "ae.pt",
         ExpectedTensors({"w": (4, 3)}, SAYS, {"other": "it is of the training"}),
     )
 
     assert {"w": (4, 3), "other": (2,)} == tensors.tensor_shapes(tensors.load_torch_file(file, "ae.pt"))
-    assert {"w"} == set(found)
-    assert torch.equal(weight.float(), found["w"])
-    assert not found["w"].requires_grad
+    assert {"w"} == set(result)
+    assert torch.equal(weight.float(), result["w"])
+    assert not result["w"].requires_grad
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux what is in memory")
@@ -76,11 +76,11 @@ def test_float32_is_mapped_and_not_copied(file: Path) -> None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
     before = anonymous()
-    found = tensors.checked_tensors(
+    result = tensors.checked_tensors(
         tensors.load_torch_file(file, "ae.pt"), "ae.pt", ExpectedTensors({"w": (size // 4,)}, SAYS)
     )
     assert anonymous() - before < size // 10
-    assert size == found["w"].nbytes
+    assert size == result["w"].nbytes
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
@@ -128,11 +128,11 @@ def test_what_torch_did_not_save_is_refused(file: Path) -> None:
 def test_another_kind_of_pickle_is_refused(file: Path) -> None:
     """torch reads without running only what its own default writes, and says nothing of others that helps."""
     file.write_bytes(pickle.dumps({"w": 1}))
-    said = r"^ae.pt is not a whole file of torch.save \(its pickle is of another kind\): fetch[^\n]+$"
-    with pytest.raises(WrongRequest, match=said):
+    message = r"^ae.pt is not a whole file of torch.save \(its pickle is of another kind\): fetch[^\n]+$"
+    with pytest.raises(WrongRequest, match=message):
         tensors.load_torch_file(file, "ae.pt")
     torch.save({"w": torch.ones(3)}, file, pickle_protocol=4)
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         tensors.load_torch_file(file, "ae.pt")
 
 
@@ -144,7 +144,7 @@ def test_a_bare_tensor_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"other": torch.ones(2)}, "has no tensor w: it holds other"),
         ({"w": "text"}, "has no tensor w: it holds none"),
@@ -152,10 +152,10 @@ def test_a_bare_tensor_is_refused(file: Path) -> None:
         ({"w": torch.tensor([1.0, torch.inf])}, ": w holds NaN or infinity"),
     ],
 )
-def test_wrong_tensors_are_refused(file: Path, content: dict, said: str) -> None:
+def test_wrong_tensors_are_refused(file: Path, content: dict, message: str) -> None:
     """A missing, misshapen or broken tensor is named with its file."""
     torch.save(content, file)
-    with pytest.raises(WrongRequest, match=f"ae.pt ?{said}"):
+    with pytest.raises(WrongRequest, match=f"ae.pt ?{message}"):
         tensors.checked_tensors(
             tensors.load_torch_file(file, "ae.pt"), "ae.pt", ExpectedTensors({"w": (2,)}, SAYS)
         )

@@ -57,8 +57,8 @@ def test_of_configs_without_a_tokenizer_json(tmp_path: Path) -> None:
     write(tmp_path, "special_tokens_map.json", {"eos_token": "</s>"})
     write(tmp_path, "added_tokens.json", {"<z>": 9, "<w>": 10})
     write(tmp_path, "chat_template.jinja", "{{ '<z>' }}")
-    found = control_tokens(str(tmp_path))
-    assert frozenset({"<s>", "</s>", "<a>", "<b>", "[X]", "[Y]", "<z>"}) == found
+    result = control_tokens(str(tmp_path))
+    assert frozenset({"<s>", "</s>", "<a>", "<b>", "[X]", "[Y]", "<z>"}) == result
 
 
 def test_nothing_is_known_of_a_model_without_such_files(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_an_unknown_split_is_refused(splits: Path, split: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [
         ("{", r"state\.json cannot be read .*: save the dataset to disk again"),
         ("[]", r"state\.json has no list _data_files"),
@@ -123,12 +123,12 @@ def test_an_unknown_split_is_refused(splits: Path, split: str) -> None:
         ('{"_data_files": []}', "lacks all files"),
     ],
 )
-def test_a_broken_state_is_refused(tmp_path: Path, state: str, said: str) -> None:
+def test_a_broken_state_is_refused(tmp_path: Path, state: str, message: str) -> None:
     """A dataset that does not say what it holds is not guessed at."""
     folder = saved(tmp_path / "d", "train", ["a"])
     (folder / "state.json").write_text(state)
 
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         read(folder)
 
 

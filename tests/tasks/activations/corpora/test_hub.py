@@ -83,17 +83,17 @@ def test_datasets_are_streamed(tmp_path: Path) -> None:
         "broken": {"path": "hf://owner/broken"},
         "files": {"path": "hf://datasets/owner/plain/data/train-*.parquet"},
     }
-    found = dict(zip(asked, outcomes(tmp_path, *asked.values()), strict=True))
+    result = dict(zip(asked, outcomes(tmp_path, *asked.values()), strict=True))
 
     train = [[0, "a"], [2, "b"], *([row, "c"] for row in range(4, 304))]
-    assert f"owner/plain@{COMMIT}" == found["all"]["digest"]
-    assert [*train, [304, "t"]] == found["all"]["documents"]
-    assert [[0, "t"]] == found["split"]["documents"]
-    assert [[0, "a"], [1, "b"]] == found["lines"]["documents"]
-    assert f"owner/subsets@{COMMIT}/de" == found["subset"]["digest"]
-    assert [[0, "eins"]] == found["subset"]["documents"]
-    assert train == found["files"]["documents"]
-    said = {
+    assert f"owner/plain@{COMMIT}" == result["all"]["digest"]
+    assert [*train, [304, "t"]] == result["all"]["documents"]
+    assert [[0, "t"]] == result["split"]["documents"]
+    assert [[0, "a"], [1, "b"]] == result["lines"]["documents"]
+    assert f"owner/subsets@{COMMIT}/de" == result["subset"]["digest"]
+    assert [[0, "eins"]] == result["subset"]["documents"]
+    assert train == result["files"]["documents"]
+    messages = {
         "no split": "the dataset owner/plain of the Hub has no split valid: it has train, test",
         "no column": "the dataset owner/plain of the Hub has no column body: it has n, text",
         "no text": "column n of the dataset owner/plain of the Hub is int64, not text: name another",
@@ -102,9 +102,9 @@ def test_datasets_are_streamed(tmp_path: Path) -> None:
         "script": "the dataset owner/script of the Hub cannot be opened",
         "broken": "the dataset owner/broken of the Hub broke off after",
     }
-    for case, sentence in said.items():
-        assert sentence in found[case].get("said", ""), found[case]
-    assert "RunFailed" == found["broken"]["error"]
+    for case, sentence in messages.items():
+        assert sentence in result[case].get("said", ""), result[case]
+    assert "RunFailed" == result["broken"]["error"]
 
 
 def test_a_digest_is_the_commit(there: None) -> None:
@@ -131,7 +131,7 @@ def test_an_absent_dataset_is_refused(there: None, options: dict) -> None:
         corpus(**options).digest()
 
 
-def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_out_of_reach_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, with what can be done without it."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
 
@@ -140,7 +140,7 @@ def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"path": "hf://owner"}, "names no dataset: write hf://owner/name"),
         ({"path": "hf://owner/name@v1"}, "with a revision under the key `revision`"),
@@ -150,7 +150,7 @@ def test_a_hub_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"path": "owner/name", "subset": "en"}, "subset is of a dataset of the Hub"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict, said: str) -> None:
+def test_options_that_do_not_fit_are_refused(options: dict, message: str) -> None:
     """Before anyone is asked."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         corpus(**options)

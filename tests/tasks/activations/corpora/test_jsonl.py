@@ -63,7 +63,7 @@ def test_blank_lines_and_the_mark_of_a_byte_order_are_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         (b'{"text": "b"', r"line 2 of the corpus file .*c\.jsonl is not JSON"),
         (b"[" * 100_000, r"line 2 of .* is not JSON"),
@@ -77,11 +77,11 @@ def test_blank_lines_and_the_mark_of_a_byte_order_are_nothing(tmp_path: Path) ->
     ],
     ids=["broken", "deep", "list", "null", "keyless", "number", "object", "surrogate", "bytes"],
 )
-def test_a_wrong_line_is_named(tmp_path: Path, line: bytes, said: str) -> None:
+def test_a_wrong_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
     """By file and number, or by byte where there is no line to speak of."""
     (tmp_path / "c.jsonl").write_bytes(b'{"text": "a"}\n' + line + b"\n")
 
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         read(tmp_path / "c.jsonl")
 
 

@@ -76,7 +76,7 @@ def test_tables_are_read_alike(both: Both) -> None:
             assert TEXTS == [text for _, text in read(f"{url}/{name}")]
 
 
-def test_hidden_files_are_no_data_behind_a_url_either(both: Both) -> None:
+def test_hidden_files_are_no_data_at_a_url_either(both: Both) -> None:
     """What a notebook, Finder and Spark leave beside it: in a folder, and in a pattern, which HTTP has not."""
     (both.folder / ".ipynb_checkpoints").mkdir()
     for name in ("data.jsonl", ".ipynb_checkpoints/data.jsonl", "._data.jsonl", "_data.jsonl"):
@@ -95,8 +95,8 @@ def test_imported_explanations_are_read_alike(both: Both) -> None:
         (both.folder / name).write_bytes(packed(b"\xef\xbb\xbf" + rows.encode(), name))
 
     def known(path: str) -> list[str | None]:
-        found = Import(kind="import", path=path, format="jsonl")
-        return [one.text for of in found.explanations.values() for _, one in sorted(of.items())]
+        result = Import(kind="import", path=path, format="jsonl")
+        return [text.text for of in result.explanations.values() for _, text in sorted(of.items())]
 
     expected = known(str(both.folder / "folder"))
     assert len(TEXTS) + 1 == len(expected)

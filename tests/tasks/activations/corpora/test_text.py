@@ -25,16 +25,16 @@ def test_a_file_is_a_document(file: Path) -> None:
 
 def test_a_line_is_a_document(file: Path) -> None:
     """Without what ends it; empty ones are rows without text."""
-    found = read(file, document="line")
+    result = read(file, document="line")
 
-    assert [(0, "A line, ünï,"), (1, "another."), (3, " "), (4, "The second verse"), (5, "ends.")] == found
+    assert [(0, "A line, ünï,"), (1, "another."), (3, " "), (4, "The second verse"), (5, "ends.")] == result
 
 
 def test_a_paragraph_is_a_document(file: Path) -> None:
     """Its lines stay; blank ones part it from the next, however many."""
-    found = read(file, document="paragraph")
+    result = read(file, document="paragraph")
 
-    assert [(0, "A line, ünï,\nanother."), (1, "The second verse\r\nends.")] == found
+    assert [(0, "A line, ünï,\nanother."), (1, "The second verse\r\nends.")] == result
 
 
 def test_files_are_counted_through(tmp_path: Path) -> None:
@@ -48,17 +48,17 @@ def test_files_are_counted_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("document", ["file", "line", "paragraph"])
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("c.txt", r"c\.txt is not UTF-8 at byte 8: convert it"),
         ("c.txt.gz", "at byte 8 of what it unpacks to"),
     ],
 )
-def test_a_wrong_byte_is_named(tmp_path: Path, document: str, name: str, said: str) -> None:
+def test_a_wrong_byte_is_named(tmp_path: Path, document: str, name: str, message: str) -> None:
     """By its place in the text."""
     (tmp_path / name).write_bytes(packed(b"one\n\ntwo\xff\n", name))
 
-    with pytest.raises(WrongRequest, match=said):
+    with pytest.raises(WrongRequest, match=message):
         read(tmp_path, document=document)
 
 

@@ -19,11 +19,11 @@ def activations(coder: SparseCoder, x: Tensor) -> Tensor:
 
 def assert_same(coder: SparseCoder, x: Tensor, encoded: Tensor, reconstructed: Tensor) -> None:
     """The coder fires on vectors [tokens, ...] where the other does, as strongly, and reconstructs the same."""
-    found = activations(coder, x)
+    result = activations(coder, x)
 
     assert (encoded != 0).any()
-    assert torch.equal(encoded != 0, found != 0)
-    torch.testing.assert_close(found, encoded, rtol=1e-4, atol=1e-5)
+    assert torch.equal(encoded != 0, result != 0)
+    torch.testing.assert_close(result, encoded, rtol=1e-4, atol=1e-5)
     mine = coder.reconstruct(x, coder.encode(x))
     torch.testing.assert_close(mine, reconstructed.flatten(1), rtol=1e-4, atol=1e-4)
 

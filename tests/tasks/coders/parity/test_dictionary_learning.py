@@ -64,10 +64,10 @@ def test_the_class_agrees(tmp_path: Path, x: Tensor, name: str) -> None:
     theirs = class_.from_pretrained(tmp_path / "ae.pt")
     ours = DictionaryLearning(path=str(tmp_path)).load(None, HookSite("layers.3", D_IN))
     firings = ours.encode(x)
-    found = torch.zeros(len(x), WIDTH)
-    found[firings.token, firings.feature] = firings.activation
+    result = torch.zeros(len(x), WIDTH)
+    result[firings.token, firings.feature] = firings.activation
     expected = theirs.encode(x)
 
     assert expected.count_nonzero() > len(x)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.reconstruct(x, firings), theirs.decode(expected), rtol=1e-4, atol=1e-4)

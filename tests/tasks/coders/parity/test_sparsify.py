@@ -36,10 +36,10 @@ def loaded(folder: Path, site: str) -> SparseCoder:
 @torch.inference_mode()
 def assert_agrees(theirs: Any, coder: SparseCoder, x: Tensor) -> None:
     """gloss' coder does to vectors what the library's does."""
-    found = theirs.encode(x)
-    encoded = torch.zeros(len(x), WIDTH).scatter(1, found.top_indices, found.top_acts)
+    result = theirs.encode(x)
+    encoded = torch.zeros(len(x), WIDTH).scatter(1, result.top_indices, result.top_acts)
     skipped = 0 if theirs.W_skip is None else x @ theirs.W_skip.mT
-    assert_same(coder, x, encoded, theirs.decode(found.top_acts, found.top_indices) + skipped)
+    assert_same(coder, x, encoded, theirs.decode(result.top_acts, result.top_indices) + skipped)
 
 
 @pytest.mark.parametrize("activation", ["topk", "groupmax"])
