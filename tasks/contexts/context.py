@@ -88,8 +88,8 @@ def features(contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NON
 def descriptions(rows: Sequence[Mapping[str, Any]], special: SpecialTokens = NONE) -> dict[int, Described]:
     """Rows of `features` as records, by feature; a sign stands for each of the tokens that are special."""
 
-    def words(said: list[dict[str, Any]] | None, key: str) -> tuple[str, ...] | None:
-        return None if said is None else tuple(special.shown(one[key]) for one in said)
+    def words(logits: list[dict[str, Any]] | None, key: str) -> tuple[str, ...] | None:
+        return None if logits is None else tuple(special.shown(entry[key]) for entry in logits)
 
     return {
         row["feature"]: Described(

@@ -39,9 +39,9 @@ def displaced(context: Context, positives: Sequence[Context], seed: int, feature
     silent = [place for place, activation in enumerate(context.activations) if activation == 0]
     places: list[int] = []
     for place in borrowed(context, positives, seed, feature):
-        free = [one for one in silent if one not in places]
+        free = [position for position in silent if position not in places]
         if free:
-            insort(places, min(free, key=lambda one, place=place: (abs(one - place), one)))
+            insort(places, min(free, key=lambda position, place=place: (abs(position - place), position)))
     return tuple(places)
 
 
@@ -54,7 +54,7 @@ def shared_out(
     feature fires everywhere has no token to be marked wrongly: its turn passes to the next one.
     """
     deciles: dict[int, list[Context]] = defaultdict(list)
-    for context in sorted(contexts, key=lambda one: one.context):
+    for context in sorted(contexts, key=lambda context_: context_.context):
         deciles[-1 if context.decile is None else context.decile].append(context)
     rightly: list[Context] = []
     wrongly: list[Context] = []

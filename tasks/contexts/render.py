@@ -54,7 +54,7 @@ def text(strings: Sequence[str], marked: Iterable[int] = ()) -> str:
     line = "".join(_pieces(strings, chosen)) if chosen else plain("".join(strings))
     for bracket, confusing in _CONFUSING.items():
         if bracket in line:
-            line = confusing.sub(lambda found, b=bracket: _LOOKALIKE[b] * len(found[0]), line)
+            line = confusing.sub(lambda match, b=bracket: _LOOKALIKE[b] * len(match[0]), line)
     return line.replace(_START, OPEN).replace(_END, CLOSE)
 
 
@@ -127,11 +127,11 @@ def read(rendered: str) -> list[Shown]:
 
 def _shown(line: str, pairs: str) -> Shown:
     spans, text, end = [], "", 0
-    for found in _SPAN.finditer(line):
-        text += line[end : found.start()]
-        spans.append((found[1], len(text)))
-        text += found[1]
-        end = found.end()
+    for span in _SPAN.finditer(line):
+        text += line[end : span.start()]
+        spans.append((span[1], len(text)))
+        text += span[1]
+        end = span.end()
     activations = tuple((token, int(tenth)) for token, tenth in _PAIR.findall(pairs))
     return Shown(text + line[end:], tuple(spans), activations)
 
@@ -172,11 +172,11 @@ def write(texts: Sequence[str], description: str | None, named: Named | None = N
     return "\n\n".join(parts)
 
 
-def about(question: str, examples: int, some: slice) -> str:
+def about(question: str, examples: int, chosen: slice) -> str:
     """A question with a description and so many examples, 0 or 1 wanted for each, put about some of them."""
     # From the end, where each example is one line: a description may have any.
     head, *lines = question.rsplit("\n", examples)
-    return f"{head}\n{numbered([line.partition(': ')[2] for line in lines[some]])}"
+    return f"{head}\n{numbered([line.partition(': ')[2] for line in lines[chosen]])}"
 
 
 def read_question(text: str) -> Question | None:

@@ -65,8 +65,8 @@ def broken_up(text: str, own: Collection[str] = frozenset()) -> str:
     return _any_of(frozenset(own)).sub(_broken, text) if own else text
 
 
-def _broken(found: re.Match[str]) -> str:
-    token = found[0]
+def _broken(match: re.Match[str]) -> str:
+    token = match[0]
     # Before the first letter, so that the signs around marked tokens (`<<think>>`) stay what they are.
     place = next((place for place, sign in enumerate(token) if sign.isalnum()), 0) or 1
     return f"{token[:place]}{_SPACE}{token[place:]}"

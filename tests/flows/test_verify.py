@@ -15,14 +15,14 @@ from storage.layout import Range
 from storage.replies import REPLIES, ReplyStore
 from storage.tables import TABLES
 from tests.storage.made import RUN, made
-from tests.storage.toys import some
+from tests.storage.toys import toy_rows
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A hand-made lake with kept replies; each test damages other files of it."""
     lake = made(tmp_path_factory.mktemp("made").as_posix())
-    ReplyStore(lake, "reader", Range(0, 8)).add(some(REPLIES, 1).to_pylist())
+    ReplyStore(lake, "reader", Range(0, 8)).add(toy_rows(REPLIES, 1).to_pylist())
     return lake
 
 

@@ -39,8 +39,8 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tu
 
     def commit(stage: str, name: str, rows: Mapping[str, Iterable[Row]]) -> Step:
         step = Step(stage, name, tuple(rows), {"scorers": scorers}, 1)
-        for table, found in rows.items():
-            lake.write(TABLES[table], step.part(table, WHOLE), _table(table, found))
+        for table, table_rows in rows.items():
+            lake.write(TABLES[table], step.part(table, WHOLE), _table(table, table_rows))
         lake.commit(step, [WHOLE])
         steps.append(step)
         return step
@@ -148,14 +148,14 @@ def _firings(coder: str) -> list[Row]:
 
 
 def _feature(coder: str, feature: int) -> Row:
-    found = [row["activation"] for row in _firings(coder) if row["feature"] == feature]
+    activations = [row["activation"] for row in _firings(coder) if row["feature"] == feature]
     near = [(feature + 1) % WIDTH, (feature + 2) % WIDTH]
     return {
         "coder": coder,
         "feature": feature,
-        "firings": len(found),
-        "density": len(found) / SEQUENCES / LENGTH,
-        "dead": not found,
+        "firings": len(activations),
+        "density": len(activations) / SEQUENCES / LENGTH,
+        "dead": not activations,
         "top_logits": [{"token": f" w{feature}", "logit": 2.0}],
         "neighbours": [{"feature": other, "cosine": 0.9 - 0.1 * place} for place, other in enumerate(near)],
     }

@@ -20,7 +20,7 @@ from storage.part import encode
 from storage.tables import ACTIVATIONS, TABLES
 from tests.s3 import Place, point_at
 from tests.storage.flaky import RESET, Flaky, flaky
-from tests.storage.toys import WANTED, firings, some, step
+from tests.storage.toys import (WANTED, firings, toy_rows, step)
 
 WHOLE = step("requests", "judgements")
 """A step of two tables."""
@@ -29,7 +29,7 @@ WHOLE = step("requests", "judgements")
 def _fill(lake: Lake) -> list[str]:
     for table in WHOLE.tables:
         for part in WANTED:
-            lake.write(TABLES[table], WHOLE.part(table, part), some(TABLES[table]))
+            lake.write(TABLES[table], WHOLE.part(table, part), toy_rows(TABLES[table]))
     return lake.commit(WHOLE, WANTED).paths
 
 
@@ -169,7 +169,7 @@ def test_a_whole_part_is_whole(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("flipped", "its checksum is"),
         ("cut", "it has"),
@@ -177,7 +177,7 @@ def test_a_whole_part_is_whole(lake: Lake) -> None:
         ("gone", "it is gone"),
     ],
 )
-def test_what_is_not_as_it_was_committed_is_damaged(lake: Lake, how: str, said: str) -> None:
+def test_what_is_not_as_it_was_committed_is_damaged(lake: Lake, how: str, message: str) -> None:
     """A whole part of other rows in its place as well."""
     path = _fill(lake)[0]
     data = _read(lake, path)
@@ -192,7 +192,7 @@ def test_what_is_not_as_it_was_committed_is_damaged(lake: Lake, how: str, said: 
         committed = File(len(other), committed.crc32)
     else:
         lake.remove(path)
-    with pytest.raises(Damaged, match=f"{path} is damaged: {said}"):
+    with pytest.raises(Damaged, match=f"{path} is damaged: {message}"):
         check_part(lake, path, lake.files("").get(path), committed)
 
 

@@ -19,8 +19,8 @@ def packed(lake: Lake, tokens: Step, rows: Sequence[Sequence[int]]) -> Step:
     """A committed step of tokens."""
     filled = {field.name: value(field.type) for field in TOKENS.schema}
     part = Range(0, len(rows))
-    found = [filled | {"sequence": i, "tokens": ids} for i, ids in enumerate(rows)]
-    lake.write(TOKENS, tokens.part("tokens", part), TOKENS.rows(found))
+    token_rows = [filled | {"sequence": i, "tokens": ids} for i, ids in enumerate(rows)]
+    lake.write(TOKENS, tokens.part("tokens", part), TOKENS.rows(token_rows))
     lake.commit(tokens, [part])
     return tokens
 
@@ -46,9 +46,9 @@ def test_tokens_that_can_fire_are_counted_once(tmp_path: Path, scans: list[str])
     lake = Lake(str(tmp_path))
     packed(lake, step("tokens"), ROWS)
 
-    found = [tokens_that_can_fire(lake.uri, step("tokens"), 0, keep_bos=False) for _ in range(3)]
+    result = [tokens_that_can_fire(lake.uri, step("tokens"), 0, keep_bos=False) for _ in range(3)]
 
-    assert [3, 3, 3] == found
+    assert [3, 3, 3] == result
     assert ["tokens_that_fire"] == scans
 
 
@@ -60,7 +60,7 @@ def test_other_tokens_are_counted_anew(tmp_path: Path, scans: list[str]) -> None
     packed(lake, long, [*ROWS, [0, 1, 2, 3]])
     packed(other, short, ROWS[:1])
 
-    found = [
+    result = [
         tokens_that_can_fire(at.uri, tokens, bos, keep_bos=keep)
         for at, tokens, bos, keep in (
             (lake, short, 0, False),
@@ -71,5 +71,5 @@ def test_other_tokens_are_counted_anew(tmp_path: Path, scans: list[str]) -> None
         )
     ]
 
-    assert [3, 6, 2, 6, 8] == found
+    assert [3, 6, 2, 6, 8] == result
     assert 5 == len(scans)

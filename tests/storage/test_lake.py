@@ -14,7 +14,7 @@ from storage.lake import Lake, Manifest
 from storage.layout import Range
 from storage.table import Table
 from storage.tables import ACTIVATIONS, FEATURES, TABLES
-from tests.storage.toys import WANTED, firings, some, step
+from tests.storage.toys import (WANTED, firings, toy_rows, step)
 
 
 def fill(lake: Lake, table: str = "activations") -> None:
@@ -25,7 +25,7 @@ def fill(lake: Lake, table: str = "activations") -> None:
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_rows_of_every_table_come_back_as_they_were_written(lake: Lake, table: Table) -> None:
     """Values, nulls, types, nullability and the columns' descriptions survive."""
-    written = some(table)
+    written = toy_rows(table)
     path = f"{table.name}/x/{Range(0, 2).name}"
     lake.write(table, path, written)
     read = lake.read(table.name, [lake.path(path)])
@@ -45,8 +45,8 @@ def test_columns_are_read_alone_where_they_are_named(lake: Lake) -> None:
     fill(lake)
     paths = [lake.path(step().part("activations", part)) for part in reversed(WANTED)]
     names = ["position", "feature"]
-    whole, some = lake.read("activations", paths), lake.read("activations", paths, names)
-    assert whole.select(names).equals(some, check_metadata=True)
+    whole, subset = lake.read("activations", paths), lake.read("activations", paths, names)
+    assert whole.select(names).equals(subset, check_metadata=True)
     assert names == lake.read("activations", [], names).column_names
 
 
@@ -76,7 +76,7 @@ def test_a_folder_that_is_not_there_is_empty(lake: Lake) -> None:
     assert {} == lake.files("activations")
 
 
-def test_a_folder_whose_name_another_one_continues_is_listed_alone(lake: Lake) -> None:
+def test_a_folder_with_a_name_that_another_continues_is_listed_alone(lake: Lake) -> None:
     """A prefix is a folder and not the beginning of a name."""
     lake.write_json("runs/a.json", {})
     lake.write_json("runs-old/b.json", {})
@@ -111,9 +111,9 @@ def test_a_part_is_replaced_whole(lake: Lake) -> None:
 def test_only_what_is_not_written_is_missing(lake: Lake) -> None:
     """Ranges with a part of the step's last table are done, whoever wrote the others."""
     both = step("contexts", "samples")
-    lake.write(TABLES["contexts"], both.part("contexts", WANTED[0]), some(TABLES["contexts"]))
+    lake.write(TABLES["contexts"], both.part("contexts", WANTED[0]), toy_rows(TABLES["contexts"]))
     assert list(WANTED) == lake.missing(both, WANTED)
-    lake.write(TABLES["samples"], both.part("samples", WANTED[0]), some(TABLES["samples"]))
+    lake.write(TABLES["samples"], both.part("samples", WANTED[0]), toy_rows(TABLES["samples"]))
     assert {WANTED[0]} == lake.done(both)
     assert [WANTED[1]] == lake.missing(both, WANTED)
 

@@ -64,20 +64,20 @@ def test_a_longer_step_uses_the_parts_of_a_shorter_one() -> None:
 
     short, long = chain(1000), chain(2000)
     assert [True, True, False] == [
-        one.address == other.address for one, other in zip(short, long, strict=True)
+        first.address == other.address for first, other in zip(short, long, strict=True)
     ]
-    assert not {one.fingerprint for one in short} & {one.fingerprint for one in long}
+    assert not {first.fingerprint for first in short} & {first.fingerprint for first in long}
 
 
 def test_the_order_of_a_config_does_not_matter() -> None:
     """Equal configs are equal steps, and a step keeps its fingerprint in another process."""
-    one, other = step(config={"a": 1, "b": [2]}), step(config={"b": [2], "a": 1})
-    assert one.fingerprint == other.fingerprint == pickle.loads(pickle.dumps(other)).fingerprint
-    assert hash(one) == hash(other)
+    item, other = step(config={"a": 1, "b": [2]}), step(config={"b": [2], "a": 1})
+    assert item.fingerprint == other.fingerprint == pickle.loads(pickle.dumps(other)).fingerprint
+    assert hash(item) == hash(other)
 
 
 def test_two_steps_never_share_a_folder_of_a_table() -> None:
     """Parts lie under table, address and range."""
-    one = step("contexts", "samples")
-    assert f"contexts/{one.fingerprint}/0000000003-0000000007.parquet" == one.part("contexts", Range(3, 7))
-    assert f"manifests/activations/{one.fingerprint}.json" == one.manifest
+    item = step("contexts", "samples")
+    assert f"contexts/{item.fingerprint}/0000000003-0000000007.parquet" == item.part("contexts", Range(3, 7))
+    assert f"manifests/activations/{item.fingerprint}.json" == item.manifest

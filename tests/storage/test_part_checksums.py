@@ -10,7 +10,7 @@ from storage import part
 from storage.part import BadPart, encode
 from storage.table import Table
 from storage.tables import ACTIVATIONS, TABLES
-from tests.storage.toys import firings, some
+from tests.storage.toys import (firings, toy_rows)
 
 
 def _reader(data: bytes) -> part.Read:
@@ -24,10 +24,10 @@ def _sum(data: bytes) -> str:
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_a_part_of_every_table_carries_its_own_checksum(table: Table) -> None:
     """What its end says is what is found by reading all of it, with its rows; the same rows give the same bytes."""
-    data = encode(table, some(table))
+    data = encode(table, toy_rows(table))
     end = part.read_footer(_reader(data), len(data))
     assert (2, _sum(data)) == end
-    assert data == encode(table, some(table))
+    assert data == encode(table, toy_rows(table))
 
 
 def test_every_flipped_bit_is_seen() -> None:
@@ -38,10 +38,10 @@ def test_every_flipped_bit_is_seen() -> None:
         data = bytearray(whole)
         data[place] ^= 1 << place % 8
         try:
-            found, end = _sum(bytes(data)), part.read_footer(_reader(bytes(data)), len(data)).crc32
+            checksum, end = _sum(bytes(data)), part.read_footer(_reader(bytes(data)), len(data)).crc32
         except BadPart:
             continue
-        assert (found, found) != (written, end), place
+        assert (checksum, checksum) != (written, end), place
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])

@@ -36,7 +36,7 @@ def row(request: str, feature: int, answered: int = 1, reply: bytes | None = b"{
 
 
 def names(shelf: ReplyStore) -> list[object]:
-    return [found["request"] for found in shelf.read()]
+    return [row["request"] for row in shelf.read()]
 
 
 def files(lake: Lake) -> list[str]:
@@ -69,10 +69,10 @@ def test_rows_from_before_a_column_was_there_are_found(lake: Lake) -> None:
     schema = pa.schema([field for field in replies.REPLIES.schema if field.name not in ADDED])
     older = replace(replies.REPLIES, schema=schema)
     lake.write(older, file, older.rows([row("a", 3), row("b", 4, reply=None)]))
-    assert [("a", False), ("b", False)] == [(found["request"], found["too_long"]) for found in shelf.read()]
+    assert [("a", False), ("b", False)] == [(result["request"], result["too_long"]) for result in shelf.read()]
     shelf.add([row("c", 5, reply=None)])
-    assert [False, False, True] == [found["too_long"] for found in shelf.read()]
-    assert [None, None, "tiny"] == [found["run"] for found in shelf.read()]
+    assert [False, False, True] == [result["too_long"] for result in shelf.read()]
+    assert [None, None, "tiny"] == [result["run"] for result in shelf.read()]
     assert 0.0 == replies.paid(lake, "tiny")
     shelf.add([row("d", 6)])
     assert 0.25 == replies.paid(lake, "tiny")
@@ -82,7 +82,7 @@ def test_of_two_replies_to_one_request_the_first_stands(lake: Lake) -> None:
     """Two processes may have asked the same at the same time."""
     ReplyStore(lake, READER, Range(0, 8)).add([row("a", 3, 20, b"late")])
     ReplyStore(lake, READER, Range(0, 8)).add([row("a", 3, 10, b"early")])
-    assert [found["reply"] for found in ReplyStore(lake, READER, Range(0, 8)).read()] == [b"early"]
+    assert [result["reply"] for result in ReplyStore(lake, READER, Range(0, 8)).read()] == [b"early"]
 
 
 def test_both_were_paid(lake: Lake) -> None:
@@ -150,10 +150,10 @@ def test_a_file_that_another_process_merges_meanwhile_is_no_fault(
     listed = Lake.files
 
     def merged_after(self: Lake, folder: str) -> dict[str, int]:
-        found = listed(self, folder)
+        result = listed(self, folder)
         monkeypatch.setattr(Lake, "files", listed)
         other.merge()
-        return found
+        return result
 
     monkeypatch.setattr(Lake, "files", merged_after)
     assert names(ReplyStore(lake, READER, Range(0, 8))) == ["a", "b"]

@@ -68,13 +68,13 @@ def test_a_bucket_has_the_same_sizes(lake: Lake, s3: Place) -> None:
     """Rows and bytes are counted on a real S3 server as in a folder."""
     remote = made(s3.uri)
 
-    found = []
+    measured = []
     for place in (lake, remote):
         with place.connect() as connection:
-            found.append(runs.sizes(place, connection, runs.create_views(place, connection)))
+            measured.append(runs.sizes(place, connection, runs.create_views(place, connection)))
 
-    assert found[0] == found[1]
-    assert all(size.rows and size.bytes for size in found[1].values())
+    assert measured[0] == measured[1]
+    assert all(size.rows and size.bytes for size in measured[1].values())
 
 
 def test_tables_without_parts_are_empty(lake: Lake) -> None:
@@ -104,11 +104,11 @@ def test_parts_of_another_version_are_read_beside_todays(lake: Lake) -> None:
     with lake.connect() as connection:
         runs.create_views(lake, connection)
         question = "select coder, count(neighbours), count(once), count(*) from summary group by coder order by coder"
-        found = connection.sql(question).fetchall()
+        result = connection.sql(question).fetchall()
 
-    assert [20, 20] == [row[3] for row in found]
-    assert {0, 20} == {row[1] for row in found}
-    assert {0, 20} == {row[2] for row in found}
+    assert [20, 20] == [row[3] for row in result]
+    assert {0, 20} == {row[1] for row in result}
+    assert {0, 20} == {row[2] for row in result}
 
 
 def _outdate(lake: Lake, stage: str, lacks: Sequence[str]) -> None:

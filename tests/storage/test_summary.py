@@ -33,11 +33,11 @@ def test_it_has_the_declared_columns(lake: Lake) -> None:
     """Names, order and types are those of `summary.schema`, from which they are documented."""
     with lake.connect() as connection:
         runs.create_views(lake, connection)
-        found = connection.table("summary").limit(0).to_arrow_table().schema
+        schema = connection.table("summary").limit(0).to_arrow_table().schema
         declared = duckdb.from_arrow(summary.schema(SCORERS).empty_table()).limit(0).to_arrow_table().schema
 
-    assert declared.names == found.names
-    assert [str(kind) for kind in declared.types] == [str(kind) for kind in found.types]
+    assert declared.names == schema.names
+    assert [str(kind) for kind in declared.types] == [str(kind) for kind in schema.types]
 
 
 def test_one_row_per_explanation_and_one_per_other_feature(lake: Lake) -> None:
@@ -88,11 +88,11 @@ def test_scores_floors_and_margins_are_those_of_the_table(lake: Lake) -> None:
         key = (row["coder"], row["feature"], row["explainer"])
         own = [scores[*key, scorer, "none"] for scorer in SCORERS]
         floors = [scores[*key, scorer, "shuffled"]["score"] for scorer in SCORERS]
-        accuracies = [found["score"] for found in own]
+        accuracies = [score["score"] for score in own]
         assert accuracies == [row[scorer] for scorer in SCORERS]
         assert floors == [row[f"{scorer}_floor"] for scorer in SCORERS]
         for measure in ("low", "high", "f1", "n", "n_failed", "balanced_accuracy", "weighted_precision"):
-            assert [found[measure] for found in own] == [row[f"{scorer}_{measure}"] for scorer in SCORERS]
+            assert [score[measure] for score in own] == [row[f"{scorer}_{measure}"] for scorer in SCORERS]
         assert fmean(accuracies) == pytest.approx(row["score"])
         assert fmean(floors) == pytest.approx(row["floor"])
         assert row["score"] - row["floor"] == pytest.approx(row["margin"])
@@ -139,7 +139,7 @@ def test_scorers_may_be_called_anything(tmp_path: Path) -> None:
 
     assert ("max_", "a_low", "a_", "Detection", "detection_") == tuple(names.values())[:5]
     (row,) = rows
-    own = {found["scorer"]: found["balanced_accuracy"] for found in scores if found["control"] == "none"}
+    own = {score["scorer"]: score["balanced_accuracy"] for score in scores if score["control"] == "none"}
     assert own == {scorer: row[name] for scorer, name in names.items()}
     assert fmean(own.values()) == pytest.approx(row["score"])
 

@@ -9,7 +9,7 @@ import pytest
 from storage.lake import Lake
 from storage.table import Table
 from storage.tables import CONTEXTS, TABLES
-from tests.storage.toys import some
+from tests.storage.toys import toy_rows
 
 EVERY = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
@@ -35,14 +35,14 @@ def test_keys_and_order_are_columns(table: Table) -> None:
 @EVERY
 def test_a_table_keeps_its_description_in_parquet(table: Table, tmp_path: Path) -> None:
     """A file alone says what its columns mean."""
-    Lake(tmp_path.as_posix()).write(table, "part.parquet", some(table))
+    Lake(tmp_path.as_posix()).write(table, "part.parquet", toy_rows(table))
     assert table.schema.equals(pq.read_schema(tmp_path / "part.parquet"), check_metadata=True)
-    assert some(table).equals(pq.read_table(tmp_path / "part.parquet"))
+    assert toy_rows(table).equals(pq.read_table(tmp_path / "part.parquet"))
 
 
 def test_texts_that_are_coded_are_texts_in_a_part(tmp_path: Path) -> None:
     """However they come, and in however many pieces, a part says and holds the same."""
-    plain = pa.concat_tables([some(CONTEXTS, 3), some(CONTEXTS, 5)])
+    plain = pa.concat_tables([toy_rows(CONTEXTS, 3), toy_rows(CONTEXTS, 5)])
     pieces = [
         pa.ListArray.from_arrays(piece.offsets, piece.values.dictionary_encode())
         for piece in plain["strings"].chunks
@@ -56,8 +56,8 @@ def test_texts_that_are_coded_are_texts_in_a_part(tmp_path: Path) -> None:
 
     assert plain.equals(pq.read_table(tmp_path / "coded.parquet"))
     assert CONTEXTS.schema.equals(pq.read_schema(tmp_path / "coded.parquet"), check_metadata=True)
-    one, other = (pq.ParquetFile(tmp_path / f"{name}.parquet").schema for name in ("plain", "coded"))
-    assert one.equals(other)
+    first, other = (pq.ParquetFile(tmp_path / f"{name}.parquet").schema for name in ("plain", "coded"))
+    assert first.equals(other)
 
 
 @EVERY
@@ -65,13 +65,13 @@ def test_a_missing_column_is_refused(table: Table) -> None:
     """The message names the table and the column."""
     for name in table.schema.names:
         with pytest.raises(ValueError, match=rf"{table.name} lack .*'{name}'"):
-            table.conform(some(table).drop_columns([name]))
+            table.conform(toy_rows(table).drop_columns([name]))
 
 
 @EVERY
 def test_a_null_where_none_may_be_is_refused(table: Table) -> None:
     """Columns that may be null may be; all others may not."""
-    rows = some(table)
+    rows = toy_rows(table)
     for place, field in enumerate(table.schema):
         nulls = pa.nulls(rows.num_rows, field.type)
         loose = rows.set_column(place, pa.field(field.name, field.type), nulls)
@@ -87,7 +87,7 @@ def test_a_null_inside_a_list_never_reaches_a_lake(tmp_path: Path) -> None:
     table = TABLES["tokens"]
     loose = pa.field("tokens", pa.list_(pa.int32()))
     place = table.schema.get_field_index("tokens")
-    rows = some(table, 1).set_column(place, loose, pa.array([[1, None]], loose.type))
+    rows = toy_rows(table, 1).set_column(place, loose, pa.array([[1, None]], loose.type))
     with pytest.raises((ValueError, OSError)):
         Lake(tmp_path.as_posix()).write(table, "part.parquet", rows)
     assert [] == list(tmp_path.iterdir())
@@ -96,7 +96,7 @@ def test_a_null_inside_a_list_never_reaches_a_lake(tmp_path: Path) -> None:
 def test_a_value_that_does_not_fit_is_refused() -> None:
     """A cast never wraps a number."""
     table = TABLES["activations"]
-    rows = some(table, 1).set_column(1, "feature", pa.array([2**40]))
+    rows = toy_rows(table, 1).set_column(1, "feature", pa.array([2**40]))
     with pytest.raises(pa.ArrowInvalid):
         table.conform(rows)
 
@@ -104,5 +104,5 @@ def test_a_value_that_does_not_fit_is_refused() -> None:
 def test_columns_come_in_the_declared_order_and_others_are_dropped() -> None:
     """A query may name more columns, and in another order."""
     table = TABLES["activations"]
-    rows = some(table).select(table.schema.names[::-1]).append_column("more", pa.array([1, 2]))
-    assert some(table).equals(table.conform(rows))
+    rows = toy_rows(table).select(table.schema.names[::-1]).append_column("more", pa.array([1, 2]))
+    assert toy_rows(table).equals(table.conform(rows))

@@ -44,7 +44,7 @@ def value(kind: pa.DataType) -> object:
     return 0.5 if pa.types.is_floating(kind) else "é\n"
 
 
-def some(table: Table, rows: int = 2) -> pa.Table:
+def toy_rows(table: Table, rows: int = 2) -> pa.Table:
     """Rows of any table; every second one is null wherever it may be."""
     return table.rows(
         [

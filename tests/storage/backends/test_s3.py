@@ -43,11 +43,11 @@ def test_without_the_extension_s3fs_reads_and_the_log_says_so(
 ) -> None:
     """A missing package makes reading slower and no less right."""
     lake = made(s3)
-    found = importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util,
         "find_spec",
-        lambda name, *rest: None if name == "duckdb_extension_httpfs" else found(name, *rest),
+        lambda name, *rest: None if name == "duckdb_extension_httpfs" else find_spec(name, *rest),
     )
     with caplog.at_level(logging.WARNING):
         through = filesystems(lake)
@@ -86,10 +86,10 @@ def test_wrong_credentials_are_refused_in_one_sentence(
     S3FileSystem.clear_instance_cache()
     with caplog.at_level(logging.DEBUG, "storage"), pytest.raises(WrongRequest) as refusal:
         Lake(s3.uri).check_writable()
-    said = str(refusal.value)
-    assert said.startswith(f"lake {s3.uri} cannot be written (")
-    assert 1 == len(said.splitlines())
-    assert not any(word in said + caplog.text for word in (s3.server.secret, "guessed-secret"))
+    message = str(refusal.value)
+    assert message.startswith(f"lake {s3.uri} cannot be written (")
+    assert 1 == len(message.splitlines())
+    assert not any(word in message + caplog.text for word in (s3.server.secret, "guessed-secret"))
 
 
 def test_a_bucket_that_is_not_there_is_refused(s3: Place) -> None:

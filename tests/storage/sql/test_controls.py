@@ -27,14 +27,14 @@ def controls(features: dict[int, str], n: int, seed: int = 22, cuts: tuple[int, 
     with TemporaryDirectory() as folder:
         lake = Lake(folder)
         lake.write(EXPLANATIONS, "e", EXPLANATIONS.rows(rows))
-        found: list = []
+        result: list = []
         with lake.connect() as connection:
             for first, end in pairwise(cuts):
                 asked = {"n": n, "seed": seed, "first": first, "end": end}
-                found += query.records(connection, "controls", explanations=[lake.path("e")], **asked)
-    assert all(row["text"] == f"about {row['explanation_of']}" for row in found)
-    assert len(found) == len({row["feature"] for row in found})
-    return {row["feature"]: row["explanation_of"] for row in found}
+                result += query.records(connection, "controls", explanations=[lake.path("e")], **asked)
+    assert all(row["text"] == f"about {row['explanation_of']}" for row in result)
+    assert len(result) == len({row["feature"] for row in result})
+    return {row["feature"]: row["explanation_of"] for row in result}
 
 
 @given(FEATURES, st.integers(1, 40))
@@ -81,21 +81,21 @@ def drawn(*rows: tuple[int, int, bool]) -> list[tuple[int, int, int]]:
         lake.write(EXPLANATIONS, "e", table)
         asked = {"n": 40, "seed": 22, "first": 0, "end": WIDTH}
         with lake.connect() as connection:
-            found = query.records(connection, "controls", explanations=[lake.path("e")], **asked)
+            result = query.records(connection, "controls", explanations=[lake.path("e")], **asked)
     names = ("feature", "replicate", "explanation_of")
-    return [tuple(int(str(row[name])) for name in names) for row in found]  # type: ignore[misc]
+    return [tuple(int(str(row[name])) for name in names) for row in result]  # type: ignore[misc]
 
 
 def test_only_chosen_explanations_go_round() -> None:
     """The best of each feature's replicates make one ring, whatever their numbers are."""
     rows = [(feature, number, number == feature % 3) for feature in range(9) for number in range(3)]
-    found = drawn(*rows)
-    assert [(feature, feature % 3) for feature in range(9)] == [pair[:2] for pair in found]
-    assert {*range(9)} == {other for _, _, other in found}
+    result = drawn(*rows)
+    assert [(feature, feature % 3) for feature in range(9)] == [pair[:2] for pair in result]
+    assert {*range(9)} == {other for _, _, other in result}
 
 
 def test_replicates_that_are_all_judged_make_a_ring_each() -> None:
     """Every explanation of a feature is paired once."""
-    found = drawn(*[(feature, number, True) for feature in range(9) for number in range(2)])
-    assert [(feature, number) for feature in range(9) for number in range(2)] == [pair[:2] for pair in found]
-    assert all(own != other for own, _, other in found)
+    result = drawn(*[(feature, number, True) for feature in range(9) for number in range(2)])
+    assert [(feature, number) for feature in range(9) for number in range(2)] == [pair[:2] for pair in result]
+    assert all(own != other for own, _, other in result)

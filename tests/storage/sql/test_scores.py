@@ -59,22 +59,22 @@ def scores(
     contexts, judgements, samples = [], [], []
     for feature, group in enumerate(groups):
         samples.append(record(SAMPLES, coder="toy", feature=feature, windows=windows, windows_total=total))
-        for number, one in enumerate(group):
+        for number, judged in enumerate(group):
             known = {"coder": "toy", "feature": feature, "context": number}
-            shown = {"activations": list(one.activations), "decile": one.decile if one.truth else None}
-            kind = "activating" if one.truth else one.kind
+            shown = {"activations": list(judged.activations), "decile": judged.decile if judged.truth else None}
+            kind = "activating" if judged.truth else judged.kind
             contexts.append(record(CONTEXTS, **known, **shown, kind=kind))
-            failed = one.verdict is None if one.failed is None else one.failed
+            failed = judged.verdict is None if judged.failed is None else judged.failed
             judgements.append(
                 record(
                     JUDGEMENTS,
                     **base | known,
                     explanation_of=feature,
-                    truth=one.truth,
-                    verdict=one.verdict,
-                    probability=one.probability,
-                    value=one.value,
-                    simulated=one.simulated,
+                    truth=judged.truth,
+                    verdict=judged.verdict,
+                    probability=judged.probability,
+                    value=judged.value,
+                    simulated=judged.simulated,
                     status="failed" if failed else "ok",
                     reason="no list" if failed else None,
                 )
@@ -239,9 +239,9 @@ JUDGED = st.lists(VERDICTS | FAILURES, min_size=1, max_size=60)
 
 @given(JUDGED, JUDGED)
 @BOUNDED
-def test_scores_agree_with_scikit_learn(one: list[Judged], other: list[Judged]) -> None:
+def test_scores_agree_with_scikit_learn(first: list[Judged], second: list[Judged]) -> None:
     """Counts and every score of verdicts and probabilities, two features at a time."""
-    for judged, row in zip((one, other), scores(one, other), strict=True):
+    for judged, row in zip((first, second), scores(first, second), strict=True):
         answered = [(j.truth, j.verdict) for j in judged if j.verdict is not None]
         truths, verdicts = [truth for truth, _ in answered], [verdict for _, verdict in answered]
         assert (len(answered), len(judged) - len(answered)) == (row["n"], row["n_failed"])
@@ -269,8 +269,8 @@ def test_hit_rates_are_recall_by_tenth(judged: list[Judged]) -> None:
     """Ten numbers, the strongest tenth first; null where a tenth has no verdict."""
     expected: list[float | None] = []
     for decile in range(10):
-        found = [j.verdict for j in judged if j.truth and j.decile == decile and j.verdict is not None]
-        expected.append(sum(found) / len(found) if found else None)
+        verdicts = [j.verdict for j in judged if j.truth and j.decile == decile and j.verdict is not None]
+        expected.append(sum(verdicts) / len(verdicts) if verdicts else None)
     (row,) = scores(judged)
     assert numbers(expected) == pytest.approx(numbers(row["hit_rates"]), abs=CLOSE)
 
@@ -302,8 +302,8 @@ def test_weighted_precision_is_bayes_rule(hits: int, alarms: int, windows: int) 
     judged = [Judged(True, number < hits) for number in range(20)]
     judged += [Judged(False, number < alarms) for number in range(20)]
     (row,) = scores(judged, windows=windows, total=100)
-    found, wrong = hits * windows, alarms * (100 - windows)
-    expected = None if hits + alarms == 0 else found / (found + wrong)
+    right, wrong = hits * windows, alarms * (100 - windows)
+    expected = None if hits + alarms == 0 else right / (right + wrong)
     assert pytest.approx(expected) == row["weighted_precision"]
     # Hard negatives do not stand for the corpus, alone or beside others.
     hard = [Judged(False, verdict=True, kind="similar")] * 5

@@ -21,8 +21,8 @@ def jackknife(truths: Sequence[bool], score: Callable[[list[int]], float]) -> fl
     variance = 0.0
     for wanted in (True, False):
         own = [place for place, truth in enumerate(truths) if truth == wanted]
-        found = [score([other for other in range(len(truths)) if other != place]) for place in own]
-        variance += (len(own) - 1) * float(np.var(found))
+        left_out = [score([other for other in range(len(truths)) if other != place]) for place in own]
+        variance += (len(own) - 1) * float(np.var(left_out))
     return variance
 
 
@@ -43,7 +43,7 @@ def delong(positives: Sequence[float], negatives: Sequence[float]) -> float:
 
 NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.integers(-900, 900).map(lambda number: number / 64))
 RANKED = st.lists(
-    st.tuples(st.booleans(), st.booleans(), NUMBERS).map(lambda one: Judged(one[0], one[1], value=one[2])),
+    st.tuples(st.booleans(), st.booleans(), NUMBERS).map(lambda drawn: Judged(drawn[0], drawn[1], value=drawn[2])),
     min_size=4,
     max_size=40,
 ).filter(lambda judged: 2 <= sum(j.truth for j in judged) <= len(judged) - 2)
@@ -73,11 +73,11 @@ def test_intervals_are_wilsons_at_the_effective_size(judged: list[Judged]) -> No
         "auprc": jackknife(truths, precision),
         "f1": jackknife(truths, f1),
     }
-    found = {"auroc": metrics.roc_auc_score(truths, values), "auprc": precision(every), "f1": f1(every)}
+    measures = {"auroc": metrics.roc_auc_score(truths, values), "auprc": precision(every), "f1": f1(every)}
     for name, variance in variances.items():
         # What a plain computation leaves of nothing is something.
-        expected = interval(found[name], variance if variance > 1e-14 else 0.0, len(judged))
-        assert pytest.approx((found[name], *expected), abs=1e-5) == tuple(
+        expected = interval(measures[name], variance if variance > 1e-14 else 0.0, len(judged))
+        assert pytest.approx((measures[name], *expected), abs=1e-5) == tuple(
             row[end] for end in (name, f"{name}_low", f"{name}_high")
         ), name
         assert 0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
@@ -153,25 +153,25 @@ def test_tokens_without_a_simulated_activation_count_for_nothing() -> None:
         for k in (1.0, 2.0, 5.0)
     ]
     gaps = [
-        one._replace(
-            simulated=(None, *(one.simulated or ()), None), activations=(9.0, *one.activations, -3.0)
+        item._replace(
+            simulated=(None, *(item.simulated or ()), None), activations=(9.0, *item.activations, -3.0)
         )
-        for one in whole
+        for item in whole
     ]
-    (expected,), (found,) = scores(whole), scores(gaps)
+    (expected,), (result,) = scores(whole), scores(gaps)
     for name in ("n", "pearson", "pearson_low", "pearson_high", "score"):
         assert expected[name] is not None
-        assert found[name] == pytest.approx(expected[name])
+        assert result[name] == pytest.approx(expected[name])
 
 
 def test_a_simulation_that_does_not_vary_has_no_correlation() -> None:
     """A constant says nothing, and neither does one that varies in a single context say how sure it is."""
     flat = [Judged(True, None, failed=False, simulated=(1.0, 1.0), activations=(0.0, 2.0))] * 3
     single = [*flat, Judged(True, None, failed=False, simulated=(1.0, 3.0), activations=(0.0, 2.0))]
-    none, one = scores(flat, single)
-    assert (None, None, None) == (none["pearson"], none["pearson_low"], none["pearson_high"])
-    assert one["pearson"] is not None
-    assert (None, None) == (one["pearson_low"], one["pearson_high"])
+    constant, varying = scores(flat, single)
+    assert (None, None, None) == (constant["pearson"], constant["pearson_low"], constant["pearson_high"])
+    assert varying["pearson"] is not None
+    assert (None, None) == (varying["pearson_low"], varying["pearson_high"])
 
 
 def test_a_perfect_simulation_has_correlation_one() -> None:

@@ -27,8 +27,8 @@ def test_left_out_tokens_are_not_counted(
     lake.commit(tokens, [Range(0, 2)])
 
     with lake.connect() as connection:
-        found = query.records(
+        result = query.records(
             connection, "tokens_that_fire", tokens=lake.parts(tokens, "tokens"), bos=bos, keep_bos=keep
         )
 
-    assert [{"tokens": expected}] == found
+    assert [{"tokens": expected}] == result

@@ -3,28 +3,28 @@
 from storage.tables import CONTEXTS, SAMPLES
 from tasks.contexts.context import Context, features
 from tasks.contexts.handwritten import context
-from tests.storage.toys import some
+from tests.storage.toys import toy_rows
 
 
 def test_rows_become_features_with_their_contexts() -> None:
     """One feature per row of samples, contexts in their order, contexts of other features left out."""
     samples = SAMPLES.rows(
-        [row | {"feature": n, "max": 2.5} for n, row in enumerate(some(SAMPLES).to_pylist())]
+        [row | {"feature": n, "max": 2.5} for n, row in enumerate(toy_rows(SAMPLES).to_pylist())]
     )
     rows = [
         row | {"feature": feature, "context": number, "kind": "activating", "decile": 4, "near": near}
         for feature, number, near, row in zip(
-            (1, 1, 9), (0, 1, 0), (None, 7, 3), some(CONTEXTS, 3).to_pylist(), strict=True
+            (1, 1, 9), (0, 1, 0), (None, 7, 3), toy_rows(CONTEXTS, 3).to_pylist(), strict=True
         )
     ]
-    found = features(CONTEXTS.rows(rows), samples)
-    assert [(0, 0), (1, 2)] == [(one.feature, len(one.contexts)) for one in found]
-    assert [0, 1] == [one.context for one in found[1].contexts]
-    assert 2.5 == found[1].max
-    assert (("é\n", "é\n"), (0.5, 0.5)) == (found[1].contexts[0].strings, found[1].contexts[0].activations)
-    assert found[1].contexts[0].activating
-    assert 0.5 == found[1].contexts[0].peak
-    assert [None, 7] == [one.near for one in found[1].contexts]
+    result = features(CONTEXTS.rows(rows), samples)
+    assert [(0, 0), (1, 2)] == [(context.feature, len(context.contexts)) for context in result]
+    assert [0, 1] == [context.context for context in result[1].contexts]
+    assert 2.5 == result[1].max
+    assert (("é\n", "é\n"), (0.5, 0.5)) == (result[1].contexts[0].strings, result[1].contexts[0].activations)
+    assert result[1].contexts[0].activating
+    assert 0.5 == result[1].contexts[0].peak
+    assert [None, 7] == [context.near for context in result[1].contexts]
 
 
 def test_a_context_can_be_written_by_hand() -> None:

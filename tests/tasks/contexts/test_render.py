@@ -30,42 +30,42 @@ def brackets(text: str) -> str:
 
 def spans(context: Context) -> list[tuple[str, int]]:
     """Marked neighbours joined, and where they begin in the plain text."""
-    marked, found, start = set(render.strongest(context)), [], 0
+    marked, spans, start = set(render.strongest(context)), [], 0
     for is_marked, group in groupby(range(len(context.strings)), lambda i: i in marked):
         text = "".join(render.plain(context.strings[i]) for i in group)
         if is_marked:
-            found.append((brackets(text), start))
+            spans.append((brackets(text), start))
         start += len(text)
-    return found
+    return spans
 
 
 @given(st.lists(TOKENS, min_size=1, max_size=4))
 def test_what_an_explainer_sees_is_read_back(tokens: list[list[tuple[str, float]]]) -> None:
     """Texts, marked spans with their places, and listed activations come out as they went in."""
-    contexts = [made(one) for one in tokens]
-    shown = "\n\n".join(render.explained(number, one, 10.0) for number, one in enumerate(contexts, 1))
+    contexts = [made(context) for context in tokens]
+    shown = "\n\n".join(render.explained(number, context, 10.0) for number, context in enumerate(contexts, 1))
     read = render.read(shown)
     assert len(contexts) == len(read)
-    for one, back in zip(contexts, read, strict=True):
-        assert brackets("".join(render.plain(string) for string in one.strings)) == brackets(back.text)
-        assert spans(one) == [(brackets(span), start) for span, start in back.spans]
-        assert tuple(render.importance(one, 10.0)) == back.activations
+    for context, back in zip(contexts, read, strict=True):
+        assert brackets("".join(render.plain(string) for string in context.strings)) == brackets(back.text)
+        assert spans(context) == [(brackets(span), start) for span, start in back.spans]
+        assert tuple(render.importance(context, 10.0)) == back.activations
 
 
 @given(st.lists(TOKENS, min_size=1, max_size=4), st.data())
 def test_what_a_judge_sees_is_read_back(tokens: list[list[tuple[str, float]]], data: st.DataObject) -> None:
     """Any places can be marked; the number of examples is never mistaken."""
     texts, expected = [], []
-    for one in tokens:
-        strings = [string for string, _ in one]
+    for pieces in tokens:
+        strings = [string for string, _ in pieces]
         marked = data.draw(st.sets(st.sampled_from(range(len(strings)))))
         texts.append(render.text(strings, marked))
         groups = groupby(range(len(strings)), lambda i, chosen=marked: i in chosen)
         expected.append(sum(is_marked for is_marked, _ in groups))
     read = render.read(render.numbered(texts))
-    assert expected == [len(one.spans) for one in read]
-    for one, back in zip(tokens, read, strict=True):
-        assert brackets("".join(render.plain(string) for string, _ in one)) == brackets(back.text)
+    assert expected == [len(pieces.spans) for pieces in read]
+    for pieces, back in zip(tokens, read, strict=True):
+        assert brackets("".join(render.plain(string) for string, _ in pieces)) == brackets(back.text)
 
 
 @given(TOKENS)

@@ -23,12 +23,12 @@ def test_a_question_is_read_as_it_was_written(
     texts: list[str], description: str | None, named: Named | None
 ) -> None:
     """Whatever the contexts say, what is to be named and how many are shown is understood."""
-    found = render.read_question(render.write(texts, description, named))
+    result = render.read_question(render.write(texts, description, named))
     if description is None and named is None:
-        assert found is None
+        assert result is None
     else:
-        assert found is not None
-        assert (description, named, len(texts)) == (found.description, found.named, len(found.examples))
+        assert result is not None
+        assert (description, named, len(texts)) == (result.description, result.named, len(result.examples))
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_what_shows_no_example_is_no_question(text: str) -> None:
 
 def test_a_context_that_holds_the_last_line_is_no_last_line() -> None:
     """Only a line of its own at the end counts."""
-    found = render.read_question(render.write([ASKED["intruder"], ASKED["described"]], "x"))
-    assert found is not None
-    assert found.named is None
+    result = render.read_question(render.write([ASKED["intruder"], ASKED["described"]], "x"))
+    assert result is not None
+    assert result.named is None
 
 
 @given(st.lists(LINE, min_size=1, max_size=5), st.text(max_size=30), st.data())

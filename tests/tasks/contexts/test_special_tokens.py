@@ -59,9 +59,9 @@ def test_described_tokens_are_shown_so_too() -> None:
         "top_logits": logits,
         "bottom_logits": None,
     }
-    found = descriptions([row], SPECIAL)[3]
-    assert ((SIGN,), (SIGN, " a"), None) == (found.top_tokens, found.top_logits, found.bottom_logits)
-    known = SingleToken(kind="single_token").known("c", [replace(HARBOUR, described=found)])[7]
+    result = descriptions([row], SPECIAL)[3]
+    assert ((SIGN,), (SIGN, " a"), None) == (result.top_tokens, result.top_logits, result.bottom_logits)
+    known = SingleToken(kind="single_token").known("c", [replace(HARBOUR, described=result)])[7]
     assert "Nearly always on a special token" in (known.text or "")
     assert (SIGN,) == understand(known.text or "").always
 
@@ -81,7 +81,7 @@ def test_every_question_with_the_sign_explains_it_once() -> None:
             assert 1 == request.prompt.count(NOTE)
         elif name in ("surprisal", "embedding"):
             assert not any(SIGN in text for text in shown(request))
-    assert {one.name for one in (*EVERY, *SCORERS)} == names
+    assert {item.name for item in (*EVERY, *SCORERS)} == names
 
 
 def test_a_question_without_the_sign_is_what_it_was() -> None:
@@ -117,20 +117,20 @@ def explained(feature: Feature) -> Iterator[str]:
 
 def test_the_baseline_calls_it_a_special_token() -> None:
     """And none of its words; a feature that fires on nothing else has that form."""
-    (said,) = explained(CHATS)
-    assert '"special token"' in said
-    assert '"im"' not in said
+    (message,) = explained(CHATS)
+    assert '"special token"' in message
+    assert '"im"' not in message
     only = [
-        replace(one, activations=tuple(5.0 if string == SIGN else 0.0 for string in one.strings))
-        for one in CHATS.contexts
-        if one.activating
+        replace(context, activations=tuple(5.0 if string == SIGN else 0.0 for string in context.strings))
+        for context in CHATS.contexts
+        if context.activating
     ]
-    (said,) = explained(replace(CHATS, contexts=tuple(only)))
-    assert said.startswith('EXPLANATION: Nearly always on "special token"; ')
-    assert said.endswith("in the form of special tokens.")
-    found = understand(said.removeprefix("EXPLANATION: "))
-    assert (SIGN,) == found.always
-    assert "special tokens" == found.form
+    (message,) = explained(replace(CHATS, contexts=tuple(only)))
+    assert message.startswith('EXPLANATION: Nearly always on "special token"; ')
+    assert message.endswith("in the form of special tokens.")
+    result = understand(message.removeprefix("EXPLANATION: "))
+    assert (SIGN,) == result.always
+    assert "special tokens" == result.form
 
 
 def test_the_baseline_judges_by_it() -> None:

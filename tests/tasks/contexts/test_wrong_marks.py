@@ -70,13 +70,13 @@ def test_every_decile_is_shared_out_alike(
 ) -> None:
     """Half and half, or five and two as in the authors' blog; what does not come out even is carried on."""
     right, wrong = shared_out(windows(per_decile), *share, 22, 7)
-    assert not {one.context for one in right} & {one.context for one in wrong}
+    assert not {item.context for item in right} & {item.context for item in wrong}
     if wrongly is None:
-        assert {1, 2} == set(Counter(one.decile for one in wrong).values())
+        assert {1, 2} == set(Counter(item.decile for item in wrong).values())
         assert len(wrong) == len(right)
         return
     for group, size in ((right, rightly), (wrong, wrongly)):
-        assert dict.fromkeys(range(10), size) == Counter(one.decile for one in group)
+        assert dict.fromkeys(range(10), size) == Counter(item.decile for item in group)
 
 
 def test_few_windows_still_give_their_share() -> None:
@@ -87,10 +87,10 @@ def test_few_windows_still_give_their_share() -> None:
 
 def test_a_window_that_fires_everywhere_is_never_marked_wrongly() -> None:
     """Its turn passes to the next one that can be."""
-    full = [replace(one, activations=(9.0,) * 4) for one in windows(10) if one.context % 10 < 4]
-    shown = full + [one for one in windows(10) if one.context % 10 >= 4]
+    full = [replace(window, activations=(9.0,) * 4) for window in windows(10) if window.context % 10 < 4]
+    shown = full + [window for window in windows(10) if window.context % 10 >= 4]
     right, wrong = shared_out(shown, 1, 2, None, 22, 7)
-    assert not {one.context for one in wrong} & {one.context for one in full}
+    assert not {window.context for window in wrong} & {window.context for window in full}
     assert abs(len(right) - len(wrong)) <= 6
 
 

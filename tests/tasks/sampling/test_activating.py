@@ -62,10 +62,10 @@ def tried(cache: Cache, asked: Sampling, seed: int = 22) -> tuple[dict[int, list
         lake.commit(step, [part])
         contexts = lake.read("contexts", lake.parts(step, "contexts")).to_pylist()
         samples = lake.read("samples", lake.parts(step, "samples")).to_pylist()
-    found: dict[int, list[Row]] = defaultdict(list)
+    result: dict[int, list[Row]] = defaultdict(list)
     for row in contexts:
-        found[row["feature"]].append(row)
-    return found, {row["feature"]: row for row in samples}
+        result[row["feature"]].append(row)
+    return result, {row["feature"]: row for row in samples}
 
 
 def shown(rows: list[Row], role: str) -> list[tuple[tuple[int, int], float, int, int]]:
@@ -88,7 +88,7 @@ def test_readers_get_the_windows_of_the_account(cache: Cache, asked: Sampling, s
         if told["status"] == "sampled":
             tenth = account.deciles(windows)
             for role, wanted in account.expected(cache, feature, asked, seed).items():
-                expected = [(one.place, one.peak, one.position, tenth[one.place]) for one in wanted]
+                expected = [(item.place, item.peak, item.position, tenth[item.place]) for item in wanted]
                 assert expected == shown(contexts[feature], role)
 
 
@@ -122,9 +122,9 @@ def test_nothing_is_shown_twice(cache: Cache, asked: Sampling) -> None:
     contexts, _ = tried(cache, asked)
     for rows in contexts.values():
         assert 1 == max(Counter(tuple(row["tokens"]) for row in rows).values())
-        for one, other in combinations(rows, 2):
-            if one["sequence"] == other["sequence"]:
-                assert abs(one["start"] - other["start"]) >= asked.window
+        for item, other in combinations(rows, 2):
+            if item["sequence"] == other["sequence"]:
+                assert abs(item["start"] - other["start"]) >= asked.window
 
 
 @given(CACHES, SAMPLINGS, st.sampled_from([(), (Random(kind="random", n=4),), (Silent(kind="silent", n=4),)]))
@@ -187,7 +187,7 @@ def test_the_strongest_windows_are_those_that_the_top_strategy_shows() -> None:
         contexts, _ = tried(cache, asked)
         windows = account.ranked(cache, 0, asked)
         told = [place for place, *_ in shown(contexts[0], "explain")]
-        assert set(told) >= {one.place for one in windows[:strongest]}
+        assert set(told) >= {window.place for window in windows[:strongest]}
         assert 20 == len(told)
 
 
@@ -196,12 +196,12 @@ def test_importance_prefers_strong_windows() -> None:
     cache = drawn(3, 400, [0.9])
     asked = sampling(explain=10, strategy={"kind": "importance"}, negatives=1)
     windows = account.ranked(cache, 0, asked)
-    mean = sum(one.peak for one in windows) / len(windows)
-    weighted = sum(one.peak**2 for one in windows) / len(windows) / mean
-    found = [
+    mean = sum(window.peak for window in windows) / len(windows)
+    weighted = sum(window.peak**2 for window in windows) / len(windows) / mean
+    result = [
         peak for seed in range(20) for _, peak, _, _ in shown(tried(cache, asked, seed)[0][0], "explain")
     ]
-    assert abs(sum(found) / len(found) - weighted) < abs(sum(found) / len(found) - mean)
+    assert abs(sum(result) / len(result) - weighted) < abs(sum(result) / len(result) - mean)
 
 
 @pytest.mark.parametrize("window", [3, 5, 6, 7, 11, 16])
@@ -218,7 +218,7 @@ def test_a_window_need_not_divide_the_sequence(window: int) -> None:
         assert window == len(row["tokens"]) == len(row["activations"])
 
 
-def test_a_feature_whose_documents_cannot_be_split_is_skipped() -> None:
+def test_a_feature_with_documents_that_cannot_be_split_is_skipped() -> None:
     """One document can't give contexts to both readers, and the reason says so."""
     cache = drawn(5, 60, [0.6], documents=(60 * LENGTH,))
     _, samples = tried(cache, sampling(apart="document"))

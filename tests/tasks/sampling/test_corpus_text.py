@@ -9,7 +9,7 @@ import pytest
 from storage.lake import Lake
 from storage.tables import CONTEXTS
 from tasks.sampling import corpus_text as module
-from tests.storage.toys import some
+from tests.storage.toys import toy_rows
 from tests.tasks.caches import LENGTH, Cache, drawn, sampling, steps, work
 
 CACHE = drawn(1, 50, [0.5], period=20)
@@ -28,42 +28,42 @@ def test_it_is_what_the_lake_holds(lake: Lake, batch: int, monkeypatch: pytest.M
     """Ids and strings of every token, however many sequences are read at a time."""
     monkeypatch.setattr(module, "BATCH", batch)
     rows = lake.read("tokens", lake.parts(steps()[0], "tokens"))
-    found = work(lake, sampling()).text()
-    assert (CACHE.sequences, LENGTH) == found.ids.shape
-    assert rows["tokens"].to_pylist() == found.ids.tolist()
-    strings = found.strings.take(pa.array(found.spellings.reshape(-1))).to_pylist()
-    assert [one for row in rows["strings"].to_pylist() for one in row] == strings
-    assert len(set(strings)) == len(found.strings)
+    result = work(lake, sampling()).text()
+    assert (CACHE.sequences, LENGTH) == result.ids.shape
+    assert rows["tokens"].to_pylist() == result.ids.tolist()
+    strings = result.strings.take(pa.array(result.spellings.reshape(-1))).to_pylist()
+    assert [item for row in rows["strings"].to_pylist() for item in row] == strings
+    assert len(set(strings)) == len(result.strings)
 
 
 @pytest.mark.parametrize("window", [3, 4, 16])
 def test_windows_have_equal_hashes_where_their_tokens_are_equal(lake: Lake, window: int) -> None:
     """One row per window of the grid, one hash per text."""
-    found = work(lake, sampling(window=window)).text()
-    rows = found.windows.to_pylist()
+    result = work(lake, sampling(window=window)).text()
+    rows = result.windows.to_pylist()
     grid = [(s, slot * window) for s in range(CACHE.sequences) for slot in range(LENGTH // window)]
     assert grid == [(row["sequence"], row["start"]) for row in rows]
     assert [s * LENGTH + start for s, start in grid] == [row["origin"] for row in rows]
-    texts = [tuple(found.ids[s, start : start + window]) for s, start in grid]
+    texts = [tuple(result.ids[s, start : start + window]) for s, start in grid]
     pairs = set(zip(texts, (row["text"] for row in rows), strict=True))
-    assert [texts.count(one) > 1 for one in texts] == [row["repeated"] for row in rows]
+    assert [texts.count(text) > 1 for text in texts] == [row["repeated"] for row in rows]
     assert len(pairs) == len(set(texts)) == len({row["text"] for row in rows}) == 20 * (LENGTH // window)
 
 
 def test_contexts_get_their_tokens(lake: Lake) -> None:
     """Any window can be looked up, wherever it begins, any number of times."""
-    found = work(lake, sampling(window=5)).text()
-    bare = some(CONTEXTS, 3).drop_columns(["tokens", "strings"])
+    result = work(lake, sampling(window=5)).text()
+    bare = toy_rows(CONTEXTS, 3).drop_columns(["tokens", "strings"])
     places = {"sequence": [49, 0, 49], "start": [11, 0, 11]}
     for name, values in places.items():
         field = CONTEXTS.schema.field(name)
         bare = bare.set_column(bare.schema.get_field_index(name), field, pa.array(values, field.type))
-    rows = found.with_tokens(bare)
+    rows = result.with_tokens(bare)
     wanted = [
         [CACHE.token(s, start + i) for i in range(5)] for s, start in zip(*places.values(), strict=True)
     ]
     assert wanted == rows["tokens"].to_pylist()
-    assert [[f"t{one}" for one in row] for row in wanted] == rows["strings"].to_pylist()
+    assert [[f"t{token}" for token in row] for row in wanted] == rows["strings"].to_pylist()
 
 
 def test_no_context_is_no_error(lake: Lake) -> None:
@@ -76,11 +76,11 @@ def test_no_context_is_no_error(lake: Lake) -> None:
 
 def test_a_cache_is_read_once(lake: Lake, tmp_path: Path) -> None:
     """The same one is given to every bucket; another lake's or another window length's is another."""
-    one = work(lake, sampling()).text()
-    assert work(Lake(lake.uri), sampling()).text() is one
+    text = work(lake, sampling()).text()
+    assert work(Lake(lake.uri), sampling()).text() is text
     other = Lake((tmp_path / "other").as_posix())
     Cache(30, 1, {}).write(other)
     assert (30, LENGTH) == work(other, sampling()).text().ids.shape
     again = work(lake, sampling()).text()
-    assert again is not one
-    assert np.array_equal(again.ids, one.ids)
+    assert again is not text
+    assert np.array_equal(again.ids, text.ids)

@@ -26,7 +26,7 @@ def firings(rows: dict[tuple[int, int, int], float], order: list[tuple[int, int,
     table = {
         name: np.array(column, kind) for (name, kind), column in zip(kinds.items(), columns, strict=True)
     }
-    return Firings.of(pa.table({**table, "activation": np.array([rows[one] for one in order], np.float32)}))
+    return Firings.of(pa.table({**table, "activation": np.array([rows[item] for item in order], np.float32)}))
 
 
 @given(ROWS, st.randoms(use_true_random=False))
@@ -35,13 +35,13 @@ def test_firings_are_sorted_whatever_order_they_come_in(rows: dict, chance: obje
     """By feature, sequence and position; a range of features is a piece of them."""
     shuffled = sorted(rows)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
-    found = firings(rows, shuffled)
-    assert found.is_sorted()
+    result = firings(rows, shuffled)
+    assert result.is_sorted()
     assert [(*key, rows[key]) for key in sorted(rows)] == [
-        tuple(row.values()) for row in found.table().to_pylist()
+        tuple(row.values()) for row in result.table().to_pylist()
     ]
-    some = found.between(1, 3).table()["feature"].to_pylist()
-    assert [feature for feature, _, _ in sorted(rows) if 1 <= feature < 3] == some
+    subset = result.between(1, 3).table()["feature"].to_pylist()
+    assert [feature for feature, _, _ in sorted(rows) if 1 <= feature < 3] == subset
 
 
 @pytest.mark.parametrize("window", [1, 3, 5, 10])
@@ -56,11 +56,11 @@ def test_a_window_has_the_largest_activation_in_it(
         if position < LENGTH // window * window:
             place = feature, sequence * LENGTH + position // window * window
             peaks[place] = max(activation, peaks.get(place, activation))
-    found = firings(rows, sorted(rows))
-    rows_found = found.active_windows(window, LENGTH).to_pylist()
+    result = firings(rows, sorted(rows))
+    rows_found = result.active_windows(window, LENGTH).to_pylist()
     assert [(*place, peaks[place]) for place in sorted(peaks)] == [tuple(row.values()) for row in rows_found]
     busy = sorted({(feature, sequence) for feature, sequence, _ in rows})
-    assert busy == [tuple(row.values()) for row in found.active_sequences().to_pylist()]
+    assert busy == [tuple(row.values()) for row in result.active_sequences().to_pylist()]
 
 
 @given(ROWS, st.dictionaries(st.integers(0, 4), st.integers(1, 8)), st.data())
@@ -86,29 +86,29 @@ def test_windows_rank_by_peak(rows: dict, candidates: dict[int, int], data: st.D
             "candidates": np.array([candidates[feature] for feature in sorted(candidates)], np.int64),
         }
     )
-    found = ranked(placed, np.array(left_out, np.int64), drawable, 22)
-    assert wanted == [tuple(row.values())[:-1] for row in found.to_pylist()]
-    randoms = random_order.randoms(found["feature"].to_numpy(), found["origin"].to_numpy(), 22)
-    assert randoms.tolist() == found["random"].to_pylist()
+    result = ranked(placed, np.array(left_out, np.int64), drawable, 22)
+    assert wanted == [tuple(row.values())[:-1] for row in result.to_pylist()]
+    randoms = random_order.randoms(result["feature"].to_numpy(), result["origin"].to_numpy(), 22)
+    assert randoms.tolist() == result["random"].to_pylist()
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**22), st.floats(-2, 2, width=32)), min_size=1, max_size=60))
 @PATIENT
 def test_peaks_of_any_number_of_bits_rank_alike(windows: list[tuple[int, float]]) -> None:
     """However far apart features are, and however finely their activations are told apart."""
-    windows.sort(key=lambda one: one[0])
+    windows.sort(key=lambda item: item[0])
     feature, peak = (np.array(column) for column in zip(*windows, strict=True))
     placed = pa.table(
         {"feature": feature.astype(np.int32), "origin": np.arange(len(peak)), "peak": peak.astype(np.float32)}
     )
     features = sorted(set(feature.tolist()))
     drawable = pa.table({"feature": np.array(features, np.int32), "candidates": np.full(len(features), 99)})
-    found = ranked(placed, np.array([], np.int64), drawable, 22)
+    result = ranked(placed, np.array([], np.int64), drawable, 22)
     order = sorted(range(len(peak)), key=lambda row: (feature[row], -placed["peak"][row].as_py(), row))
     # -0 is less than 0, which no order in Python says.
     if not np.any((peak == 0) & np.signbit(peak)):
-        assert order == found["origin"].to_pylist()
-    assert feature[order].tolist() == found["feature"].to_pylist()
+        assert order == result["origin"].to_pylist()
+    assert feature[order].tolist() == result["feature"].to_pylist()
 
 
 def test_a_peak_is_the_first_of_the_largest_that_fired() -> None:
@@ -121,6 +121,6 @@ def test_a_peak_is_the_first_of_the_largest_that_fired() -> None:
         }
     )
     rows = {(3, 1, 5): 7.0, (3, 1, 6): 0.5, (3, 1, 8): 0.5, (3, 2, 0): 7.0, (8, 1, 7): -2.0, (8, 1, 9): -1.0}
-    found = with_activations(contexts, firings(rows, sorted(rows)), LENGTH, 4)
-    assert [[0, 0, 0, 0], [0.5, 0, 0.5, 0], [0, -2, 0, -1]] == found["activations"].to_pylist()
-    assert [None, 0, 3] == found["peak_position"].to_pylist()
+    result = with_activations(contexts, firings(rows, sorted(rows)), LENGTH, 4)
+    assert [[0, 0, 0, 0], [0.5, 0, 0.5, 0], [0, -2, 0, -1]] == result["activations"].to_pylist()
+    assert [None, 0, 3] == result["peak_position"].to_pylist()

@@ -38,19 +38,19 @@ def test_the_first_of_each_tenth_and_side_are_those_with_the_least_numbers(
         side = row["side"] if apart else "either"
         groups[row["feature"], row["decile"], side].append((row["random"], row["origin"]))
 
-    found = shuffled(rows, most)
+    result = shuffled(rows, most)
 
     drawn = {
-        (*key, place, *one) for key, some in groups.items() for place, one in enumerate(sorted(some)[:most])
+        (*key, place, *item) for key, subset in groups.items() for place, item in enumerate(sorted(subset)[:most])
     }
     names = ("feature", "decile", "side", "place", "random", "origin")
-    assert drawn == {tuple(row[name] for name in names) for row in found.first.to_pylist()}
-    assert len(drawn) == found.first.num_rows
+    assert drawn == {tuple(row[name] for name in names) for row in result.first.to_pylist()}
+    assert len(drawn) == result.first.num_rows
     counts = {
-        (row["feature"], row["decile"], row["side"]): row["windows"] for row in found.counts.to_pylist()
+        (row["feature"], row["decile"], row["side"]): row["windows"] for row in result.counts.to_pylist()
     }
-    assert {key: len(some) for key, some in groups.items()} == counts
-    assert len(counts) == found.counts.num_rows
+    assert {key: len(subset) for key, subset in groups.items()} == counts
+    assert len(counts) == result.counts.num_rows
 
 
 @given(WINDOWS)
@@ -68,7 +68,7 @@ def test_a_feature_is_shuffled_alike_alone_and_among_others(windows: dict[tuple[
 def test_another_seed_is_another_order() -> None:
     """Numbers are spread over all 64 bits, differ by seed, feature and window, and favour no half."""
     feature, origin = (column.reshape(-1) for column in np.meshgrid(np.arange(100), np.arange(0, 3200, 32)))
-    one, other = randoms(feature, origin, 22), randoms(feature, origin, 23)
-    assert 20_000 == len({*one.tolist(), *other.tolist()})
+    first, second = randoms(feature, origin, 22), randoms(feature, origin, 23)
+    assert 20_000 == len({*first.tolist(), *second.tolist()})
     for bit in range(64):
-        assert 4_700 < int((one >> np.uint64(bit) & np.uint64(1)).sum()) < 5_300
+        assert 4_700 < int((first >> np.uint64(bit) & np.uint64(1)).sum()) < 5_300

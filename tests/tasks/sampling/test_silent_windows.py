@@ -35,9 +35,9 @@ def silent(rows: dict[tuple[int, int, int], float], feature: int, *, quiet: bool
     return {(s, start) for s, start in PLACES if (s not in fired if quiet else start not in fired[s])}
 
 
-def places(found: pa.Table, feature: int) -> list[Place]:
+def places(result: pa.Table, feature: int) -> list[Place]:
     """The windows of a feature, in the order of their turns."""
-    rows = [row for row in found.to_pylist() if row["feature"] == feature]
+    rows = [row for row in result.to_pylist() if row["feature"] == feature]
     return [(row["sequence"], row["start"]) for row in sorted(rows, key=lambda row: row["turn"])]
 
 
@@ -50,9 +50,9 @@ def test_windows_with_a_firing_are_left_out(rows: dict, asked: list[tuple[int, P
     windows = pa.table(
         {"feature": feature.astype(np.int32), "sequence": sequence, "start": start.astype(np.int32)}
     )
-    found = silent_windows(rows).only_silent(windows)
+    result = silent_windows(rows).only_silent(windows)
     wanted = [(f, *place) for f, place in asked if place in silent(rows, f, quiet=False)]
-    assert wanted == [tuple(row.values()) for row in found.to_pylist()]
+    assert wanted == [tuple(row.values()) for row in result.to_pylist()]
 
 
 @given(ROWS, st.booleans(), st.integers(0, 99))
@@ -61,9 +61,9 @@ def test_all_silent_windows_are_offered_once(rows: dict, quiet: bool, seed: int)
     """In an order that depends on the seed alone."""
     grid, start = silent_windows(rows), random_start(seed, "random", "score")
     for feature in range(6):
-        found = places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
-        assert sorted(silent(rows, feature, quiet=quiet)) == sorted(found)
-        assert found == places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
+        result = places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
+        assert sorted(silent(rows, feature, quiet=quiet)) == sorted(result)
+        assert result == places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
 
 
 @given(ROWS, st.booleans(), st.integers(1, 12), st.integers(0, 99))
@@ -73,27 +73,27 @@ def test_draws_are_the_same_alone_and_among_others(rows: dict, quiet: bool, n: i
     grid, start = silent_windows(rows), random_start(seed, "silent", "score")
     counts = {feature: len(silent(rows, feature, quiet=quiet)) for feature in range(6)}
 
-    def some(*features: int) -> pa.Table:
-        wanted = {"feature": np.array(features, np.int32), "silent": [counts[one] for one in features]}
+    def sample(*features: int) -> pa.Table:
+        wanted = {"feature": np.array(features, np.int32), "silent": [counts[item] for item in features]}
         return grid.sample(pa.table(wanted), n, start, silent_sequences=quiet)
 
-    together = some(*counts)
+    together = sample(*counts)
     for feature, count in counts.items():
-        found = places(together, feature)
-        assert found == places(some(feature), feature)
+        result = places(together, feature)
+        assert result == places(sample(feature), feature)
         if quiet:
-            assert set(found) <= silent(rows, feature, quiet=True)
-            assert (len(found) > 0) <= (count > 0)
+            assert set(result) <= silent(rows, feature, quiet=True)
+            assert (len(result) > 0) <= (count > 0)
 
 
 def test_draws_favour_no_window() -> None:
     """Each of the windows is met about as often as any other."""
     wanted = pa.table({"feature": np.arange(200, dtype=np.int32), "silent": np.full(200, len(PLACES))})
-    found = silent_windows({}).sample(wanted, 1_000, random_start(1), silent_sequences=True)
+    result = silent_windows({}).sample(wanted, 1_000, random_start(1), silent_sequences=True)
     counts = defaultdict(int)
-    for row in found.to_pylist():
+    for row in result.to_pylist():
         counts[row["sequence"], row["start"]] += 1
     assert len(PLACES) == len(counts)
-    assert 200 * len(PLACES) == found.num_rows
+    assert 200 * len(PLACES) == result.num_rows
     assert 140 < min(counts.values())
     assert max(counts.values()) < 260

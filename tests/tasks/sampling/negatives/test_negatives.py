@@ -71,8 +71,8 @@ def windows(cache: Worded) -> list[tuple[int, int]]:
 
 def jaccard(cache: Worded, feature: int, other: int) -> float:
     """Tokens on which both fire, over tokens on which either does."""
-    one, two = set(cache.firings.get(feature, {})), set(cache.firings.get(other, {}))
-    return len(one & two) / max(1, len(one | two))
+    first, second = set(cache.firings.get(feature, {})), set(cache.firings.get(other, {}))
+    return len(first & second) / max(1, len(first | second))
 
 
 @given(CACHES, KINDS, st.data())
@@ -168,22 +168,22 @@ def test_a_token_that_has_few_other_contexts_gives_those() -> None:
 
 def test_tokens_come_in_proportion_to_the_firings_on_them() -> None:
     """Three firings on one token and one on another give three windows of the one for one of the other."""
-    sequences, one, two = 200, 1, 2
+    sequences, first, second = 200, 1, 2
     tokens, firings = {}, {}
     for sequence in range(sequences):
         for position in range(LENGTH):
             tokens[sequence, position] = 10 + sequence * LENGTH + position
-        tokens[sequence, 1] = one if sequence % 2 else two
+        tokens[sequence, 1] = first if sequence % 2 else second
         if sequence < 40 and sequence % 8 in {1, 3, 5, 6}:
             firings[sequence, 1] = 1.0
     cache = Worded(sequences, 1, {0: firings}, tokens=tokens)
     rows = tried(cache, [SameToken(n=40)])
-    assert {one: 30, two: 10} == Counter(cache.token(row["sequence"], 1) for row in rows)
-    assert {one: 40} == Counter(
+    assert {first: 30, second: 10} == Counter(cache.token(row["sequence"], 1) for row in rows)
+    assert {first: 40} == Counter(
         cache.token(row["sequence"], 1) for row in tried(cache, [SameToken(n=40, tokens=1)])
     )
     few = tried(cache, [SameToken(n=130)])
-    assert {one: 85, two: 45} == Counter(cache.token(row["sequence"], 1) for row in few)
+    assert {first: 85, second: 45} == Counter(cache.token(row["sequence"], 1) for row in few)
 
 
 @given(CACHES, st.integers(1, 4), N)
@@ -193,7 +193,7 @@ def test_cooccurring_features_are_the_nearest_by_jaccard(cache: Worded, k: int, 
     rows = tried(cache, [Cooccurring(n=n, neighbours=k)])
     for feature in range(cache.width):
         indices = {other: jaccard(cache, feature, other) for other in range(cache.width) if other != feature}
-        met = sorted((one for one in indices if indices[one] > 0), key=lambda one: (-indices[one], one))[:k]
+        met = sorted((index for index in indices if indices[index] > 0), key=lambda index: (-indices[index], index))[:k]
         mine = [row for row in rows if row["feature"] == feature]
         possible = {
             cache.text(*place)
@@ -218,7 +218,7 @@ def test_similar_features_are_the_nearest_by_cosine(
         cosines = dict(cache.neighbours[feature])
         if by == "encoder":
             cosines = {other: -cosine for other, cosine in cosines.items()}
-        nearest = sorted(cosines, key=lambda one: (-cosines[one], one))[:k]
+        nearest = sorted(cosines, key=lambda item: (-cosines[item], item))[:k]
         mine = [row for row in rows if row["feature"] == feature]
         possible = {
             cache.text(*place)
@@ -401,11 +401,11 @@ def test_a_search_stays_within_its_sequences(
 ) -> None:
     """No window lies outside of what is searched; a larger search finds more."""
     monkeypatch.setattr(SentenceModel, "units", lambda _, texts: toy_units(CACHE, texts))
-    found = {search: tried(CACHE, [kind(n=60, search=search)]) for search in (20, 50, 90)}
-    for search, rows in found.items():
+    result = {search: tried(CACHE, [kind(n=60, search=search)]) for search in (20, 50, 90)}
+    for search, rows in result.items():
         searched = blocks(CACHE.sequences, search, 22)
         assert {row["sequence"] // 10 for row in rows} <= set(searched)
-    assert len(found[20]) < len(found[50]) < len(found[90])
+    assert len(result[20]) < len(result[50]) < len(result[90])
 
 
 @pytest.mark.usefixtures("blocks_of_ten")
@@ -427,9 +427,9 @@ def test_blocks_are_enough_and_begin_alike(sequences: int, few: int, many: int, 
     every = -(-sequences // BLOCK)
     small, large = (blocks(sequences, most, seed) for most in (few, many))
     assert small == large[: len(small)]
-    for most, found in ((few, small), (many, large)):
-        assert min(every, -(-most // BLOCK)) == len(found) == len(set(found))
-        assert set(found) <= set(range(every))
+    for most, result in ((few, small), (many, large)):
+        assert min(every, -(-most // BLOCK)) == len(result) == len(set(result))
+        assert set(result) <= set(range(every))
 
 
 def test_only_parts_that_hold_searched_sequences_are_read() -> None:
@@ -441,9 +441,9 @@ def test_only_parts_that_hold_searched_sequences_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"kind": "nearest"}, {"kind": "random", "n": 0}, {"kind": "random", "search": 9}, {"n": 5}]
+    "config", [{"kind": "nearest"}, {"kind": "random", "n": 0}, {"kind": "random", "search": 9}, {"n": 5}]
 )
-def test_what_no_kind_knows_is_refused(said: dict) -> None:
+def test_what_no_kind_knows_is_refused(config: dict) -> None:
     """Kinds, numbers and options that there are not."""
     with pytest.raises(ValidationError):
-        TypeAdapter(Negatives).validate_python(said)
+        TypeAdapter(Negatives).validate_python(config)

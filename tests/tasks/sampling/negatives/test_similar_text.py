@@ -45,15 +45,15 @@ def brute(cache: Worded, feature: int) -> Iterator[tuple[float, tuple[int, int]]
     seen = [cache.text(int(str(row["sequence"])), int(str(row["start"]))) for row in rows]
     units = [cache.vector(text).astype(np.float64) for text in seen]
     query = np.mean([unit / np.linalg.norm(unit) for unit in units], axis=0)
-    found = []
+    result = []
     for sequence in range(cache.sequences):
         for start in range(0, LENGTH, WINDOW):
             if cache.silent(feature, sequence, start):
                 vector = cache.vector(cache.text(sequence, start)).astype(np.float64)
                 cosine = vector @ query / np.linalg.norm(vector) / np.linalg.norm(query)
-                found.append((round(1 - cosine, 9), (sequence, start)))
+                result.append((round(1 - cosine, 9), (sequence, start)))
     texts = set()
-    for distance, place in sorted(found):
+    for distance, place in sorted(result):
         if (text := cache.text(*place)) not in texts:
             texts.add(text)
             yield distance, place
@@ -75,7 +75,7 @@ def test_the_nearest_silent_windows_are_given(cache: Worded, n: int) -> None:
     rows = tried(cache, SimilarText(n=n))
     for feature in range(cache.width):
         mine = [row for row in rows if row["feature"] == feature]
-        wanted = [one for one, _ in zip(brute(cache, feature), range(n), strict=False)]
+        wanted = [item for item, _ in zip(brute(cache, feature), range(n), strict=False)]
         assert [place for _, place in wanted] == [(row["sequence"], row["start"]) for row in mine]
         assert pytest.approx([distance for distance, _ in wanted], abs=1e-6) == [
             row["distance"] for row in mine
@@ -146,20 +146,20 @@ def test_texts_that_are_not_searched_are_turned_into_vectors(
             "contrast": [{"kind": "similar_text", "n": 5, "search": 90}],
         }
     )
-    found = []
+    result = []
     for number, cut in enumerate((ranges(CACHE.width, CACHE.width), ranges(CACHE.width, 1))):
         lake = Lake((tmp_path / str(number)).as_posix())
         CACHE.write(lake)
-        found.append(_drawn(lake, CACHE, asked, cut))
-    assert found[0] == found[1]
+        result.append(_drawn(lake, CACHE, asked, cut))
+    assert result[0] == result[1]
     assert asked_for
     assert max(asked_for) <= 20
     searched = set(blocks(CACHE.sequences, 30, 22))
-    given_ = Counter((row["role"], row["feature"]) for row in found[0] if row["kind"] == "similar_text")
-    drawn = {row["feature"] for row in found[0]}
+    given_ = Counter((row["role"], row["feature"]) for row in result[0] if row["kind"] == "similar_text")
+    drawn = {row["feature"] for row in result[0]}
     assert len(drawn) > 2
     assert {(role, f): n for f in drawn for role, n in (("explain", 5), ("score", 20))} == given_
-    for row in found[0]:
+    for row in result[0]:
         if row["kind"] == "similar_text":
             assert ({0.0}, None) == (set(row["activations"]), row["near"])
             assert row["role"] == "explain" or row["sequence"] // 10 in searched
@@ -177,12 +177,12 @@ def test_a_lakes_vectors_are_read_once(tmp_path: Path) -> None:
         return module.vectors(lake, step, LENGTH, current.values())
 
     made = asked.embeddings
-    one, two = (vectors(made[kind], made) for kind in kinds)
-    assert vectors(made[kinds[0]], made) is one
-    assert vectors(made[kinds[1]], made) is two
-    assert list(range(0, CACHE.sequences * LENGTH, WINDOW)) == one.origins.tolist()
-    texts = [CACHE.text(*divmod(origin, LENGTH)) for origin in one.origins.tolist()]
-    assert np.array_equal(np.stack([CACHE.vector(text) for text in texts]), one.units.rows)
+    first, second = (vectors(made[kind], made) for kind in kinds)
+    assert vectors(made[kinds[0]], made) is first
+    assert vectors(made[kinds[1]], made) is second
+    assert list(range(0, CACHE.sequences * LENGTH, WINDOW)) == first.origins.tolist()
+    texts = [CACHE.text(*divmod(origin, LENGTH)) for origin in first.origins.tolist()]
+    assert np.array_equal(np.stack([CACHE.vector(text) for text in texts]), first.units.rows)
     module._cache.pop((lake.uri, made[kinds[1]].fingerprint))
     vectors(made[kinds[1]], {kinds[1]: made[kinds[1]]})
     assert [(lake.uri, made[kinds[1]].fingerprint)] == list(module._cache)
@@ -222,8 +222,8 @@ class Told(Cache):
     def _tokens(self, shard: Range) -> list[dict[str, object]]:
         rows = super()._tokens(shard)
         for row in rows:
-            said = [self.sentences[int(str(row["sequence"])), start] for start in range(0, LENGTH, WINDOW)]
-            row["strings"] = [piece for sentence in said for piece in _pieces(sentence)]
+            sentences = [self.sentences[int(str(row["sequence"])), start] for start in range(0, LENGTH, WINDOW)]
+            row["strings"] = [piece for sentence in sentences for piece in _pieces(sentence)]
         return rows
 
 
@@ -259,13 +259,13 @@ def test_sentences_about_the_same_come_first(tmp_path: Path) -> None:
     lake.commit(contexts, [part])
 
     rows = lake.read("contexts", lake.parts(contexts, "contexts")).to_pylist()
-    found = [row for row in rows if row["kind"] == "similar_text"]
-    topics = [told[row["sequence"], row["start"]][0] for row in found]
-    assert 40 == len(found)
+    result = [row for row in rows if row["kind"] == "similar_text"]
+    topics = [told[row["sequence"], row["start"]][0] for row in result]
+    assert 40 == len(result)
     assert ["cooking"] * len(silent) == topics[: len(silent)]
     assert "cooking" not in topics[len(silent) :]
-    assert sorted(row["distance"] for row in found) == [row["distance"] for row in found]
-    assert found[len(silent) - 1]["distance"] < found[len(silent)]["distance"]
+    assert sorted(row["distance"] for row in result) == [row["distance"] for row in result]
+    assert result[len(silent) - 1]["distance"] < result[len(silent)]["distance"]
     _same_as_by_hand(lake, step, told, rows)
 
 

@@ -16,12 +16,12 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def brute(query: np.ndarray, among: Units, left_out: np.ndarray, k: int) -> list[tuple[int, float]]:
     """Every row that may be had, with its distance: the nearest first, the earlier of two that are as near."""
-    found = []
+    result = []
     for row, vector in enumerate(among.rows.astype(np.float64)):
         if row not in left_out:
             length = np.sqrt((vector * vector).sum())
-            found.append((1 - (vector * query).sum() / (length or 1), row))
-    return [(row, distance) for distance, row in sorted(found)[:k]]
+            result.append((1 - (vector * query).sum() / (length or 1), row))
+    return [(row, distance) for distance, row in sorted(result)[:k]]
 
 
 @given(
@@ -48,10 +48,10 @@ def test_any_block_finds_what_brute_force_finds(
     queries = unit(draw.normal(size=(m, d)))
     left_out = [draw.integers(0, n, draw.integers(0, n)) if n else np.zeros(0, np.int64) for _ in range(m)]
 
-    found = list(nearest(queries, among, left_out, k, room))
+    result = list(nearest(queries, among, left_out, k, room))
 
-    assert m == len(found)
-    for query, without, near in zip(queries, left_out, found, strict=True):
+    assert m == len(result)
+    for query, without, near in zip(queries, left_out, result, strict=True):
         wanted = brute(query, among, without, k)
         assert [row for row, _ in wanted] == near.rows.tolist()
         assert [distance for _, distance in wanted] == near.distance.tolist()
@@ -72,10 +72,10 @@ def test_a_query_finds_the_same_alone_and_in_company() -> None:
 
 def test_a_mean_weighs_directions_alike() -> None:
     """It lies between two vectors however long they were left by rounding; opposite ones have none."""
-    one, two = np.array([1, 0]), np.array([0, 0.5])
-    middle = mean(units(np.array([one, two], np.float16)))
+    first, second = np.array([1, 0]), np.array([0, 0.5])
+    middle = mean(units(np.array([first, second], np.float16)))
     assert pytest.approx([0.5**0.5, 0.5**0.5]) == middle
-    assert mean(units(np.array([one, -one], np.float16))) is None
+    assert mean(units(np.array([first, -first], np.float16))) is None
 
 
 def test_values_are_found_among_sorted_ones() -> None:
