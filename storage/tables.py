@@ -1,6 +1,7 @@
 """Every table of the lake: what one row is, what each column means, and how a part is sorted.
 
-The one declaration of the vocabulary. It knows names and types and nothing of files, SQL or where a lake lies.
+The one declaration of the vocabulary. It declares names and types, and depends neither on files nor on
+SQL nor on where a lake lies.
 """
 
 import pyarrow as pa
@@ -46,7 +47,7 @@ NEIGHBOUR = pa.struct(
         pa.field("cosine", pa.float32(), nullable=False),
     ]
 )
-SPOKEN = pa.struct(
+TOKEN_SHARE = pa.struct(
     [
         pa.field("token", pa.int32(), nullable=False),
         pa.field("string", pa.string(), nullable=False),
@@ -69,7 +70,7 @@ FIRST_POSITIONS = 8
 TOP_TOKENS = 10
 """Tokens that a feature's row names."""
 
-UNSAID = "the endpoint did not say"
+NOT_REPORTED = "the endpoint did not report it"
 FINISHED = (
     "Why the reply ended, in the endpoint's words: `stop`, or `length` where it was cut off at max_tokens."
 )
@@ -79,7 +80,7 @@ FEW = "fewer than two verdicts on one of the two classes"
 UNRANKED = "no probabilities and no values, or of one class only"
 JACKKNIFE = "Wilson at the effective size by the jackknife over contexts"
 SILENT = "it never fired"
-UNWRITTEN = "none were asked for, or the coder has no decoder"
+NOT_COMPUTED = "none were asked for, or the coder has no decoder"
 
 
 def _interval(name: str, method: str, null: str) -> tuple[pa.Field, pa.Field]:
@@ -177,7 +178,7 @@ FEATURES = Table(
             column("distinct_tokens", pa.int32(), "How many different tokens it fired on.", null=SILENT),
             column(
                 "top_tokens",
-                items(SPOKEN),
+                items(TOKEN_SHARE),
                 f"The {TOP_TOKENS} tokens on which it fired most, the lower id first where two are equal: id, text, "
                 "share of its firings, mean activation on it.",
                 null=SILENT,
@@ -195,7 +196,7 @@ FEATURES = Table(
             column(
                 "single_token",
                 pa.bool_(),
-                f"At least {SINGLE_TOKEN:.0%} of its firings lie on one token; says little of few firings.",
+                f"At least {SINGLE_TOKEN:.0%} of its firings lie on one token; unreliable where it has few firings.",
                 null=SILENT,
             ),
             column("dense", pa.bool_(), f"It fired on more than {DENSE:.0%} of the tokens."),
@@ -204,20 +205,20 @@ FEATURES = Table(
                 "top_logits",
                 items(LOGIT),
                 "Tokens that the feature's decoder row raises most, through the unembedding; none if the row is zero.",
-                null=f"{UNWRITTEN}, or not into the residual stream's width",
+                null=f"{NOT_COMPUTED}, or not into the residual stream's width",
             ),
             column(
                 "bottom_logits",
                 items(LOGIT),
                 "Tokens that it lowers most.",
-                null=f"{UNWRITTEN}, or not into the residual stream's width",
+                null=f"{NOT_COMPUTED}, or not into the residual stream's width",
             ),
             column(
                 "neighbours",
                 items(NEIGHBOUR),
                 "Features with the nearest decoder rows, the lower one first where two are equal; none if the row is "
                 "zero.",
-                null=UNWRITTEN,
+                null=NOT_COMPUTED,
             ),
             column(
                 "encoder_neighbours",
@@ -233,7 +234,7 @@ FEATURES = Table(
 
 EMBEDDINGS = Table(
     "embeddings",
-    "one row per model and window of the grid that similar text is looked for among",
+    "one row per model and window of the grid that is searched for similar text",
     pa.schema(
         [
             column(
@@ -252,7 +253,7 @@ EMBEDDINGS = Table(
 
 SAMPLES = Table(
     "samples",
-    "one row per feature of a coder and sampling: what was drawn of it, or why nothing was",
+    "one row per feature of a coder and sampling: what was drawn for it, or why nothing was",
     pa.schema(
         [
             CODER,
@@ -373,8 +374,8 @@ EXPLANATIONS = Table(
             column(
                 "held_out",
                 pa.float64(),
-                "Balanced accuracy of detection on explain-contexts that the explainer was not shown, by which the "
-                "best of several replicates is chosen; no score.",
+                "Balanced accuracy of detection on explain-contexts that the explainer was not shown; selects the "
+                "best of several replicates and is no score.",
                 null="nothing was held out of this feature, or no verdict came on one of the two classes",
             ),
             STATUS,
@@ -382,38 +383,44 @@ EXPLANATIONS = Table(
             column(
                 "reader",
                 pa.string(),
-                "Name of the reader in the run's config; `none` where nobody was asked.",
+                "Name of the reader in the run's config; `none` where no reader was asked.",
             ),
             column(
                 "model",
                 pa.string(),
-                "Model that answered, as its endpoint names it; where nobody was asked, what an imported explanation "
-                "says of its author, or `none`.",
+                "Model that answered, as its endpoint names it; where no reader was asked, the author that "
+                "an imported explanation names, or `none`.",
             ),
             column(
                 "shown",
                 pa.int32(),
                 "Contexts that the reader was shown, non-activating ones among them: all that the explainer shows, or "
                 "every second one, or every fourth and so on where more did not fit into the model's context.",
-                null="nobody was asked",
+                null="no reader was asked",
             ),
-            column("prompt_hash", pa.string(), "Hash of all that the reader saw.", null="nobody was asked"),
-            column("seed", pa.int64(), "Seed that was sent.", null="nobody was asked"),
             column(
-                "prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=f"{UNSAID}, or nobody was asked"
+                "prompt_hash", pa.string(), "Hash of all that the reader saw.", null="no reader was asked"
+            ),
+            column("seed", pa.int64(), "Seed that was sent.", null="no reader was asked"),
+            column(
+                "prompt_tokens",
+                pa.int64(),
+                "Prompt tokens.",
+                "tokens",
+                null=f"{NOT_REPORTED}, or no reader was asked",
             ),
             column(
                 "completion_tokens",
                 pa.int64(),
                 "Generated tokens.",
                 "tokens",
-                null=f"{UNSAID}, or nobody was asked",
+                null=f"{NOT_REPORTED}, or no reader was asked",
             ),
             column(
                 "finish_reason",
                 pa.string(),
                 FINISHED + " An explanation that was cut off is there only where its sentence is whole.",
-                null="nobody was asked, or no reply came",
+                null="no reader was asked, or no reply came",
             ),
         ]
     ),
@@ -444,13 +451,13 @@ JUDGEMENTS = Table(
                 "place",
                 pa.int16(),
                 "Number, from 1, of the context among the examples that its question shows.",
-                null="the question lists no examples, or gloss was older",
+                null="the question lists no examples, or an older version of gloss wrote the row",
             ),
             column(
                 "named",
                 pa.int16(),
                 "Number, from 1, of the example that the reader named; right where it is `place`.",
-                null="none was to be named, it failed, or gloss was older",
+                null="none was to be named, it failed, or an older version of gloss wrote the row",
             ),
             column("truth", pa.bool_(), "The right verdict."),
             column("verdict", pa.bool_(), "The reader's verdict.", null="there is none; see reason"),
@@ -472,7 +479,7 @@ JUDGEMENTS = Table(
                 "missing",
                 pa.int32(),
                 "Tokens of the context without a predicted activation, which no correlation counts.",
-                null="the scorer is not a simulation, it failed, or gloss was older",
+                null="the scorer is not a simulation, it failed, or an older version of gloss wrote the row",
             ),
             STATUS,
             REASON,
@@ -503,9 +510,11 @@ SCORES = Table(
                 "both classes, `accuracy` of choices and of SAEBench's verdicts, `auroc` of numbers.",
                 null="no judgement has an answer",
             ),
-            column("score", pa.float64(), "The number that says how good it is.", null="that column is"),
-            column("low", pa.float64(), "Lower end of its 95 % interval.", null="that column's is"),
-            column("high", pa.float64(), "Upper end of it.", null="that column's is"),
+            column("score", pa.float64(), "The value of its measure.", null="its measure is null"),
+            column(
+                "low", pa.float64(), "Lower end of its 95 % interval.", null="its measure has no interval"
+            ),
+            column("high", pa.float64(), "Upper end of it.", null="its measure has no interval"),
             column(
                 "n", pa.int32(), "Judgements with an answer: a verdict, a probability, a value, a simulation."
             ),
@@ -547,7 +556,8 @@ SCORES = Table(
             column(
                 "brier",
                 pa.float64(),
-                "Mean squared distance of the probability from the truth, 0 or 1: 0 is best, 0.25 says nothing.",
+                "Mean squared distance of the probability from the truth, 0 or 1: 0 is best, 0.25 that of "
+                "0.5 for every context.",
                 null="no probabilities, or of one class only",
             ),
             column(
@@ -601,7 +611,7 @@ REQUESTS = Table(
             column(
                 "component",
                 pa.string(),
-                "Who asked: `explainer`, or `explainer/scorer`; in a check `explainer` or `scorer`.",
+                "The component that asked: `explainer`, or `explainer/scorer`; in a check `explainer` or `scorer`.",
             ),
             column(
                 "request",
@@ -613,11 +623,15 @@ REQUESTS = Table(
             column("endpoint", pa.string(), "URL that answered last, or `embedded`."),
             MODEL,
             PROMPT_HASH,
-            column("prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=UNSAID),
+            column("prompt_tokens", pa.int64(), "Prompt tokens.", "tokens", null=NOT_REPORTED),
             column(
-                "cached_tokens", pa.int64(), "Prompt tokens from the prefix cache.", "tokens", null=UNSAID
+                "cached_tokens",
+                pa.int64(),
+                "Prompt tokens from the prefix cache.",
+                "tokens",
+                null=NOT_REPORTED,
             ),
-            column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=UNSAID),
+            column("completion_tokens", pa.int64(), "Generated tokens.", "tokens", null=NOT_REPORTED),
             column(
                 "finish_reason",
                 pa.string(),
@@ -628,8 +642,8 @@ REQUESTS = Table(
             column(
                 "calls",
                 pa.int32(),
-                "What was asked of the endpoint for it, as `gloss estimate` counts requests: 1, or its parts that were "
-                "sent, each once however often it was tried; 0 where all was answered by the reply to another request.",
+                "Requests to the endpoint for it, as `gloss estimate` counts them: 1, or the number of its parts that "
+                "were sent, each once however often it was tried; 0 where the reply to another request answered all.",
             ),
             column(
                 "attempts",
@@ -640,9 +654,9 @@ REQUESTS = Table(
             column(
                 "structured",
                 pa.string(),
-                "How its reply was held to a form: `structured_outputs`, `response_format`, or `plain`, which is not "
-                "at all.",
-                null="it was to be held to none, or the reader is embedded",
+                "How the form of its reply was enforced: by `structured_outputs`, by `response_format`, or not at all "
+                "(`plain`).",
+                null="no form was required, or the reader is embedded",
             ),
             column(
                 "status",

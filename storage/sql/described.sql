@@ -1,4 +1,4 @@
--- One row per feature of [$first, $end): what explainers may be told of it apart from its contexts.
+-- One row per feature of [$first, $end): what explainers may be shown about it besides its contexts.
 select
     feature,
     single_token,

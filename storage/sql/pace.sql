@@ -5,7 +5,7 @@ with asked as (
     select
         *,
         status = 'ok' and attempts > 0 as answered,
-        -- Lakes that are older than the column: as many where nothing was tried twice.
+        -- Lakes older than the column: the same number where no request was tried twice.
         coalesce(calls, attempts) as called,
         concat_ws('/', coder, split_part(request, '/', 1), split_part(request, '/', 2), split_part(request, '/', 3))
             as about
@@ -40,7 +40,7 @@ texts as (
         'explain' as stage,
         explainer as component,
         model,
-        -- In no order of their length: what is counted of the first one weighs otherwise than that of the others.
+        -- Not in the order of their lengths: the estimate gives the first one another weight than the others.
         list(text order by hash(text)) as texts
     from medians
     group by run, explainer, model

@@ -1,5 +1,6 @@
--- View `summary`: one row per run, coder, feature, explainer and replicate; a feature that nobody was asked to explain
--- has one row. Status and reason say of each why it has no explanation. The view `scored` has the scorers' columns.
+-- View `summary`: one row per run, coder, feature, explainer and replicate; a feature that no explainer was asked to
+-- explain has one row. Where it has no explanation, status and reason tell why. The view `scored` has the scorers'
+-- columns.
 create or replace view summary as
 select
     features.run,
