@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from tasks.contexts.context import Context, Described, Feature
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, Described, Feature, context
 from tasks.explainers import Explainer, best_of
 from tasks.llm.request import Request, RequestKey
 from tasks.sampling import DECILES

@@ -14,7 +14,7 @@ from flows import terminal
 from flows.config_file import load_config
 from storage.errors import WrongRequest
 from tasks.contexts.context import Context, Described, Feature
-from tasks.contexts.handwritten import context as written_context
+from tasks.contexts.context import context as written_context
 from tasks.explainers import Explainer, best_of
 from tasks.fields import kinds
 from tasks.llm.request import Request, RequestKey

@@ -1,5 +1,10 @@
-"""What the pure code sees of a context and of its feature: small frozen records, field by field as in the tables."""
+"""Contexts and features as the pure code gets them: small frozen records, field by field as in the tables.
 
+They are made of rows of the tables, or written by hand for few-shot turns and tests: `He| un:7|tied| it`, tokens
+between |, activation after :.
+"""
+
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,3 +105,24 @@ def descriptions(rows: Sequence[Mapping[str, Any]], special: SpecialTokens = NON
         )
         for row in rows
     }
+
+
+_FIRING = re.compile(r"^(.*):(\d+(?:\.\d+)?)$", re.DOTALL)
+
+
+def context(written: str, number: int = 0) -> Context:
+    """The context that a line describes: activating when any of its tokens fires."""
+    strings: list[str] = []
+    activations: list[float] = []
+    for piece in written.split("|"):
+        fired = _FIRING.match(piece)
+        strings.append(fired[1] if fired else piece)
+        activations.append(float(fired[2]) if fired else 0.0)
+    active = any(activations)
+    return Context(
+        context=number,
+        kind="activating" if active else "random",
+        decile=0 if active else None,
+        strings=tuple(strings),
+        activations=tuple(activations),
+    )

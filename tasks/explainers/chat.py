@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tasks.contexts.context import Context, Described, Feature
-from tasks.contexts.handwritten import context as written_context
+from tasks.contexts.context import context as written_context
 from tasks.contexts.special_tokens import noted
 from tasks.explainers import reply_text
 from tasks.explainers.base import ExplainerInputs, ExplainerOptions

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import yaml
 
 from tasks.contexts.context import Context, Described, Feature
-from tasks.contexts.handwritten import context as written_context
+from tasks.contexts.context import context as written_context
 from tasks.explainers import Explainer, best_of
 from tasks.explainers.chat import ChatExplainer
 from tasks.llm.request import Request, RequestKey, feature_of

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from tasks.contexts.context import Context
-from tasks.contexts.handwritten import context as written_context
+from tasks.contexts.context import context as written_context
 from tasks.llm import prompt
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers import logprobs

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.handwritten import context as written_context
+from tasks.contexts.context import context as written_context
 from tasks.contexts.special_tokens import NOTE, SIGN, broken_up
 from tasks.fields import ComponentName
 from tasks.llm import prompt, reasoning

@@ -16,8 +16,7 @@ from transformers import AutoTokenizer
 from flows.cli.main import main
 from storage import runs
 from storage.lake import Lake
-from tasks.contexts.context import Feature
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Feature, context
 from tasks.llm.request import Request, RequestKey
 from tasks.llm.token_count import prompt_ids
 from tasks.scorers import Scorer

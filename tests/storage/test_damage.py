@@ -20,7 +20,7 @@ from storage.part import encode
 from storage.tables import ACTIVATIONS, TABLES
 from tests.s3 import Place, point_at
 from tests.storage.flaky import RESET, Flaky, flaky
-from tests.storage.toys import (WANTED, firings, toy_rows, step)
+from tests.storage.toys import WANTED, firings, step, toy_rows
 
 WHOLE = step("requests", "judgements")
 """A step of two tables."""

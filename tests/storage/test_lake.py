@@ -14,7 +14,7 @@ from storage.lake import Lake, Manifest
 from storage.layout import Range
 from storage.table import Table
 from storage.tables import ACTIVATIONS, FEATURES, TABLES
-from tests.storage.toys import (WANTED, firings, toy_rows, step)
+from tests.storage.toys import WANTED, firings, step, toy_rows
 
 
 def fill(lake: Lake, table: str = "activations") -> None:

@@ -10,7 +10,7 @@ from storage import part
 from storage.part import BadPart, encode
 from storage.table import Table
 from storage.tables import ACTIVATIONS, TABLES
-from tests.storage.toys import (firings, toy_rows)
+from tests.storage.toys import firings, toy_rows
 
 
 def _reader(data: bytes) -> part.Read:

@@ -69,7 +69,9 @@ def test_rows_from_before_a_column_was_there_are_found(lake: Lake) -> None:
     schema = pa.schema([field for field in replies.REPLIES.schema if field.name not in ADDED])
     older = replace(replies.REPLIES, schema=schema)
     lake.write(older, file, older.rows([row("a", 3), row("b", 4, reply=None)]))
-    assert [("a", False), ("b", False)] == [(result["request"], result["too_long"]) for result in shelf.read()]
+    assert [("a", False), ("b", False)] == [
+        (result["request"], result["too_long"]) for result in shelf.read()
+    ]
     shelf.add([row("c", 5, reply=None)])
     assert [False, False, True] == [result["too_long"] for result in shelf.read()]
     assert [None, None, "tiny"] == [result["run"] for result in shelf.read()]

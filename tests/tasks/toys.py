@@ -8,8 +8,7 @@ from dataclasses import replace
 from math import log
 
 from tasks.contexts import render
-from tasks.contexts.context import Feature
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Feature, context
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 

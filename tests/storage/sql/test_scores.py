@@ -61,7 +61,10 @@ def scores(
         samples.append(record(SAMPLES, coder="toy", feature=feature, windows=windows, windows_total=total))
         for number, judged in enumerate(group):
             known = {"coder": "toy", "feature": feature, "context": number}
-            shown = {"activations": list(judged.activations), "decile": judged.decile if judged.truth else None}
+            shown = {
+                "activations": list(judged.activations),
+                "decile": judged.decile if judged.truth else None,
+            }
             kind = "activating" if judged.truth else judged.kind
             contexts.append(record(CONTEXTS, **known, **shown, kind=kind))
             failed = judged.verdict is None if judged.failed is None else judged.failed

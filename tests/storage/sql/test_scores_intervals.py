@@ -43,7 +43,9 @@ def delong(positives: Sequence[float], negatives: Sequence[float]) -> float:
 
 NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.integers(-900, 900).map(lambda number: number / 64))
 RANKED = st.lists(
-    st.tuples(st.booleans(), st.booleans(), NUMBERS).map(lambda drawn: Judged(drawn[0], drawn[1], value=drawn[2])),
+    st.tuples(st.booleans(), st.booleans(), NUMBERS).map(
+        lambda drawn: Judged(drawn[0], drawn[1], value=drawn[2])
+    ),
     min_size=4,
     max_size=40,
 ).filter(lambda judged: 2 <= sum(j.truth for j in judged) <= len(judged) - 2)

@@ -1,8 +1,7 @@
 """Rows as records, and contexts written by hand."""
 
 from storage.tables import CONTEXTS, SAMPLES
-from tasks.contexts.context import Context, features
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, context, features
 from tests.storage.toys import toy_rows
 
 

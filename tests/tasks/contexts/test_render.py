@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contexts import render
-from tasks.contexts.context import Context
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, context
 
 STRING = st.one_of(
     st.text(max_size=6),
@@ -46,10 +45,10 @@ def test_what_an_explainer_sees_is_read_back(tokens: list[list[tuple[str, float]
     shown = "\n\n".join(render.explained(number, context, 10.0) for number, context in enumerate(contexts, 1))
     read = render.read(shown)
     assert len(contexts) == len(read)
-    for context, back in zip(contexts, read, strict=True):
-        assert brackets("".join(render.plain(string) for string in context.strings)) == brackets(back.text)
-        assert spans(context) == [(brackets(span), start) for span, start in back.spans]
-        assert tuple(render.importance(context, 10.0)) == back.activations
+    for original, back in zip(contexts, read, strict=True):
+        assert brackets("".join(render.plain(string) for string in original.strings)) == brackets(back.text)
+        assert spans(original) == [(brackets(span), start) for span, start in back.spans]
+        assert tuple(render.importance(original, 10.0)) == back.activations
 
 
 @given(st.lists(TOKENS, min_size=1, max_size=4), st.data())

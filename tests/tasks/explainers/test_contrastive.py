@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from storage.lake import Lake
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import context
 from tasks.explainers.base import ExplainerInputs
 from tasks.explainers.chat import BestOf, activating
 from tasks.explainers.contrastive import Contrastive

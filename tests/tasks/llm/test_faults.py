@@ -6,8 +6,7 @@ import re
 from contextlib import ExitStack
 from hashlib import sha256
 
-from tasks.contexts.context import Feature
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Feature, context
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import RequestKey

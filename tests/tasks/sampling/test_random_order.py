@@ -41,7 +41,9 @@ def test_the_first_of_each_tenth_and_side_are_those_with_the_least_numbers(
     result = shuffled(rows, most)
 
     drawn = {
-        (*key, place, *item) for key, subset in groups.items() for place, item in enumerate(sorted(subset)[:most])
+        (*key, place, *item)
+        for key, subset in groups.items()
+        for place, item in enumerate(sorted(subset)[:most])
     }
     names = ("feature", "decile", "side", "place", "random", "origin")
     assert drawn == {tuple(row[name] for name in names) for row in result.first.to_pylist()}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contexts import render
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import Judgement, judgement_rows, match_explanations, read_judgements
 from tasks.scorers.detection import Detection

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from flows.sample_requests import capability_requests
-from tasks.contexts.context import Feature
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Feature, context
 from tasks.llm.base import EndpointRefused
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.preflight import preflight

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.contexts import render
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import read_judgements
 from tasks.scorers.embedding import Embedding

@@ -8,8 +8,7 @@ import pytest
 
 from storage.lake import Lake
 from tasks.contexts import render
-from tasks.contexts.context import Context
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, context
 from tasks.llm.request import Request, RequestKey
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.judging import judge

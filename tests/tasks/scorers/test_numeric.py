@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import WrongRequest
-from tasks.contexts.context import Context
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, context
 from tasks.llm.request import Reply, Request, RequestKey, Unreadable
 from tasks.scorers.embedding import Embedding
 from tasks.scorers.numeric import answers

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from storage.lake import Lake
-from tasks.contexts.context import Context
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, context
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 from tasks.scorers import Scorer

@@ -12,8 +12,7 @@ from pydantic import BaseModel
 
 from storage.lake import Lake
 from tasks.contexts import render
-from tasks.contexts.context import Feature
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Feature, context
 from tasks.llm.base import Reader
 from tasks.llm.request import Message, Outcome, Reply, Request, Unreadable
 from tasks.scorers.base import Judgement, verdict_judgements

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contexts import render
-from tasks.contexts.context import Context, Feature
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, Feature, context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import read_judgements
 from tasks.scorers.saebench import SAEBench

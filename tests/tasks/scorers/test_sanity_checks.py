@@ -20,8 +20,7 @@ import pytest
 
 from storage.lake import Lake
 from tasks.contexts import render
-from tasks.contexts.context import Context
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import Context, context
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, TokenLogprob
 from tasks.scorers import Scorer

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.lake import Lake
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import context
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers.simulation import TAB, Simulation, expected

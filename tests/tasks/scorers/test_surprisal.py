@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.contexts.handwritten import context
+from tasks.contexts.context import context
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, TokenLogprob, Unreadable
 from tasks.scorers.base import read_judgements
 from tasks.scorers.surprisal import TEXTS, Surprisal

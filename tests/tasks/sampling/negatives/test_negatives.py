@@ -193,7 +193,9 @@ def test_cooccurring_features_are_the_nearest_by_jaccard(cache: Worded, k: int, 
     rows = tried(cache, [Cooccurring(n=n, neighbours=k)])
     for feature in range(cache.width):
         indices = {other: jaccard(cache, feature, other) for other in range(cache.width) if other != feature}
-        met = sorted((index for index in indices if indices[index] > 0), key=lambda index: (-indices[index], index))[:k]
+        met = sorted(
+            (index for index in indices if indices[index] > 0), key=lambda index: (-indices[index], index)
+        )[:k]
         mine = [row for row in rows if row["feature"] == feature]
         possible = {
             cache.text(*place)

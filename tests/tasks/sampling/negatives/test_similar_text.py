@@ -222,7 +222,9 @@ class Told(Cache):
     def _tokens(self, shard: Range) -> list[dict[str, object]]:
         rows = super()._tokens(shard)
         for row in rows:
-            sentences = [self.sentences[int(str(row["sequence"])), start] for start in range(0, LENGTH, WINDOW)]
+            sentences = [
+                self.sentences[int(str(row["sequence"])), start] for start in range(0, LENGTH, WINDOW)
+            ]
             row["strings"] = [piece for sentence in sentences for piece in _pieces(sentence)]
         return rows
 
