@@ -78,6 +78,7 @@ lint: env ## check style, types, imports, SQL, the generated pages and the docs'
 	$(BIN)/sqlfluff lint storage/sql
 	$(BIN)/python -P docs/generate/tables.py --check
 	$(BIN)/python -P docs/generate/config.py --check
+	$(BIN)/python -P docs/generate/modules.py --check
 	$(BIN)/python -P docs/generate/readme.py --check
 	$(SITE)
 
@@ -97,6 +98,7 @@ format: env ## write the code as `make lint` wants it, where that can be done wi
 docs: env ## write the generated pages again
 	$(BIN)/python -P docs/generate/tables.py
 	$(BIN)/python -P docs/generate/config.py
+	$(BIN)/python -P docs/generate/modules.py
 	$(BIN)/python -P docs/generate/readme.py
 
 # Other people's systems, for benchmarks/: delphi needs an older transformers, and installs vLLM for what is not measured.

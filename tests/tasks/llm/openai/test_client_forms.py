@@ -54,7 +54,7 @@ def test_replies_are_held_to_a_form_as_the_server_can(
 
 
 def test_the_weakest_of_several_servers_decides_how_replies_are_held() -> None:
-    """A reply must not hang on where it came from; a server that is down has no say."""
+    """A reply must not depend on where it came from; a server that is down has no say."""
 
     async def run(*urls: str) -> Outcome:
         async with connect(reader(*urls)) as client:
