@@ -1,6 +1,6 @@
-"""Which steps of an earlier run under the same name are made anew, and why, as one line.
+"""The record of a run in its lake: its config and its steps, by which `gloss status` and SQL find its tables.
 
-The record of a run in its lake: its config and its steps, by which `gloss status` and SQL find its tables.
+Where it replaces the record of an earlier run under the same name, one line states which steps are made anew, and why.
 """
 
 import json

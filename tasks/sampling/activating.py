@@ -21,7 +21,7 @@ def draw(
     bucket: Bucket,
     firings: Firings,
 ) -> SilentWindows:
-    """Make the temporary table `drawn` with the activating contexts of both readers; returns the silent windows.
+    """Make the temporary table `drawn` with the explainer's and the scorers' contexts; returns the silent windows.
 
     Needs the span's `segments` and `described`; leaves the tables `firings`, `fired` and `drawable` for the kinds of
     negatives.
@@ -95,7 +95,7 @@ def _drawable(
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork, windows: pa.Table) -> None:
-    """Make the temporary table `drawn` with the activating contexts of both readers."""
+    """Make the temporary table `drawn` with the explainer's and the scorers' activating contexts."""
     sampling, ordered = work.sampling, order(work.sampling.strategy)
     # The explainer's share of each decile where all give equally many; other orders may take all of its windows from
     # one decile, as may every order where the deciles of one side differ in size.

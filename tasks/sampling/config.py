@@ -1,4 +1,4 @@
-"""Sampling options of a run: how many windows of a feature are drawn, how long they are, and for which reader.
+"""Sampling options of a run: how many windows of a feature are drawn, how long they are, and for explainer or scorers.
 
 A strategy puts a feature's windows in an order. The explainer gets the first of them, as far as each decile can spare
 them: the scorers' contexts are stratified whatever the strategy (paper, 3.2 and table A6). A new strategy is one model
@@ -73,7 +73,7 @@ def strongest(strategy: Choice, explain: int) -> int:
 
 
 FEWEST = 2 * DECILES
-"""Windows that a feature must have: one of each tenth for each of both readers."""
+"""Windows that a feature must have: one of each tenth for the explainer and one for the scorers."""
 
 
 class Sampling(ConfigModel, frozen=True):

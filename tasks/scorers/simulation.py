@@ -8,7 +8,7 @@ Pearson's correlation of simulated and true activations, pooled over all tokens 
 Measures whether the explanation says where and how strongly the feature fires. Chance level: 0.
 
 `all_at_once` asks once per context: a model reads a table whose numbers are unknown, and the log-probabilities of the
-prompt behind each tab are read (vLLM's completions). `token_by_token` asks once per token, with the text so far, and
+prompt after each tab are read (vLLM's completions). `token_by_token` asks once per token, with the text so far, and
 needs no log-probabilities of prompts; on the completions route it reads the same numbers as `all_at_once`.
 """
 
@@ -211,7 +211,7 @@ def _integer(token: str, highest: int) -> int | None:
 
 
 def _alternatives_after_tabs(request: Request, reply: Reply, head: int) -> list[dict[str, float]]:
-    """The alternatives behind each tab of the table at the end of a prompt; `head` is how long what precedes it is."""
+    """The alternatives after each tab of the table at the end of a prompt; `head` is how long what precedes it is."""
     asked = request.prompt or ""
     start = asked.index("\n", head) + 1
     tokens = tokens_from(asked, start, reply.prompt)
@@ -243,7 +243,7 @@ class _Shot(NamedTuple):
 
     description: str
     lines: list[str]
-    """Each token and the tab behind it."""
+    """Each token and the tab after it."""
     numbers: list[str]
     known_from: int
     """Line from which on a completion's table says the numbers."""

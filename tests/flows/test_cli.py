@@ -5,11 +5,11 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from flows import __version__
 from flows.cli.main import main, parser
 from tests.flows.command import write_config
 
@@ -30,7 +30,7 @@ def _help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_its_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     """As it is installed."""
-    assert f"gloss {version('gloss')}\n" == _help(("--version",), capsys)
+    assert f"gloss {__version__}\n" == _help(("--version",), capsys)
 
 
 def test_the_commands_are_those_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,7 @@ def test_where_and_how_fast_changes_no_fingerprint(path: str) -> None:
 
 @pytest.mark.parametrize("path", OTHER)
 def test_what_changes_rows_changes_fingerprints(path: str) -> None:
-    """Everything that changes rows changes the fingerprint of the steps behind it."""
+    """Everything that changes rows changes the fingerprint of the steps after it."""
     assert _fingerprints(_changed("run", "tiny")) != _fingerprints(_changed(path, OTHER[path]))
 
 

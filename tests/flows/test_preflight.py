@@ -72,7 +72,7 @@ def test_scores_alone_need_no_reader(tmp_path: Path) -> None:
 
 
 def test_what_has_only_to_be_committed_needs_no_reader(tmp_path: Path) -> None:
-    """A run that was killed behind its last part has nothing left to ask."""
+    """A run that was killed after its last part has nothing left to ask."""
     with faulty_server() as server:
         plan = planned(tmp_path, server.url)
         make(plan, *(coder.contexts for coder in plan.coders))

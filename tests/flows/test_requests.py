@@ -144,7 +144,7 @@ def test_a_wrong_request_is_refused(case: Case, tmp_path: Path, capsys: pytest.C
     assert 2 == code, printed
     assert message.startswith("gloss: "), printed
     # What is wrong with a file or an endpoint is seen while the model loads, which says so first.
-    assert before in ([], ["loading the model, trying the coders out"]), printed
+    assert before in ([], ["loading the model, trying the coders"]), printed
     assert [] == [part for part in messages if part not in message], message
     assert not lake.exists()
 

@@ -126,7 +126,7 @@ def test_it_runs_without_any_prefect_server(tmp_path: Path, undisturbed: Path) -
     assert 0 == ended.returncode, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "prefect" not in ended.stderr.lower()
-    assert ended.stderr.startswith("loading the model, trying the coders out\n")
+    assert ended.stderr.startswith("loading the model, trying the coders\n")
     assert tables(str(undisturbed)) == tables(str(lake))
 
 

@@ -47,7 +47,7 @@ def test_surprisal(scorer: Served, model: Model) -> None:
 
 
 def test_simulation(scorer: Served, model: Model) -> None:
-    """The expected number behind each tab, over the numbers among the twenty likeliest tokens."""
+    """The expected number after each tab, over the numbers among the twenty likeliest tokens."""
     asked = Simulation(kind="simulation", reader="r")
     rows = judged(scorer, asked)
     for request, shown in zip(

@@ -89,7 +89,7 @@ def test_score_contexts_and_explanations_are_read(tiny_run: Recorded) -> None:
 
 
 def test_some_features_are_enough(tmp_path: Path) -> None:
-    """Parts behind them are not opened."""
+    """Parts after them are not opened."""
     lake = recorded_run(tmp_path.as_posix())
     subset = recorded(lake, "tiny", 2)
     assert (2, 1, 1) == (subset.features, len(subset.contexts), len(subset.samples))

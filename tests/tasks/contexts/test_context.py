@@ -27,7 +27,7 @@ def test_rows_become_features_with_their_contexts() -> None:
 
 
 def test_a_context_can_be_written_by_hand() -> None:
-    """Tokens between bars, an activation behind the last colon of a token."""
+    """Tokens between bars, an activation after the last colon of a token."""
     expected = Context(4, "activating", 0, ("x", " +=", ":", " 1:", "y"), (0.0, 8.0, 0.0, 2.5, 0.0))
     assert expected == context("x| +=:8|:| 1::2.5|y", 4)
 

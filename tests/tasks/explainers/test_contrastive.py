@@ -16,7 +16,7 @@ CONTRASTIVE = Contrastive(kind="contrastive", reader="r", counterexamples=3)
 
 
 def test_counterexamples_are_of_all_kinds() -> None:
-    """As many as are wanted, evenly over those there are, unmarked and behind the examples."""
+    """As many as are wanted, evenly over those there are, unmarked and after the examples."""
     others = [
         replace(context(f"text| {number}", 3 + number), kind=f"kind {number // 3}") for number in range(9)
     ]

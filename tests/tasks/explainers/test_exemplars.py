@@ -86,7 +86,7 @@ def test_the_explanation_is_what_follows_the_last_tag(text: str, expected: str) 
     "text", ["", "Lighthouses.", "EXPLANATION:", "Boats. EXPLANATION: boats.", "EXPLANATION: ..."]
 )
 def test_a_reply_without_an_explanation_is_unreadable(text: str) -> None:
-    """No tag at the start of a line, or nothing behind it, is no explanation."""
+    """No tag at the start of a line, or nothing after it, is no explanation."""
     with pytest.raises(Unreadable, match="no line EXPLANATION: in the reply to 7/0"):
         EXPLAINER.read(asked(), reading(text))
 

@@ -57,7 +57,7 @@ def json_reply(**changes: object) -> Reply:
     ],
 )
 def test_components_become_a_sentence(reply: Reply, sentence: str) -> None:
-    """The strongest first, weak ones called so, the scope behind them."""
+    """The strongest first, weak ones called so, the scope after them."""
     assert sentence == STRUCTURED.read(REQUEST, reply)
 
 

@@ -92,7 +92,7 @@ class Model:
         return reply
 
     def likeliest(self, before: Sequence[int], logprobs: Tensor, own: int, count: int) -> list[Token]:
-        """A token that stands behind others, then the likeliest ones in its place."""
+        """A token that follows others, then the likeliest ones in its place."""
         best = dict(enumerate(logprobs.topk(count).indices.tolist(), start=1)) if count else {}
         rank = int((logprobs > logprobs[own]).sum()) + 1
         ranked = {own: rank} | {token: place for place, token in best.items() if token != own}

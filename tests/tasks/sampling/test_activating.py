@@ -206,7 +206,7 @@ def test_importance_prefers_strong_windows() -> None:
 
 @pytest.mark.parametrize("window", [3, 5, 6, 7, 11, 16])
 def test_a_window_need_not_divide_the_sequence(window: int) -> None:
-    """What is left behind the last whole window gives no context, of either kind, and counts for no window."""
+    """What is left after the last whole window gives no context, of either kind, and counts for no window."""
     cache = drawn(5, 120, [0.6])
     contexts, samples = tried(cache, sampling(window=window))
     slots = LENGTH // window

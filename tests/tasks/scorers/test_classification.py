@@ -127,7 +127,7 @@ def test_fuzzing_marks_both_classes_alike() -> None:
 def test_a_question_in_two_halves_is_the_same_question(
     scorer: Detection | Fuzzing, shown: int, logprobs: bool, explanation: str
 ) -> None:
-    """About the first and the other contexts, as they were shown, behind the same few-shot turns and description."""
+    """About the first and the other contexts, as they were shown, after the same few-shot turns and description."""
     again = scorer.model_copy(update={"shown": shown, "logprobs": logprobs})
     for request in again.requests(RequestKey(7, 0, "none"), explanation, LIGHTHOUSE):
         halves = again.halves(request)

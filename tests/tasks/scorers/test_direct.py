@@ -86,7 +86,7 @@ def logprob(model: Model, asked: str, text: str) -> float:
 
 
 def simulated(model: Model, request: Request) -> list[float]:
-    """The expected number behind each tab of the table at the end of a prompt."""
+    """The expected number after each tab of the table at the end of a prompt."""
     asked = request.prompt or ""
     offsets, _, logprobs = placed(model, asked)
     start = asked.rindex("Description: ")

@@ -67,7 +67,7 @@ def verdicts(scorer: Detection | Intruder | SAEBench, text: str, finish: Finish 
     ],
 )
 def test_the_list_that_is_the_answer_counts(text: str, finish: Finish) -> None:
-    """Behind a label, alone, or first; never one that is quoted behind it."""
+    """After a label, alone, or first; never a quoted one after it."""
     assert [1, 0, 1, 0, 0] == verdicts(LIST, text, finish)
 
 
@@ -120,7 +120,7 @@ def test_a_list_that_may_be_another_is_no_answer(text: str, finish: Finish, reas
     ],
 )
 def test_a_number_that_is_stated_counts(text: str, finish: Finish) -> None:
-    """Alone or behind a label."""
+    """Alone or after a label."""
     assert [1] == verdicts(CHOICE, text, finish)
     assert [0] == verdicts(CHOICE, text.replace("3", "2"), finish)
 
@@ -186,7 +186,7 @@ def test_the_number_of_a_step_is_no_verdict(text: str) -> None:
     ],
 )
 def test_windows_that_are_stated_count(text: str, numbers: set[int]) -> None:
-    """In brackets or behind a label, and not what is quoted behind them."""
+    """In brackets or after a label, and not what is quoted after them."""
     assert [int(number in numbers) for number in range(1, 15)] == verdicts(WINDOWS, text)
 
 

@@ -115,7 +115,7 @@ def test_where_10_is_two_tokens_9_is_the_strongest() -> None:
 
 
 class Server(Reader):
-    """A reader that finds 8 three times as likely as 4 behind a token that ends in a."""
+    """A reader that finds 8 three times as likely as 4 after a token that ends in a."""
 
     async def ask(self, request: Request) -> Outcome:
         return Outcome(request, self.reply(request), None, "here", "m", 1, 0.0)

@@ -119,7 +119,7 @@ def test_other_precisions_hold_the_same_numbers(tmp_path: Path, x: Tensor, cfg: 
 
 
 def test_heads_are_flattened(tmp_path: Path, x: Tensor) -> None:
-    """A coder of hook_z reads heads one behind the other."""
+    """A coder of hook_z reads heads one after the other."""
     sae = made({"architecture": "standard"}, reshape_activations="hook_z")
     sae.save_model(tmp_path)
 
