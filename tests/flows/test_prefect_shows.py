@@ -4,6 +4,19 @@ import json
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import pytest
+
+from tests.flows.command import gloss, write_config
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> Path:
+    """The lake of a tiny run on this process' own server, which other processes' runs are not on."""
+    folder = tmp_path_factory.mktemp("shown")
+    ended = gloss(["run", str(write_config(folder, str(folder / "lake")))], prefect)
+    assert ended.returncode == 0, ended.stderr
+    return folder / "lake"
+
 
 def _ask(api: str, what: str) -> list[dict]:
     """All that the server has of a kind, by as many pages as it takes."""
@@ -27,9 +40,9 @@ def _flows(lake: Path, environment: dict[str, str]) -> dict[str, dict]:
     return {flow["id"]: flow for flow in flows if flow["parameters"]["config"]["lake"] == lake.as_posix()}
 
 
-def test_artifacts_tell_of_progress_scores_and_features(undisturbed: Path, prefect: dict[str, str]) -> None:
+def test_artifacts_tell_of_progress_scores_and_features(shown: Path, prefect: dict[str, str]) -> None:
     """A run leaves progress artifacts at 100, a table of scores and a markdown summary."""
-    ours = _flows(undisturbed, prefect)
+    ours = _flows(shown, prefect)
 
     artifacts = [
         artifact
@@ -49,11 +62,9 @@ def test_artifacts_tell_of_progress_scores_and_features(undisturbed: Path, prefe
     assert "explanations by demo/exemplars" in progress
 
 
-def test_flows_and_tasks_have_names_that_say_what_they_are(
-    undisturbed: Path, prefect: dict[str, str]
-) -> None:
+def test_flows_and_tasks_have_names_that_say_what_they_are(shown: Path, prefect: dict[str, str]) -> None:
     """A flow run is called as its run, a stage's as run and stage, and all of them are completed."""
-    flows = _flows(undisturbed, prefect).values()
+    flows = _flows(shown, prefect).values()
 
     assert [
         ("Completed", name) for name in ("tiny", "tiny cache", "tiny explain", "tiny sample", "tiny score")

@@ -109,7 +109,8 @@ def test_tables_and_status_tell_what_is_there(undisturbed: Path, capsys: pytest.
     columns = capsys.readouterr().out
 
     assert [] == [name for name in (*TABLES, "summary") if name not in tables]
-    assert (9, 0) == (status.count("complete"), status.count("to do"))
+    assert "9 of 9 steps complete" in status
+    assert (10, 0) == (status.count("complete"), status.count("to do"))
     assert [] == [name for name in TABLES["judgements"].schema.names if name not in columns]
 
 

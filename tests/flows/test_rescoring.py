@@ -14,7 +14,7 @@ RAISED = """
 import asyncio, sys
 from flows import cli
 from storage import query
-from tasks.llm.baseline.reader import reader
+from tasks.llm.baseline import reader as baseline
 from tasks.llm.request import Request
 
 asked = []
