@@ -13,6 +13,7 @@ from benchmarks.report import Bound, Figure
 from storage import query, runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
+from tasks.explainers.best_of import balanced_accuracy
 from tasks.llm.request import Request, RequestKey
 from tasks.metrics import Estimate, spearman
 from tasks.scorers.ask import Adaptive, PendingQuestions
@@ -122,21 +123,6 @@ def _pending_questions(answers: Answers) -> PendingQuestions:
         for key, judged in answers.items()
     ]
     return PendingQuestions(RequestKey.of_explanation(questions[0].key), questions)
-
-
-def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:
-    """Mean of recall and specificity; null without a verdict on one of the two classes."""
-    rates = []
-    for truth in (True, False):
-        verdicts = [
-            judgement.verdict
-            for judgement in judged
-            if judgement.truth == truth and judgement.verdict is not None
-        ]
-        if not verdicts:
-            return None
-        rates.append(verdicts.count(truth) / len(verdicts))
-    return sum(rates) / 2
 
 
 def replays(lake: Lake, run: str) -> Iterator[list[Replay]]:
