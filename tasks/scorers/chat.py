@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from tasks.contexts.context import Context
+from tasks.contexts import render
+from tasks.contexts.context import Context, Feature
 from tasks.contexts.context import context as written_context
 from tasks.llm import prompt
 from tasks.llm.request import Message, Request, RequestKey
@@ -122,6 +123,21 @@ class ChatScorer(ScorerOptions, frozen=True):
             choices=held.choices,
             pattern=held.pattern,
         )
+
+    def request_per_context(
+        self, key: RequestKey, explanation: str, feature: Feature, form: Form
+    ) -> list[Request]:
+        """A question about each context that is shown, by itself and unmarked."""
+        contexts = [context for context in feature.contexts if self.shows(context)]
+        return [
+            self.request(
+                key.with_question(number),
+                render.write([render.text(context.strings)], explanation),
+                {context.context: context.activating},
+                form=form,
+            )
+            for number, context in enumerate(contexts)
+        ]
 
 
 def shots(name: str, show: Callable[[Context, list[int]], str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
