@@ -23,7 +23,6 @@ from tasks.explainers.base import ExplainerInputs
 from tasks.fields import LARGEST_SEED, NAME, ConfigModel, Name, Seed, kinds, misread, worded
 from tasks.llm.readers import AnyReader
 from tasks.sampling.config import Sampling
-from tasks.sampling.negatives import Similar
 from tasks.scorers import Scorer
 
 SEEDED = {
@@ -248,21 +247,20 @@ class RunConfig(ConfigModel, frozen=True):
     @model_validator(mode="after")
     def _describes_enough(self) -> "RunConfig":
         """Neighbours that are sampled must be described."""
-        described = {
-            "decoder": ("neighbours", self.describe.neighbours),
-            "encoder": ("encoder_neighbours", self.describe.encoder_neighbours),
-        }
-        for role, wanted in (("negatives", self.sample.negatives), ("contrast", self.sample.contrast)):
-            for i, kind in enumerate(wanted):
-                if not isinstance(kind, Similar):
-                    continue
-                key, kept = described[kind.by]
-                if kept < kind.neighbours:
-                    msg = (
-                        f"sample.{role}.{i}.neighbours {kind.neighbours} is more than describe.{key} {kept}: "
-                        "give one of them the other's number"
-                    )
-                    raise ValueError(msg)
+        sampled = {"negatives": self.sample.negatives, "contrast": self.sample.contrast}
+        needs = (
+            (f"sample.{role}.{i}.neighbours", *need)
+            for role, kinds in sampled.items()
+            for i, kind in enumerate(kinds)
+            for need in kind.described_neighbours.items()
+        )
+        for path, key, needed in needs:
+            kept = getattr(self.describe, key)
+            if kept < needed:
+                msg = (
+                    f"{path} {needed} is more than describe.{key} {kept}: give one of them the other's number"
+                )
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -302,7 +300,7 @@ class RunConfig(ConfigModel, frozen=True):
 
     @model_validator(mode="after")
     def _scorers_have_their_contexts(self) -> "RunConfig":
-        given = {kind.kind for kind in self.sample.negatives}
+        given = {kind.kind: kind.of_neighbours for kind in self.sample.negatives}
         for i, scorer in enumerate(self.scorers):
             lacking = scorer.unmet_need(given) or self._unasked(scorer)
             if lacking:

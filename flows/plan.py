@@ -22,7 +22,7 @@ from tasks.llm.sentence_transformers import SentenceModel
 from tasks.reader_check import questions
 from tasks.sampling import VERSION as CONTEXTS_VERSION
 from tasks.sampling.config import Sampling
-from tasks.sampling.negatives import SimilarText
+from tasks.sampling.negatives.base import SearchingKind
 from tasks.scorers import Scorer
 
 FEATURES_VERSION = 4
@@ -206,25 +206,32 @@ class Plan:
         return CoderSteps(coder, activations, features, contexts)
 
     @cached_property
-    def embeddings(self) -> dict[SimilarText, Step]:
-        """The vectors of windows that each kind `similar_text` needs; they are of the cache, and of no coder."""
+    def embedding_models(self) -> dict[SearchingKind, SentenceModel]:
+        """The models of the kinds of negatives that compare texts, by kind."""
         sampling = self.config.sample
-        kinds = [kind for kind in (*sampling.contrast, *sampling.negatives) if isinstance(kind, SimilarText)]
+        kinds = [
+            kind for kind in (*sampling.contrast, *sampling.negatives) if isinstance(kind, SearchingKind)
+        ]
+        return {kind: kind.embedding_model for kind in kinds if kind.embedding_model}
+
+    @cached_property
+    def embeddings(self) -> dict[SearchingKind, Step]:
+        """The vectors of windows that these kinds compare, by kind; they are of the cache, and of no coder."""
         return {
             kind: Step(
                 stage="embeddings",
                 name="corpus",
                 tables=("embeddings",),
                 config={
-                    "model": SentenceModel(kind.model, kind.revision).identity(),
-                    "window": sampling.window,
+                    "model": model.identity(),
+                    "window": self.config.sample.window,
                     "search": kind.search,
                     "seed": self.config.seed,
                 },
                 version=EMBEDDINGS_VERSION,
                 parents=(self.tokens,),
             )
-            for kind in kinds
+            for kind, model in self.embedding_models.items()
         }
 
     @property

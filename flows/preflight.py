@@ -30,7 +30,6 @@ from tasks.llm.openai.preflight import preflight as check_endpoints
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.readers import AnyReader
 from tasks.llm.request import Reply, Request
-from tasks.llm.sentence_transformers import SentenceModel
 from tasks.scorers import Scorer
 from tasks.scorers.base import TriesReaders
 
@@ -157,9 +156,9 @@ def check_explainers(plan: Plan) -> None:
 
 def check_text_models(plan: Plan) -> None:
     """Load the models that sampling looks for similar text with. Raises `WrongRequest` when one cannot be had."""
-    if plan.embeddings and plan.unfinished("sample"):
-        for kind in plan.embeddings:
-            SentenceModel(kind.model, kind.revision).check()
+    if plan.embedding_models and plan.unfinished("sample"):
+        for model in plan.embedding_models.values():
+            model.check()
 
 
 async def check_readers(plan: Plan, stages: Sequence[str]) -> list[str]:

@@ -18,10 +18,8 @@ from flows.preflight import check_choice, check_text_models, handed_on
 from flows.repair import repair_lake
 from storage.layout import Range
 from tasks.embeddings import EmbedWork, embed_windows
-from tasks.llm.sentence_transformers import SentenceModel
 from tasks.sample import sample_span
-from tasks.sampling.negatives import SimilarText
-from tasks.sampling.negatives.base import BLOCK, blocks
+from tasks.sampling.negatives.base import BLOCK, SearchingKind, blocks
 from tasks.sampling.work import Bucket, SampleWork
 
 
@@ -45,7 +43,7 @@ def sample(config: RunConfig) -> None:
                 _sample(plan, coder, workers)
 
 
-def _embed(plan: Plan, kind: SimilarText, workers: Workers) -> None:
+def _embed(plan: Plan, kind: SearchingKind, workers: Workers) -> None:
     """Turn the windows that are searched into vectors, once for all coders."""
     config, lake = plan.config, plan.lake
     total, size = lake.rows(plan.tokens, "tokens"), BLOCK
@@ -54,7 +52,7 @@ def _embed(plan: Plan, kind: SimilarText, workers: Workers) -> None:
         lake=lake,
         tokens=plan.tokens,
         step=plan.embeddings[kind],
-        model=SentenceModel(kind.model, kind.revision),
+        model=plan.embedding_models[kind],
         window=config.sample.window,
         sequence=config.corpus.sequence,
     )

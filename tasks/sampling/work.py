@@ -11,8 +11,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.sampling.config import Sampling
 from tasks.sampling.corpus_text import CorpusText, corpus_text
-from tasks.sampling.negatives import SimilarText
-from tasks.sampling.negatives.base import Pool
+from tasks.sampling.negatives.base import Pool, SearchingKind
 from tasks.sampling.silent_windows import SilentWindows
 
 MAX_FIRINGS = 16_000_000
@@ -37,8 +36,8 @@ class SampleWork:
     seed: int
     memory: float = 4.0
     """Gigabytes that DuckDB may use for a task."""
-    embeddings: Mapping[SimilarText, Step] = field(default_factory=dict)
-    """The vectors that each kind `similar_text` compares."""
+    embeddings: Mapping[SearchingKind, Step] = field(default_factory=dict)
+    """By kind of negatives, the vectors of windows that it compares."""
 
     def text(self) -> CorpusText:
         """The tokens of the cache."""

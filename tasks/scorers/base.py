@@ -35,8 +35,11 @@ class ScorerOptions(ConfigModel, frozen=True):
     prompt: str | None = None
     """A file with another prompt, the system prompt where it asks by chat."""
 
-    def unmet_need(self, kinds: Collection[str]) -> str | None:
-        """What it misses in a run with these kinds of non-activating contexts, as a sentence; null when nothing."""
+    def unmet_need(self, kinds: Mapping[str, bool]) -> str | None:
+        """What it misses in a run with these kinds of non-activating contexts, as a sentence; null when nothing.
+
+        `kinds` holds for each whether its contexts are those of a neighbouring feature.
+        """
         missing = [kind for kind in self.kinds or () if kind not in kinds]
         if not missing:
             return None

@@ -10,7 +10,7 @@ explanation could tell them apart, is not seen.
 
 import random
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -23,9 +23,6 @@ from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.base import listed
 from tasks.scorers.choice import Choice, few_shot_turns
-
-NEAR = frozenset({"similar", "cooccurring"})
-"""Kinds of contexts that are a neighbour's."""
 
 
 class Discrimination(Choice, frozen=True):
@@ -46,15 +43,17 @@ class Discrimination(Choice, frozen=True):
         """Examples per question."""
         return self.others + 1
 
-    def unmet_need(self, kinds: Collection[str]) -> str | None:
-        """As of all scorers, and contexts of neighbours."""
-        if not NEAR & set(kinds if self.kinds is None else self.kinds):
+    def unmet_need(self, kinds: Mapping[str, bool]) -> str | None:
+        """What all scorers need, and contexts of neighbours."""
+        absent = super().unmet_need(kinds)
+        shown = kinds if self.kinds is None else self.kinds
+        if absent is None and not any(kinds[kind] for kind in shown):
             where = "sample.negatives has" if self.kinds is None else "kinds names"
             return (
-                f"{where} {listed(kinds if self.kinds is None else self.kinds)}, and discrimination needs contexts of "
-                f"neighbours; add {' or '.join(sorted(NEAR))}"
+                f"{where} {listed(shown)}, and discrimination needs contexts of neighbours; add a kind that gives "
+                "them, such as cooccurring or similar"
             )
-        return super().unmet_need(kinds)
+        return absent
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context of the feature, each among those of neighbours that were shown least."""

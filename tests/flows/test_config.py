@@ -82,7 +82,7 @@ FAULTS = {
     "a scorer without the contexts that it needs": (
         {"scorers": [{"kind": "discrimination", "reader": "baseline"}]},
         "scorers.0: sample.negatives has random, and discrimination needs contexts of neighbours",
-        "add cooccurring or similar",
+        "add a kind that gives them, such as cooccurring or similar",
     ),
     "an explainer whose questions the baseline reader never answers": (
         {"explainers": [{"kind": "structured", "reader": "baseline"}]},

@@ -15,7 +15,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -26,6 +26,9 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.fields import ConfigModel
 from tasks.sampling.silent_windows import SilentWindows
+
+if TYPE_CHECKING:
+    from tasks.llm.sentence_transformers import SentenceModel
 
 CANDIDATES = pa.schema(
     [
@@ -60,6 +63,11 @@ class Kind(ConfigModel, ABC, frozen=True):
     of_neighbours: ClassVar[bool] = False
     """Whether another feature, `near`, fires in its windows."""
 
+    @property
+    def described_neighbours(self) -> Mapping[str, int]:
+        """Neighbours per feature that it reads from the table `features`, by the key of `describe` that keeps them."""
+        return {}
+
     @abstractmethod
     def candidates(self, pool: "Pool") -> Iterator[pa.Table]:
         """Candidates (`CANDIDATES` and `turn`) of the features that `pool.lacking` names.
@@ -74,6 +82,11 @@ class SearchingKind(Kind, ABC, frozen=True):
     search: int = Field(default=16_384, ge=1)
     """Sequences that are searched at most, in whole blocks of 256 that are drawn at random; bounds the work per bucket
     of features, whatever the size of the cache."""
+
+    @property
+    def embedding_model(self) -> "SentenceModel | None":
+        """The model whose vectors of the searched windows (`pool.embeddings`) it compares; None if none."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ class Pool:
     activations: Step
     features: Step
     seed: int
-    embeddings: Mapping[Any, Step] = field(default_factory=dict)
+    embeddings: Mapping[SearchingKind, Step] = field(default_factory=dict)
     """By kind, the vectors of windows that it compares."""
 
     def lacking(self, kind: Kind) -> pa.Table:

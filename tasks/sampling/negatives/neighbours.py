@@ -1,6 +1,6 @@
 """The kinds `cooccurring` and `similar`: silent windows in which a neighbouring feature fires."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 import pyarrow as pa
@@ -56,6 +56,11 @@ class Similar(SearchingKind, frozen=True):
     """Nearest features; at most as many as `describe.neighbours`, or `describe.encoder_neighbours`, keeps."""
 
     of_neighbours: ClassVar[bool] = True
+
+    @property
+    def described_neighbours(self) -> Mapping[str, int]:
+        """Those by decoder rows or by encoder rows."""
+        return {"neighbours" if self.by == "decoder" else "encoder_neighbours": self.neighbours}
 
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Windows of the features with near rows, as the table `features` lists them."""

@@ -50,6 +50,11 @@ class SimilarText(SearchingKind, frozen=True):
             raise ValueError(msg)
         return self
 
+    @property
+    def embedding_model(self) -> SentenceModel:
+        """The sentence embedding model."""
+        return SentenceModel(self.model, self.revision)
+
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """The windows nearest to the mean of the texts shown to the explainer."""
         lacking = pool.lacking(self)["feature"].to_pylist()
@@ -215,7 +220,7 @@ def _mean_vectors(
 ) -> Mapping[int, np.ndarray]:
     """By feature the mean vector of the texts shown to the explainer; windows not searched are embedded here."""
     origins = shown["sequence"].to_numpy() * pool.windows.length + shown["start"].to_numpy()
-    model, means = SentenceModel(kind.model, kind.revision), {}
+    model, means = kind.embedding_model, {}
     present, rows = sorted_index(origins, searched.origins)
     other_texts = iter(_texts(pool, shown.filter(pa.array(~present))))
     of = shown["feature"].to_numpy()

@@ -250,15 +250,18 @@ def test_the_probability_is_that_of_the_right_choice(scorer: Either) -> None:
 
 def test_what_discrimination_needs_is_reported() -> None:
     """Contexts of neighbours, of a kind that is drawn and not left out."""
-    assert DISCRIMINATION.unmet_need({"random", "similar"}) is None
-    lacking = DISCRIMINATION.unmet_need({"random", "silent"})
+    assert DISCRIMINATION.unmet_need({"random": False, "similar": True}) is None
+    assert DISCRIMINATION.unmet_need({"a_new_kind_of_neighbours": True}) is None
+    lacking = DISCRIMINATION.unmet_need({"random": False, "silent": False})
     assert lacking == (
         "sample.negatives has random, silent, and discrimination needs contexts of neighbours; "
-        "add cooccurring or similar"
+        "add a kind that gives them, such as cooccurring or similar"
     )
     named = DISCRIMINATION.model_copy(update={"kinds": ("random",)})
-    assert "kinds names random, and discrimination needs" in (named.unmet_need({"random", "similar"}) or "")
+    assert "kinds names random, and discrimination needs" in (
+        named.unmet_need({"random": False, "similar": True}) or ""
+    )
     absent = DISCRIMINATION.model_copy(update={"kinds": ("similar",)})
     assert "kinds names similar, and sample.negatives has cooccurring" in (
-        absent.unmet_need({"cooccurring"}) or ""
+        absent.unmet_need({"cooccurring": True}) or ""
     )

@@ -110,11 +110,11 @@ def test_kinds_are_refused_where_no_silent_context_is_asked_about(marks: str) ->
 def test_a_kind_that_was_not_drawn_is_named() -> None:
     """The sentence says what there is."""
     subset = DETECTION.model_copy(update={"kinds": ("random", "similar")})
-    assert subset.unmet_need({"random", "similar", "silent"}) is None
-    assert subset.unmet_need({"random", "silent"}) == (
+    assert subset.unmet_need({"random": False, "similar": True, "silent": False}) is None
+    assert subset.unmet_need({"random": False, "silent": False}) == (
         "kinds names similar, and sample.negatives has random, silent; name one that is there"
     )
-    assert "has none" in (subset.unmet_need(set()) or "")
+    assert "has none" in (subset.unmet_need({}) or "")
 
 
 def test_both_prompts_count_for_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

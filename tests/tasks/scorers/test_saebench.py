@@ -89,9 +89,9 @@ def test_a_feature_with_fewer_windows_is_not_asked_about() -> None:
 
 def test_random_windows_are_needed_by_default() -> None:
     """Another kind has to be named."""
-    assert "kinds names random" in (SAEBENCH.unmet_need({"similar"}) or "")
-    assert SAEBENCH.unmet_need({"similar", "random"}) is None
-    assert SAEBENCH.model_copy(update={"kinds": None}).unmet_need({"similar"}) is None
+    assert "kinds names random" in (SAEBENCH.unmet_need({"similar": True}) or "")
+    assert SAEBENCH.unmet_need({"similar": True, "random": False}) is None
+    assert SAEBENCH.model_copy(update={"kinds": None}).unmet_need({"similar": True}) is None
 
 
 @pytest.mark.parametrize(
