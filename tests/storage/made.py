@@ -8,8 +8,12 @@ sampled; `odd` explains even ones as well and odd ones by chance, and fails on f
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
+from shutil import copyfile, copytree
+from tempfile import TemporaryDirectory
 from zlib import crc32
 
+import fsspec
 import pyarrow as pa
 
 from storage.lake import Lake
@@ -33,8 +37,28 @@ Row = dict[str, object]
 
 
 def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tuple[str, ...] = ()) -> Lake:
-    """Make it in an empty place, with every step committed; scorers that are `alone` need no explanation."""
+    """Put it into an empty place, with every step committed; scorers that are `alone` need no explanation."""
     lake = Lake(uri)
+    folder = Path(_template(scorers, run, alone).name)
+    if lake.is_local:
+        copytree(folder, uri, copy_function=copyfile, dirs_exist_ok=True)
+    else:
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        with fsspec.open_files([f"{uri}/{file.relative_to(folder)}" for file in files], "wb") as opened:
+            for file, target in zip(files, opened, strict=True):
+                target.write(file.read_bytes())
+    return lake
+
+
+@cache
+def _template(scorers: tuple[str, ...], run: str, alone: tuple[str, ...]) -> TemporaryDirectory[str]:
+    """A folder with the lake, which is made once per process."""
+    folder = TemporaryDirectory(prefix="made-lake-")
+    _make(Lake(folder.name), scorers, run, alone)
+    return folder
+
+
+def _make(lake: Lake, scorers: tuple[str, ...], run: str, alone: tuple[str, ...]) -> None:
     steps = []
 
     def commit(stage: str, name: str, rows: Mapping[str, Iterable[Row]]) -> Step:
@@ -77,7 +101,6 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tu
     commit("embeddings", "corpus", {"embeddings": _embeddings()})
     record = {"run": run, "config": _config((*scorers, *alone)), "steps": [_recorded(step) for step in steps]}
     lake.write_json(f"runs/{run}.json", record)
-    return lake
 
 
 def _config(scorers: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
