@@ -1,8 +1,7 @@
-"""Firings of many coders on packed sequences, sorted for the `activations` table.
+"""Firings of several coders on packed sequences, sorted for the `activations` table, and statistics of sites.
 
-Knows models and coders, not where rows go. Memory is bounded by the sequences it is given: a shard.
-
-Mean and deviation of a site's vectors, coordinate by coordinate, on some sequences.
+One call handles one shard of sequences, which bounds the memory; nothing is written here. Statistics are the mean and
+the standard deviation of each coordinate of a site's vectors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from tasks.coders.base import SiteStatistics
 from tasks.coders.sparse_coder import SparseCoder
 
 ROUNDED_BITS = 13
-"""Bits of an activation's 23 that are rounded away: 11 significant ones are left, as many as a half has."""
+"""Mantissa bits, of 23, that activations are rounded by: 11 significant bits are left, as in half precision."""
 
 
 class HookedCoder(NamedTuple):
@@ -29,7 +28,7 @@ class HookedCoder(NamedTuple):
     site: Site
     coder: SparseCoder
     target: Site | None = None
-    """The site that it reconstructs: its own one, a transcoder's other one, null where none can be compared."""
+    """The site that it reconstructs: the same one, or a transcoder's output site; None where none can be compared."""
 
 
 class FiringColumns(NamedTuple):
@@ -46,21 +45,21 @@ class FiringColumns(NamedTuple):
 
 
 class VectorBatch(NamedTuple):
-    """The vectors of some sequences at each site."""
+    """The vectors of a batch of sequences at each site."""
 
     flat: Tensor
-    """[tokens] int32 on the sites' device: which tokens the vectors are of, counted through all sequences."""
+    """[tokens] int32 on the sites' device: index of each vector's token over all sequences."""
     vectors: dict[Site, Tensor]
     """[tokens, d] each."""
 
 
 class _BatchFirings(NamedTuple):
-    """Firings of one coder on one batch, where they were made."""
+    """Firings of one coder on one batch, still on its device."""
 
     feature: Tensor
     """[n] int32."""
     flat: Tensor
-    """[n] int32: the token, counted through all sequences."""
+    """[n] int32: index of the token over all sequences."""
     activation: Tensor
     """[n] float32."""
 
@@ -74,29 +73,30 @@ def firings(
     *,
     keep_bos: bool = False,
 ) -> dict[str, FiringColumns]:
-    """Every firing on `tokens` [sequences, length], by coder; `batch` sequences pass at once.
+    """Every firing on `tokens` [sequences, length], by coder, computed in batches of `batch` sequences.
 
-    Firings on the beginning-of-sequence token are left out unless `keep_bos`: it draws attention that
-    has nothing to do with its text. Where a tokenizer has none, the first position takes that role.
-    Activations are rounded to 11 significant bits, those of a half-precision number without its narrow range.
+    Firings on the beginning-of-sequence token are left out unless `keep_bos`: it attracts attention that has nothing to
+    do with the text. Where a tokenizer has no such token, the first position is left out instead. Activations are
+    rounded to 11 significant bits: the precision of float16, with the range of float32. Raises `RunFailed` where a
+    token has no embedding or the model gives NaN or infinity.
     """
     try:
         subject.refuse_unknown(tokens)
     except WrongRequest as error:
-        # Looked for before anything was written, unless the corpus has changed since.
+        # Checked before anything was written, so the corpus has changed since.
         raise RunFailed(str(error)) from error
     pieces: dict[str, list[_BatchFirings]] = {name: [] for name in coders}
     finite: list[tuple[Site, Tensor, Tensor]] = []
     for batch_vectors in site_vectors(
         subject, [at.site for at in coders.values()], tokens, batch, keep_bos=keep_bos
     ):
-        # Looked at when all is done, since a look makes the host wait for the device.
+        # Read only after the last batch, since reading a result makes the host wait for the device.
         finite.extend(
             (site, batch_vectors.flat, torch.isfinite(x).all()) for site, x in batch_vectors.vectors.items()
         )
         for name, (site, coder, _) in coders.items():
             fired = coder.encode(batch_vectors.vectors[site])
-            # int32 from here on: half the memory of a shard, and the sort's faster width.
+            # int32 from here on: it halves a shard's memory and sorts faster.
             piece = _BatchFirings(
                 fired.feature.int(), batch_vectors.flat[fired.token], fired.activation.float()
             )
@@ -110,7 +110,7 @@ def firings(
 def site_vectors(
     subject: LoadedSubject, sites: Sequence[Site], tokens: np.ndarray, batch: int, *, keep_bos: bool
 ) -> Iterator[VectorBatch]:
-    """The vectors at the sites, `batch` sequences at a time, without those of left-out positions."""
+    """The vectors at the sites, `batch` sequences at a time; see `firings` for `keep_bos`."""
     length = tokens.shape[1]
     modules = {site: subject.resolve(site) for site in sites}
     with torch.inference_mode(), capture_vectors(subject.model, modules) as forward:
@@ -135,9 +135,9 @@ def _has_text(tokens: np.ndarray, bos: int | None) -> np.ndarray:
 
 
 def _columns(pieces: list[_BatchFirings], length: int, first_sequence: int) -> FiringColumns:
-    """The pieces, each ordered by token, as one table ordered by feature first; leaves the device once.
+    """The batches' firings, each ordered by token, as columns sorted by feature first; one copy from the device.
 
-    Empties `pieces` and frees each column as soon as its sorted copy is there: memory goes to a shard's firings.
+    Empties `pieces` and frees each column once it is sorted, since a shard's firings take most of the memory.
     """
     if not pieces:
         return FiringColumns(*(np.empty(0, kind) for kind in (np.int32, np.int64, np.int32, np.float32)))
@@ -151,14 +151,14 @@ def _columns(pieces: list[_BatchFirings], length: int, first_sequence: int) -> F
     sequence = np.floor_divide(flat, length, dtype=np.int64)
     sequence += first_sequence
     columns = FiringColumns(feature, sequence, np.remainder(flat, length, dtype=np.int32), activation)
-    fired = columns.activation != 0  # smaller than any number that 11 bits can hold
+    fired = columns.activation != 0  # rounding takes the very smallest numbers to 0
     return columns if fired.all() else FiringColumns(*(column[fired] for column in columns))
 
 
 def round_activations(activation: Tensor) -> Tensor:
-    """float32 numbers to the nearest with 11 significant bits, ties to the even one.
+    """Round float32 numbers to 11 significant bits, ties to even.
 
-    Their range stays but for the last numbers at its two ends, which become zero and infinity.
+    The range stays that of float32, except that the very smallest numbers become zero and the very largest infinity.
     """
     bits = activation.view(torch.int32)
     odd = (bits >> ROUNDED_BITS) & 1
@@ -167,9 +167,10 @@ def round_activations(activation: Tensor) -> Tensor:
 
 
 def _by_feature(feature: Tensor) -> Tensor:
-    """A stable order by feature [n] int32.
+    """Indices that sort `feature` [n] int32 stably.
 
-    On a CPU NumPy sorts 16 bits by radix, several times faster than PyTorch or itself sort 32.
+    On a CPU, NumPy's radix sort of 16-bit numbers, run twice, is several times faster than a 32-bit sort of either
+    NumPy or PyTorch.
     """
     if feature.device.type != "cpu":
         return torch.sort(feature, stable=True).indices
@@ -192,8 +193,8 @@ def measure_statistics(
 ) -> dict[Site, SiteStatistics]:
     """Each site's statistics on `tokens` [sequences, length], one batch, in float64.
 
-    Without the beginning-of-sequence token, whose vector is enormous in many models. A coordinate that is the same on
-    all tokens has the deviation 1. Raises `WrongRequest` where vectors are not finite.
+    The beginning-of-sequence token is left out: its vector is enormous in many models. A coordinate with the same value
+    on all tokens gets the deviation 1. Raises `WrongRequest` where vectors are not finite.
     """
     statistics = {}
     for site, x in next(site_vectors(subject, sites, tokens, len(tokens), keep_bos=False)).vectors.items():

@@ -1,4 +1,4 @@
-"""Config of a sparse coder (a checkpoint and its site), and of what `features` derives from weights. Loads no torch."""
+"""Config of a sparse coder (its checkpoint and site), and of what `features` derives from weights. Imports no torch."""
 
 import re
 from typing import Any, Literal

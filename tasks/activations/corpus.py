@@ -1,4 +1,4 @@
-"""The config of a corpus, and its documents in order, from files or the Hub. Loads no torch."""
+"""The config of a corpus, and its documents in order, from files or the Hub. Imports no torch."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple

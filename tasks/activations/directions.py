@@ -1,10 +1,10 @@
-"""What a feature's rows say by themselves: the tokens it raises and lowers, the rows nearest to them.
+"""Logits and nearest neighbours of features, from decoder and encoder rows alone.
 
-Knows weights, no data. Nothing of size width x width is ever held: rows come to the device in blocks, and what lies
-there at once is bounded by `BLOCK_BYTES`, however wide the coder and however large the vocabulary.
+A matrix of width x width is never in memory: rows are copied to the device in blocks, bounded by `BLOCK_BYTES`, however
+wide the coder and however large the vocabulary.
 
-Rows are found in float32 and ranked in float64. That makes the result the same in any block, on any device and at any
-number of threads, equal values in the order of their rows.
+Candidates are selected in float32 and ranked in float64. The result is therefore the same for every block size, device
+and number of threads; rows with equal values are in the order of their index.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ from tasks.activations.pack import token_texts
 from tasks.coders.sparse_coder import SparseCoder
 
 BLOCK_BYTES = {"cpu": 2**26, "cuda": 2**28}
-"""Bound on the products that are held at once, by kind of device; copies of rows take as much again."""
+"""Bound on the bytes of products in memory, by type of device; copies of rows take as much again."""
 
 FEATURES_AT_ONCE = 2**12
 """Features that are multiplied with a block at once."""
 
 SPARE_ROWS = 16
-"""Rows found beyond those wanted, so that all that may belong to the best are ranked in float64."""
+"""Additional candidates selected in float32, so that rounding loses none of the best rows in float64."""
 
 Logits = list[dict[str, str | float]]
 Neighbours = list[dict[str, int | float]]
@@ -37,22 +37,22 @@ class FeatureDirection(NamedTuple):
 
     feature: int
     top_logits: Logits | None
-    """Tokens raised most; null where none were asked for or the coder does not write the residual stream's width."""
+    """Tokens raised most; None where none were requested or the decoder doesn't have the residual stream's width."""
     bottom_logits: Logits | None
     """Tokens lowered most."""
     neighbours: Neighbours | None
-    """Nearest other features by the cosine of their decoder rows; null where none were asked for or it has none."""
+    """Nearest other features by the cosine of their decoder rows; None where not requested or without a decoder."""
     encoder_neighbours: Neighbours | None
     """The same by their encoder rows."""
 
 
 class LogitLens(NamedTuple):
-    """How decoder rows become logits. Make it once and keep it: it decodes the whole vocabulary."""
+    """Unembedding, gain and token texts. Make it once and keep it: it decodes the whole vocabulary."""
 
     unembedding: Tensor
-    """[vocab, d_model] in the model's dtype, on its device; blocks of it are computed with in float32 and float64."""
+    """[vocab, d_model] in the model's dtype, on its device; products are computed in float32 and float64."""
     gain: Tensor | None
-    """[d_model]: what the final norm multiplies each coordinate by; null where it is left out."""
+    """[d_model]: the gain of the final norm; None where it is left out."""
     strings: list[str]
     """The text of each token of the vocabulary."""
 
@@ -67,7 +67,7 @@ class TopRows(NamedTuple):
 
 
 def logit_lens(subject: LoadedSubject, *, fold_norm: bool = True) -> LogitLens:
-    """The unembedding of a model; with `fold_norm` logits are seen through the gain of the norm before it."""
+    """The logit lens of a model; with `fold_norm` decoder rows are multiplied by the gain of the final norm."""
     rows = subject.unembedding()
     gain = subject.final_norm_gain() if fold_norm else None
     return LogitLens(rows, gain, token_texts(subject.tokenizer, range(len(rows))))
@@ -83,9 +83,9 @@ def feature_directions(
     neighbours: int = 10,
     encoder_neighbours: int = 0,
 ) -> list[FeatureDirection]:
-    """The top and bottom logits (`logits` of each) and nearest neighbours of some features; 0 leaves them out.
+    """The top and bottom logits (`logits` of each) and nearest neighbours of the given features; 0 leaves them out.
 
-    The decoder may lie elsewhere than the unembedding, mapped from its file: only blocks of it are copied. Features
+    The decoder may be on another device than the unembedding, or memory-mapped: only blocks of it are copied. Features
     whose decoder row is zero have neither logits nor neighbours: their lists are empty.
     """
     device = read.unembedding.device
@@ -104,7 +104,7 @@ def feature_directions(
 
 
 def nearest_rows(weights: Tensor, chosen: Tensor, k: int, device: torch.device) -> list[Neighbours]:
-    """The k features whose rows of decoder or encoder [width, d] are nearest to each chosen one's, itself left out."""
+    """For each chosen feature, the k others whose rows of decoder or encoder `weights` [width, d] are nearest."""
     rows = weights[chosen.to(weights.device)]
     alive = rows.any(dim=1).cpu()
     mine = rows[alive.to(rows.device)].double()
@@ -135,11 +135,11 @@ def top_products(
     own: Tensor | None = None,
     block: int | None = None,
 ) -> list[TopRows]:
-    """The k rows of `others` [m, d] with the largest products with each of `mine` [n, d] float64: one `Best` per end.
+    """For each of `mine` [n, d] float64, the k rows of `others` [m, d] with the largest products: a `TopRows` per end.
 
-    An end of -1 asks for the rows with the smallest products, negated. `prepare` is what is done to rows of `others`
-    before they are multiplied; `own` [n] names a row of `others` that each of `mine` leaves out; `block` is how many
-    rows are multiplied at once: it changes nothing but memory. Products equal in float32 are in the order of rows.
+    An end of -1 gives the rows with the smallest products, negated. `prepare` is applied to rows of `others` before
+    they are multiplied; `own` [n] is the index of a row of `others` that each of `mine` leaves out; `block` is the
+    number of rows multiplied at once, which affects memory only. Products equal in float32 are in the order of rows.
     """
     device, left = mine.device, len(others) - (own is not None)
     k, wanted = min(k, left), min(k + SPARE_ROWS, left)
@@ -157,7 +157,7 @@ def top_products(
         for place, end in enumerate(ends):
             new = _without(products * end if end < 0 else products, own, first)
             best_by_end[place] = _merged(best_by_end[place], new, first, wanted)
-    # What rounding to float32 can do to a sum of d products, at most.
+    # Bound on the error of a sum of d products in float32.
     slack = (mine.shape[1] + 8) * torch.finfo(torch.float32).eps * longest * coarse.norm(dim=1)
     results = []
     for end, candidates in zip(ends, best_by_end, strict=True):
@@ -176,7 +176,7 @@ def top_products(
 
 
 def _merged(best: TopRows, products: Tensor, first: int, k: int) -> TopRows:
-    """The k largest of those found so far and of new products with rows from `first` on, in no order."""
+    """The k largest of the rows so far and of new products with rows from `first` on, unordered."""
     new = products.topk(min(k, products.shape[1]), dim=1, sorted=False)
     product = torch.cat([best.product, new.values], 1)
     row = torch.cat([best.row, new.indices + first], 1)
@@ -198,7 +198,7 @@ def _ranked(mine: Tensor, others: Tensor, row: Tensor, prepare: Rows, room: int)
 def _all_ranked(
     mine: Tensor, others: Tensor, k: int, prepare: Rows, room: int, *, own: Tensor | None
 ) -> TopRows:
-    """As `strongest`, all in float64: for those whose best cannot be told in float32, as many rows are equal."""
+    """As `top_products`, all in float64: for vectors with so many nearly equal products that float32 cannot select."""
     best = TopRows(mine.new_empty(len(mine), 0).float(), mine.new_empty(len(mine), 0).long())
     block = max(1, room // (8 * max(len(mine), mine.shape[1])))
     for first in range(0, len(others), block):
@@ -217,7 +217,7 @@ def _sorted(products: Tensor, row: Tensor) -> TopRows:
 
 
 def _without(products: Tensor, own: Tensor | None, first: int) -> Tensor:
-    """The products with rows from `first` on; each one's own is minus infinity. Changes what it is given."""
+    """Set each vector's product with its own row to minus infinity, in place; column 0 is the row `first`."""
     if own is not None:
         rows = ((own >= first) & (own < first + products.shape[1])).nonzero().squeeze(1)
         products[rows, own[rows] - first] = -torch.inf
@@ -229,7 +229,7 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 def _listed(alive: Tensor, best: TopRows, item: Callable[[int, float], Any]) -> list[list[Any]]:
-    """The best as items, one list for each row that is alive, an empty one for each other."""
+    """The best rows as items: a list per feature, empty for features whose row is zero (not `alive`)."""
     lists = (
         [item(row, product) for row, product in zip(*pair, strict=True)]
         for pair in zip(best.row.tolist(), best.product.tolist(), strict=True)

@@ -1,6 +1,6 @@
-"""Refuses a coder that cannot belong to its site, by what it makes of a first batch.
+"""Check on a first batch that each coder fits its site, and refuse one that doesn't.
 
-Coders hooked at the wrong place raise no error: they give firings that mean nothing.
+A coder at the wrong site raises no error by itself: it gives firings that mean nothing.
 """
 
 from collections.abc import Mapping
@@ -18,26 +18,26 @@ from tasks.activations.sites import Site
 from tasks.coders.sparse_coder import SparseCoder
 
 WORST_FVU = 1.0
-"""A coder that explains less than the mean vector does is not one of this site."""
+"""A coder that explains less variance than the mean vector does not belong to the site."""
 
 WORST_L0 = 3.0
-"""How many times more or fewer features may fire than the coder declares."""
+"""Largest factor between the features that fire per token and the number that the coder declares."""
 
 MAX_NAMED_SITES = 5
-"""Fitting sites that a message names."""
+"""Largest number of fitting sites that an error message names."""
 
 
 class CoderFit(NamedTuple):
-    """How well a coder does on vectors of its site."""
+    """How well a coder fits vectors of its site."""
 
     fvu: float | None
-    """Fraction of variance unexplained: 0 is perfect, 1 is the mean vector; null where no site can be compared."""
+    """Fraction of variance unexplained: 0 is perfect, 1 is the mean vector; None where no site can be compared."""
     l0: float
     """Features that fire on a token, on average."""
     declared_l0: float | None
-    """What the coder promises; null where its format says nothing."""
+    """The L0 that the checkpoint declares; None where its format has none."""
     baseline: bool = False
-    """Whether it was never meant to fit."""
+    """Whether it is a baseline, which need not fit."""
     firing: int = 0
     """Features that fire on any of the tokens."""
     width: int = 0
@@ -49,9 +49,9 @@ class CoderFit(NamedTuple):
 def check_fits(
     subject: LoadedSubject, coders: Mapping[str, HookedCoder], tokens: np.ndarray
 ) -> dict[str, CoderFit]:
-    """Each coder's fit on `tokens` [sequences, length], one batch; raises on the first that is wrong.
+    """Each coder's fit on `tokens` [sequences, length], one batch; raises `WrongRequest` at the first that doesn't fit.
 
-    Never on the beginning-of-sequence token: its vector is enormous in many models, and would be all that is measured.
+    The beginning-of-sequence token is left out: its vector is enormous in many models and would dominate the variance.
     """
     sites = [site for hooked in coders.values() for site in (hooked.site, hooked.target) if site]
     batch = next(site_vectors(subject, sites, tokens, len(tokens), keep_bos=False))
@@ -103,14 +103,14 @@ def _refuse_misfit(name: str, site: Site, fit: CoderFit) -> None:
 
 
 def _fitting(subject: LoadedSubject, site: Site, width: int, tokens: np.ndarray) -> list[str]:
-    """A few sites of this width in the same block."""
+    """Up to `MAX_NAMED_SITES` sites of this width in the same block."""
     block = site_widths(subject, _block(site), tokens)
     return [str(other) for other, size in block.items() if size == width][:MAX_NAMED_SITES]
 
 
 @torch.inference_mode()
 def site_widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[Site, int]:
-    """The width of every site in a block that gives a vector per token, by passes over `tokens`."""
+    """The width of every site in a block that gives a vector per token, from one forward pass over `tokens` each."""
     widths: dict[Site, int] = {}
     ids = torch.from_numpy(tokens.astype(np.int64)).to(subject.device)
     for path, module in subject.model.named_modules():
@@ -126,7 +126,7 @@ def site_widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[
 
 
 def _block(site: Site) -> str:
-    """The name of the site's block: up to its number."""
+    """The name of the site's block: the path up to the layer's number."""
     parts = site.module.split(".")
     number = next((place for place, part in enumerate(parts) if part.isdigit()), 0)
     return ".".join(parts[: number + 1])

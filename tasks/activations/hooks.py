@@ -1,8 +1,7 @@
-"""Reads tensors at sites during a forward pass that goes no further than the deepest of them.
+"""Forward hooks that capture the vectors at sites, and the normalised form of a norm's input.
 
-Knows modules and tensors, nothing of coders.
-
-What a norm makes of its input before its gain: TransformerLens' `hook_normalized`, which no module gives out.
+The forward pass stops after the last site that is captured. The normalised form is a norm's output before its gain and
+bias, TransformerLens' `hook_normalized`, which is no module's output and so is computed from the norm's input.
 """
 
 import copy
@@ -20,19 +19,19 @@ from storage.errors import WrongRequest
 from tasks.activations.sites import Site
 
 UNIT_GAINS = (1.0, 0.0)
-"""Weights that stand for a gain of one: most architectures store the gain, Gemma the gain less one."""
+"""Weights that mean a gain of one: most architectures store the gain, Gemma stores the gain minus one."""
 
 PROBE_SIZE = 16
-"""Coordinates of the probe for a norm that has neither weights nor a shape."""
+"""Size of the test vector for a norm that has neither weights nor a shape."""
 
 
 @torch.no_grad()
 def without_gain(norm: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
-    """A norm in float32 that multiplies by one and adds nothing; `name` is what an error calls the module.
+    """The norm in float32 with a gain of one and no bias; `name` is the module's name in error messages.
 
-    The norm's own code does the rest, so that its epsilon is the right one wherever it is kept (`eps`,
-    `variance_epsilon`, a number in OLMo's code), and so is whether it centres. Raises `WrongRequest` if what
-    comes out is neither x / rms(x) nor that of x less its mean.
+    It is a copy that runs the norm's own code, so that the epsilon is right wherever it is stored (`eps`,
+    `variance_epsilon`, a constant in OLMo's code), and so is whether the norm subtracts the mean. Raises `WrongRequest`
+    if the output is neither x / rms(x) nor the same of x - mean(x).
     """
     if _looks_like_a_norm(norm):
         bare = copy.deepcopy(norm).float()
@@ -40,13 +39,13 @@ def without_gain(norm: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
             for key, weight in bare.named_parameters():
                 weight.fill_(0 if key == "bias" else gain)
             if _normalises(bare):
-                return bare.forward  # a call would run the hooks that others have put on the norm
+                return bare.forward  # calling the module would run hooks that are registered on the norm
     msg = f"{name} is no norm, so it has no normalised form: name a norm, or leave :normalised out"
     raise WrongRequest(msg)
 
 
 def _looks_like_a_norm(module: nn.Module) -> bool:
-    """Whether it is worth running: anything else may want other arguments, or do something."""
+    """Whether it may be run as a norm: other modules may take other arguments or have side effects."""
     flat = all(weight.ndim == 1 for weight in module.parameters())
     return flat and "norm" in type(module).__name__.lower() and not any(module.children())
 
@@ -54,7 +53,7 @@ def _looks_like_a_norm(module: nn.Module) -> bool:
 def _normalises(norm: nn.Module) -> bool:
     weight = next(norm.parameters(), None)
     shape = getattr(norm, "normalized_shape", (PROBE_SIZE,)) if weight is None else weight.shape
-    # Neither centred nor of length one, and so large that no epsilon matters.
+    # Its mean is not 0 and its RMS not 1, and it is so large that no epsilon matters.
     x = torch.linspace(-30, 90, shape[-1], device=None if weight is None else weight.device)[None]
     try:
         made = norm.forward(x)
@@ -67,21 +66,21 @@ def _normalises(norm: nn.Module) -> bool:
 Forward = Callable[[Tensor], dict[Site, Tensor]]
 
 Views = dict[Site, Callable[[Tensor, int], Tensor]]
-"""What each site makes of one tensor, given how many of its dimensions count tokens."""
+"""For each site that reads a tensor: the function from it, and the number of its token dimensions, to [*tokens, d]."""
 
 
 class _AllCaptured(Exception):
-    """Every site has fired: not an error, it ends the pass where nothing is left to see."""
+    """Ends the forward pass once every site has been captured; not an error."""
 
 
 @contextmanager
 def capture_vectors(model: nn.Module, modules: Mapping[Site, nn.Module]) -> Iterator[Forward]:
     """A function from token ids [batch, length] to each site's vectors [batch, length, d].
 
-    Raw vectors are in the model's dtype. Those of other forms are in float32: they are computed in it, and a coder
-    encodes in it too, so that to round them in between would only lose what was computed. Sites that read one
-    tensor share one hook. The forward pass ends right after the last site has fired. All hooks are gone when the
-    context ends.
+    Raw vectors are in the model's dtype. Those of other forms are in float32: they are computed in it and coders encode
+    in it, so rounding in between would only lose precision. Sites that read the same tensor share a hook. The forward
+    pass ends as soon as the last site is captured. All hooks are removed when the context ends. The function raises
+    `WrongRequest` where a site doesn't run or holds no vector per token.
     """
     captured: dict[Site, Tensor] = {}
     ids = torch.empty(0, 0)
@@ -114,7 +113,7 @@ def capture_vectors(model: nn.Module, modules: Mapping[Site, nn.Module]) -> Iter
 
 
 def _hook(module: nn.Module, side: str, keep: Callable[[object], None]) -> RemovableHandle:
-    """Hand on what goes into a module, or what comes out of it, whenever it runs."""
+    """Register a hook that passes a module's input or output, by `side`, to `keep`."""
 
     def before(_: nn.Module, args: tuple[object, ...], options: dict[str, object]) -> None:
         keep((options.get("hidden_states"), *args, *options.values()))
@@ -143,7 +142,7 @@ def _tensors(modules: Mapping[Site, nn.Module]) -> dict[tuple[nn.Module, str], V
 
 
 def _view(site: Site, module: nn.Module) -> Callable[[Tensor, int], Tensor]:
-    """What a site makes of its tensor [*ids' shape, ...]: [*ids' shape, d]."""
+    """The function from a site's tensor [*ids' shape, ...] to its vectors [*ids' shape, d]."""
     if site.form == "normalised":
         bare = without_gain(module, site.module)
         return lambda x, dims: bare(x.float()).flatten(dims)
@@ -158,10 +157,10 @@ def _centred(x: Tensor, dims: int) -> Tensor:
 
 
 def _activation(site: Site, values: object, ids: Tensor) -> Tensor:
-    """The first of the values that is one vector per token, its other dimensions as they are.
+    """The first of the values that has a vector per token, with its further dimensions unchanged.
 
-    Found by what it is and not where it stands: models pass and return tuples, masks and caches in
-    orders of their own.
+    It is recognised by dtype and shape, not by position: models differ in the order of the tuples, masks and caches
+    that they pass and return.
     """
     for value in values if isinstance(values, (tuple, list)) else [values]:
         if (

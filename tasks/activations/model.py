@@ -1,7 +1,4 @@
-"""The subject model in memory: its modules by site, its unembedding, its final norm.
-
-Knows transformers, nothing of coders.
-"""
+"""The loaded subject model: its modules by site, its unembedding and its final norm, and loading with transformers."""
 
 import difflib
 import warnings
@@ -35,7 +32,7 @@ WRAPPERS = (
     "model.language_model.",
     "language_model.model.",
 )
-"""What architectures put, or once put, before the names that coders are published under."""
+"""Prefixes of module names, in present and former versions of transformers, that published coders' names leave out."""
 
 LIBRARIES = {
     "aqlm": "aqlm",
@@ -51,14 +48,14 @@ LIBRARIES = {
     "quanto": "optimum-quanto",
     "torchao": "torchao",
 }
-"""Packages that transformers needs for models stored quantised, by the method that their config names."""
+"""Packages that transformers needs for quantised checkpoints, by the method that their config names."""
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 
 
 @dataclass(frozen=True)
 class LoadedSubject:
-    """A model that only runs forward, and its tokenizer."""
+    """A model for inference, and its tokenizer."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
@@ -66,11 +63,11 @@ class LoadedSubject:
 
     @property
     def bos(self) -> int | None:
-        """Id of the beginning-of-sequence token; null where the tokenizer has none."""
+        """Id of the beginning-of-sequence token; None where the tokenizer has none."""
         return self.tokenizer.bos_token_id  # pyright: ignore[reportReturnType]
 
     def site(self, name: str, *, centred: bool = False) -> Site:
-        """The site that a name of any library stands for, without the architecture's wrapper; see `named_site`.
+        """The site for a name in any library's terms, without the architecture's prefix; see `named_site`.
 
         Raises `WrongRequest` with the nearest names if the model has no such module, and with the reason if the name
         stands for no single tensor of its architecture.
@@ -80,7 +77,10 @@ class LoadedSubject:
         return replace(site, module=self.unwrapped(site.module))
 
     def resolve(self, site: Site) -> nn.Module:
-        """The module of a site, under whatever wrapper the architecture has or the name was given with."""
+        """The module of a site, whichever prefix the architecture or the site's name has.
+
+        Raises `WrongRequest` with the nearest names if there is none.
+        """
         modules = dict(self.model.named_modules())
         bare = self.unwrapped(site.module)
         for name in (site.module, *(wrapper + bare for wrapper in WRAPPERS)):
@@ -92,34 +92,35 @@ class LoadedSubject:
         raise WrongRequest(msg)
 
     def unwrapped(self, name: str) -> str:
-        """A module's name as a site has it."""
+        """A module's name without the architecture's prefix, as in `Site.module`."""
         longest = max(WRAPPERS, key=lambda wrapper: len(wrapper) if name.startswith(wrapper) else -1)
         return name.removeprefix(longest)
 
     def writes(self, site: Site) -> Tensor | None:
-        """What each coordinate of a site writes, as rows [d, d_out]; null unless one linear map alone reads it.
+        """The vector that each coordinate of a site writes, as rows [d, d_out]; None unless one linear map reads it.
 
-        In the model's dtype and memory. It makes a direction of a neuron: the input of `mlp.down_proj` are the
-        neurons, and its weight says what they write.
+        In the model's dtype, and not copied. This gives neurons a direction: they are the input of `mlp.down_proj`, and
+        its weight is what they write.
         """
         module = self.resolve(site)
         if site.side != "input" or site.form != "raw":
             return None
         if isinstance(module, nn.Linear):
-            # A quantised map is one by its class, and its weight is packed.
+            # A quantised layer is an nn.Linear too, but its weight is packed.
             plain = module.weight.shape == (module.out_features, module.in_features)
             return module.weight.detach().T if plain and module.weight.is_floating_point() else None
         return module.weight.detach() if isinstance(module, Conv1D) else None
 
     def unembedding(self) -> Tensor:
-        """Rows that turn the last residual stream into logits: [vocab, d_model], the model's own, in its dtype.
+        """The unembedding matrix [vocab, d_model], in the model's dtype and not copied.
 
-        Only tokens that the tokenizer knows: models pad their vocabulary with rows that mean nothing.
+        Only the tokenizer's tokens: models pad their vocabulary with unused rows. Raises `WrongRequest` if the model
+        has no unembedding.
         """
         return self._head()[: len(self.tokenizer)]
 
     def _head(self) -> Tensor:
-        """All its rows, those of the padding too."""
+        """The unembedding with its padding rows."""
         head = self.model.get_output_embeddings()
         if head is None:
             msg = "the model has no unembedding, so features have no logits: use a causal language model"
@@ -127,7 +128,7 @@ class LoadedSubject:
         return cast("Tensor", head.weight).detach()
 
     def refuse_unknown(self, tokens: np.ndarray) -> None:
-        """Raise `WrongRequest` if one of the token ids has no embedding: the model would read beyond its table."""
+        """Raise `WrongRequest` if one of the token ids has no embedding, which would be out of range in the model."""
         beyond = tokens[tokens >= self.embeddings]
         if len(beyond):
             token = int(beyond[0])
@@ -144,9 +145,9 @@ class LoadedSubject:
         return cast("Tensor", self.model.get_input_embeddings().weight).shape[0]
 
     def final_norm_gain(self) -> Tensor | None:
-        """What the norm before the unembedding multiplies each coordinate by: [d_model]; null without one.
+        """The gain of the norm before the unembedding, [d_model]; None without such a norm.
 
-        Measured, not read: some architectures store the gain, some the gain less one.
+        It is measured with a probe, not read: some architectures store the gain, others the gain minus one.
         """
         modules = dict(self.model.named_modules())
         names = [wrapper + norm for wrapper in WRAPPERS[1:] for norm in FINAL_NORMS]
@@ -165,12 +166,12 @@ class LoadedSubject:
 
 
 def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a folder or a name on the Hub."""
+    """The fast tokenizer of a folder or a name on the Hub. Raises `WrongRequest` if there is none."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=False, local_files_only=_only_cached(name)
         )
-    except Exception as error:  # the files are anybody's: transformers lets through whatever they break
+    except Exception as error:  # broken files make transformers raise errors of any type
         msg = f"the tokenizer of {name} cannot be loaded ({_first_line(error)}): check its files"
         if isinstance(error, OSError) and not Path(name).exists():
             msg = (
@@ -187,7 +188,7 @@ def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
 def load_model(
     name: str, revision: str | None, dtype: str, device: str, words: PreTrainedTokenizerFast
 ) -> LoadedSubject:
-    """The model of a folder or a name on the Hub; every weight must come from its safetensors."""
+    """The model of a folder or a name on the Hub. Raises `WrongRequest` unless its safetensors hold every weight."""
     place = _device(device)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -201,24 +202,24 @@ def load_model(
             output_loading_info=True,
             local_files_only=_only_cached(name),
         )
-    except Exception as error:  # the files are anybody's, and each quantiser's library has errors of its own
+    except Exception as error:  # broken files and quantisation libraries raise errors of any type
         msg = f"the model {name} cannot be loaded ({_first_line(error)}): {_remedy(name, revision)}"
         raise WrongRequest(msg) from error
     finally:
         if bars:
             logging.enable_progress_bar()
-    # With the report asked for, transformers returns a pair, which its types don't say.
+    # With output_loading_info, transformers returns a pair, which its annotations don't show.
     model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
     method = _quantisation(name, revision)
     if method is not None and getattr(model, "hf_quantizer", None) is None:
         # transformers would take the stored numbers for weights.
         msg = (
-            f"the model {name} is stored quantised ({method}), which transformers does not know: take another"
+            f"the model {name} is stored quantised ({method}), which transformers does not know: use another"
         )
         raise WrongRequest(msg)
     missing = sorted(report["missing_keys"])
     if missing:
-        # transformers would go on with random weights in their place.
+        # transformers would initialise them at random and go on.
         msg = f"the model {name} lacks {len(missing)} weights, {missing[0]} first: fetch it again"
         raise WrongRequest(msg)
     model.requires_grad_(requires_grad=False)
@@ -226,15 +227,15 @@ def load_model(
         nn.Module.to(model.eval(), place)  # transformers' own `to` has no type that a checker follows
     except RuntimeError as error:  # how torch says that a device is full
         msg = (
-            f"the model {name} does not go on the device {place} ({_first_line(error)}): name another device, "
-            "or half the model's size with dtype bfloat16"
+            f"the model {name} does not fit on the device {place} ({_first_line(error)}): name another device, "
+            "or halve the model's size with dtype bfloat16"
         )
         raise WrongRequest(msg) from error
     return LoadedSubject(model, words, place)
 
 
 def _only_cached(name: str) -> bool:
-    """Whether only the Hub's cache is to be asked, for want of a network."""
+    """Whether to use only the Hub's local cache, because the Hub cannot be reached."""
     return not Path(name).exists() and not files.hub_reachable()
 
 
@@ -247,20 +248,20 @@ def _remedy(name: str, revision: str | None) -> str:
         return "check its files and its name"
     library = LIBRARIES.get(method, "its library")
     return (
-        f"it is stored quantised ({method}), so install {library}, run on a GPU if that is what it lacks, or take the "
-        "checkpoint that is not quantised"
+        f"it is stored quantised ({method}), so install {library}, run on a GPU if it needs one, or use a checkpoint "
+        "that is not quantised"
     )
 
 
 def _quantisation(name: str, revision: str | None) -> str | None:
-    """The method that a model's config says it is stored with; null where it says none."""
+    """The quantisation method that a model's config names; None where it names none."""
     try:
         config, _ = PreTrainedConfig.get_config_dict(
             name, revision=revision, local_files_only=_only_cached(name)
         )
         quantisation = config.get("quantization_config") or config.get("compression_config") or {}
         return str(quantisation.get("quant_method", "unknown method")) if quantisation else None
-    except Exception:  # noqa: BLE001  (a config that cannot be read says nothing, and it has been said why)
+    except Exception:  # noqa: BLE001  (a config that cannot be read names none; loading reports the error)
         return None
 
 

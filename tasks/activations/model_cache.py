@@ -1,6 +1,6 @@
-"""The model and the coders that this process has in memory: loaded once, kept from shard to shard, checked first.
+"""Per-process cache of the loaded model and coders, their check on the corpus, and the batch size that fits.
 
-Also how many sequences pass through the model at once, and memory that allocators keep, given back to the system.
+The model and coders are loaded once and kept from shard to shard. Memory that allocators keep can be released here.
 """
 
 import ctypes
@@ -28,27 +28,27 @@ from tasks.coders.base import HookSite, SiteStatistics
 from tasks.coders.sparse_coder import CoordinateCoder
 
 CPU_BATCH = 32
-"""Sequences at once on a CPU, where more gain nothing."""
+"""Sequences per batch on a CPU, where larger batches are no faster."""
 
 MAX_BATCH_TOKENS = 2**16
-"""Tokens at once that fill any GPU; more only take memory."""
+"""Most tokens per batch: they keep any GPU busy, and more would only take memory."""
 
 GPU_SHARE = 0.5
-"""Of a GPU's memory, what a batch may take: the rest is for the coders' blocks and the firings of a shard."""
+"""Share of a GPU's free memory that a batch may take: the rest is for the coders' blocks and a shard's firings."""
 
 
 def largest_batch(device: torch.device, length: int, held: int, forward: Callable[[int], object]) -> int:
-    """Sequences of `length` tokens to pass at once: on a GPU the largest power of two that fits.
+    """Sequences of `length` tokens per batch: on a GPU the largest power of two that fits into memory.
 
-    `held` is what the model and all of the run's coders take, in bytes. `forward` runs that many sequences. What it
-    takes is measured on one and two and is linear in them. Only memory
-    decides and not time, so that machines of one kind find the same number and write the same bytes.
+    `held` is the memory of the model and all of the run's coders, in bytes. `forward` runs a given number of sequences.
+    Its memory is measured with one and two of them and grows linearly. The choice depends on memory only, not on time,
+    so that machines with the same GPU choose the same number and write the same bytes.
     """
     if device.type != "cuda":
         return CPU_BATCH
-    forward(1)  # what libraries set up once is no sequence's
+    forward(1)  # memory that libraries allocate once must not count as a sequence's
     taken = [_bytes_taken(device, forward, sequences) for sequences in (1, 2)]
-    # Allocators round up, so that the second one may seem to take nothing.
+    # Allocators round up, so the second sequence may appear to take no memory.
     each = max(1, taken[1] - taken[0], taken[1] // 4)
     total = torch.cuda.get_device_properties(device).total_memory
     return batch_that_fits(each, int(GPU_SHARE * (total - held)), length)
@@ -61,7 +61,7 @@ def batch_that_fits(each: int, room: int, length: int) -> int:
 
 
 def _bytes_taken(device: torch.device, forward: Callable[[int], object], sequences: int) -> int:
-    """Bytes that a pass needs at its peak beyond what was there."""
+    """Peak memory of a forward pass in addition to what was allocated before, in bytes."""
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
@@ -71,7 +71,7 @@ def _bytes_taken(device: torch.device, forward: Callable[[int], object], sequenc
 
 
 def release_free_memory() -> None:
-    """Return what allocators keep for later. Threads that take turns at shards would keep more and more of it."""
+    """Return free memory that allocators keep to the system: with threads taking turns at shards it would grow."""
     pa.default_memory_pool().release_unused()
     trim = _malloc_trim()
     if trim is not None:
@@ -80,32 +80,32 @@ def release_free_memory() -> None:
 
 @cache
 def _malloc_trim() -> "ctypes._NamedFuncPointer | None":
-    """glibc's malloc_trim; null where the C library is another one."""
+    """glibc's malloc_trim; None with another C library."""
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 CHECKED_SEQUENCES = 16
-"""Sequences on which coders are tried out before anything is written."""
+"""Sequences on which coders are checked before anything is written."""
 
 SCANNED_SEQUENCES = 1024
-"""Sequences at once in which tokens are looked for that the model does not know."""
+"""Sequences that are checked at a time for tokens without an embedding."""
 
 _current_run: list[Hashable] = []
 
 _statistics: dict[Coder, SiteStatistics] = {}
-"""Of the sites of coders that are made to their measure."""
+"""Site statistics of the coders whose source needs them."""
 
 DEVICE = RLock()
-"""Held by who computes on the process' device: shards take turns there, while others are being written."""
+"""Held while computing on the process' device: one shard computes at a time, while others are written."""
 
 
 def evict_other_runs(mark: Hashable, statistics: Mapping[Coder, SiteStatistics] | None = None) -> None:
-    """Free what another work has left here: its files may have changed since, under the same names.
+    """Empty the cache if it belongs to another run, since files of the same name may have changed.
 
-    `mark` says by content what the work consists of. `statistics` of its coders' sites, as they were measured once, are
-    taken instead of measuring them here.
+    `mark` identifies the run by content. `statistics` that were measured before for its coders' sites are used instead
+    of measuring them again.
     """
     with DEVICE:
         if _current_run != [mark]:
@@ -115,14 +115,14 @@ def evict_other_runs(mark: Hashable, statistics: Mapping[Coder, SiteStatistics] 
 
 
 def measured_statistics() -> dict[Coder, SiteStatistics]:
-    """The statistics of the coders that were tried out and need them, as measured or as they were known before."""
+    """Site statistics of the checked coders that need them, measured here or passed to `evict_other_runs`."""
     with DEVICE:
         return dict(_statistics)
 
 
 @lru_cache(maxsize=1)
 def loaded_subject(subject: Subject) -> LoadedSubject:
-    """The subject model; loading it takes far longer than a shard."""
+    """The subject model, cached: loading it takes far longer than a shard."""
     with DEVICE:
         disable_progress_bar()
         return subject.load()
@@ -130,7 +130,7 @@ def loaded_subject(subject: Subject) -> LoadedSubject:
 
 @cache
 def loaded_coder(subject: Subject, coder: Coder) -> HookedCoder:
-    """A coder on the model's device, with its site and the one that it reconstructs."""
+    """A coder on the model's device, with its site and the site that it reconstructs."""
     with DEVICE:
         model = loaded_subject(subject)
         site = _site(model, coder)
@@ -142,23 +142,23 @@ def loaded_coder(subject: Subject, coder: Coder) -> HookedCoder:
             moved = sparse_coder.to(model.device, getattr(torch, coder.dtype))
         except (RuntimeError, AssertionError) as error:  # how torch says that a device is full
             reason = str(error).splitlines()[0]
-            msg = f"the coder {coder.name} does not go on the device {model.device} ({reason}): name another"
+            msg = f"the coder {coder.name} does not fit on the device {model.device} ({reason}): name another"
             raise WrongRequest(msg) from error
         return HookedCoder(site, moved, None if sparse_coder.target is None else target)
 
 
 @lru_cache(maxsize=1)
 def loaded_logit_lens(subject: Subject, *, fold_norm: bool) -> LogitLens:
-    """What turns decoder rows into logits."""
+    """The logit lens that turns decoder rows into logits."""
     with DEVICE:
         return logit_lens(loaded_subject(subject), fold_norm=fold_norm)
 
 
 def writes_to_the_stream(subject: Subject, coder: Coder) -> bool:
-    """Whether decoder rows may be taken for vectors of the residual stream, if they are as wide as it.
+    """Whether decoder rows are vectors of the residual stream, provided that they have its width.
 
-    Those of a coder that reconstructs the input of a linear map, such as the heads' outputs, may not; neurons' are
-    what that map makes of them.
+    Those of a coder that reconstructs the input of a linear layer, such as the outputs of attention heads, are not;
+    those of neurons are, since they are rows of that layer's weight.
     """
     with DEVICE:
         hooked = loaded_coder(subject, coder)
@@ -167,7 +167,7 @@ def writes_to_the_stream(subject: Subject, coder: Coder) -> bool:
 
 
 def fitting_batch(subject: Subject, coders: Iterable[Coder], length: int) -> int:
-    """Sequences that pass through the model at once where the config doesn't say."""
+    """Sequences per batch where the config doesn't set it."""
     with DEVICE:
         return _fitting_batch(subject, tuple(coders), length)
 
@@ -191,9 +191,9 @@ def _fitting_batch(subject: Subject, coders: tuple[Coder, ...], length: int) -> 
 def check_coders(
     subject: Subject, corpus: Corpus, coders: tuple[Coder, ...]
 ) -> dict[str, fit_check.CoderFit]:
-    """Load all, and measure each coder on the corpus' first sequences; writes nothing.
+    """Load the model and all coders, and check each coder on the corpus' first sequences; writes nothing.
 
-    Raises `WrongRequest` with the first thing that is wrong with corpus, model, site or coder.
+    Raises `WrongRequest` with the first problem of corpus, model, site or coder.
     """
     tokenizer, rows = subject.tokenizer(), min(corpus.rows, CHECKED_SEQUENCES)
     _refuse_length(loaded_subject(subject), corpus.sequence)
@@ -213,16 +213,16 @@ def _use_statistics(statistics: Mapping[Coder, SiteStatistics]) -> None:
 
 
 def evict_all() -> None:
-    """Free them."""
+    """Free the model, the coders and all that is derived from them."""
     _statistics.clear()
     for kept in (check_coders, _fitting_batch, loaded_logit_lens, loaded_coder, loaded_subject):
         kept.cache_clear()
 
 
 def _measure(model: LoadedSubject, coders: tuple[Coder, ...], tokens: np.ndarray) -> None:
-    """Measure the sites of coders that are made to their measure, where nobody has yet.
+    """Measure the site statistics that coders need and that are not known yet.
 
-    Always on the same tokens, at once: neither shards nor batches of a run change what a coder is.
+    Always on the same tokens in one batch, so that a coder doesn't depend on the run's shards or batches.
     """
     with DEVICE:
         unknown = [coder for coder in coders if coder.source.needs_statistics and coder not in _statistics]
@@ -233,7 +233,7 @@ def _measure(model: LoadedSubject, coders: tuple[Coder, ...], tokens: np.ndarray
 
 
 def _site(model: LoadedSubject, coder: Coder) -> Site:
-    """The site of a coder: the config's, else the one that its checkpoint names."""
+    """The coder's site from the config, else from its checkpoint. Raises `WrongRequest` if neither names one."""
     declared = None if coder.site is not None else coder.source.declared_site()
     name = coder.site or (declared.site if declared else None)
     if name is None:
@@ -243,18 +243,18 @@ def _site(model: LoadedSubject, coder: Coder) -> Site:
 
 
 def _centred(coder: Coder) -> bool:
-    """Whether a checkpoint was trained on a model that writes vectors without a mean.
+    """Whether a checkpoint was trained on a model with centred writing weights.
 
-    Those are what it reconstructs, whatever site it is put at here.
+    It then reconstructs centred vectors, whichever site the config gives it.
     """
     declared = coder.source.declared_site()
     return declared is not None and declared.centred
 
 
 def _refuse_tokens(model: LoadedSubject, corpus: Corpus, first: np.ndarray) -> None:
-    """Refuse a corpus with a token that the model has no embedding for, wherever it occurs; `first` are its beginning.
+    """Refuse a corpus that has a token without an embedding anywhere; `first` are the tokens of its first sequences.
 
-    The whole corpus is tokenised for it, but only where the tokenizer knows such tokens.
+    This tokenises the whole corpus, but only if the tokenizer's vocabulary has such tokens.
     """
     model.refuse_unknown(first.flatten())
     if max(model.tokenizer.get_vocab().values(), default=0) < model.embeddings:
@@ -269,5 +269,5 @@ def _refuse_tokens(model: LoadedSubject, corpus: Corpus, first: np.ndarray) -> N
 def _refuse_length(model: LoadedSubject, sequence: int) -> None:
     most = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
     if most is not None and sequence > most:
-        msg = f"corpus.sequence is {sequence}, and the model has {most} positions: choose at most so many"
+        msg = f"corpus.sequence is {sequence}, and the model has {most} positions: choose at most that many"
         raise WrongRequest(msg)

@@ -1,12 +1,12 @@
-"""Packs documents into rows of equal length for the `tokens` table. Knows tokenizers, not models.
+"""Packing of documents into sequences of equal length, the rows of the `tokens` table.
 
-How texts become sequences is a choice that shows in what fires:
+How documents are packed affects which features fire:
 
-- joined, as in the paper and in delphi: documents follow each other, a separator between them, and go on in the
-  next sequence. Nothing is lost, but a document's tokens see the end of the one before it.
-- by document, as SAELens has it with `disable_concat_sequences`: a sequence holds tokens of one document only, and
-  what does not fill a sequence is dropped. Padding would keep it, but then there would be tokens that are no text,
-  and every count of tokens and firings after this would have to leave them out.
+- joined, as in the paper and in delphi: documents follow each other, with a separator between them, and continue in the
+  next sequence. Nothing is lost, but a document's tokens attend to the end of the one before it.
+- by document, as in SAELens with `disable_concat_sequences`: a sequence holds tokens of one document only, and
+  what does not fill a sequence is dropped. Padding would keep it, but every later count of tokens and firings would
+  then have to leave the padding out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,22 +22,22 @@ from tasks.activations.corpus import Document, Packing
 from tasks.activations.tokenise import TokenisedDocument, tokenise_documents
 
 ROWS_AT_ONCE = 16
-"""Rows that are made at once where they are wanted one by one."""
+"""Rows that `packed_rows` makes at once."""
 
 MAX_TEXT_BYTES = 2**31 - 1
-"""Bytes that Arrow's strings can have in one column."""
+"""Most bytes that an Arrow string column with 32-bit offsets can hold."""
 
 
 class SpecialToken(NamedTuple):
-    """A token that stands for no text."""
+    """A special token, such as the beginning of a sequence."""
 
     token: int
     string: str
-    """Its own name."""
+    """Its name in the vocabulary."""
 
 
 class RowPacker:
-    """Packed rows while they gather, column by column, and the row that fills."""
+    """Full rows that are collected column by column, and the row that is being filled."""
 
     def __init__(
         self, sequence: int, bos: SpecialToken | None, separator: SpecialToken | None, packing: Packing
@@ -46,16 +46,16 @@ class RowPacker:
         self.bos = bos
         self.separator = separator if packing == "joined" else None
         self.least = 1 if packing == "joined" else sequence - (bos is not None)
-        """How many tokens of a document there must be left to be taken."""
+        """Fewest remaining tokens of a document that are packed."""
         self.filled = 0
-        """Tokens in the row that fills."""
+        """Tokens in the row that is being filled."""
         self.clear()
 
     def clear(self) -> None:
-        """Forget the full rows; only while none fills."""
+        """Remove the full rows; only allowed while no row is partly filled."""
         assert not self.filled
         self.rows = 0
-        """Rows that are full."""
+        """Number of full rows."""
         self._tokens: list[np.ndarray] = []
         self._sizes: list[np.ndarray] = []
         self._text: list[memoryview] = []
@@ -63,10 +63,10 @@ class RowPacker:
         self._starts: list[int] = []
         self._offsets: list[int] = []
         self._parts: list[int] = [0]
-        """How many parts of documents there are up to the end of each full row; 0 before the first."""
+        """Cumulative number of document parts at the end of each full row, starting with 0."""
 
     def place(self, document: TokenisedDocument) -> Iterator[int]:
-        """Put the document after what there is, and say how many rows are full each time that one may be."""
+        """Append a document; yields the number of full rows each time that it may have grown."""
         if self.filled and self.separator:
             self._put(self.separator)
             yield self.rows
@@ -76,7 +76,7 @@ class RowPacker:
             yield self.rows
 
     def take(self, document: TokenisedDocument, first: int) -> int:
-        """Append the document's tokens from `first` on, as many as fit; the first that did not."""
+        """Append the document's tokens from `first` on, as many as fit into the row; returns the end (exclusive)."""
         if not self.filled and self.bos:
             self._put(self.bos)
         last = min(first + self.sequence - self.filled, len(document.tokens))
@@ -137,9 +137,9 @@ def packed_shards(
 ) -> Iterator[pa.Table]:
     """The `tokens` table, `shard` rows at a time: `rows` of them, or as many as the documents fill.
 
-    Each row begins with the beginning-of-sequence token; documents that share one are separated by the
-    end-of-sequence token, or by the first one where there is no last. A tokenizer that has neither gets neither.
-    What is left after the last full row is dropped; documents that fill no row at all are refused.
+    Each row begins with the beginning-of-sequence token; documents that share a row are separated by the
+    end-of-sequence token, or by the beginning-of-sequence token where there is none. With a tokenizer that has neither,
+    there are no such tokens. Tokens after the last full row are dropped. Raises `WrongRequest` if no row is filled.
     """
     bos = _special(tokenizer, tokenizer.bos_token)
     separator = _special(tokenizer, tokenizer.eos_token) or bos
@@ -166,7 +166,7 @@ def packed_rows(
     rows: int,
     packing: Packing = "joined",
 ) -> Iterator[dict[str, object]]:
-    """The rows of `shards` one by one, as dictionaries; for few of them, since each token becomes an object."""
+    """The rows of `packed_shards` as dictionaries; for a few rows only, since each token becomes a Python object."""
     for table in packed_shards(documents, tokenizer, sequence, rows, ROWS_AT_ONCE, packing):
         yield from table.to_pylist()
 
@@ -184,9 +184,9 @@ def _too_little(sequence: int, packing: Packing, tokens: int, longest: int) -> s
 
 
 def token_texts(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[int]) -> list[str]:
-    """The text of single tokens, outside of any document; a piece of a character shows as `�`.
+    """The text of each token on its own; a part of a character is shown as `�`.
 
-    Decoded after another token, because decoders strip the space before the first.
+    Each is decoded after another token, because decoders strip the space before the first.
     """
     anchor = tokenizer.encode("a", add_special_tokens=False)[-1:]
     before = len(_decoded(tokenizer, anchor))
@@ -198,7 +198,7 @@ def _decoded(tokenizer: PreTrainedTokenizerFast, tokens: list[int]) -> str:
 
 
 def _special(tokenizer: PreTrainedTokenizerFast, name: object) -> SpecialToken | None:
-    """A special token by its name; null where the tokenizer has none."""
+    """A special token by its name; None where the tokenizer has none."""
     if name is None:
         return None
     return SpecialToken(cast("int", tokenizer.convert_tokens_to_ids(str(name))), str(name))

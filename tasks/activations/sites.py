@@ -1,4 +1,4 @@
-"""Sites of the subject model: a module, its input or output, in which form, and other libraries' names for them.
+"""Sites of the subject model (the input or output of a module, in one form), and other libraries' names for them.
 
 A checkpoint names its site with a term of the library that trained it. One name stands for different tensors in
 different architectures, and a coder at the wrong one raises no error, so every entry is written out here and verified
@@ -6,7 +6,7 @@ by an identity in the tests: what the attention and the MLP write adds up to the
 
 Names of TransformerLens (components/transformer_block.py; the OLMo 2 adapter for its norms), of circuit-tracer
 (`mlp.hook_in`, `mlp.hook_out`: replacement_model.py), of dictionary_learning (`resid_post_layer_3`) and of OpenAI's
-sparse_autoencoder (`resid_post_mlp.6`: location and layer). Loads no torch.
+sparse_autoencoder (`resid_post_mlp.6`: location and layer). Imports no torch.
 """
 
 import difflib
@@ -33,11 +33,11 @@ class Site:
     """Dotted name of the module, without the wrapper that the architecture puts around it."""
     side: Literal["input", "output"] = "output"
     form: Form = "raw"
-    """`raw` as the model has it. `centred`: less its mean over d, as a model whose writing weights are centred
-    has it. `normalised`: what a norm makes of its input before its gain (and bias)."""
+    """`raw`: as it is in the model. `centred`: minus its mean over d, as in a model whose writing weights are centred.
+    `normalised`: the output of a norm before its gain and bias."""
 
     def __post_init__(self) -> None:
-        """Refuse what can be no module's name, and a form that means nothing there."""
+        """Refuse text that cannot be a module's name, and a form that the site cannot have."""
         if not _MODULE.fullmatch(self.module):
             msg = f"{self.module!r} names no site: write a module such as layers.2 or layers.5.mlp.input"
             raise WrongRequest(msg)
@@ -47,9 +47,7 @@ class Site:
             )
             raise WrongRequest(msg)
         if self.form == "normalised" and self.side == "input":
-            msg = (
-                f"normalised is what a norm makes of its input: write {self.module}:normalised without .input"
-            )
+            msg = f"normalised is a form of a norm's output: write {self.module}:normalised without .input"
             raise WrongRequest(msg)
 
     @classmethod
@@ -65,7 +63,7 @@ class Site:
         return cls(path, "output", as_form)
 
     def __str__(self) -> str:
-        """The shortest name that parses to this site; an output and its raw form are not spelt out."""
+        """The shortest name that parses to this site: `.output` and `:raw` are left out."""
         ends_like_a_side = self.module.endswith((".input", ".output"))
         spelt = self.side == "input" or ends_like_a_side
         form = "" if self.form == "raw" else f":{self.form}"
@@ -73,7 +71,7 @@ class Site:
 
 
 class _Ambiguous(str):
-    """Why a name stands for no single tensor of an architecture, and what to write instead; N is the layer."""
+    """Why a name is ambiguous in an architecture, and what to write instead; N is the layer."""
 
     __slots__ = ()
 
@@ -155,7 +153,7 @@ PARALLEL = {
         "name another site"
     ),
 }
-"""What changes where the MLP does not wait for the attention."""
+"""Differences in architectures whose MLP and attention run in parallel."""
 
 GPT_NEOX = PRE_NORM | {
     "hook_embed": "embed_in",
@@ -207,10 +205,10 @@ ARCHITECTURES = {
     "qwen2": PRE_NORM,
     "qwen3": PRE_NORM,
 }
-"""Names by the model type of transformers' configs; N is the layer."""
+"""TransformerLens' hooks and their sites by the `model_type` of transformers' configs; N is the layer."""
 
 CENTRING = ("gpt2", "gpt_neox", "phi")
-"""Types whose weights TransformerLens can centre: a LayerNorm takes the mean away, an RMSNorm would notice."""
+"""Model types whose weights TransformerLens can centre: a LayerNorm subtracts the mean, an RMSNorm doesn't."""
 
 CENTRED = (
     "hook_embed",
@@ -223,22 +221,22 @@ CENTRED = (
     "blocks.N.hook_mlp_out",
     "blocks.N.hook_resid_post",
 )
-"""What centred weights write, and its sums: HookedTransformer.center_writing_weights changes nothing else."""
+"""Hooks at what centred weights write, and at its sums: HookedTransformer.center_writing_weights changes no others."""
 
 LOCATIONS = {name: hook for format_ in get_args(Format) for name, hook in format_.locations.items()}
-"""Hooks by the names of a place in every layer, which the layer's number follows: `mlp_out_layer_3`, `mlp_out.3`."""
+"""TransformerLens' hooks by other formats' names of a location: `mlp_out` of `mlp_out_layer_3` and `mlp_out.3`."""
 
 _LOCATION = re.compile(r"(\w+?)(?:_layer_?|\.)(\d+)", re.ASCII)
 _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)", re.ASCII)
 
 
 def named_site(name: str, config: "PreTrainedConfig", *, centred: bool = False) -> Site:
-    """The site that a name of any library stands for in models of this config; the module may not exist there.
+    """The site for a name in any library's terms, in models of this config; whether the module exists is not checked.
 
-    A form may follow: `blocks.5.hook_resid_post:centred`. Where none does, `centred` tells that the name's library
-    centred the writing weights, and what they write has the centred form; a module's path stays raw. Raises
-    `WrongRequest` with the nearest names if no tensor of the architecture has the name, and with the reason if several
-    tensors might be meant.
+    A form may follow the name: `blocks.5.hook_resid_post:centred`. Without one, `centred` says that the library centred
+    the writing weights, and sites at what they write get the centred form; a module's path stays raw. Raises
+    `WrongRequest` with the nearest names if the architecture has no such name, and with the reason if the name is
+    ambiguous.
     """
     base, colon, form = name.partition(":")
     hook = _hook_name(base)
@@ -252,7 +250,7 @@ def named_site(name: str, config: "PreTrainedConfig", *, centred: bool = False) 
 
 
 def _hook_name(name: str) -> str | None:
-    """The name as TransformerLens has it; null for what is no name of another library but a module's path."""
+    """The hook's name in TransformerLens; None for a module's path."""
     if "hook_" in name:
         return name
     place = _LOCATION.fullmatch(name)
@@ -275,13 +273,13 @@ def _module_of_hook(hook: str, config: "PreTrainedConfig") -> str:
         raise WrongRequest(msg)
     module = names[key].replace("N", layer)
     if isinstance(names[key], _Ambiguous):
-        msg = f"{hook} names no one tensor of a {config.model_type} model: {module}"
+        msg = f"{hook} is ambiguous in a {config.model_type} model: {module}"
         raise WrongRequest(msg)
     return module
 
 
 def _hook_names(config: "PreTrainedConfig") -> dict[str, str]:
-    """Modules by the names of TransformerLens' hooks, N for the layer."""
+    """Sites by the names of TransformerLens' hooks, N for the layer."""
     if config.model_type not in ARCHITECTURES:
         msg = (
             f"gloss knows other libraries' names in models of type {', '.join(ARCHITECTURES)}, and this one is "
@@ -293,6 +291,6 @@ def _hook_names(config: "PreTrainedConfig") -> dict[str, str]:
 
 
 def _numbered(name: str) -> tuple[str, str]:
-    """The name with N for its layer, and the layer; N again for a name without one."""
+    """The name with N in place of its layer, and the layer; `N` for a name without one."""
     number = _NUMBER.search(name)
     return (name, "N") if number is None else (_NUMBER.sub("N", name, count=1), number[0])

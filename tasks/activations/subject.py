@@ -1,4 +1,4 @@
-"""The subject model's config and where its files lie. Loads torch and transformers only when asked."""
+"""The subject model's config and its files. Imports torch and transformers only to load the model or tokenizer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -41,14 +41,14 @@ class Subject(ConfigModel, frozen=True):
     """`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one."""
 
     def tokenizer(self) -> "PreTrainedTokenizerFast":
-        """The model's tokenizer, which must be a fast one: only they say where a token lies."""
+        """The model's tokenizer, which must be a fast one: only these give offsets."""
         self._require(TOKENIZER_FILES, "a tokenizer")
-        from tasks.activations import model  # noqa: PLC0415  (torch, which the config must not cost)
+        from tasks.activations import model  # noqa: PLC0415  (imports torch, which reading a config doesn't need)
 
         return model.load_tokenizer(self.model, self.revision)
 
     def load(self) -> "LoadedSubject":
-        """The model in memory, ready to run and never to be trained."""
+        """Load the model for inference."""
         self._require((CONFIG,), "a model")
         self._refuse_pickles()
         from tasks.activations import model  # noqa: PLC0415
@@ -56,7 +56,7 @@ class Subject(ConfigModel, frozen=True):
         return model.load_model(self.model, self.revision, self.dtype, self.device, self.tokenizer())
 
     def digest(self) -> str:
-        """A hash of the model's config and weights; of a name on the Hub, its commit."""
+        """A hash of the model's config and weights; for a name on the Hub, its commit."""
         if not self._local():
             return self._commit(CONFIG)
         self._require((CONFIG,), "a model")
@@ -66,16 +66,16 @@ class Subject(ConfigModel, frozen=True):
         return files.digest_files(self.model, [CONFIG, *weights])
 
     def tokenizer_digest(self) -> str:
-        """A hash of the tokenizer's files; of a name on the Hub, its commit."""
+        """A hash of the tokenizer's files; for a name on the Hub, its commit."""
         if not self._local():
             return self._commit(CONFIG)
         self._require(TOKENIZER_FILES, "a tokenizer")
         return files.digest_files(self.model, [name for name in TOKENIZER_FILES if name in self._there()])
 
     def special_tokens(self) -> frozenset[str] | None:
-        """Texts of the tokenizer's special tokens, those of its chat template among them; null where no file says any.
+        """Texts of the tokenizer's special tokens, with those of its chat template; None where no file names any.
 
-        Loads neither the model nor the tokenizer, and of a name on the Hub takes what its cache has.
+        Loads neither the model nor the tokenizer; for a name on the Hub, its cached files are preferred.
         """
         return tokenizer_files.control_tokens(self.model, self.revision, fetch=True)
 
@@ -105,7 +105,7 @@ class Subject(ConfigModel, frozen=True):
             raise WrongRequest(msg)
 
     def _refuse_gguf(self) -> None:
-        """Say how to convert a GGUF file, in place of what a folder without other files lacks."""
+        """Raise `WrongRequest` with how to convert the model where there is a GGUF file."""
         files_ = [name for name in (self.model, *self._there()) if name.lower().endswith(GGUF)]
         if files_:
             msg = (

@@ -1,8 +1,8 @@
-"""Documents as tokens, each with the text that it stands for. Knows tokenizers, not rows.
+"""Tokenisation of documents, with the text of each token.
 
-Which text a token stands for follows from the bytes that its name in the vocabulary spells, where these are all that
-a tokenizer reads: the names then spell the document again, which is checked. Where they do not, as with tokenizers
-that normalise what they read, the tokenizer is asked for offsets, which costs half as much again.
+A token's text is taken from the bytes that its name in the vocabulary encodes, if the names of a document's tokens add
+up to the document's bytes, which is checked. Where they don't, as with tokenizers that normalise text, the tokenizer's
+offset mapping is used, which takes 1.5 times as long.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,21 +16,21 @@ from transformers import PreTrainedTokenizerFast
 from tasks.activations.corpus import Document
 
 BATCH_CHARACTERS = 2**20
-"""Text that is tokenised at once; fast tokenizers spread it over the cores."""
+"""Characters of text that are tokenised at once; fast tokenizers use all cores."""
 
 
 class TokenisedDocument(NamedTuple):
-    """A document as tokens, each with the text that it stands for."""
+    """A tokenised document, with the text of each token."""
 
     row: int
     tokens: np.ndarray
     """int32, one per token."""
     offsets: np.ndarray
-    """Where each token's text begins in the document, in characters."""
+    """Start of each token's text in the document, in characters."""
     cuts: np.ndarray
-    """Where it begins in `text`, in bytes, and where the last one ends: one more than tokens."""
+    """Start of each token's text in `text`, in bytes, and the end of the last: one more than there are tokens."""
     text: memoryview
-    """UTF-8 of this document, and of those beside it."""
+    """UTF-8 of the whole batch of documents."""
 
     @property
     def strings(self) -> list[str]:
@@ -40,15 +40,15 @@ class TokenisedDocument(NamedTuple):
 
 
 class Spelling(NamedTuple):
-    """The bytes that each token of a vocabulary spells."""
+    """The bytes that each token of a vocabulary encodes."""
 
     names: list[bytes]
     sizes: np.ndarray
-    """How many, per token."""
+    """Number of bytes per token."""
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> "Spelling":
-        """As GPT-2 spells them, a character for each byte, or as SentencePiece does, with `▁` and `<0x0A>`."""
+        """Of a vocabulary as GPT-2, with a character per byte, or as SentencePiece, with `▁` and `<0x0A>`."""
         added = {token: str(name).encode() for token, name in tokenizer.added_tokens_decoder.items()}
         vocabulary = tokenizer.get_vocab()
         spelt = _gpt2 if vocabulary.keys() >= set(ByteLevel.alphabet()) else _sentencepiece
@@ -61,12 +61,12 @@ class Spelling(NamedTuple):
 def tokenise_documents(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[TokenisedDocument]:
-    """The documents as tokens, without special ones; a document that makes no token is left out."""
+    """Tokenise documents without special tokens; a document without any token is left out."""
     spelling: Spelling | None = Spelling.of(tokenizer)
     for batch in _batches(documents):
         tokenised = _by_spelling(batch, tokenizer, spelling) if spelling else None
         if tokenised is None:
-            # What does not fit once won't fit again, and would be tokenised twice each time.
+            # A tokenizer that fails the check once would fail it again, and each batch would be tokenised twice.
             spelling, tokenised = None, _by_offsets(batch, tokenizer)
         yield from tokenised
 
@@ -74,9 +74,9 @@ def tokenise_documents(
 def _by_spelling(
     batch: list[Document], tokenizer: PreTrainedTokenizerFast, spelling: Spelling
 ) -> list[TokenisedDocument] | None:
-    """The documents as tokens, or null where these do not spell them."""
+    """Tokenised documents, or None where the bytes of the tokens don't add up to a document's."""
     backend = tokenizer.backend_tokenizer
-    # A tokenizer's file can ask for either; transformers leaves both out as well.
+    # tokenizer.json may enable either; transformers disables both by default as well.
     backend.no_truncation()
     backend.no_padding()
     encoded = backend.encode_batch_fast([document.text for document in batch], add_special_tokens=False)
@@ -87,13 +87,13 @@ def _by_spelling(
         return None
     if b"".join(map(spelling.names.__getitem__, joined.tokens.tolist())) != joined.data:
         return None
-    # The character that each byte is of; one that several tokens share is the last one's.
+    # The index of each byte's character; a character that tokens share goes to the last of them.
     characters = np.cumsum(_begins_character(joined.data)) - 1
     return list(joined.cut(np.append(characters, joined.begins[-1])[ends]))
 
 
 def _by_offsets(batch: list[Document], tokenizer: PreTrainedTokenizerFast) -> list[TokenisedDocument]:
-    """The documents as tokens, whatever the tokenizer makes of them."""
+    """Tokenised documents by the tokenizer's offset mapping."""
     encoded = tokenizer(
         [document.text for document in batch],
         add_special_tokens=False,
@@ -111,20 +111,20 @@ def _by_offsets(batch: list[Document], tokenizer: PreTrainedTokenizerFast) -> li
 
 
 class _Batch(NamedTuple):
-    """Documents that make tokens, joined: an array for each document costs more than what is done to it."""
+    """Documents with tokens, joined into single arrays, since an array per document would cost more than its use."""
 
     documents: list[Document]
     tokens: np.ndarray
     firsts: np.ndarray
-    """Where each document's tokens begin, and where the last one's end."""
+    """Start of each document's tokens, and the end of the last one's."""
     begins: np.ndarray
-    """Where each document begins in the joined text, in characters, and where the last one ends."""
+    """Start of each document in the joined text, in characters, and the end of the last."""
     data: bytes
-    """The joined text."""
+    """The joined text in UTF-8."""
 
     @classmethod
     def of(cls, documents: list[Document], tokens: list[list[int]]) -> "_Batch":
-        """Documents with their tokens. Text that makes no token would go to the document before it."""
+        """Join documents with their tokens, without those that have none: the one before would get their text."""
         kept = [document for document, ids in zip(documents, tokens, strict=True) if ids]
         counts = [len(ids) for ids in tokens if ids]
         return cls(
@@ -137,11 +137,11 @@ class _Batch(NamedTuple):
 
     @property
     def before(self) -> np.ndarray:
-        """For each token, where its document begins."""
+        """For each token, the start of its document in the joined text, in characters."""
         return np.repeat(self.begins[:-1], np.diff(self.firsts))
 
     def cut(self, cuts: np.ndarray) -> Iterator[TokenisedDocument]:
-        """The documents, when the joined text is cut here, in characters."""
+        """The documents, with the joined text cut into tokens at these positions, in characters."""
         offsets = cuts[:-1] - self.before
         if len(self.data) != self.begins[-1]:
             cuts = np.append(np.flatnonzero(_begins_character(self.data)), len(self.data))[cuts]
@@ -151,11 +151,11 @@ class _Batch(NamedTuple):
 
 
 def token_boundaries(spans: np.ndarray, firsts: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """Where to cut joined texts so that each token has its own piece: one cut more than tokens.
+    """Positions at which joined texts are cut into the texts of their tokens: one more than there are tokens.
 
-    Text d begins at `begins[d]` and has the tokens from `firsts[d]` on; both end with what follows the last.
-    Spans [tokens, 2] overlap where tokens share a character: the last of them gets it. Text between two spans,
-    which a tokenizer dropped, goes to the later one, or to the last of its own text.
+    Text d begins at `begins[d]` and its tokens at `firsts[d]`; both arrays end with the end of the last text. Spans
+    [tokens, 2] overlap where tokens share a character: the last of them gets it. Text between two spans, which the
+    tokenizer dropped, goes to the later token, or at the end of a text to its last token.
     """
     cuts = np.empty(len(spans) + 1, np.int64)
     np.minimum(spans[:-1, 1], spans[1:, 0], out=cuts[1:-1])
@@ -164,12 +164,12 @@ def token_boundaries(spans: np.ndarray, firsts: np.ndarray, begins: np.ndarray) 
 
 
 def _begins_character(data: bytes) -> np.ndarray:
-    """Which bytes of some UTF-8 begin a character."""
+    """[n] bool: whether a byte of UTF-8 begins a character."""
     return (np.frombuffer(data, np.uint8) & 0xC0) != 0x80
 
 
 def _gpt2(name: str) -> bytes:
-    """A byte for each character; what has others is spelt by none."""
+    """The byte of each character; no bytes for a name with a character that stands for none."""
     return bytes(_BYTES[character] for character in name) if _BYTES.keys() >= set(name) else b""
 
 

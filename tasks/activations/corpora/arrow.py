@@ -14,7 +14,7 @@ from tasks.activations.corpora.base import (
 )
 
 FILE_MAGIC = b"ARROW1"
-"""How an Arrow file begins, but not a stream."""
+"""First bytes of an Arrow file; a stream begins differently."""
 
 
 class Arrow(CorpusFormat):

@@ -1,6 +1,6 @@
-"""What a format of corpus files is, where documents come from, and how their text is decoded.
+"""Interfaces of corpus formats and corpus sources, and decoding of text.
 
-Text comes either as lines of UTF-8, whose faults are named by file and byte, or as a column of Arrow.
+Text comes either as lines of UTF-8, where errors name the file and byte, or as an Arrow column.
 """
 
 import codecs
@@ -13,22 +13,19 @@ import pyarrow as pa
 from storage.errors import WrongRequest
 
 MAX_DOCUMENT_BYTES = 2**26
-"""Bytes of the longest document that a line or a file may be.
-
-It is tokenised whole, which takes about 120 bytes of memory for each of its own.
-"""
+"""Largest size of a document, in bytes: it is tokenised whole, which takes about 120 bytes of memory per byte."""
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
-"""Arrow's codecs by the ending that may follow that of a file read from its beginning to its end."""
+"""Arrow's codecs by the second ending of a compressed file, for formats that are `streamed`."""
 
 BATCH_ROWS = 128
-"""Rows that are read at once; a row may be a book."""
+"""Rows that are read at once: few, as a row may be a whole book."""
 
 SPLIT_COLUMN = "split"
-"""The column that says which split a row is of."""
+"""The column that holds each row's split."""
 
 DocumentUnit = Literal["file", "line", "paragraph"]
-"""What part of a text file is one document."""
+"""The part of a text file that is one document."""
 
 
 class CorpusSelection(NamedTuple):
@@ -45,25 +42,25 @@ class CorpusFormat(ABC):
     endings: ClassVar[tuple[str, ...]]
     """How the names of such files end, in lower case."""
     magic: ClassVar[bytes | None] = None
-    """First bytes by which a file is recognised whose name has no known ending; null where there are none."""
+    """First bytes of a file, which identify the format where its name has no known ending; None if there are none."""
     streamed: ClassVar[bool] = False
-    """Whether files are read from the beginning to the end, which lets them be compressed; else they are sought in."""
+    """Whether files are read sequentially, so that they may be compressed; otherwise reading seeks in them."""
     has_units: ClassVar[bool] = False
     """Whether `corpus.document` chooses what one document is. Such files are ignored beside those of other formats in
     a folder, where they are licences and the like."""
 
     @property
     def all_endings(self) -> tuple[str, ...]:
-        """The endings, of streamed files also with those of compression: `.jsonl`, `.jsonl.gz`, `.jsonl.zst`."""
+        """The endings, for streamed formats also with those of compression: `.jsonl`, `.jsonl.gz`, `.jsonl.zst`."""
         compressed = ("", *CODECS) if self.streamed else ("",)
         return tuple(f"{ending}{more}" for ending in self.endings for more in compressed)
 
     @abstractmethod
     def read_texts(self, opened: BinaryIO, selection: CorpusSelection, shown: str) -> Iterator[str | None]:
-        """Every row's text in order, null where there is none or the row is of another split.
+        """Every row's text in order, None where there is none or the row belongs to another split.
 
-        `shown` is the file as the user knows it. Raises `WrongRequest` where the contents do not fit, and lets
-        what the libraries raise about broken files pass.
+        `shown` is the file's name in error messages. Raises `WrongRequest` where the contents don't fit; the libraries'
+        errors about broken files pass through.
         """
 
 
@@ -71,11 +68,11 @@ class CorpusSource(Protocol):
     """Where the documents of a corpus come from."""
 
     def texts(self) -> Iterator[str | None]:
-        """Every row's text in order, null where there is none or the row is of another split."""
+        """Every row's text in order, None where there is none or the row belongs to another split."""
         ...
 
     def digest(self) -> str:
-        """A hash or a name of the contents, which changes when they do."""
+        """A hash or an identifier of the contents, which changes when they change."""
         ...
 
 
@@ -104,7 +101,7 @@ def decode_utf8(data: bytes, at: int, shown: str, advice: str) -> str:
         return data[begin:].decode()
     except UnicodeDecodeError as error:
         unpacked = " of what it unpacks to" if shown.lower().endswith(tuple(CODECS)) else ""
-        msg = f"{shown} is not UTF-8 at byte {at + begin + error.start}{unpacked}: convert it, with iconv for instance"
+        msg = f"{shown} is not UTF-8 at byte {at + begin + error.start}{unpacked}: convert it, for instance with iconv"
         raise WrongRequest(msg) from error
 
 
@@ -114,7 +111,7 @@ def selected_columns(selection: CorpusSelection) -> list[str]:
 
 
 def require_text_column(schema: pa.Schema, selection: CorpusSelection, shown: str) -> None:
-    """Refuse a schema without the columns, or with something else than text in them."""
+    """Refuse a schema that lacks a column, or whose text column has another type."""
     missing = [name for name in selected_columns(selection) if name not in schema.names]
     if missing:
         msg = f"{shown} has no column {missing[0]}: it has {', '.join(schema.names)}"
@@ -129,7 +126,7 @@ def require_text_column(schema: pa.Schema, selection: CorpusSelection, shown: st
 def column_texts(
     batch: pa.RecordBatch | pa.Table, selection: CorpusSelection, first: int, shown: str
 ) -> Iterator[str | None]:
-    """The texts of all rows, null where the row is of another split; the batch begins with row `first`."""
+    """The texts of all rows, None where the row belongs to another split; the batch begins with row `first`."""
     try:
         texts = batch.column(selection.column).to_pylist()
     except UnicodeDecodeError as error:
@@ -148,7 +145,7 @@ def column_texts(
 
 
 def _undecodable(column: pa.Array | pa.ChunkedArray) -> int:
-    """The first item that is no UTF-8."""
+    """The index of the first item that is not UTF-8."""
     for row, item in enumerate(column):
         try:
             item.as_py()

@@ -1,8 +1,8 @@
-"""Corpus files, local or at a URL: which ones a path names, in which order, how they are opened and hashed.
+"""Corpus files, local or at a URL: finding them by path, opening, ordering and hashing them.
 
 A path is a file, a folder, a pattern or a dataset that `save_to_disk` of the library `datasets` wrote: Arrow files, and
-a state that names them in their order. That is read without the library, so that it can lie at any URL. A folder of
-several splits has one such folder for each.
+a state file with their names in order. Such datasets are read without the library, so that they can be at any URL. With
+several splits, each split is a subfolder.
 """
 
 import hashlib
@@ -92,11 +92,11 @@ READ_AHEAD = 2**20
 """Bytes that are read at once of a streamed file."""
 
 LARGE = 2**30
-"""Bytes in several files from which on not each of them is hashed, but samples of them all."""
+"""Total size of several files, in bytes, above which samples are hashed instead of each file."""
 
 
 class CorpusFiles(NamedTuple):
-    """Files of one format, whose rows are numbered through."""
+    """Files of one format; rows are numbered over all files."""
 
     system: fsspec.AbstractFileSystem
     paths: tuple[str, ...]
@@ -110,7 +110,7 @@ class CorpusFiles(NamedTuple):
                 yield from self.format.read_texts(opened, self.selection, f"the corpus file {path}")
 
     def digest(self) -> str:
-        """A hash of the contents, the same wherever they lie; of files above a GiB together, of samples."""
+        """A hash of the contents, independent of their location; of samples if several files exceed a GiB in total."""
         total = hashlib.sha256()
         sizes = [self._size(path) for path in self.paths]
         if len(sizes) > 1 and sum(sizes) > LARGE:
@@ -125,12 +125,12 @@ class CorpusFiles(NamedTuple):
         with _named(path):
             size = self.system.info(path)["size"]
         if size is None:
-            msg = f"the corpus file {path} cannot be told from a changed one, as its server hides its size: download it"
+            msg = f"changes of the corpus file {path} cannot be noticed, as its server hides its size: download it"
             raise WrongRequest(msg)
         return int(size)
 
     def _sample(self, sizes: list[int], total: "hashlib._Hash") -> None:
-        """Hash all sizes, and evenly spaced pieces: as many of them all as otherwise of one large file."""
+        """Hash all sizes, and evenly spaced pieces of the files: as many in total as of one large file."""
         total.update(repr(sizes).encode())
         ends = list(accumulate(sizes))
         for sample in range(files.SAMPLES):
@@ -147,7 +147,7 @@ def find_corpus_files(path: str, selection: CorpusSelection) -> CorpusFiles:
     """The files that `path` names: one, a folder's, a pattern's, or those of a dataset that was saved to disk."""
     system, root = files.filesystem(path)
     try:
-        # To a web server a folder is a page, too.
+        # On a web server, a folder looks like a file.
         if system.isfile(root) and not root.endswith("/"):
             format_ = _format_by_ending(root) or _format_by_magic(system, root)
             return _require_units(CorpusFiles(system, (root,), format_, selection))
@@ -155,7 +155,7 @@ def find_corpus_files(path: str, selection: CorpusSelection) -> CorpusFiles:
         listed = sorted(str(name) for name in (system.glob(root) if pattern else system.find(root)))
     except WrongRequest:
         raise
-    except Exception as error:  # a file system is anybody's code: s3fs lets botocore's errors through
+    except Exception as error:  # file systems raise errors of any type: s3fs lets botocore's through
         msg = f"the corpus {path} cannot be opened ({error}): check the path and the credentials"
         raise WrongRequest(msg) from error
     saved = find_saved_dataset(system, root, listed, selection, path)
@@ -250,15 +250,15 @@ def _opened(system: fsspec.AbstractFileSystem, path: str, *, streamed: bool) -> 
             unpacked = stack.enter_context(pa.CompressedInputStream(opened, codec))
             opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", unpacked), READ_AHEAD))
         elif streamed and isinstance(opened, AbstractBufferedFile):
-            # Those of URLs read no line up to a length, and may give less than is asked for.
+            # Files at URLs ignore the limit of readline, and may return fewer bytes than requested.
             opened = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", opened), READ_AHEAD))
         yield cast("BinaryIO", opened)
 
 
 def _gives_parts(system: fsspec.AbstractFileSystem, opened: BinaryIO) -> bool:
-    """Whether a file can be read on past its first block, which some web servers do not let one do.
+    """Whether a file can be read beyond its first block, which some web servers don't support.
 
-    Those that do not are no longer than `files.WHOLE_BYTES`, or the digest would have refused them.
+    Files of such servers have at most `files.WHOLE_BYTES`, or the digest would have refused them.
     """
     web = "http" in ([system.protocol] if isinstance(system.protocol, str) else system.protocol)
     if not web or not isinstance(opened, AbstractBufferedFile) or (opened.size or 0) <= int(opened.blocksize):
@@ -275,7 +275,7 @@ def _gives_parts(system: fsspec.AbstractFileSystem, opened: BinaryIO) -> bool:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """What goes wrong with a file, as a sentence that names it."""
+    """Turn errors about a file into messages that name it."""
     try:
         yield
     except WrongRequest:
@@ -284,7 +284,7 @@ def _named(path: str) -> Iterator[None]:
         msg = f"the connection to the corpus file {path} broke off ({_reason(error)}): run the same command again"
         raise RunFailed(msg) from error
     except (pa.ArrowException, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        # As fsspec says it of web servers.
+        # fsspec's message about web servers.
         advice = "download it" if "support range requests" in str(error) else "make it again"
         msg = f"the corpus file {path} cannot be read ({_reason(error)}): {advice}"
         raise WrongRequest(msg) from error

@@ -22,9 +22,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def dataset_repository(path: str) -> str | None:
-    """The dataset `owner/name` that a path means; null when it means files, on the Hub or elsewhere.
+    """The dataset `owner/name` that a path names; None when it names files, on the Hub or elsewhere.
 
-    Raises `ValueError` for a path on the Hub that is neither.
+    Raises `ValueError` for an `hf://` path that is neither.
     """
     name = _NAME.fullmatch(path)
     if name is None and path.startswith(PREFIX) and not path.startswith(f"{PREFIX}datasets/"):
@@ -54,7 +54,7 @@ class HubDataset(NamedTuple):
 
     def digest(self) -> str:
         """The dataset's commit and subset."""
-        # A commit is its own answer, so that a finished cache needs no Hub.
+        # A full commit hash needs no request, so that a finished cache doesn't need the Hub.
         known = self.revision and _COMMIT.fullmatch(self.revision)
         return "/".join(
             part
@@ -68,7 +68,7 @@ class HubDataset(NamedTuple):
 
     @property
     def _split_selection(self) -> CorpusSelection:
-        """The selection within a split of the library, which needs no column that names it."""
+        """The selection within a split of the library, where no column has to name the split."""
         return self.selection._replace(split=None)
 
     def _splits(self) -> dict[str, "datasets.IterableDataset"]:
@@ -111,7 +111,7 @@ class HubDataset(NamedTuple):
 
 @lru_cache
 def _commit(repo: str, revision: str | None) -> str:
-    """The commit that a revision is now, asked once, so that what is streamed is what was hashed."""
+    """The commit of a revision, requested once, so that the streamed data is the data that was hashed."""
     try:
         commit = huggingface_hub.HfApi().dataset_info(repo, revision=revision).sha
     except (hub_errors.HfHubHTTPError, hub_errors.HFValidationError) as error:
@@ -121,7 +121,7 @@ def _commit(repo: str, revision: str | None) -> str:
             "or log in with `hf auth login`"
         )
         raise WrongRequest(msg) from error
-    except Exception as error:  # whatever the Hub's HTTP client raises when nobody answers
+    except Exception as error:  # the HTTP client's errors when the Hub cannot be reached
         msg = (
             f"the Hub cannot be reached for the dataset {repo} ({error}): try again later, "
             "or name local files or a folder that save_to_disk wrote"

@@ -68,7 +68,7 @@ def _record(line: str, where: str) -> dict[str, object]:
 
 
 def _refuse_lone_surrogate(text: str, where: str) -> None:
-    """Refuse half a character, which JSON can spell and UTF-8 cannot."""
+    """Refuse a lone surrogate, which JSON can escape and UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -28,7 +28,7 @@ class Text(CorpusFormat):
             for line in text_lines:
                 yield line.rstrip("\r\n")
             return
-        # Paragraphs are what blank lines part.
+        # Paragraphs are separated by blank lines.
         for blank, paragraph in groupby(text_lines, key=str.isspace):
             if not blank:
                 yield "".join(paragraph).rstrip("\r\n")
