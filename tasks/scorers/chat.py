@@ -71,8 +71,8 @@ class ChatScorer(ScorerOptions, frozen=True):
         return self
 
     @property
-    def probable(self) -> bool:
-        """Whether the alternatives at each token of a reply are asked for."""
+    def wants_logprobs(self) -> bool:
+        """Whether the log-probabilities of alternatives at each token of a reply are requested."""
         return False
 
     @property
@@ -87,8 +87,8 @@ class ChatScorer(ScorerOptions, frozen=True):
         """
         return prompt.read("tasks.scorers", file or f"{self.kind}.prompt.txt", self.prompt)
 
-    def draw(self, *about: object) -> random.Random:
-        """Random numbers that are the same for the same seed and the same matter."""
+    def seeded_random(self, *about: object) -> random.Random:
+        """A random number generator that depends on the seed and `about` only."""
         return random.Random("/".join(str(part) for part in (self.seed, *about)))  # noqa: S311  (no secret)
 
     def request(
@@ -119,7 +119,7 @@ class ChatScorer(ScorerOptions, frozen=True):
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             seed=self.seed,
-            top_logprobs=logprobs.ALTERNATIVES if self.probable else None,
+            top_logprobs=logprobs.ALTERNATIVES if self.wants_logprobs else None,
             choices=held.choices,
             pattern=held.pattern,
         )

@@ -26,7 +26,7 @@ class Choice(ChatScorer, frozen=True):
     """Whether the server is asked for log-probabilities, which give the right choice its probability."""
 
     @property
-    def probable(self) -> bool:
+    def wants_logprobs(self) -> bool:
         """As `logprobs` says."""
         return self.logprobs
 
@@ -52,7 +52,7 @@ class Choice(ChatScorer, frozen=True):
         """Examples per question; at most 9, so that the answer is one digit."""
         raise NotImplementedError
 
-    def ask(
+    def choice_request(
         self,
         key: str,
         few_shots: Sequence[Message],
@@ -63,7 +63,7 @@ class Choice(ChatScorer, frozen=True):
     ) -> Request:
         """A question about a context, as it is shown, among others: in an order that is the same for the same seed."""
         context, text = sought
-        draw = self.draw(feature.feature, context.context)
+        draw = self.seeded_random(feature.feature, context.context)
         texts = draw.sample(others, len(others))
         place = draw.randrange(len(texts) + 1)
         texts.insert(place, text)

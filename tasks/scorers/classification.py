@@ -35,7 +35,7 @@ class Classification(ChatScorer, frozen=True):
     """Whether the server is asked for log-probabilities, which give each verdict its probability."""
 
     @property
-    def probable(self) -> bool:
+    def wants_logprobs(self) -> bool:
         """As `logprobs` says."""
         return self.logprobs
 
@@ -53,7 +53,7 @@ class Classification(ChatScorer, frozen=True):
         shares = [share["1"] for share in logprobs.probabilities(reply, places, ("0", "1"))]
         return verdict_judgements(request, verdicts, shares)
 
-    def ask(
+    def classification_requests(
         self,
         key: RequestKey,
         explanation: str,
@@ -66,7 +66,7 @@ class Classification(ChatScorer, frozen=True):
         file = f"{self.kind}.one.prompt.txt" if self.shown == 1 else f"{self.kind}.prompt.txt"
         system = self.instructions(file)
         order = list(contexts)
-        self.draw(feature.feature).shuffle(order)
+        self.seeded_random(feature.feature).shuffle(order)
         groups = [order[i : i + self.shown] for i in range(0, len(order), self.shown)]
         return [
             self.request(

@@ -25,7 +25,9 @@ class Detection(Classification, frozen=True):
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about plain, unmarked contexts."""
         contexts = [context for context in feature.contexts if self.shows(context)]
-        return self.ask(key, explanation, contexts, feature, _plain, _few_shots(singly=self.shown == 1))
+        return self.classification_requests(
+            key, explanation, contexts, feature, _plain, _few_shots(singly=self.shown == 1)
+        )
 
 
 def _plain(context: Context) -> str:

@@ -60,7 +60,7 @@ class Discrimination(Choice, frozen=True):
         near = [context for context in feature.contexts if context.near is not None and self.shows(context)]
         if len(near) < self.others:
             return []
-        draw = self.draw(feature.feature)
+        draw = self.seeded_random(feature.feature)
         draw.shuffle(near)
         shown: Counter[tuple[str, int | None]] = Counter()
         requests = []
@@ -69,7 +69,9 @@ class Discrimination(Choice, frozen=True):
             texts = [render.text(context.strings) for context in others]
             own = sought, render.text(sought.strings)
             requests.append(
-                self.ask(str(key.with_question(number)), _few_shots(), feature, own, texts, explanation)
+                self.choice_request(
+                    str(key.with_question(number)), _few_shots(), feature, own, texts, explanation
+                )
             )
         return requests
 

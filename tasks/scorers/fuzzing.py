@@ -58,7 +58,9 @@ class Fuzzing(Classification, frozen=True):
                 places = elsewhere(context, positives, self.seed, feature.feature)
             return render.text(context.strings, places)
 
-        return self.ask(key, explanation, contexts, feature, marked, _few_shots(singly=self.shown == 1))
+        return self.classification_requests(
+            key, explanation, contexts, feature, marked, _few_shots(singly=self.shown == 1)
+        )
 
     def _posed(self, feature: Feature) -> list[Context]:
         """The contexts that are asked about; those that will be marked wrongly are no positives."""

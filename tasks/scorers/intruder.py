@@ -48,7 +48,7 @@ class Intruder(Choice, frozen=True):
         intruders = [
             context for context in feature.contexts if not context.activating and self.shows(context)
         ]
-        self.draw(feature.feature).shuffle(intruders)
+        self.seeded_random(feature.feature).shuffle(intruders)
         places = [(turn, decile) for turn in range(self.per_decile) for decile in deciles]
         return [
             self._question(
@@ -61,13 +61,13 @@ class Intruder(Choice, frozen=True):
         self, key: str, feature: Feature, there: list[Context], decile: int, turn: int, intruder: Context
     ) -> Request:
         again, place = divmod(turn, len(there) // TOGETHER)
-        order = self.draw(feature.feature, decile, again).sample(there, len(there))
+        order = self.seeded_random(feature.feature, decile, again).sample(there, len(there))
         group = order[place * TOGETHER : (place + 1) * TOGETHER]
         lenders = [context for context in there if context not in group] or group
         marks = borrowed(intruder, lenders, self.seed, feature.feature)
         sought = intruder, render.text(intruder.strings, marks)
         others = [render.text(context.strings, render.strongest(context)) for context in group]
-        return self.ask(key, _few_shots(), feature, sought, others, None)
+        return self.choice_request(key, _few_shots(), feature, sought, others, None)
 
     @staticmethod
     def _deciles(feature: Feature) -> dict[int, list[Context]]:

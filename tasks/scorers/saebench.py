@@ -72,7 +72,7 @@ class SAEBench(ChatScorer, frozen=True):
 
     def _drawn(self, feature: Feature) -> list[Context]:
         """The windows, shuffled."""
-        draw = self.draw(feature.feature)
+        draw = self.seeded_random(feature.feature)
         active = sorted(
             (context for context in feature.contexts if context.activating),
             key=lambda context: (-context.peak, context.context),
