@@ -1,5 +1,5 @@
 -- One row per sampled feature that has fewer than $n contexts of a kind for a role so far: `silent`, the number of
--- windows in which it is silent, and `quiet`, the number of windows of sequences in which it never fires. Needs
+-- windows in which it is silent, and `in_silent_sequences`, the number of those in sequences without a firing. Needs
 -- `drawable` and `drawn`.
 with given as (
     select
@@ -13,7 +13,7 @@ with given as (
 select
     drawable.feature,
     drawable.windows_total - drawable.windows as silent,
-    drawable.silent_windows as quiet
+    drawable.silent_windows as in_silent_sequences
 from drawable
 left join given using (feature)
 where drawable.status = 'sampled' and coalesce(given.given, 0) < $n

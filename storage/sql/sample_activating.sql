@@ -8,8 +8,8 @@ with shares as (
     select
         feature,
         decile,
-        coalesce(sum(windows) filter (where side = 'either'), 0) as shared,
-        $explain // $deciles + if(decile < $explain % $deciles, 1, 0) as share
+        coalesce(sum(windows) filter (where side = 'either'), 0) as shared_windows,
+        $explain // $deciles + if(decile < $explain % $deciles, 1, 0) as explain_share
     from tenths
     group by feature, decile
 ),
@@ -19,10 +19,11 @@ limits as (
         feature,
         decile,
         if(
-            shared > 0,
-            shared - greatest(1, least($per_decile, shared * $per_decile // ($per_decile + share))),
+            shared_windows > 0,
+            shared_windows
+            - greatest(1, least($per_decile, shared_windows * $per_decile // ($per_decile + explain_share))),
             $explain
-        ) as most
+        ) as explain_limit
     from shares
 ),
 
@@ -51,21 +52,21 @@ requested as (
 permitted as (
     select
         requested.*,
-        least(requested.rank, $strongest) as first,
+        least(requested.rank, $strongest) as strong_rank,
         row_number() over (
             partition by requested.feature, requested.decile
             order by least(requested.rank, $strongest), requested.turn, requested.origin
         ) as nth,
-        limits.most
+        limits.explain_limit
     from requested
     inner join limits on requested.feature = limits.feature and requested.decile = limits.decile
-    qualify nth <= limits.most
+    qualify nth <= limits.explain_limit
 ),
 
 to_explain as (
     select
         *,
-        row_number() over (partition by feature order by first, turn, origin) - 1 as place
+        row_number() over (partition by feature order by strong_rank, turn, origin) - 1 as place
     from permitted
     qualify place < $explain
 ),
@@ -83,7 +84,7 @@ to_score as (
     qualify row_number() over (partition by shuffled.feature, shuffled.decile order by shuffled.place) <= $per_decile
 ),
 
-given as (
+chosen as (
     select
         feature,
         'explain' as role,
@@ -104,16 +105,16 @@ given as (
 )
 
 select
-    given.feature,
-    given.role,
+    chosen.feature,
+    chosen.role,
     'activating' as kind,
-    given.decile,
-    given.origin // $length as sequence,
-    (given.origin % $length)::integer as start,
-    given.peak,
-    given.place,
+    chosen.decile,
+    chosen.origin // $length as sequence,
+    (chosen.origin % $length)::integer as start,
+    chosen.peak,
+    chosen.place,
     null::integer as near,
     null::float as distance,
     window_texts.text
-from given
-inner join window_texts on given.origin = window_texts.origin
+from chosen
+inner join window_texts on chosen.origin = window_texts.origin

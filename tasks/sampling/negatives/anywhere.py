@@ -18,7 +18,7 @@ class Random(Kind, frozen=True):
 
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Random windows of sequences in which the feature is silent."""
-        return _anywhere(self, pool, "quiet")
+        return _anywhere(self, pool)
 
 
 class Silent(Kind, frozen=True):
@@ -28,12 +28,13 @@ class Silent(Kind, frozen=True):
 
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Random windows in which the feature is silent."""
-        return _anywhere(self, pool, "silent")
+        return _anywhere(self, pool)
 
 
-def _anywhere(kind: Random | Silent, pool: Pool, count: Literal["quiet", "silent"]) -> Iterator[pa.Table]:
+def _anywhere(kind: Random | Silent, pool: Pool) -> Iterator[pa.Table]:
     """A few draws for all features; then, for each feature for which they were too few, all of its windows."""
     start, silent_sequences = random_start(pool.seed, kind.kind, pool.role), kind.in_silent_sequences
+    count = "in_silent_sequences" if silent_sequences else "silent"
     features = pool.lacking(kind).select(["feature", count]).rename_columns(["feature", "silent"])
     yield pool.windows.sample(features, kind.n, start, silent_sequences=silent_sequences)
     for feature in pool.lacking(kind)["feature"].to_pylist():

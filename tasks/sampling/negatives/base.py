@@ -111,7 +111,8 @@ class Pool:
     def lacking(self, kind: Kind) -> pa.Table:
         """Sampled features with fewer contexts of a kind than its `n`, in ascending order.
 
-        Columns: `feature`; `silent`, its silent windows; `quiet`, the windows of sequences in which it never fires.
+        Columns: `feature`; `silent`, its silent windows; `in_silent_sequences`, those in sequences without
+        a firing.
         """
         return query.rows(self.connection, "negatives_short", n=kind.n, kind=kind.kind, role=self.role)
 

@@ -26,13 +26,15 @@ def silent_windows(rows: dict[tuple[int, int, int], float]) -> SilentWindows:
     return SilentWindows(*active, SEQUENCES, LENGTH, WINDOW)
 
 
-def silent(rows: dict[tuple[int, int, int], float], feature: int, *, quiet: bool) -> set[Place]:
+def silent(rows: dict[tuple[int, int, int], float], feature: int, *, silent_sequences: bool) -> set[Place]:
     """Windows in which a feature is silent, or those of sequences in which it is."""
     fired = defaultdict(set)
     for other, sequence, position in rows:
         if other == feature:
             fired[sequence].add(position // WINDOW * WINDOW)
-    return {(s, start) for s, start in PLACES if (s not in fired if quiet else start not in fired[s])}
+    return {
+        (s, start) for s, start in PLACES if (s not in fired if silent_sequences else start not in fired[s])
+    }
 
 
 def places(result: pa.Table, feature: int) -> list[Place]:
@@ -51,38 +53,40 @@ def test_windows_with_a_firing_are_left_out(rows: dict, asked: list[tuple[int, P
         {"feature": feature.astype(np.int32), "sequence": sequence, "start": start.astype(np.int32)}
     )
     result = silent_windows(rows).only_silent(windows)
-    wanted = [(f, *place) for f, place in asked if place in silent(rows, f, quiet=False)]
+    wanted = [(f, *place) for f, place in asked if place in silent(rows, f, silent_sequences=False)]
     assert wanted == [tuple(row.values()) for row in result.to_pylist()]
 
 
 @given(ROWS, st.booleans(), st.integers(0, 99))
 @PATIENT
-def test_all_silent_windows_are_offered_once(rows: dict, quiet: bool, seed: int) -> None:
+def test_all_silent_windows_are_offered_once(rows: dict, silent_sequences: bool, seed: int) -> None:
     """In an order that depends on the seed alone."""
     grid, start = silent_windows(rows), random_start(seed, "random", "score")
     for feature in range(6):
-        result = places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
-        assert sorted(silent(rows, feature, quiet=quiet)) == sorted(result)
-        assert result == places(grid.all_silent(feature, start, silent_sequences=quiet), feature)
+        result = places(grid.all_silent(feature, start, silent_sequences=silent_sequences), feature)
+        assert sorted(silent(rows, feature, silent_sequences=silent_sequences)) == sorted(result)
+        assert result == places(grid.all_silent(feature, start, silent_sequences=silent_sequences), feature)
 
 
 @given(ROWS, st.booleans(), st.integers(1, 12), st.integers(0, 99))
 @PATIENT
-def test_draws_are_the_same_alone_and_among_others(rows: dict, quiet: bool, n: int, seed: int) -> None:
-    """With `quiet` none lies in a sequence in which the feature fires."""
+def test_draws_are_the_same_alone_and_among_others(
+    rows: dict, silent_sequences: bool, n: int, seed: int
+) -> None:
+    """With `silent_sequences` none lies in a sequence in which the feature fires."""
     grid, start = silent_windows(rows), random_start(seed, "silent", "score")
-    counts = {feature: len(silent(rows, feature, quiet=quiet)) for feature in range(6)}
+    counts = {feature: len(silent(rows, feature, silent_sequences=silent_sequences)) for feature in range(6)}
 
     def sample(*features: int) -> pa.Table:
         wanted = {"feature": np.array(features, np.int32), "silent": [counts[item] for item in features]}
-        return grid.sample(pa.table(wanted), n, start, silent_sequences=quiet)
+        return grid.sample(pa.table(wanted), n, start, silent_sequences=silent_sequences)
 
     together = sample(*counts)
     for feature, count in counts.items():
         result = places(together, feature)
         assert result == places(sample(feature), feature)
-        if quiet:
-            assert set(result) <= silent(rows, feature, quiet=True)
+        if silent_sequences:
+            assert set(result) <= silent(rows, feature, silent_sequences=True)
             assert (len(result) > 0) <= (count > 0)
 
 
