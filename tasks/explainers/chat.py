@@ -132,7 +132,7 @@ class ChatExplainer(ExplainerOptions, frozen=True):
 
     def requests(self, key: RequestKey, feature: Feature) -> list[Request]:
         """One request: the prompt, the few-shot turns, the feature."""
-        system = prompt.read("tasks.explainers", f"{self.kind}.prompt.txt", self.prompt)
+        system = prompt.read_prompt("tasks.explainers", f"{self.kind}.prompt.txt", self.prompt)
         asked = Message("user", noted(self.question(feature)))
         return [
             Request(
@@ -205,13 +205,13 @@ class ChatExplainer(ExplainerOptions, frozen=True):
         if self.shots == "none":
             return []
         turns: list[Message] = []
-        for shot in prompt.shots("tasks.explainers", self.shots_file):
+        for shot in prompt.read_shots("tasks.explainers", self.shots_file):
             turns += [Message("user", self.question(toy(shot))), Message("assistant", shot["answer"].strip())]
         return turns
 
     def _answered(self) -> list[tuple[Request, str]]:
         """The few-shot answers, with a request that each may be the reply to."""
-        shots = prompt.shots("tasks.explainers", self.shots_file)
+        shots = prompt.read_shots("tasks.explainers", self.shots_file)
         asked = Request(str(RequestKey(0, "example")), messages=(Message("user", "example"),))
         return [(asked, shot["answer"].strip()) for shot in shots]
 

@@ -22,7 +22,7 @@ _SLOT = re.compile(r"\{([a-z_]+)\}")
 
 
 @cache
-def read(package: str, name: str, override: str | None = None) -> str:
+def read_prompt(package: str, name: str, override: str | None = None) -> str:
     """The text of a prompt file, or of the file that the config names instead."""
     if override is not None:
         try:
@@ -38,7 +38,7 @@ def read(package: str, name: str, override: str | None = None) -> str:
 
 
 @cache
-def shots(package: str, name: str) -> list[dict]:
+def read_shots(package: str, name: str) -> list[dict]:
     """Few-shot turns: hand-made contexts and the answers to them."""
     return yaml.safe_load(files(package).joinpath(name).read_text(encoding="utf-8"))
 
@@ -51,7 +51,7 @@ def fill(template: str, **slots: str) -> str:
 def digest(package: str, kind: str, override: str | None = None, shots: str | None = None) -> str:
     """Hash of a component's prompt and few-shot files, its own if none are named; 16 hexadecimal digits."""
     folder = files(package)
-    texts = [read(package, f"{kind}.prompt.txt", override)]
+    texts = [read_prompt(package, f"{kind}.prompt.txt", override)]
     few_shots = folder.joinpath(shots or f"{kind}.shots.yaml")
     if few_shots.is_file():
         texts.append(few_shots.read_text(encoding="utf-8"))

@@ -85,7 +85,7 @@ class ChatScorer(ScorerOptions, frozen=True):
 
         Raises `WrongRequest` where the file that `prompt` names cannot be read or is empty.
         """
-        return prompt.read("tasks.scorers", file or f"{self.kind}.prompt.txt", self.prompt)
+        return prompt.read_prompt("tasks.scorers", file or f"{self.kind}.prompt.txt", self.prompt)
 
     def seeded_random(self, *about: object) -> random.Random:
         """A random number generator that depends on the seed and `about` only."""
@@ -140,12 +140,14 @@ class ChatScorer(ScorerOptions, frozen=True):
         ]
 
 
-def shots(name: str, show: Callable[[Context, list[int]], str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+def rendered_shots(
+    name: str, show: Callable[[Context, list[int]], str]
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """The few-shot turns of a file, each with its contexts as they are shown.
 
     `show` renders a hand-made context; the list it is given are the places that the file marks with `*`.
     """
-    for shot in prompt.shots("tasks.scorers", name):
+    for shot in prompt.read_shots("tasks.scorers", name):
         yield shot, [show(*_written(line)) for line in shot["contexts"]]
 
 

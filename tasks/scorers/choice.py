@@ -9,7 +9,7 @@ from tasks.contexts.render import Named
 from tasks.llm.request import Message, Reply, Request
 from tasks.scorers import logprobs
 from tasks.scorers.base import Judgement
-from tasks.scorers.chat import ChatScorer, one_of, shots
+from tasks.scorers.chat import ChatScorer, one_of, rendered_shots
 from tasks.scorers.reply_text import stated_number
 
 _BEFORE = r"(?:(?:example|number|option|excerpt)[^\w\n]*)?"
@@ -81,7 +81,7 @@ def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], named: 
     """The few-shot turns of a scorer, in the same form as its live questions."""
     return [
         turn
-        for shot, texts in shots(name, show)
+        for shot, texts in rendered_shots(name, show)
         for turn in (
             Message("user", render.write(texts, shot.get("description"), named)),
             Message("assistant", str(shot["right"])),

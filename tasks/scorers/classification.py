@@ -11,7 +11,7 @@ from tasks.contexts.context import Context, Feature
 from tasks.llm.request import Message, Reply, Request, RequestKey, half_key
 from tasks.scorers import logprobs
 from tasks.scorers.base import Judgement, verdict_judgements
-from tasks.scorers.chat import ChatScorer, list_of, one_of, shots
+from tasks.scorers.chat import ChatScorer, list_of, one_of, rendered_shots
 from tasks.scorers.reply_text import Wanted, stated
 
 _LIST = Wanted(
@@ -108,7 +108,7 @@ def _of(length: int) -> Callable[[str], bool]:
 def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], *, singly: bool) -> list[Message]:
     """The few-shot turns of a scorer, in the same form as its live questions: one context at a time where `singly`."""
     turns: list[Message] = []
-    for shot, texts in shots(name, show):
+    for shot, texts in rendered_shots(name, show):
         labels = shot["labels"]
         asked = zip(([text] for text in texts), map(str, labels), strict=True)
         for group, answer in asked if singly else [(texts, json.dumps(labels))]:

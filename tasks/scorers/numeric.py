@@ -46,7 +46,7 @@ class Numeric(ScorerOptions, frozen=True):
 
     def template(self, name: str, slot: str) -> str:
         """A prompt file with a slot. Raises `WrongRequest` when the file that the config names has none."""
-        text = prompt.read("tasks.scorers", name, self.prompt)
+        text = prompt.read_prompt("tasks.scorers", name, self.prompt)
         if f"{{{slot}}}" not in text:
             msg = f"prompt {self.prompt} has no {{{slot}}} in it; write it where the {slot} belongs"
             raise WrongRequest(msg)

@@ -163,7 +163,7 @@ class Simulation(Numeric, frozen=True):
         return float(number[0])
 
     def _introduction(self) -> str:
-        template = prompt.read("tasks.scorers", "simulation.prompt.txt", self.prompt)
+        template = prompt.read_prompt("tasks.scorers", "simulation.prompt.txt", self.prompt)
         return template.replace("{highest}", str(self.highest))
 
     def _head(self) -> str:
@@ -254,7 +254,7 @@ class _Shot(NamedTuple):
 @cache
 def _shots(highest: int) -> list[_Shot]:
     shots = []
-    for shot in prompt.shots("tasks.scorers", "simulation.shots.yaml"):
+    for shot in prompt.read_shots("tasks.scorers", "simulation.shots.yaml"):
         shown = written_context(shot["context"])
         lines = [f"{string.translate(_VISIBLE)}{TAB}" for string in shown.strings]
         numbers = [str(round(activation * highest / 10)) for activation in shown.activations]

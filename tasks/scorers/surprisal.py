@@ -83,7 +83,7 @@ def _head(override: str | None) -> str:
     """What all prompts begin with: the introduction, then descriptions with texts."""
     shots = [
         f"Description: {shot['description']}{TEXTS}" + "\n".join(shot["texts"])
-        for shot in prompt.shots("tasks.scorers", "surprisal.shots.yaml")
+        for shot in prompt.read_shots("tasks.scorers", "surprisal.shots.yaml")
     ]
-    introduction = prompt.read("tasks.scorers", "surprisal.prompt.txt", override)
+    introduction = prompt.read_prompt("tasks.scorers", "surprisal.prompt.txt", override)
     return broken_up(unicodedata.normalize("NFC", "\n\n".join([introduction, *shots, ""])))

@@ -44,7 +44,7 @@ def test_every_kind_of_both_unions_appears(capsys: pytest.CaptureFixture[str]) -
 def test_prompts_are_printed_word_for_word(capsys: pytest.CaptureFixture[str]) -> None:
     """Long lines whole, brackets as they are, the feature's own turn last."""
     result = sections(printed(capsys))["explainer exemplars"]
-    assert prompt.read("tasks.explainers", "exemplars.prompt.txt") in result
+    assert prompt.read_prompt("tasks.explainers", "exemplars.prompt.txt") in result
     shown = render.read(result)[-8:]
     assert [item.text for item in shown[:2]] == [
         "the lighthouse keeper slept through the storm",
@@ -63,7 +63,7 @@ def test_every_prompt_file_is_printed(capsys: pytest.CaptureFixture[str]) -> Non
     prompts_of = [(package, file) for package, file in files if file.name.endswith(".prompt.txt")]
     assert len(prompts_of) > 15
     for package, file in prompts_of:
-        for piece in re.split(r"\{[a-z_]+\}", prompt.read(f"tasks.{package}", file.name)):
+        for piece in re.split(r"\{[a-z_]+\}", prompt.read_prompt(f"tasks.{package}", file.name)):
             assert piece.strip() in message, file.name
     assert "\t" in sections(message)["scorer simulation"]
 
@@ -74,7 +74,7 @@ def test_a_pipe_gets_plain_text() -> None:
     command = [sys.executable, "-m", "flows.cli", "prompts"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "\x1b" not in done.stdout
-    assert prompt.read("tasks.explainers", "contrastive.prompt.txt") in done.stdout
+    assert prompt.read_prompt("tasks.explainers", "contrastive.prompt.txt") in done.stdout
 
 
 def test_a_config_shows_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ def test_few_shot_answers_take_the_steps_that_are_asked_for() -> None:
     """In the order of the prompt, and the explanation last."""
     (request,) = COT.requests(RequestKey(7, 0), WHOLE)
     assert STEPS == re.findall(r"\b([A-Z]{4,}):", request.messages[0].text)
-    for shot in prompt.shots("tasks.explainers", COT.shots_file):
+    for shot in prompt.read_shots("tasks.explainers", COT.shots_file):
         assert STEPS == [line.split(":")[0] for line in shot["answer"].strip().split("\n")]
 
 

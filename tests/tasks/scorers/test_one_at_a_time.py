@@ -127,4 +127,4 @@ def test_both_prompts_count_for_the_fingerprint(tmp_path: Path, monkeypatch: pyt
     assert before == prompt.digest("toy", "a")
     (tmp_path / "a.one.prompt.txt").write_text("other", encoding="utf-8")
     assert before != prompt.digest("toy", "a")
-    prompt.read.cache_clear()
+    prompt.read_prompt.cache_clear()
