@@ -1,1 +1,1 @@
-"""What a reader is shown of a feature."""
+"""Contexts, and how readers are shown them."""

@@ -42,16 +42,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the table `features` says of a feature apart from its contexts."""
+    """A feature's properties in the table `features`, which are independent of its contexts."""
 
     single_token: bool | None = None
     """Whether nearly all of its firings lie on one token."""
     top_tokens: tuple[str, ...] = ()
     """The tokens on which it fires most, the first the most."""
     top_logits: tuple[str, ...] | None = None
-    """The tokens that it raises most at the output, null where nothing is known of it."""
+    """The output tokens whose logits it raises most; None where they are not known."""
     bottom_logits: tuple[str, ...] | None = None
-    """Those that it lowers most."""
+    """The output tokens whose logits it lowers most."""
 
 
 @dataclass(frozen=True, slots=True)

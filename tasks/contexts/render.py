@@ -93,7 +93,7 @@ def counterexample(number: int, context: Context) -> str:
 
 
 def quoted(tokens: Iterable[str]) -> str:
-    """Tokens as lists of them show them, in their order."""
+    """Tokens as a prompt lists them, in their order."""
     return ", ".join(f'"{plain(token)}"' for token in tokens)
 
 
@@ -121,7 +121,7 @@ _OTHER = re.compile(
 
 
 def examples_only(rendered: str) -> bool:
-    """Whether a text holds rendered examples and nothing else, but what explains the sign for special tokens."""
+    """Whether a text consists of rendered examples, and at most the explanation of the sign for special tokens."""
     return not _OTHER.search(rendered)
 
 
@@ -152,7 +152,7 @@ ASKED: dict[Named, str] = {
     "described": "Which one of these examples fits the description?",
     "intruder": "Which one of these examples does not belong with the others?",
 }
-"""How it is asked for, in the last line."""
+"""The last line of a question, by what the reader is to name."""
 
 
 class Question(NamedTuple):
@@ -166,7 +166,7 @@ class Question(NamedTuple):
 
 
 def write(texts: Sequence[str], description: str | None, named: Named | None = None) -> str:
-    """A question about some rendered contexts; one with the sign for special tokens says what it stands for."""
+    """A question about rendered contexts; it explains the sign for special tokens where one has it."""
     parts = [numbered(texts)]
     if any(SIGN in text for text in (*texts, description or "")):
         parts.insert(0, NOTE)
@@ -178,14 +178,14 @@ def write(texts: Sequence[str], description: str | None, named: Named | None = N
 
 
 def about(question: str, examples: int, chosen: slice) -> str:
-    """A question with a description and so many examples, 0 or 1 wanted for each, put about some of them."""
+    """The same question with a description about some of its examples, with 0 or 1 wanted for each."""
     # From the end, where each example is one line: a description may have any.
     head, *lines = question.rsplit("\n", examples)
     return f"{head}\n{numbered([line.partition(': ')[2] for line in lines[chosen]])}"
 
 
 def read_question(text: str) -> Question | None:
-    """What is asked; null where it is no judge's question."""
+    """The question of a rendered prompt; None where it is not a judging question."""
     description = text.removeprefix(DESCRIPTION).split("\n", 1)[0] if text.startswith(DESCRIPTION) else None
     last = text.rsplit("\n", 1)[-1]
     named: Named | None = next((named for named, line in ASKED.items() if line == last), None)

@@ -12,14 +12,14 @@ from tasks.fields import ConfigModel
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 
 NOBODY = "none"
-"""Reader and model of an explanation for which nobody was asked."""
+"""Reader and model of an explanation that needed no request."""
 
 
 class ExplainerInputs(NamedTuple):
     """What a run's config gives its explainers."""
 
     coders: tuple[str, ...]
-    """Their names."""
+    """Names of the run's coders."""
     lake: str
     """Folder or URL that its tables are written to."""
     explain: int
@@ -32,27 +32,27 @@ class ExplainerInputs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What became of one feature's explanation: a text, or the reason why there is none."""
+    """One explanation of a feature: its text, or the reason why there is none."""
 
     text: str | None
     reason: str | None
     structure: str | None = None
     """What the text was rendered from, as JSON, where the explainer asks for that."""
     model: str = NOBODY
-    """Who wrote an explanation that was known already."""
+    """Author of an imported explanation."""
 
 
 class ExplainerOptions(ConfigModel, frozen=True):
-    """What all explainers have: what they need, whom they ask, and what they know without asking anyone."""
+    """Options of all explainers: what they need, which readers they ask, and which explanations need no request."""
 
     needs_features: ClassVar[bool] = False
-    """Whether it needs what the table `features` says of a feature."""
+    """Whether it needs the feature's row of the table `features`."""
     needs_contrast: ClassVar[bool] = False
     """Whether it needs non-activating contexts of its own."""
 
     @property
     def asking(self) -> "ExplainerOptions | None":
-        """Who asks a reader about the features of which nothing is known; null when nobody does."""
+        """The explainer that asks a reader about the features that `known` leaves out; None where none is asked."""
         return None
 
     @property

@@ -30,7 +30,7 @@ class Replicate:
     outcome: Outcome
     explanation: Explanation
     refused: tuple[Outcome, ...] = ()
-    """What became of the requests before that one, which show more contexts and were too long."""
+    """Outcomes of earlier requests with more contexts, which were too long."""
     held_out: float | None = None
     """Balanced accuracy of detection on the contexts that were held out, where replicates are chosen among."""
     chosen: bool = False
@@ -38,14 +38,14 @@ class Replicate:
 
 
 def hold_out_all(explainer: ChatExplainer, features: Iterable[Feature]) -> dict[int, HeldOut]:
-    """What the explainer is shown of each feature, and what it is not."""
+    """The contexts of each feature that the explainer is shown, and those that are held out."""
     return {feature.feature: hold_out(explainer, feature) for feature in features}
 
 
 async def ask_replicates(
     explainer: ChatExplainer, contexts: Mapping[int, HeldOut], reader: Reader
 ) -> list[Replicate]:
-    """Ask for all replicates of all features; those with a text are chosen as long as nothing else is said.
+    """Ask for all replicates of all features; each with a text counts as chosen until `choose_best` runs.
 
     Where a feature's contexts do not fit into the model's context, every second one is shown, and so on down to one.
     """
@@ -81,7 +81,7 @@ async def ask_replicates(
 async def judge_replicates(
     explainer: ChatExplainer, contexts: Mapping[int, HeldOut], drawn: Sequence[Replicate], reader: Reader
 ) -> list[Outcome]:
-    """Ask about the contexts that were held out, by every replicate that has a text; nothing without `best_of`."""
+    """Judge the held-out contexts by every replicate that has a text; no requests without `best_of`."""
     scorer = held_out_scorer(explainer)
     if scorer is None:
         return []
@@ -101,7 +101,7 @@ async def judge_replicates(
 def choose_best(
     explainer: ChatExplainer, drawn: Sequence[Replicate], judged: Sequence[Outcome]
 ) -> list[Replicate]:
-    """All replicates, with what each scored on what was held out; of each feature the best is chosen.
+    """All replicates with their scores on the held-out contexts; the best of each feature is chosen.
 
     Of equal ones the lower is; one that could not be judged is only where no other was. Without `best_of` nothing
     changes.
@@ -126,7 +126,7 @@ def choose_best(
 
 
 def balanced_accuracy(judged: Sequence[Judgement]) -> float | None:
-    """Mean of recall and specificity over the verdicts that are there; null without any on one of the classes."""
+    """Balanced accuracy of the verdicts that could be read; None where one class has none."""
     shares = []
     for truth in (True, False):
         verdicts = [

@@ -41,7 +41,7 @@ class BestOf(ConfigModel, frozen=True):
 
 
 class ChatExplainer(ExplainerOptions, frozen=True):
-    """Options that all explainers that ask a reader have, and what they do alike."""
+    """Options and common code of all explainers that ask a reader."""
 
     shots_file: ClassVar[str]
     """The file of its few-shot turns."""
@@ -88,7 +88,7 @@ class ChatExplainer(ExplainerOptions, frozen=True):
 
     @property
     def asking(self) -> "ChatExplainer":
-        """It itself."""
+        """This explainer."""
         return self
 
     @property
@@ -103,7 +103,7 @@ class ChatExplainer(ExplainerOptions, frozen=True):
         return self.best_of.reader or self.reader if self.best_of else self.reader
 
     def unmet_need(self, given: ExplainerInputs) -> str | None:
-        """Contexts to be held out: no more than half of what the explainer would be shown without it."""
+        """Number of contexts to hold out: at most half of those that the explainer would see otherwise."""
         if self.best_of is None:
             return None
         held_out = self.best_of.held_out
@@ -157,7 +157,7 @@ class ChatExplainer(ExplainerOptions, frozen=True):
         return activating(feature)
 
     def question(self, feature: Feature) -> str:
-        """The last turn: all that depends on the feature."""
+        """The last turn, the only one that depends on the feature."""
         raise NotImplementedError
 
     def read(self, request: Request, reply: Reply) -> str:

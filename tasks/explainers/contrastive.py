@@ -1,4 +1,4 @@
-"""Contrastive: contexts on which the feature fires, and similar ones on which it doesn't, which tell it from its kin.
+"""Contrastive: contexts on which the feature fires, and similar ones on which it is silent.
 
 The counterexamples are contexts of the explainer's own (`sample.contrast`), of whatever kinds were drawn; the scorers'
 negatives are never among them. After the contrastive explainer of EleutherAI's delphi, whose own needs an index of

@@ -1,4 +1,4 @@
-"""Import: explanations that somebody else wrote, to be scored like gloss's own. Nobody is asked.
+"""Import: explanations written elsewhere, to be scored like gloss's own. Sends no requests.
 
 From Parquet, JSON lines, Neuronpedia or delphi; the formats are in `tasks/explainers/imported/`.
 """

@@ -32,7 +32,7 @@ from tasks.llm.request import Outcome, Request, RequestKey, without_halved
 from tasks.scorers.base import JudgedExplanation, Judgement, ScorerProtocol, SplitsRequests, read_judgements
 
 LEVEL = 0.05
-"""How often a sequence of intervals may leave out the truth at some time."""
+"""Probability that the sequence of intervals ever leaves out the true value."""
 
 
 class Interval(NamedTuple):
@@ -59,7 +59,7 @@ class Adaptive(ConfigModel, frozen=True):
     """Questions per round and feature."""
 
     def settled(self, judged: Sequence[Judgement], truths: Sequence[bool]) -> bool:
-        """Whether the judgements so far say enough of all contexts, whose truths are given."""
+        """Whether the judgements so far determine the score well enough; `truths` are those of all contexts."""
         known = interval(judged, truths)
         if self.bar is not None and not known.low <= self.bar <= known.high:
             return True
@@ -83,7 +83,7 @@ def interval(judged: Sequence[Judgement], truths: Sequence[bool]) -> Interval:
 
 @lru_cache(maxsize=100_000)
 def share_interval(right: int, drawn: int, total: int, level: float) -> Interval:
-    """The share of right ones among `total`, after `right` of `drawn`; all that is possible where nothing is known."""
+    """Interval of the share of right verdicts among `total`, after `right` of `drawn`; [0, 1] where `total` is 0."""
     if total == 0:
         return Interval(0.0, 1.0)
     bar = level * comb(total + 1, drawn + 1) / (total + 1)
@@ -95,7 +95,7 @@ def share_interval(right: int, drawn: int, total: int, level: float) -> Interval
 async def ask_scorer(
     scorer: ScorerProtocol, posed: Sequence[JudgedExplanation], reader: Reader
 ) -> tuple[list[Outcome], dict[str, JudgedExplanation]]:
-    """Ask; returns what became of each question, and by its key whose it was."""
+    """Ask; returns the outcome of each question, and by its key the explanation that it is about."""
     adaptive = getattr(scorer, "adaptive", None)
     if adaptive is not None:
         return await _in_rounds(scorer, adaptive, posed, reader)
@@ -113,7 +113,7 @@ async def ask_scorer(
 async def _in_rounds(
     scorer: ScorerProtocol, adaptive: Adaptive, posed: Sequence[JudgedExplanation], reader: Reader
 ) -> tuple[list[Outcome], dict[str, JudgedExplanation]]:
-    """Some questions about each, until its score is known well enough or they are used up."""
+    """Ask about each explanation in rounds, until its score is known well enough or its questions are used up."""
     outcomes: list[Outcome] = []
     owners: dict[str, JudgedExplanation] = {}
     halves = SplitRequests(scorer, owners)
@@ -140,24 +140,24 @@ async def _in_rounds(
 
 
 class SplitRequests:
-    """The halves of a scorer's questions; each is whose the question is."""
+    """Splits a scorer's questions in halves; each half belongs to the question's explanation."""
 
     def __init__(self, scorer: ScorerProtocol, owners: dict[str, JudgedExplanation]) -> None:
-        """Write the halves down among the owners."""
+        """Split a question and record which explanation its halves belong to."""
         self._scorer, self._owners = scorer, owners
 
     def __call__(self, request: Request) -> list[Request]:
-        """None where the scorer cannot divide its questions, or this one no further."""
+        """No halves where the scorer cannot split its questions, or this one any further."""
         halves = self._scorer.halves(request) if isinstance(self._scorer, SplitsRequests) else []
         self._owners.update(dict.fromkeys((half.key for half in halves), self._owners[request.key]))
         return halves
 
 
 class PendingQuestions:
-    """The questions about one explanation, as far as they are asked."""
+    """The questions about one explanation, and which of them were asked."""
 
     def __init__(self, key: RequestKey, requests: Sequence[Request]) -> None:
-        """None is asked. The order is random, whatever that of the requests, and the same for the same key."""
+        """None is asked yet. Their order is random; it depends on the key alone, not on the order of `requests`."""
         order = list(requests)
         random.Random(str(key)).shuffle(order)  # noqa: S311  (a draw, not a secret)
         self.truths = [truth for request in requests for truth in request.truths]
@@ -171,5 +171,5 @@ class PendingQuestions:
         return list(islice(self._left, n))
 
     def done(self, adaptive: Adaptive) -> bool:
-        """Whether no more are to be asked."""
+        """Whether asking is done."""
         return self._more <= 0 or adaptive.settled(self.judged, self.truths)

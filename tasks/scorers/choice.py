@@ -13,14 +13,14 @@ from tasks.scorers.chat import ChatScorer, one_of, rendered_shots
 from tasks.scorers.reply_text import stated_number
 
 _BEFORE = r"(?:(?:example|number|option|excerpt)[^\w\n]*)?"
-"""What a reader may call it."""
+"""Words that a reader may put before the number."""
 
 
 class Choice(ChatScorer, frozen=True):
-    """Options that they have in common."""
+    """Options that intruder and discrimination share."""
 
     named: ClassVar[Named]
-    """What is to be named."""
+    """What the reader is asked to name."""
 
     logprobs: bool = False
     """Whether the server is asked for log-probabilities, which give the right choice its probability."""
@@ -31,7 +31,7 @@ class Choice(ChatScorer, frozen=True):
         return self.logprobs
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
-        """Whether the right one was named.
+        """Whether the reader named the right example.
 
         Raises `Unreadable` when none was, and when log-probabilities were asked for and did not come.
         """
@@ -61,7 +61,7 @@ class Choice(ChatScorer, frozen=True):
         others: Sequence[str],
         description: str | None,
     ) -> Request:
-        """A question about a context, as it is shown, among others: in an order that is the same for the same seed."""
+        """A question that shows a context, already rendered, among others, in an order that depends on the seed alone."""
         context, text = sought
         draw = self.seeded_random(feature.feature, context.context)
         texts = draw.sample(others, len(others))

@@ -62,7 +62,7 @@ class Classification(ChatScorer, frozen=True):
         show: Callable[[Context], str],
         few_shots: Sequence[Message],
     ) -> list[Request]:
-        """Questions of `shown` contexts each, in a random order that is the same for the same seed."""
+        """Questions with `shown` contexts each, in a random order that depends on the seed alone."""
         file = f"{self.kind}.one.prompt.txt" if self.shown == 1 else f"{self.kind}.prompt.txt"
         system = self.instructions(file)
         order = list(contexts)
@@ -82,7 +82,7 @@ class Classification(ChatScorer, frozen=True):
         ]
 
     def halves(self, request: Request) -> list[Request]:
-        """The question in two, in the same form, so that a list is wanted of one context too; none about one."""
+        """The question split in two, with replies of the same form: a list even for one context; none where it has only one."""
         shown = list(zip(request.contexts, request.truths, strict=True))
         if len(shown) == 1:
             return []

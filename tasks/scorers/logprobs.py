@@ -21,12 +21,12 @@ _LAST_ASCII = 0x7F
 
 
 def skeleton(text: str) -> str:
-    """What of a text every server gives back as it was: its ASCII characters, without spaces."""
+    """The part of a text that every server returns unchanged: its ASCII characters without spaces."""
     return "".join(sign for sign in text if ord(sign) <= _LAST_ASCII and sign != " ")
 
 
 def tokens_from(prompt: str, start: int, tokens: Sequence[TokenLogprob]) -> Sequence[TokenLogprob]:
-    """The tokens that hold anything of `prompt[start:]`.
+    """The tokens that overlap `prompt[start:]`.
 
     A token that straddles the start is one of them. The character before the start must be ASCII and no space.
     Raises `Unreadable` when the tokens don't spell the end of the prompt.
@@ -55,7 +55,7 @@ _DIGIT = re.compile(r"(?<![0-9])[0-9](?![0-9])")
 
 
 def place_of(answer: Stated, reply: Reply, key: str) -> int:
-    """Where an answer stands in what the tokens of a reply spell, in characters.
+    """Offset of an answer, in characters, in the text that the tokens of a reply spell.
 
     Tokens may spell more than the reply's text, such as thoughts before it and the end of the turn: the place is
     counted from the end, by what is written like the answer. Raises `Unreadable` when the server gave no tokens, or

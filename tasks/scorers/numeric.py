@@ -31,7 +31,7 @@ def units(vectors: Sequence[Sequence[float]], wanted: int, key: str) -> np.ndarr
 
 
 class Numeric(ScorerOptions, frozen=True):
-    """Options that they have in common."""
+    """Options that scorers of this base share."""
 
     gives_verdicts: ClassVar[bool] = False
 
@@ -39,7 +39,7 @@ class Numeric(ScorerOptions, frozen=True):
     """Contexts that are judged per feature, each kind and each decile in proportion; all if null."""
 
     def judged(self, contexts: Sequence[Context], feature: int) -> list[Context]:
-        """As many of the contexts as are wanted, in their order: a systematic sample over kinds and deciles."""
+        """The contexts to judge, in their order: a systematic sample over kinds and deciles."""
         shown = [context for context in contexts if self.shows(context)]
         drawn = spread(stratified(shown, self.seed, feature), self.contexts)
         return sorted(drawn, key=lambda context: context.context)
@@ -63,14 +63,14 @@ def stratified(contexts: Sequence[Context], seed: int, feature: int) -> list[Con
 
 
 def spread(layers: Sequence[Context], wanted: int | None) -> list[Context]:
-    """As many as are wanted, all if null, from the middle of equal stretches: a layer's share to within one."""
+    """`n` items, all if None: the middle of each of `n` equal stretches, so that each stratum has its share to within one."""
     there = len(layers)
     number = there if wanted is None else min(wanted, there)
     return [layers[(2 * place + 1) * there // (2 * number)] for place in range(number)]
 
 
 def answers(request: Request, reply: Reply) -> list[tuple[Request, Reply]]:
-    """Each part of a question with its answer. Raises `Unreadable` when there are not as many of both."""
+    """Each part of a question with its answer. Raises `Unreadable` when their numbers differ."""
     if len(request.parts) != len(reply.parts):
         msg = f"{len(reply.parts)} answers to the {len(request.parts)} parts of {request.key}"
         raise Unreadable(msg)

@@ -37,15 +37,15 @@ _NAMED = (
     r"[*_`]*\s+(?:is\s+the\s+(?:answer|intruder|outlier|odd\s+one|one\s+that)"
     r"|does(?:\s+not|n['\u2019]t)\s+belong)\b"
 )
-"""What is said of the right example after its number."""
+"""Words that may follow the number of the right example."""
 _IS = r"(?:\W+(?:is|are|would\s+be|should\s+be)\b)?\W*"
 _CORRECTION = re.compile(r"\b(?:wait|no|actually|correct(?:ed|ion)|instead|sorry|rather)\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(r"\b(?:wait|sorry|actually|instead|corrected|correction)\b", re.IGNORECASE)
-"""What goes before a list in prose at the end of a reply that is said in the place of an earlier one."""
+"""Words before a list at the end of a reply that replaces an earlier one."""
 _REASON = re.compile(r"[*_`]*\s*(?:[.,;:(\u2013\u2014-]|because\b|since\b|as\b)[^\d\n?]*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|either|maybe|perhaps|not\s+(?:sure|certain|really))\b", re.IGNORECASE)
 _NEXT_QUESTION = re.compile(r"^[^\w\n]*Description:", re.MULTILINE)
-"""How a question begins that a reader invents after its answer."""
+"""The beginning of a question that a reader invents after its answer."""
 _TURN_ENDS = re.compile(rf"(?<=\S)(?:{FORM})(?=\s*(?:\Z|(?:{FORM})))")
 """A control token after which a reply ends, or another turn begins."""
 
@@ -55,21 +55,21 @@ class Wanted:
     """What an answer looks like."""
 
     called: str
-    """What it is, for reasons."""
+    """What it is called in reasons of failures."""
     brackets: str | None = None
     """Regular expression of it, without groups, where it is a list whose brackets tell it from prose."""
     plain: str | None = None
-    """The same of one that prose may hold as well, such as a number."""
+    """Regular expression of an answer that prose may contain as well, such as a number."""
     before: str = ""
     """Regular expression of a word that may stand before it, such as `Example`."""
 
 
 class Stated(NamedTuple):
-    """An answer as it is written."""
+    """An answer as the reply states it."""
 
     value: str
     after: str
-    """The rest of the reply, which tells it from others that are written alike."""
+    """The text after it, which distinguishes it from equal ones."""
 
 
 class _Candidate(NamedTuple):
@@ -85,7 +85,7 @@ class _Candidate(NamedTuple):
 
 
 def stated(reply: Reply, key: str, wanted: Wanted, fits: Callable[[str], bool] = lambda _: True) -> Stated:
-    """The answer in the reply to the request with this key; one that fits goes before one that doesn't.
+    """The answer in the reply to the request with this key; an admissible one takes precedence.
 
     Raises `Unreadable` without one, with several that differ, and where the reply was cut off before its end.
     """
@@ -146,7 +146,7 @@ def _chosen(text: str, candidates: list[_Candidate], *, cut: bool) -> _Candidate
 
 
 def _last(text: str, candidates: list[_Candidate]) -> _Candidate | None:
-    """What the last line states; not so a number that is one of several lines of numbers."""
+    """The answer on the last line; None for a number that is one of several lines of numbers."""
     last = next(
         (
             candidate
@@ -163,7 +163,7 @@ def _last(text: str, candidates: list[_Candidate]) -> _Candidate | None:
 
 
 def _of_lists(text: str, lists: list[_Candidate], *, cut: bool) -> _Candidate | None:
-    """The list that several agree on, or the last in prose."""
+    """The list on which several agree, or the last one in prose."""
     lines = [
         candidate for candidate in lists if candidate.how == "colon" or (candidate.how == "alone" and not cut)
     ]
@@ -174,7 +174,7 @@ def _of_lists(text: str, lists: list[_Candidate], *, cut: bool) -> _Candidate | 
 
 
 def _first(text: str, lists: list[_Candidate], labels: list[_Candidate]) -> _Candidate | None:
-    """A list that the reply begins with, as long as nothing takes it back."""
+    """A list at the beginning of the reply, unless the rest of the reply retracts it."""
     first = next((candidate for candidate in lists if _bare(text[: candidate.start])), None)
     if first is None or any(candidate.value != first.value for candidate in labels):
         return None
@@ -211,12 +211,12 @@ def _several(candidates: Iterable[_Candidate]) -> bool:
 
 
 def _bare(text: str) -> bool:
-    """Whether nothing but signs is there."""
+    """Whether the text holds nothing but punctuation and symbols."""
     return not re.search(r"\w", text)
 
 
 def _candidates(text: str, wanted: Wanted) -> Iterator[_Candidate]:
-    """All that may be the answer, in its order; what stands in prose only where brackets mark it."""
+    """All possible answers in their order; those within prose only where brackets mark them."""
     candidates: dict[int, _Candidate] = {}
     labelled, closing, named, alone, prose = _patterns(wanted)
     if wanted.brackets:
@@ -243,7 +243,7 @@ def _candidate(match: re.Match[str], how: Literal["label", "colon", "alone", "pr
 
 
 def _ends_statement(text: str, match: re.Match[str]) -> bool:
-    """Whether what stands after a labelled value leaves it as it is: nothing, or a reason, and no second one."""
+    """Whether the text after a labelled value does not change it: nothing, or a reason, and no second value."""
     line = text[match.end("value") :].partition("\n")[0]
     if _bare(line):
         return "?" not in line

@@ -39,7 +39,7 @@ UNKNOWN = "?"
 _VISIBLE = str.maketrans({"\n": render.NEWLINE, "\r": "␍", TAB: "⇥"})
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LEAST = 0.5
-"""Share of a context's tokens that must have a number: a correlation of fewer would be of something else."""
+"""Share of a context's tokens that must have a number, since the correlation of a smaller part is another quantity."""
 TEN = 10
 _MOST_CHAT_TOKENS = 5
 """Longest reply of a chat, in tokens: a number, and what some models put before it."""
@@ -57,7 +57,7 @@ class Simulation(Numeric, frozen=True):
     """How `token_by_token` asks; `all_at_once` always asks for a completion."""
     alternatives: int | None = Field(default=20, ge=2)
     """Likeliest tokens whose log-probabilities are asked for; servers have a limit (vLLM: 20). Null, in
-    `token_by_token` only, asks for none and takes the number that is said."""
+    `token_by_token` only, asks for none and takes the number that is stated."""
     highest: int = Field(default=10, ge=1, le=10)
     """The strongest activation. Readers whose tokenizer takes 10 apart are refused at 10, which would be read as 1: set
     9 for those (SmolLM2, Qwen and Gemma among others)."""
@@ -97,7 +97,7 @@ class Simulation(Numeric, frozen=True):
         return [Judgement(context, truth, simulated=simulated, missing=len(reasons))]
 
     def trials(self, key: RequestKey) -> list[Request]:
-        """What a reader is asked before the first question, to see in its tokens whether it can say 10 in one."""
+        """Requests sent before the first question; their tokens show whether the tokenizer has 10 as one token."""
         if self.mode == "all_at_once" or self.highest < TEN or self.alternatives is None:
             return []  # the tables of a prompt show it, and without log-probabilities nothing depends on it
         if self.route == "completion":
@@ -109,7 +109,7 @@ class Simulation(Numeric, frozen=True):
         ]
 
     def unfit(self, request: Request, reply: Reply) -> str | None:
-        """Why a reader that answers an example or a trial so cannot be asked; null where nothing speaks against it."""
+        """Why a reader with this answer to an example or a trial is refused; None where it can be asked."""
         if self.highest < TEN or self.alternatives is None:
             return None
         apart = takes_ten_apart(reply.prompt, TAB) or takes_ten_apart(reply.completion)
@@ -138,7 +138,7 @@ class Simulation(Numeric, frozen=True):
         return Request(key, messages=turns, max_tokens=_MOST_CHAT_TOKENS, top_logprobs=self.alternatives)
 
     def _strength_in_reply(self, part: Request, reply: Reply) -> float | str:
-        """The number in the answer about one token, or why there is none."""
+        """The number in the answer about one token, or the reason why there is none."""
         if self.highest == TEN and self.alternatives is not None and takes_ten_apart(reply.completion):
             raise Unreadable(_apart(part.key))
         if self.route == "completion" and self.alternatives is not None:
@@ -186,7 +186,7 @@ def expected(top: Mapping[str, float], highest: int, key: str) -> float | str:
 
 
 def takes_ten_apart(tokens: Sequence[TokenLogprob], before: str = "") -> bool:
-    """Whether a 10 among these tokens is two of them: then the probability of 1 is that of 10 as well.
+    """Whether 10 is spelled by two of these tokens, so that the probability of 1 includes that of 10.
 
     Only where the token before it ends with `before`, and with no digit.
     """
@@ -205,7 +205,7 @@ def _apart(key: str) -> str:
 
 
 def _integer(token: str, highest: int) -> int | None:
-    """The number that a token is, if it is one of those that were asked for."""
+    """The number that a token spells, if it is one of those that were asked for."""
     text = token.strip()
     return int(text) if re.fullmatch("[0-9]|10", text) and int(text) <= highest else None
 
@@ -246,9 +246,9 @@ class _Shot(NamedTuple):
     """Each token and the tab after it."""
     numbers: list[str]
     known_from: int
-    """Line from which on a completion's table says the numbers."""
+    """First line of a completion's table that has numbers."""
     asked: list[int]
-    """Lines that a chat asks about."""
+    """The lines of the table that a chat asks about."""
 
 
 @cache
@@ -264,7 +264,7 @@ def _shots(highest: int) -> list[_Shot]:
 
 @cache
 def _tables(highest: int) -> str:
-    """The few-shot tables of a completion, the beginning of each without numbers, as in the live one."""
+    """The few-shot tables of a completion; the first lines of each have no numbers, as in the live one."""
     tables = ""
     for shot in _shots(highest):
         numbers = [UNKNOWN] * shot.known_from + shot.numbers[shot.known_from :]
