@@ -143,11 +143,11 @@ class SplitRequests:
     """Splits a scorer's questions in halves; each half belongs to the question's explanation."""
 
     def __init__(self, scorer: ScorerProtocol, owners: dict[str, JudgedExplanation]) -> None:
-        """Split a question and record which explanation its halves belong to."""
+        """Halves are added to `owners`, with the explanation of their question."""
         self._scorer, self._owners = scorer, owners
 
     def __call__(self, request: Request) -> list[Request]:
-        """No halves where the scorer cannot split its questions, or this one any further."""
+        """The question in two; none where the scorer cannot split its questions, or this one any further."""
         halves = self._scorer.halves(request) if isinstance(self._scorer, SplitsRequests) else []
         self._owners.update(dict.fromkeys((half.key for half in halves), self._owners[request.key]))
         return halves

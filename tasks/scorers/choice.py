@@ -61,7 +61,7 @@ class Choice(ChatScorer, frozen=True):
         others: Sequence[str],
         description: str | None,
     ) -> Request:
-        """A question that shows a context, already rendered, among others, in an order that depends on the seed alone."""
+        """A question that shows a rendered context among others, in an order that depends on the seed alone."""
         context, text = sought
         draw = self.seeded_random(feature.feature, context.context)
         texts = draw.sample(others, len(others))
