@@ -82,7 +82,7 @@ class Classification(ChatScorer, frozen=True):
         ]
 
     def halves(self, request: Request) -> list[Request]:
-        """The question in two, with replies of the same form, a list even for one context; none where it has only one."""
+        """The question in two, with replies of the same form, a list even for one context; none where it has one."""
         shown = list(zip(request.contexts, request.truths, strict=True))
         if len(shown) == 1:
             return []

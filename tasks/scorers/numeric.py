@@ -63,7 +63,7 @@ def stratified(contexts: Sequence[Context], seed: int, feature: int) -> list[Con
 
 
 def spread(layers: Sequence[Context], wanted: int | None) -> list[Context]:
-    """`wanted` contexts, all if None: the middles of equal stretches, so that each layer has its share to within one."""
+    """`wanted` contexts, all if None: the middles of equal stretches; each layer has its share to within one."""
     there = len(layers)
     number = there if wanted is None else min(wanted, there)
     return [layers[(2 * place + 1) * there // (2 * number)] for place in range(number)]
