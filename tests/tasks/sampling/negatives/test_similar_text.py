@@ -20,7 +20,7 @@ from tasks.llm.sentence_transformers import SentenceModel
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import SimilarText
 from tasks.sampling.negatives import similar_text as module
-from tasks.sampling.negatives.base import blocks
+from tasks.sampling.negatives.base import SearchingKind, blocks
 from tasks.sampling.negatives.similar_text import Vectors
 from tests.tasks.caches import LENGTH, Cache, sample, steps, work
 from tests.tasks.drawing import WINDOW, Worded, draw, embedded, shown, toy_units, worded
@@ -173,7 +173,7 @@ def test_a_lakes_vectors_are_read_once(tmp_path: Path) -> None:
     asked = work(lake, Sampling(window=WINDOW, negatives=kinds[:1], contrast=kinds[1:]))
     asked = embedded(lake, CACHE, asked)
 
-    def vectors(step: Step, current: Mapping[SimilarText, Step]) -> Vectors:
+    def vectors(step: Step, current: Mapping[SearchingKind, Step]) -> Vectors:
         return module.vectors(lake, step, LENGTH, current.values())
 
     made = asked.embeddings
