@@ -1,8 +1,8 @@
 """Dispatch of many requests to one reader: a bounded number pending, outcomes in the order of the requests.
 
-Knows nothing of endpoints: the reader decides how many are really in flight. A question in parts is asked part by
-part, a request that was asked before is not sent again, and requests that belong together are handed over together.
-Control tokens of the reader's tokenizer are broken up, and requests that are too long for it are asked in halves.
+Independent of endpoints: the reader decides how many requests are really in flight. A request with parts is sent part
+by part, a repeated request is not sent again, and requests that belong together are passed to the reader together.
+Control tokens of the reader's tokenizer are broken up, and requests that are too long for it are split in halves.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from tasks.llm.base import Reader
 from tasks.llm.request import LONGEST_LIST, Outcome, Reply, Request, Usage
 
 _AHEAD = 2
-"""Requests pending per request under way: those that pause must not leave slots empty."""
+"""Pending requests per request in flight: requests that pause before a retry must not leave slots empty."""
 _FREE = Usage(0, 0, 0)
-"""What a repeated question costs."""
+"""Usage of a repeated request."""
 
 
 async def ask_all(
@@ -23,12 +23,13 @@ async def ask_all(
     requests: Iterable[Request],
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Ask everything; outcomes come in the order of the requests.
+    """Send all requests; return their outcomes in the order of the requests.
 
-    Requests that follow each other under one name of `together` are asked together, `LONGEST_LIST` at most. `requests`
-    may be lazy: it is read as slots become free. Each request takes one, in a list or alone, since a server has as much
-    to do for it; a list waits until there is one for all of it. `on_outcome` hears of every outcome as it comes, in any
-    order. The first exception, EndpointsDown or the caller's own, cancels what is pending and is raised as it is.
+    Consecutive requests with the same `together` are sent together, at most `LONGEST_LIST` of them. `requests` may be
+    lazy: it is read as slots become free. Each request takes one slot, in a list or alone, since it is the same work
+    for the server; a list waits until there is a slot for each of its requests. `on_outcome` is called with each
+    outcome as it arrives, in any order. The first exception, EndpointsDown or the caller's own, cancels what is
+    pending and is raised unchanged.
     """
     outcomes: dict[int, Outcome] = {}
     window = _AHEAD * reader.in_flight
@@ -46,7 +47,7 @@ async def ask_all(
     try:
         async with asyncio.TaskGroup() as tasks:
             groups = _groups(requests)
-            # One slot before anything is read, the others when it is known how many it takes.
+            # One slot before a group is read, the others when its size is known.
             while await slots.acquire() and (group := next(groups, None)):
                 size = min(len(group), window)
                 for _ in range(size - 1):
@@ -55,16 +56,16 @@ async def ask_all(
                 read += len(group)
     except ExceptionGroup as failures:
         first = failures.exceptions[0]
-        # A group would hide EndpointsDown from callers; they want the one that came first.
+        # An exception group would hide EndpointsDown from callers; they need the first exception itself.
         raise first from first.__cause__
     return [outcomes[place] for place in range(read)]
 
 
 def _groups(requests: Iterable[Request]) -> Iterator[Sequence[Request]]:
-    """Requests that follow each other and belong together; of those that belong to nobody each is alone."""
+    """Groups of consecutive requests that belong together; a request without `together` is a group by itself."""
     group: list[Request] = []
     for request in requests:
-        # A question in parts is a list of its own.
+        # A request with parts is a list by itself.
         name = None if request.parts else request.together
         if group and (name is None or name != group[0].together or len(group) == LONGEST_LIST):
             yield group
@@ -79,13 +80,13 @@ def _groups(requests: Iterable[Request]) -> Iterator[Sequence[Request]]:
 
 @dataclass
 class Asking:
-    """A reader for the length of one task: it takes questions in parts and remembers what it was asked."""
+    """A reader for the duration of one task: it splits requests into their parts and remembers what it has sent."""
 
     reader: Reader
     _known: dict[str, "asyncio.Future[Outcome]"] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> Outcome:
-        """The outcome of a request, or of all its parts together. Raises what the reader raises."""
+        """The outcome of a request, or of all its parts joined. Raises what the reader raises."""
         if request.parts:
             return joined(request, await self._answers(request.parts))
         return (await self._answers((request,)))[0]
@@ -95,12 +96,12 @@ class Asking:
         return [await self.ask(requests[0])] if len(requests) == 1 else await self._answers(requests)
 
     async def _answers(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Ask what nobody has asked yet, and wait for the rest, which is there or under way."""
+        """Send the requests that are new; the outcomes of the others are known already or awaited."""
         new: dict[str, Request] = {}
         answers: list[asyncio.Future[Outcome]] = []
-        # Without a pause up to here, so that who asks and who repeats does not depend on timing.
+        # No await up to the call of the reader, so that timing does not decide which of two equal requests is sent.
         for request in requests:
-            # Two draws without a seed are meant to differ.
+            # Two samples without a seed are meant to differ.
             drawn = request.temperature and request.seed is None
             name = request.key if drawn else request.digest
             if drawn or name not in self._known:
@@ -123,20 +124,20 @@ class Asking:
 
 
 async def _together(reader: Reader, requests: Sequence[Request]) -> list[Outcome]:
-    """Ask at the same time, in one call where the reader takes several."""
+    """Send requests at the same time, in one call if there are several."""
     if len(requests) == 1:
         return [await reader.ask(requests[0])]
     return await reader.ask_together(requests) if requests else []
 
 
 def repeated(request: Request, outcome: Outcome) -> Outcome:
-    """The outcome of the same question under another key: it was sent no second time and costs nothing."""
+    """The outcome of the same request under another key: it was not sent again and costs nothing."""
     reply = replace(outcome.reply, usage=_FREE) if outcome.reply else None
     return replace(outcome, request=request, reply=reply, attempts=0, latency=0.0, parts_sent=None)
 
 
 def joined(request: Request, parts: Sequence[Outcome]) -> Outcome:
-    """One outcome of a request's parts: all their replies, or the reason of the first that has none.
+    """The joint outcome of a request's parts: all their replies, or the reason of the first part without one.
 
     Attempts, calls and tokens are sums, the latency is that of the slowest part; endpoint and model are those of the
     part that failed, else of the first one.
@@ -159,7 +160,7 @@ def joined(request: Request, parts: Sequence[Outcome]) -> Outcome:
 
 
 def _summed(usages: Sequence[Usage]) -> Usage:
-    """Sums of what was counted; null where it was not counted everywhere."""
+    """The sum of each token count; None where a part lacks the count."""
     prompt, cached, completion = (
         None if None in counts else sum(count for count in counts if count is not None)
         for counts in zip(*usages, strict=True)
@@ -170,18 +171,18 @@ def _summed(usages: Sequence[Usage]) -> Usage:
 async def ask_fitting(
     reader: Reader, requests: Iterable[Request], halves: Callable[[Request], Sequence[Request]]
 ) -> list[Outcome]:
-    """Ask everything, and what is too long by its halves, until all fits or `halves` gives none.
+    """Send all requests, and those that are too long in halves, until all fit or `halves` returns none.
 
-    What a reader knows to be a control token of its tokenizer (`control_tokens`) is broken up first: outcomes hold the
-    requests as they were sent.
+    Control tokens of the reader's tokenizer (`control_tokens`) are broken up first: outcomes hold the requests as they
+    were sent.
 
-    All outcomes, those of halves after those of their wholes, which `tasks/llm/request.py` tells from the ones that
-    stand. Reads `requests` and raises as `ask_all` does.
+    Returns all outcomes, those of halves after those of the requests that were split; `tasks/llm/request.py` tells
+    these from the outcomes that count. Reads `requests` and raises as `ask_all` does.
     """
     own = reader.control_tokens
     latest = await ask_all(reader, (request.without_control_tokens(own) for request in requests))
     outcomes = list(latest)
-    # All halves of a size at once: each size costs one wait, however many requests are too long.
+    # All halves of one size at once: each size costs one round, however many requests are too long.
     while shorter := [half for outcome in latest if outcome.too_long for half in halves(outcome.request)]:
         latest = await ask_all(reader, [half.without_control_tokens(own) for half in shorter])
         outcomes += latest

@@ -1,13 +1,14 @@
 """Sends calls to endpoints and retries them, until there is a reply or a reason why there is none.
 
-1. A server's passing fault (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
-   tried again, elsewhere if possible: `attempts` times while others get replies, for `patience` while nobody does.
-2. A request's fault (400, 413, 422 and the like in an API's words, or log-probabilities that the server ignores) is
-   final at once.
-3. Whatever else is no success (a refused key, a model or a route that is gone, a proxy's own page) is the endpoint's:
-   it rests as if it refused connections, and the request goes elsewhere.
-4. All end as a reason; `EndpointsDown` alone is raised, when no endpoint has been of use for too long.
-5. Whatever a server says is shortened and rid of the API key before it becomes a reason.
+1. A transient server error (no connection, a timeout, 408, 409, 425, 429, 5xx, a 200 without a finished reply) is
+   retried, on another endpoint if possible: `attempts` times while other calls get replies, for `patience` seconds
+   while none does.
+2. An error of the request (400, 413, 422 and the like with an API's error body, or log-probabilities that the server
+   ignores) is final at once.
+3. Any other failure (a rejected key, a model or a route that is gone, a proxy's own page) is the endpoint's: it rests
+   as if it refused connections, and the request goes to another one.
+4. All of these end as a reason; only `EndpointsDown` is raised, when no endpoint has been usable for too long.
+5. Servers' messages are shortened and the API key is removed from them before they become a reason.
 """
 
 import asyncio
@@ -47,71 +48,71 @@ from tasks.llm.request import Reply
 
 
 class CallResult(NamedTuple):
-    """What became of a call."""
+    """The result of a call: its replies, or why there are none."""
 
     replies: Sequence[Reply | Declined] | None
     reason: str | None
     """Why there are no replies."""
     final: bool = False
-    """Whether the call itself was refused, so that it would be again."""
+    """Whether the call itself was rejected, so that a retry would be too."""
     too_long: bool = False
-    """Whether it was refused since it does not fit into the model's context."""
+    """Whether it was rejected because it does not fit into the model's context."""
     absent: bool = False
-    """Whether it was refused since the server has no such route, or no such model."""
+    """Whether it was rejected because the server has no such route, or no such model."""
     form: bool = False
-    """Whether it was refused in words about the form that it is held to."""
+    """Whether the error message of its rejection is about the form of the reply (structured output)."""
     parameter: str | None = None
-    """The setting that it was refused for, which the server does not take."""
+    """The setting for which it was rejected, since the server does not support it."""
     endpoint: str = ""
-    """Where it was sent last; empty if it was not."""
+    """URL to which it was sent last; empty if it was not sent."""
     tries: int = 0
     latency: float = 0.0
-    """Seconds from the first try to the end of the last."""
+    """Seconds from the start of the first attempt to the end of the last."""
 
 
 class Setback(NamedTuple):
-    """Why there is no reply yet."""
+    """One failed attempt: why there is no reply yet."""
 
     kind: Literal["final", "failed", "refused", "resting"]
-    """Give up; count a failure; no connection, which patience bounds; nothing was sent."""
+    """In this order: give up; count a failure; no connection, bounded by `patience`; nothing was sent."""
     reason: str = ""
     too_long: bool = False
     absent: bool = False
     form: bool = False
     parameter: str | None = None
     counts: int = 1
-    """Failures that it counts for."""
+    """Number of failures that it counts as."""
     misconfigured: bool = False
-    """Whether the endpoint is not what it should be, as far as one answer says."""
+    """Whether the response suggests that the endpoint is misconfigured."""
 
 
 @dataclass(slots=True)
 class CallState:
-    """How one call has fared so far."""
+    """The attempts of one call so far."""
 
     key: str
     size: int
     attempts: int
     endpoint: Endpoint | None = None
-    """Where it was sent last."""
+    """The endpoint to which it was sent last."""
     tries: int = 0
     failures: int = 0
-    """Tries that failed; a timeout counts for more than one."""
+    """Attempts that failed; a timeout counts as more than one."""
     spared: int = 0
-    """Those of them while nobody got a reply: an outage, which `patience` bounds."""
+    """Those of them while no call got a reply: an outage, which `patience` bounds."""
     failed_at: float | None = None
-    """Time of the last failure; null before the first."""
+    """Time of the last failure; None before the first."""
     quiet_since: float | None = None
-    """Start of the time in which it failed and nobody got a reply; null while somebody does."""
+    """Start of the time in which it failed and no call got a reply; None while some call does."""
     started: float = 0.0
     ended: float = 0.0
     refused_since: float | None = None
-    """Start of the time in which every endpoint has refused; null while one has not."""
+    """Start of the time in which every endpoint has refused; None while one has not."""
 
     def result(
         self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: Setback
     ) -> CallResult:
-        """The call's replies, or the reason and the last setback of one that failed."""
+        """The call's replies, or the reason and details of the last attempt of a call that failed."""
         return CallResult(
             replies=replies,
             reason=reason,
@@ -130,20 +131,20 @@ _OVERLOADED = frozenset({429, 503})
 _ABSENT = frozenset({404, 405})
 _INVALID = frozenset({400, 422})
 _UNFIT = frozenset({413, 414, 431})
-"""Statuses of what is too large, which proxies say in their own words."""
+"""Statuses for requests that are too large, which proxies send with their own error bodies."""
 _LATE_COUNTS = 2
-"""Failures that one timeout counts for, since it takes as long as anything may."""
+"""Failures that one timeout counts as, since it takes the longest time that an attempt may."""
 _STAGGER = 0.25
-"""Seconds over which requests return to an endpoint that rested, lest they all come at once."""
+"""Seconds over which requests to an endpoint that rested are spread, so that they do not all come at once."""
 _WATCH = 10.0
-"""Seconds between looks at endpoints that have requests under way."""
+"""Seconds between connection checks of endpoints that have requests in flight."""
 _GONE = 2
-"""Looks in a row that found no connection, after which nobody waits for answers of that endpoint any more: a server
-that shuts down may keep the connections of long requests open and answer none."""
+"""Failed connection checks in a row after which requests in flight to that endpoint are abandoned: a server that shuts
+down may keep the connections of long requests open and answer none."""
 
 
 Read = Callable[[bytes], Sequence[Reply | Declined]]
-"""Reads a successful answer's body; raises ServerFault or FieldIgnored."""
+"""Decodes the body of a successful response; raises ServerFault or FieldIgnored."""
 
 
 class RetryingClient:
@@ -160,19 +161,19 @@ class RetryingClient:
         """Use an open transport, which remains the caller's to close."""
         self._reader, self._http, self._secret = reader, http, secret
         self._sleep, self._clock = sleep, clock
-        # Each may have all: a window that is too wide is found out, one that is too narrow is not.
+        # Each starts with the whole window: one that is too wide is noticed, one that is too narrow is not.
         self._endpoints = [Endpoint(url, reader.in_flight) for url in reader.urls]
         self._balance = Balance(self._endpoints, reader.in_flight, clock)
         self._replied_at = -inf
-        # Unseeded, for it moves pauses only, never rows.
+        # Unseeded, since it affects the pauses only, never the rows.
         self._chance = random.SystemRandom().random
 
     async def carry(
         self, key: str, call: Call, read: Read, size: int = 1, attempts: int | None = None
     ) -> CallResult:
-        """Carry a call of some prompts there, and its answer back.
+        """Send a call of `size` requests, with retries, and return its result.
 
-        Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
+        Raises EndpointsDown when no endpoint has been usable for `patience` seconds.
         """
         state = CallState(key, size, attempts or self._reader.attempts)
         while True:
@@ -184,11 +185,11 @@ class RetryingClient:
                 if answer.misconfigured:
                     await self._require_right()
                 return state.result(None, reason, answer)
-            # Here and not inside the attempt: whoever pauses holds no place.
+            # Here and not inside the attempt: a call that pauses must not occupy a slot.
             await self._sleep(self._pause(state, answer))
 
     async def watch(self) -> None:
-        """Look, for as long as it is let, whether endpoints that owe answers still take connections."""
+        """Until cancelled, check that endpoints with requests in flight still accept connections."""
         while True:
             await asyncio.sleep(_WATCH)
             await asyncio.gather(
@@ -211,7 +212,7 @@ class RetryingClient:
     async def _attempt(
         self, state: CallState, call: Call, read: Read
     ) -> Sequence[Reply | Declined] | Setback:
-        """Send a call once, when it is its turn and an endpoint does not rest."""
+        """Send a call once, when it is its turn and an endpoint is not resting."""
         endpoint = await self._balance.turn(state.key, state.endpoint, state.size)
         if endpoint is None:
             return Setback("resting")
@@ -228,7 +229,7 @@ class RetryingClient:
     async def _exchange(
         self, endpoint: Endpoint, call: Call, read: Read, size: int
     ) -> Sequence[Reply | Declined] | Setback:
-        """Post to an endpoint and note how it behaved."""
+        """Post to an endpoint and record the result in its statistics."""
         sent = self._clock()
         try:
             answer = await self._post(endpoint, call)
@@ -252,7 +253,7 @@ class RetryingClient:
         return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
 
     async def _post(self, endpoint: Endpoint, call: Call) -> HttpResponse:
-        """Post; raises TimeoutError when the endpoint turns out to be gone meanwhile, else as `HttpClient.post`."""
+        """Post; raises TimeoutError when the endpoint goes away meanwhile, else as `HttpClient.post`."""
         async with asyncio.timeout(None) as until:
             endpoint.waited_for.add(until)
             try:
@@ -262,15 +263,15 @@ class RetryingClient:
 
     @staticmethod
     def _misconfigured(answer: HttpResponse, size: int) -> bool:
-        """Whether an answer says that its endpoint is not what it should be, rather than the request."""
+        """Whether a response means that the endpoint, rather than the request, is wrong."""
         if answer.ok or answer.transient or answer.status in _UNFIT:
             return False
         if answer.status in _ABSENT and size > 1:
-            return False  # lists are not on every server
+            return False  # not every server has routes for lists
         return answer.status not in _INVALID or not of_an_api(answer.body)
 
     def _judge(self, endpoint: Endpoint, answer: HttpResponse, sent: float, call: Call) -> Setback | None:
-        """What an answer's status and words say; null for a success."""
+        """The failure that a response's status and message stand for; None for a success."""
         passing = answer.transient
         wait = retry_after(answer.retry_after, datetime.now(UTC)) if passing and answer.retry_after else None
         endpoint.answered(wait, self._clock())
@@ -290,7 +291,7 @@ class RetryingClient:
         )
 
     def _read(self, endpoint: Endpoint, body: bytes, read: Read) -> Sequence[Reply | Declined] | Setback:
-        """Read a successful answer's body."""
+        """Decode the body of a successful response."""
         try:
             replies = read(body)
         except ServerFault as fault:
@@ -307,7 +308,7 @@ class RetryingClient:
         return Setback("failed", why)
 
     def _given_up(self, state: CallState, setback: Setback) -> str | None:
-        """Return the reason for which a call ends without a reply; null to try again."""
+        """Return the reason for which a call ends without a reply; None to retry it."""
         if setback.kind == "final":
             return setback.reason
         if setback.kind != "failed":
@@ -317,16 +318,16 @@ class RetryingClient:
         quiet = self._quiet(state, setback)
         if quiet is not None and quiet < self._reader.patience:
             return None
-        # At the end of an outage that lasted too long all count.
+        # At the end of an outage that lasted longer than `patience`, all failures count.
         counted = state.failures - (state.spared if quiet is None else 0)
         if counted < state.attempts:
             return None
         return f"given up after {state.tries} tries, the last: {setback.reason}"
 
     def _quiet(self, state: CallState, setback: Setback) -> float | None:
-        """Return the seconds in which a call that has just failed again found nobody to get a reply; null else."""
+        """Return for how many seconds, up to a call's latest failure, no call has got a reply; None if one has."""
         before, state.failed_at = state.failed_at, self._clock()
-        # Of a list nobody knows whether the server cannot take lists at all.
+        # The failure of a list is no sign of an outage: the server may not support lists at all.
         if before is None or self._replied_at > before or state.size > 1:
             state.quiet_since = None
             return None
@@ -336,7 +337,7 @@ class RetryingClient:
         return state.failed_at - state.quiet_since
 
     async def _require_right(self) -> None:
-        """Raise EndpointsDown where no endpoint is what it should be; a request that ends so may be to blame itself."""
+        """Raise EndpointsDown if every endpoint is misconfigured; otherwise the request itself may be to blame."""
         if not all(endpoint.refusals for endpoint in self._endpoints):
             return
         complaints = await asyncio.gather(*(self._complaint(url) for url in self._reader.urls))
@@ -346,18 +347,18 @@ class RetryingClient:
             raise EndpointsDown(msg)
 
     async def _complaint(self, url: str) -> str | None:
-        """Return what is wrong with one endpoint; null if nothing is."""
+        """Return what is wrong with one endpoint; None if nothing is."""
         try:
-            # Each alone: of several the check complains as soon as one is wrong.
+            # One at a time: with several URLs the preflight check raises for the first that is wrong.
             await preflight(self._reader.model_copy(update={"urls": [url]}))
         except EndpointRefused as error:
             return str(error)
         return None
 
     def _out_of_patience(self, state: CallState) -> str | None:
-        """Return why a call that finds no connection ends; null to try again.
+        """Return why a call that finds no connection ends; None to retry it.
 
-        Raises EndpointsDown if nobody else found one in the meantime.
+        Raises EndpointsDown if no other call found one in the meantime.
         """
         if not all(endpoint.refusals for endpoint in self._endpoints):
             state.refused_since = None
@@ -378,7 +379,7 @@ class RetryingClient:
         raise EndpointsDown(msg)
 
     def _pause(self, state: CallState, setback: Setback) -> float:
-        """Return the seconds until a call's next try."""
+        """Return the seconds until a call's next attempt."""
         pause = 0.0
         if setback.kind == "failed":
             pause = backoff(state.failures, self._reader.max_backoff, self._chance())
