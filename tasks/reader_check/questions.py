@@ -1,7 +1,7 @@
 """Questions with known answers for the reader check, made by a run's own explainers and scorers.
 
-The features are written by hand (`features.yaml`); all else is as in a run: prompts, few-shot turns, options, forms.
-A scorer needs nothing for it but its `requests`: what its questions hold says what a right answer is.
+The features are written by hand (`features.yaml`); everything else is as in a run: prompts, few-shot turns, options,
+forms. A scorer only needs its `requests` for this: they hold the right answers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,16 +22,16 @@ from tasks.llm.request import Request, RequestKey, feature_of
 from tasks.scorers import Scorer
 
 Kind = Literal["explanations", "verdicts", "choices", "values"]
-"""What a component's answers are: texts, 0 or 1 for each example, the number of one example, numbers per context."""
+"""Kind of a component's answers: texts, 0 or 1 for each example, the number of one example, numbers per context."""
 
 WANTED = {"verdicts": 20, "choices": 6, "values": 16}
-"""Answers that are asked for with right explanations, by what they are: as few as tell a good reader from a coin."""
+"""Answers wanted for right explanations, by kind: as few as distinguish a good reader from chance."""
 IN_PARTS = 8
-"""Answers instead, where each takes many requests."""
+"""Answers wanted instead if each takes more than two requests."""
 WRONG = 5
-"""Verdicts that are asked for with a wrong explanation besides, which fits none of the examples."""
+"""Additional verdicts wanted for a wrong explanation, which fits none of the examples."""
 LEAST = 3
-"""Questions of each component: fewer could not tell a reader that always says the same."""
+"""Least questions per component: fewer could not detect a reader that always gives the same answer."""
 
 _Item = TypeVar("_Item")
 _STRONG, _WEAK = 0, 9
@@ -41,21 +41,21 @@ _SILENT = 12
 
 
 class Theme(NamedTuple):
-    """A feature written by hand, and what is known of it."""
+    """A feature written by hand, with its known explanation."""
 
     explanation: str
     named: tuple[str, ...]
-    """Beginnings of words of which a right explanation has one."""
+    """Prefixes of words; a right explanation has at least one such word."""
     active: tuple[Context, ...]
     described: Described
 
 
 @dataclass(frozen=True)
 class Component:
-    """What one explainer or scorer asks a reader to try it out."""
+    """The reader check's requests of one explainer or scorer."""
 
     name: str
-    """As the table `requests` has it."""
+    """The name in the table `requests`."""
     asker: ChatExplainer | Scorer
     kind: Kind
     requests: tuple[Request, ...]
@@ -64,7 +64,7 @@ class Component:
 def components(
     reader: str, explainers: Sequence[Explainer], scorers: Sequence[Scorer]
 ) -> tuple[Component, ...]:
-    """Everyone who asks a reader, with their questions; those who have none about such features are left out."""
+    """All explainers and scorers that use a reader, with their requests; those without requests are left out."""
     asked_components = []
     for explainer in explainers:
         asking = explainer.asking
@@ -90,7 +90,7 @@ def digest(asked: Iterable[Component]) -> str:
 
 
 def theme_of(request: Request) -> int:
-    """The theme that a question is about."""
+    """The number of the theme that a request is about."""
     number = feature_of(request.key)
     assert number is not None
     return number
@@ -130,7 +130,7 @@ def _written() -> dict[str, Any]:
 
 
 def _feature(number: int, kind: str) -> Feature:
-    """A theme as a feature: its contexts, then silent ones of one kind, each of which is another theme's context."""
+    """A theme as a feature: its contexts, then silent ones of one kind, taken from the contexts of other themes."""
     own = themes()[number].active
     others = [
         [replace(context, near=other) for context in theme.active]
@@ -146,7 +146,7 @@ def _feature(number: int, kind: str) -> Feature:
 
 
 def _explaining(name: str, asking: ChatExplainer) -> Component:
-    """Each feature to be explained."""
+    """An explainer's requests for every feature."""
     requests = [
         request
         for number in range(len(themes()))
@@ -156,7 +156,7 @@ def _explaining(name: str, asking: ChatExplainer) -> Component:
 
 
 def _scoring(name: str, scorer: Scorer) -> Component:
-    """A scorer's questions with right explanations, feature by feature in turn; and some with a wrong one."""
+    """A scorer's requests with right explanations, alternating between features, and some with a wrong one."""
     silent = (scorer.kinds or ("similar",))[0]
 
     def asked(number: int, which: str, explanation: str) -> list[Request]:
@@ -179,14 +179,14 @@ def _scoring(name: str, scorer: Scorer) -> Component:
 
 
 def _kind(scorer: Scorer, request: Request) -> Kind:
-    """What the answer to a scorer's question is."""
+    """The kind of answer to a scorer's request."""
     if request.right is not None:
         return "choices"
     return "verdicts" if scorer.gives_verdicts else "values"
 
 
 def _by_turns(requests: Sequence[Request]) -> list[Request]:
-    """Questions about one context each, an activating and a silent one in turn; others as they are."""
+    """Requests about one context each, alternately activating and silent; other requests in their own order."""
     if any(len(request.contexts) != 1 or request.right is not None for request in requests):
         return list(requests)
     return list(
@@ -201,7 +201,7 @@ def _in_turn(lists: Sequence[Sequence[_Item]]) -> Iterator[_Item]:
 
 
 def _enough(requests: Sequence[Request], answers: int, least: int = LEAST) -> list[Request]:
-    """The first of some questions, until they have so many answers; `least` questions at least."""
+    """The first requests that have `answers` answers together, but at least `least` requests."""
     taken: list[Request] = []
     for request in requests:
         if len(taken) >= least and sum(len(answered.contexts) for answered in taken) >= answers:

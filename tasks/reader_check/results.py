@@ -1,4 +1,4 @@
-"""Results of the reader check: how many of a reader's answers are right, and what is wrong with the others."""
+"""Results of the reader check: how many of a reader's answers are right, and the faults of the others."""
 
 import re
 from collections import Counter
@@ -23,7 +23,7 @@ MEASURES = {
     "choices": "accuracy",
     "values": "AUROC",
 }
-"""What the share of right answers is, by the kind of answers."""
+"""The name of the measure of right answers, by the kind of answers."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +34,35 @@ class CheckResult:
     measure: str
     questions: int
     right: Estimate | None
-    """Share of right answers with a 95 % interval; null where too few could be read to say."""
+    """Share of right answers with a 95 % interval; None if too few answers could be read."""
     chance: float
-    """What one gets who knows nothing."""
+    """The measure at chance."""
     failed: int
     """Questions that got no reply."""
     unreadable: int
-    """Questions whose reply does not say what was asked."""
+    """Questions whose reply does not contain an answer."""
     reason: str | None
-    """The first reason of the commonest kind, where some failed or are unreadable."""
+    """The first reason of the commonest kind if some questions failed or are unreadable."""
     constant: str | None
-    """What all answers are, where they are all the same though other answers are right."""
+    """The answer, if it is always the same although other answers are right."""
     copies: int
-    """Explanations that repeat a few-shot example of the prompt; they are no answers."""
+    """Explanations that repeat a few-shot example of the prompt; they do not count as answers."""
     forms: Mapping[str, int] = field(default_factory=dict)
-    """How replies that were to be held to a form were held, and how many."""
+    """Number of replies by the way they were held to a form (structured output), of those that should be."""
 
     @property
     def answered(self) -> int:
-        """Questions with an answer of the reader's own that could be read."""
+        """Questions with a readable answer that is not a copy."""
         return self.questions - self.failed - self.unreadable - self.copies
 
     @property
     def at_chance(self) -> bool:
-        """Whether the answers are no better than those of one who knows nothing, or there are too few to tell."""
+        """Whether the answers are no better than chance, or too few to tell."""
         return self.right is None or self.right.low <= self.chance
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong, a clause each; empty where the reader can do what is asked."""
+        """The reader's faults, a clause each; empty if it can do the task."""
         lost = self.failed + self.unreadable
         faults = []
         if lost and 2 * lost >= self.questions:
@@ -86,7 +86,7 @@ class CheckResult:
 
 
 def check_result(component: Component, outcomes: Sequence[Outcome]) -> CheckResult:
-    """What the outcomes of a component's questions say, in the order of these questions."""
+    """The result of a component; `outcomes` are in the order of its requests."""
     read = _explained if isinstance(component.asker, ChatExplainer) else _judged
     answers = read(component, outcomes)
     reasons = Counter(_kind_of(reason) for reason in answers.reasons)
@@ -115,7 +115,7 @@ class _Answers(NamedTuple):
     chance: float
     constant: str | None
     reasons: Sequence[str]
-    """Why questions have no answer, one each."""
+    """The reason of each question without an answer."""
     copies: int = 0
 
 
@@ -150,7 +150,7 @@ def _names(text: str, beginnings: Sequence[str]) -> bool:
 
 
 def _is_copy(asker: ChatExplainer, outcome: Outcome) -> bool:
-    """Whether an explanation repeats a few-shot example of its own prompt, which is why it is none."""
+    """Whether an explanation only repeats a few-shot example of its own prompt."""
     if outcome.reply is None or asker.shots != "all":
         return False
     try:
@@ -191,7 +191,7 @@ def _chosen(asker: Scorer, answered: _Answered, reasons: Sequence[str]) -> _Answ
 
 
 def _one_answer(answered: _Answered) -> str | None:
-    """The verdict, or the verdicts on a list, that are the same in all answers though others are right."""
+    """The verdict, or list of verdicts, that is the same in all answers although others are right; else None."""
     flat = [judgement for _, judged in answered for judgement in judged]
     verdicts = {judgement.verdict for judgement in flat}
     if len(answered) < 3 or all(judgement.verdict == judgement.truth for judgement in flat):
@@ -203,7 +203,7 @@ def _one_answer(answered: _Answered) -> str | None:
 
 
 def _balanced(judged: Sequence[Judgement]) -> Estimate | None:
-    """Balanced accuracy by Wilson's intervals of both classes, combined by MOVER as in `scores`."""
+    """Balanced accuracy; its interval combines the Wilson intervals of both classes by MOVER, as in `scores`."""
     classes = []
     for truth in (True, False):
         verdicts = [judgement.verdict for judgement in judged if judgement.truth == truth]
@@ -217,7 +217,7 @@ def _balanced(judged: Sequence[Judgement]) -> Estimate | None:
 
 
 def _valued(answered: _Answered, reasons: Sequence[str]) -> _Answers:
-    """Of numbers: how often that of a feature's activating context is above that of a silent one, ties by half."""
+    """AUROC: how often the value of a feature's activating context is above that of a silent one; ties count half."""
     values: dict[int, dict[bool, list[float]]] = {}
     for outcome, judged in answered:
         own = values.setdefault(theme_of(outcome.request), {True: [], False: []})
@@ -251,5 +251,5 @@ def _number(judgement: Judgement) -> float:
 
 
 def _kind_of(reason: str) -> str:
-    """A reason without what differs from question to question."""
+    """A reason without the parts that differ between questions."""
     return re.sub(r"\(.*\)|[\d/]+|'[^']*'", "", reason.split(" in the reply to ", maxsplit=1)[0])

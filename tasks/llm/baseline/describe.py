@@ -1,4 +1,4 @@
-"""How the baseline reader explains: which words and pieces fire, how reliably, beside what, and what else is shared.
+"""The baseline reader's explanations: which words and pieces fire, how reliably, beside which words, and themes.
 
 Works on rendered examples only, as a language model would. Its sentences have a fixed form, which
 `tasks/llm/baseline/judge.py` reads back with `understand`.
@@ -14,28 +14,28 @@ from tasks.contexts.special_tokens import SIGN
 from tasks.llm.baseline.words import COMMON, FORMS, form, pattern, spelled, words, written
 
 PIECES, NEIGHBOURS, THEMES = 16, 4, 8
-"""Longest lists that a description names."""
+"""Most pieces, neighbours per side and themes that a description lists."""
 
 ALWAYS, OFTEN = 0.6, 0.2
-"""Shares of its occurrences on which a piece fires, from which on it is said to do so always, or often."""
+"""Lowest shares of its occurrences on which a piece fires for it to be listed as firing always, or often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a description names; every word in lower case."""
+    """The content of a description; every word in lower case."""
 
     always: tuple[str, ...] = ()
     """Words and pieces on which the feature fires nearly wherever they occur, the strongest first."""
     often: tuple[str, ...] = ()
-    """Those on which it fires in part of their occurrences."""
+    """Words and pieces on which it fires in part of their occurrences."""
     before: tuple[str, ...] = ()
     """Words that often stand right before them."""
     after: tuple[str, ...] = ()
     """Words that often stand right after them."""
     themes: tuple[str, ...] = ()
-    """Words that often occur near them and are not common ones."""
+    """Words that often occur near them and are not among the commonest in English."""
     form: str | None = None
-    """What the marked words have in common in form."""
+    """The form that the marked words have in common, a key of `FORMS`; None if there is none."""
 
 
 def describe(examples: list[Shown]) -> str:
@@ -78,12 +78,12 @@ def _pieces(examples: list[Shown]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _marked(example: Shown) -> list[tuple[str, int]]:
-    """The words of the marked spans, where nothing says how strongly they fire."""
+    """The words of the marked spans with equal strengths, for examples that list no activations."""
     return [(word, 1) for span, _ in example.spans for word in spelled(span)]
 
 
 def _as_written(token: str, example: Shown) -> str:
-    """A listed token with the hyphens that its place in a marked span calls for."""
+    """A listed token as a piece, hyphenated by its place in a marked span."""
     for span, start in example.spans:
         inside = span.find(token)
         if inside >= 0:
@@ -116,7 +116,7 @@ def _themes(examples: list[Shown]) -> tuple[str, ...]:
 
 
 def _ranked(counted: Counter[str]) -> list[tuple[str, int]]:
-    """By count, then by the alphabet: words come out of sets, whose order differs between processes."""
+    """By count, then alphabetically: the words come from sets, whose order differs between processes."""
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -133,7 +133,7 @@ SECTIONS = {
 _QUOTED = re.compile(r'"(.+?)"(?=, "|$)')
 _NOTHING = "Nothing that stands out."
 _SPECIAL = "special token"
-"""How a description names the sign that stands for special tokens."""
+"""The words that stand for the special-token sign in a description."""
 _NAMED_SPECIAL = re.compile(rf"{_SPECIAL}s?", re.IGNORECASE)
 
 
@@ -156,7 +156,7 @@ def _quoted(word: str) -> str:
 
 
 def understand(text: str) -> Description:
-    """What a description names; for one that somebody else wrote, its uncommon words count as pieces."""
+    """Parse a description; in one that the baseline reader did not write, the uncommon words count as pieces."""
     if text == _NOTHING:
         return Description()
     lists: dict[str, tuple[str, ...]] = defaultdict(tuple)
@@ -175,13 +175,13 @@ def understand(text: str) -> Description:
 
 
 def _listed(rest: str) -> tuple[str, ...]:
-    """What a section lists between quotes; special tokens may be named without."""
+    """The quoted words of a section; special tokens may be named without quotes."""
     pieces = tuple(SIGN if word == _SPECIAL else word for word in _QUOTED.findall(rest))
     return pieces or ((SIGN,) if _NAMED_SPECIAL.search(rest) else ())
 
 
 def _uncommon(text: str) -> tuple[str, ...]:
-    """The words of a description in free form that say something, each once."""
+    """The uncommon words of a free-form description, each once."""
     named = words(_NAMED_SPECIAL.sub(SIGN, text))
     return tuple(
         dict.fromkeys(word for word in named if word == SIGN or (word.isalnum() and word not in COMMON))

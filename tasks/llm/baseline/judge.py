@@ -1,7 +1,7 @@
 """The baseline reader's verdicts and choices.
 
-`verdicts` decides for each example whether it shows what a description names; `described` chooses the example that
-shows most of a description, and `intruder` the one unlike the others.
+`verdicts` decides for each example whether it fits a description; `described` chooses the example that fits a
+description best, and `intruder` the one that differs most from the others.
 """
 
 from tasks.contexts.render import Shown
@@ -9,10 +9,10 @@ from tasks.llm.baseline.describe import Description
 from tasks.llm.baseline.words import COMMON, FORMS, pattern, spelled, words
 
 ENOUGH = 0.75
-"""Evidence from which on an example fits; set by hand on features of the demo."""
+"""Least evidence with which an example fits; set by hand on features of the demo."""
 
 ALWAYS, OFTEN, BESIDE, THEME, THEMES = 1.0, 0.5, 0.3, 0.25, 0.5
-"""Evidence of a piece that always fires, of one that often does, of a neighbour, of a theme, of all themes at most."""
+"""Evidence for a piece that always fires, one that often fires, a neighbour, a theme, and all themes at most."""
 
 
 def verdicts(description: Description, examples: list[Shown]) -> list[int]:
@@ -38,7 +38,7 @@ def _marked_fits(description: Description, text: str, span: str, start: int) -> 
 
 
 def evidence(description: Description, text: str) -> float:
-    """Weights of what occurs: a piece that always fires is enough, one that often does needs its surroundings."""
+    """Sum of the weights: a piece that always fires is enough, one that often fires needs neighbours or themes."""
     strongest = 0.0
     for pieces, weight in ((description.always, ALWAYS), (description.often, OFTEN)):
         for piece in pieces:
@@ -51,17 +51,17 @@ def evidence(description: Description, text: str) -> float:
 
 
 MARKS, SIDES, TEXT = 1.0, 0.5, 0.5
-"""Weights of what two examples have in common in their marked words, beside them, and anywhere."""
+"""Weights of the overlap of two examples in marked words, in their neighbours, and in the whole text."""
 
 
 def described(description: Description, examples: list[Shown]) -> int:
-    """The number of the example that shows most of what a description names; the first of several that do."""
+    """The number (from 1) of the example that fits a description best; the first of several equal ones."""
     weights = [evidence(description, example.text) for example in examples]
     return weights.index(max(weights)) + 1
 
 
 def intruder(examples: list[Shown]) -> int:
-    """The number of the example that has least in common with the others; the first of several that have."""
+    """The number (from 1) of the example that has least in common with the others; the first of several equal ones."""
     traits = [_traits(example) for example in examples]
     common = [
         sum(

@@ -1,7 +1,7 @@
 """The embedded baseline reader: explains and judges by counting words, without a model or a network.
 
-It answers the same requests as any endpoint and sees nothing but their text. Its place is that of a floor with
-some sense in it: a language model whose explanations don't beat it on the same features isn't worth its cost.
+It answers the same requests as any endpoint and sees only their text. It is a floor that is better than chance: a
+language model whose explanations don't beat it on the same features isn't worth its cost.
 """
 
 import json
@@ -20,7 +20,7 @@ from tasks.llm.request import Outcome, Reply, Request
 _ANSWERS = "answers only questions about rendered examples and nothing else"
 
 VERSION = 3
-"""Raise it when the same question gets another answer."""
+"""Raise it when a change alters the answer to any request."""
 
 
 class BaselineReader(ReaderConfig, frozen=True):
@@ -29,7 +29,7 @@ class BaselineReader(ReaderConfig, frozen=True):
     kind: Literal["baseline"]
 
     def identity(self) -> dict[str, object]:
-        """What decides its answers."""
+        """What its answers depend on."""
         return {"kind": self.kind, "version": VERSION}
 
     def open(self) -> AbstractAsyncContextManager["Baseline"]:
@@ -37,7 +37,7 @@ class BaselineReader(ReaderConfig, frozen=True):
         return _opened()
 
     def refuses(self, request: Request) -> str | None:
-        """Why it would not answer a request like this one, as a clause; null where it would."""
+        """Why it would not answer a request like this one, as a clause; None if it would."""
         if any(
             part.top_logprobs is not None or part.prompt_logprobs is not None for part in _single(request)
         ):
@@ -46,7 +46,7 @@ class BaselineReader(ReaderConfig, frozen=True):
 
 
 class Baseline(Reader):
-    """Answers at once."""
+    """The opened baseline reader; it answers immediately."""
 
     async def ask(self, request: Request) -> Outcome:
         """Explain, or judge, by the form of the last message; anything else is a failure with its reason."""
@@ -79,7 +79,7 @@ def _asked(request: Request) -> str:
 def _answer(text: str) -> str | None:
     question = render.read_question(text)
     if question is None:
-        # Whatever stands beside examples would have to be understood as well.
+        # Text around the examples would have to be understood as well.
         examples = render.read(text) if render.examples_only(text) else []
         return f"EXPLANATION: {describe(examples)}" if examples else None
     if question.named == "intruder":

@@ -1,6 +1,6 @@
-"""Words, pieces of words and their forms, as the baseline reader knows them.
+"""Words, pieces of words and their forms, as the baseline reader distinguishes them.
 
-A piece is written as linguists do: `un-` begins a word, `-ing` ends one, `-ta-` stands inside, `the` is whole.
+Pieces are written as in linguistics: `un-` begins a word, `-ing` ends one, `-ta-` stands inside, `the` is whole.
 """
 
 import re
@@ -18,7 +18,7 @@ COMMON = frozenset(
     she so some such than that the thee their them then there these they this thou thy to unto up upon us was we
     were what when which who will with would ye you your s t bos eos""".split()
 )
-"""Words so frequent in English text that meeting one says little of its subject."""
+"""Words so frequent in English text that they say little about its subject."""
 
 FORMS: dict[str, Callable[[str], bool]] = {
     "special tokens": lambda word: word == SIGN,
@@ -27,7 +27,7 @@ FORMS: dict[str, Callable[[str], bool]] = {
     "words in capitals": lambda word: len(word) > 1 and word.isupper(),
     "capitalised words": lambda word: len(word) > 1 and word.istitle(),
 }
-"""Forms that a description can name, by what they are called in it."""
+"""Forms that a description can name: the name of each and its test for one word."""
 
 
 def words(text: str) -> list[str]:
@@ -36,12 +36,12 @@ def words(text: str) -> list[str]:
 
 
 def spelled(text: str) -> list[str]:
-    """The words of a text as they are written."""
+    """The words of a text in their original case."""
     return WORD.findall(text)
 
 
 def form(marks: list[str]) -> str | None:
-    """What at least three quarters of some words have in common in form, if anything."""
+    """The form that at least three quarters of the words have in common; None if there is none."""
     for name, fits in FORMS.items():
         if marks and 4 * sum(fits(mark) for mark in marks) >= 3 * len(marks):
             return name
@@ -49,7 +49,7 @@ def form(marks: list[str]) -> str | None:
 
 
 def written(token: str, before: str, after: str) -> str:
-    """How a token is written, by the characters right before and after it; empty for blanks alone."""
+    """A token as a piece, hyphenated by the characters right before and after it; empty for white space."""
     core = token.strip().lower()
     if not core.isalpha():
         return core
@@ -59,7 +59,7 @@ def written(token: str, before: str, after: str) -> str:
 
 @cache
 def pattern(piece: str) -> re.Pattern[str]:
-    """Finds a word or piece where it stands as it is written."""
+    """A pattern that finds a word, or a piece in the position that its hyphens state; ignores case."""
     core = piece.strip("-")
     if not core.isalpha():
         return re.compile(re.escape(piece), re.IGNORECASE)

@@ -1,6 +1,6 @@
-"""When to try again: pauses between tries, and how long a server asks to be left alone.
+"""Backoff: pauses between attempts, and the pause that a Retry-After header asks for.
 
-Knows nothing of HTTP; times are in seconds.
+Sends nothing; times are in seconds.
 """
 
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ _FIRST_BACKOFF = 0.25
 _DOUBLINGS = 30
 """More would only overflow: a quarter of a second doubled so often is eight years."""
 _LONGEST_REST = 120.0
-"""Seconds; a server that asks for more (a daily quota) is asked again after this."""
+"""Seconds; a server that asks for a longer pause (a daily quota) gets the next attempt after this."""
 
 
 def backoff(failures: int, longest: float, chance: float) -> float:
@@ -24,9 +24,9 @@ def backoff(failures: int, longest: float, chance: float) -> float:
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, at most 120; null if it asks for none.
+    """Return the seconds that a Retry-After header asks for, at most 120; None if it asks for none.
 
-    Reads seconds and HTTP dates; `now` must know its time zone.
+    Reads seconds and HTTP dates; `now` must have a time zone.
     """
     if header is None:
         return None
@@ -40,7 +40,7 @@ def retry_after(header: str | None, now: datetime) -> float | None:
 
 
 def _seconds_until(date: str, now: datetime) -> float | None:
-    """Return the seconds until an HTTP date, which may be past; null if it is no date."""
+    """Return the seconds until an HTTP date, which may be past; None if it is not a date."""
     try:
         then = parsedate_to_datetime(date)
         aware = then if then.tzinfo else then.replace(tzinfo=UTC)

@@ -1,9 +1,9 @@
 """Decodes the bytes of an OpenAI-compatible server's response into replies, and the message of an error response.
 
 Covers chat, plain completions and embeddings, and vLLM's `prompt_logprobs`; connections are not handled here.
-A 200 is not yet success: bytes that are no finished answer raise `ServerFault`, worth another try, and an
-answer without the log-probabilities asked for raises `FieldIgnored`, which no further try would mend. A reply that
-the server ended for a reason of its own (a content filter) is `Declined`: paid for, and no reply.
+A 200 is not yet success: a body without a finished reply raises `ServerFault`, which is worth a retry, and one without
+the requested log-probabilities raises `FieldIgnored`, which a retry would not change. A reply that the server stopped
+for a reason of its own (a content filter) is `Declined`: paid for, but not usable.
 """
 
 import json
@@ -35,9 +35,9 @@ _FINISHED: dict[str, Literal["stop", "length"]] = {
     "max_tokens": "length",
     "max_length": "length",
 }
-"""Why a whole reply ended, as servers call it: TGI's own words and those of other APIs beside OpenAI's two."""
+"""Finish reasons of complete replies: OpenAI's two, and those of TGI and other APIs."""
 _INTERRUPTED = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
-"""Why a reply ended before it was whole, through nothing that another try would meet again."""
+"""Finish reasons of incomplete replies that a retry may complete."""
 
 
 class ServerFault(ValueError):
@@ -45,13 +45,13 @@ class ServerFault(ValueError):
 
 
 class FieldIgnored(ValueError):
-    """A server answered as if a field of the request had not been there."""
+    """A server ignored a field of the request."""
 
 
 class Declined(NamedTuple):
-    """What came in the place of a reply that the server ended for a reason of its own.
+    """A reply that the server stopped for a reason of its own, such as a content filter.
 
-    Asked again it would be paid again, and most likely end alike.
+    A retry would cost the same again and most likely end the same way.
     """
 
     reason: str
@@ -110,14 +110,14 @@ def _reply(
 
 
 def _length(request: Request) -> int:
-    """Characters that the server is shown."""
+    """Characters of a request's prompt or messages."""
     return len(request.prompt or "") + sum(len(message.text) for message in request.messages)
 
 
 def _shared(usage: Usage, lengths: Sequence[int]) -> list[Usage]:
     """Return each request's share of what the server counted for all of them, by its length; the sum is kept.
 
-    How many tokens of a list were cached is not known: vLLM says it of a list's last prompt, and of chats not at all.
+    How many tokens of a list were cached is unknown: vLLM reports it for a list's last prompt only, and not for chats.
     """
     if len(lengths) == 1:
         return [usage]
@@ -133,7 +133,7 @@ def _shared(usage: Usage, lengths: Sequence[int]) -> list[Usage]:
 
 
 def _vectors(request: Request, answer: "_EmbeddingAnswer") -> Reply:
-    """Return one vector per text; raises ServerFault where the answer holds others."""
+    """Return one vector per text; raises ServerFault if the response does not hold exactly these."""
     embeddings = sorted(answer.data, key=lambda embedding: embedding.index)
     vectors = [embedding.vector for embedding in embeddings]
     if [embedding.index for embedding in embeddings] != list(range(len(request.texts))):
@@ -150,7 +150,7 @@ def _vectors(request: Request, answer: "_EmbeddingAnswer") -> Reply:
 
 
 def _first_complaint(error: ValidationError) -> str:
-    """Say where a body departs from the API, without quoting it."""
+    """Return where a body violates the API's schema, without quoting it."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(step) for step in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]
@@ -215,7 +215,7 @@ class _ChatChoice(BaseModel):
 
     @property
     def reply_text(self) -> str:
-        """The text; reasoning models that ran out of tokens have none."""
+        """The text; empty for reasoning models that ran out of tokens."""
         return self.message.content or ""
 
 
@@ -317,7 +317,7 @@ def _prompt(request: Request, positions: _Prompt | None) -> tuple[TokenLogprob, 
 
 
 def _prompt_token(position: dict[str, _PromptToken] | None, wanted: int) -> TokenLogprob:
-    """Read one position; vLLM sends no text for the first one, which comes back as an empty token."""
+    """Decode one position; vLLM sends no text for the first, which becomes an empty token."""
     if not position:
         return TokenLogprob("", None, {})
     # vLLM lists the prompt's own token first, whatever its rank, then the likeliest ones.
@@ -338,7 +338,7 @@ def _chat_token(token: _ChatToken, wanted: int) -> TokenLogprob:
 
 
 def _highest(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return log-probabilities by text; of token ids that share a text the likeliest stands."""
+    """Return log-probabilities by text; the highest if several token ids share a text."""
     highest: dict[str, float] = {}
     for token, logprob in pairs:
         highest[token] = max(logprob, highest.get(token, logprob))
@@ -346,8 +346,8 @@ def _highest(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
 
 
 def too_long(body: bytes) -> bool:
-    """Say whether an error's body says that the prompt does not fit into the model's context."""
-    # vLLM names the parameter, OpenAI the code; others have only words.
+    """Whether an error's body says that the prompt does not fit into the model's context."""
+    # vLLM names the parameter, OpenAI sends a code; others only send a message.
     text = body.decode(errors="replace")
     return any(
         sign in text for sign in ('"input_tokens"', "context_length_exceeded", "maximum context length")
@@ -355,13 +355,13 @@ def too_long(body: bytes) -> bool:
 
 
 def of_a_form(body: bytes) -> bool:
-    """Say whether an error's body speaks of how replies are held to a form; it may do so for other reasons too."""
+    """Whether an error's body mentions structured output; it may do so for other reasons too."""
     text = body.decode(errors="replace").casefold()
     return any(sign in text for sign in _OF_A_FORM)
 
 
 def of_an_api(body: bytes) -> bool:
-    """Say whether an error's body is of the API's making, a JSON object, and not a proxy's page."""
+    """Whether an error's body is the API's own, a JSON object, and not a proxy's page."""
     try:
         return isinstance(json.loads(body), dict)
     except (ValueError, RecursionError):
@@ -369,7 +369,7 @@ def of_an_api(body: bytes) -> bool:
 
 
 def own_words(body: bytes) -> str:
-    """Return what a server says in an error's body, on one line: its message, or all of the body."""
+    """Return the message in an error's body, or else the whole body, on one line."""
     text = body.decode(errors="replace")
     try:
         message = _message(json.loads(text))

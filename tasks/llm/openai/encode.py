@@ -20,10 +20,10 @@ PROMPTS, CHATS = "/completions", "/chat/completions/batch"
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _ANSWER = 4 << 20
-"""Bytes that an answer may have whatever was asked: what surrounds the replies, and rare tokens that are very long."""
+"""Bytes allowed for any response, for the JSON around the replies and for rare tokens that are very long."""
 _TOKEN, _ALTERNATIVE, _RANKED, _VECTOR = 128, 512, 128, 1 << 19
-"""Bytes at most of a generated token, of an alternative to it, of an alternative at a byte of the prompt, and of an
-embedding: several times what servers send."""
+"""Most bytes per generated token, per alternative to it, per alternative at a byte of the prompt, and per embedding:
+several times the size that servers send."""
 
 
 class Call(NamedTuple):
@@ -33,13 +33,13 @@ class Call(NamedTuple):
     """Route below the endpoint's address."""
     body: bytes
     limit: int = _ANSWER
-    """Bytes that a right answer has at most."""
+    """Most bytes of a valid response."""
     settings: frozenset[str] = frozenset()
-    """What is sent beside the question itself, which a server may refuse."""
+    """Names of the settings sent with the prompt, which a server may reject."""
 
 
 def list_route(request: Request) -> str | None:
-    """Return the route on which a request may go together with others; null where there is none."""
+    """Return the route on which a request may be sent in a list; None if there is none."""
     if request.prompt is not None:
         return PROMPTS
     return CHATS if request.messages and request.prompt_logprobs is None else None
@@ -48,7 +48,7 @@ def list_route(request: Request) -> str | None:
 def alike(
     requests: Sequence[Request], routes: Collection[str] = (PROMPTS, CHATS), longest: int = LONGEST_LIST
 ) -> list[tuple[int, ...]]:
-    """Return the places of requests that can go as one call: of equal settings, on one of the routes, and so many."""
+    """Return the indices of requests that fit one call: equal settings, on one of the routes, at most `longest`."""
     lists = defaultdict[object, list[int]](list)
     for place, request in enumerate(requests):
         route = list_route(request)
@@ -102,7 +102,7 @@ def encode(
 
 
 def _longest(request: Request) -> int:
-    """Bytes at most of what a right answer says about a request."""
+    """Most bytes that a valid response has for a request."""
     alternatives = 0 if request.top_logprobs is None else _ALTERNATIVE * (request.top_logprobs + 1)
     generated = request.max_tokens * (_TOKEN + alternatives)
     if request.prompt_logprobs is None:
@@ -129,7 +129,7 @@ def _turn(message: Message) -> str:
 
 @lru_cache(maxsize=256)
 def _turn_of_many(message: Message) -> str:
-    """A turn that many requests begin with: instructions, few-shots."""
+    """A turn shared by many requests, such as instructions or few-shots."""
     return _turn(message)
 
 
@@ -167,12 +167,12 @@ def _held_fields(request: Request, structured: Structured) -> dict[str, object]:
             named = {"name": "reply", "schema": schema, "strict": True}
             return {"response_format": {"type": "json_schema", "json_schema": named}}
         case _:
-            # OpenAI's field knows no choices and no patterns: a schema of them would put the reply between quotes.
+            # OpenAI's field has no choices and no patterns: a schema for them would put the reply in quotes.
             return {}
 
 
 def held(request: Request, structured: Structured) -> Structured | None:
-    """Return how a request is held to its form by a server of some way; null where it asks for none."""
+    """Return how a server with the given way holds a request to its form; None if the request asks for none."""
     if not request.held:
         return None
     return structured if _held_fields(request, structured) else "plain"

@@ -1,6 +1,6 @@
-"""Sends requests with the settings that a reader's servers take, which it learns from what they refuse.
+"""Sends requests with the settings that a reader's servers accept, learned from the settings that they reject.
 
-A refusal costs nothing, and one of each setting is enough: what a server takes no longer is sent to none.
+A rejection costs nothing, and one per setting is enough: a setting that one server rejects is sent to none any more.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Sender:
     """Encodes requests to one reader and decodes the answers."""
 
     def __init__(self, reader: OpenAIConfig, note: Note) -> None:
-        """Begin with what the reader's config says that its servers take."""
+        """Start with the settings that the reader's config gives for its servers."""
         self._reader, self._note = reader, note
         self._parameters = reader.parameters
 
@@ -30,7 +30,7 @@ class Sender:
         way: Structured = "plain",
         attempts: int | None = None,
     ) -> CallResult:
-        """Send one request, or several that are `alike`, and again without each setting that is refused.
+        """Send one request, or several that are `alike`; resend them without each setting that is rejected.
 
         Raises EndpointsDown as the carrier does.
         """
@@ -72,7 +72,7 @@ class Sender:
         return await carrier.carry(requests[0].key, call, read, len(requests), attempts)
 
     def _learn(self, refused: Sequence[str]) -> None:
-        """Send all that follows without these settings."""
+        """Send all later requests without these settings."""
         before = self._parameters
         for name in refused:
             self._parameters = self._parameters.without(name)
