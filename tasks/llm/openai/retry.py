@@ -70,7 +70,7 @@ class CallResult(NamedTuple):
     """Seconds from the start of the first attempt to the end of the last."""
 
 
-class Setback(NamedTuple):
+class FailedAttempt(NamedTuple):
     """One failed attempt: why there is no reply yet."""
 
     kind: Literal["final", "failed", "refused", "resting"]
@@ -110,7 +110,7 @@ class CallState:
     """Start of the time in which every endpoint has refused; None while one has not."""
 
     def result(
-        self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: Setback
+        self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: FailedAttempt
     ) -> CallResult:
         """The call's replies, or the reason and details of the last attempt of a call that failed."""
         return CallResult(
@@ -178,8 +178,8 @@ class RetryingClient:
         state = CallState(key, size, attempts or self._reader.attempts)
         while True:
             answer = await self._attempt(state, call, read)
-            if not isinstance(answer, Setback):
-                return state.result(answer, None, Setback("failed"))
+            if not isinstance(answer, FailedAttempt):
+                return state.result(answer, None, FailedAttempt("failed"))
             reason = self._given_up(state, answer)
             if reason is not None:
                 if answer.misconfigured:
@@ -211,11 +211,11 @@ class RetryingClient:
 
     async def _attempt(
         self, state: CallState, call: Call, read: Read
-    ) -> Sequence[Reply | Declined] | Setback:
+    ) -> Sequence[Reply | Declined] | FailedAttempt:
         """Send a call once, when it is its turn and an endpoint is not resting."""
         endpoint = await self._balance.turn(state.key, state.endpoint, state.size)
         if endpoint is None:
-            return Setback("resting")
+            return FailedAttempt("resting")
         if state.tries == 0:
             state.started = self._clock()
         state.tries += 1
@@ -228,7 +228,7 @@ class RetryingClient:
 
     async def _exchange(
         self, endpoint: Endpoint, call: Call, read: Read, size: int
-    ) -> Sequence[Reply | Declined] | Setback:
+    ) -> Sequence[Reply | Declined] | FailedAttempt:
         """Post to an endpoint and record the result in its statistics."""
         sent = self._clock()
         try:
@@ -236,7 +236,7 @@ class RetryingClient:
         except NoConnection as error:
             why = self._secret.quote(str(error))
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
-            return Setback("refused", why)
+            return FailedAttempt("refused", why)
         except ResponseTimeout:
             late = f"no complete answer within {self._reader.read_timeout:g} s"
             return self._failed(endpoint, late, sent)._replace(counts=_LATE_COUNTS)
@@ -248,7 +248,7 @@ class RetryingClient:
         if self._misconfigured(answer, size):
             why = f"{answer.status_phrase}: {self._secret.quote(own_words(answer.body))}"
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
-            return Setback("failed", why, misconfigured=True)
+            return FailedAttempt("failed", why, misconfigured=True)
         setback = self._judge(endpoint, answer, sent, call)
         return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
 
@@ -270,7 +270,9 @@ class RetryingClient:
             return False  # not every server has routes for lists
         return answer.status not in _INVALID or not of_an_api(answer.body)
 
-    def _judge(self, endpoint: Endpoint, answer: HttpResponse, sent: float, call: Call) -> Setback | None:
+    def _judge(
+        self, endpoint: Endpoint, answer: HttpResponse, sent: float, call: Call
+    ) -> FailedAttempt | None:
         """The failure that a response's status and message stand for; None for a success."""
         passing = answer.transient
         wait = retry_after(answer.retry_after, datetime.now(UTC)) if passing and answer.retry_after else None
@@ -281,7 +283,7 @@ class RetryingClient:
         if passing:
             return self._failed(endpoint, why, sent if answer.status in _OVERLOADED else None)
         invalid = answer.status in _INVALID
-        return Setback(
+        return FailedAttempt(
             "final",
             why,
             too_long=too_long(answer.body),
@@ -290,7 +292,9 @@ class RetryingClient:
             parameter=refused_parameter(answer.body, call.settings) if invalid else None,
         )
 
-    def _read(self, endpoint: Endpoint, body: bytes, read: Read) -> Sequence[Reply | Declined] | Setback:
+    def _read(
+        self, endpoint: Endpoint, body: bytes, read: Read
+    ) -> Sequence[Reply | Declined] | FailedAttempt:
         """Decode the body of a successful response."""
         try:
             replies = read(body)
@@ -298,16 +302,16 @@ class RetryingClient:
             complaint = f"200 OK without a usable reply: {fault}; it says: {own_words(body)}"
             return self._failed(endpoint, self._secret.quote(complaint))
         except FieldIgnored as fault:
-            return Setback("final", str(fault))
+            return FailedAttempt("final", str(fault))
         endpoint.replied(self._reader.in_flight)
         self._replied_at = self._clock()
         return replies
 
-    def _failed(self, endpoint: Endpoint, why: str, overloaded: float | None = None) -> Setback:
+    def _failed(self, endpoint: Endpoint, why: str, overloaded: float | None = None) -> FailedAttempt:
         endpoint.failed(self._clock(), self._reader.max_backoff, self._chance(), overloaded)
-        return Setback("failed", why)
+        return FailedAttempt("failed", why)
 
-    def _given_up(self, state: CallState, setback: Setback) -> str | None:
+    def _given_up(self, state: CallState, setback: FailedAttempt) -> str | None:
         """Return the reason for which a call ends without a reply; None to retry it."""
         if setback.kind == "final":
             return setback.reason
@@ -324,7 +328,7 @@ class RetryingClient:
             return None
         return f"given up after {state.tries} tries, the last: {setback.reason}"
 
-    def _quiet(self, state: CallState, setback: Setback) -> float | None:
+    def _quiet(self, state: CallState, setback: FailedAttempt) -> float | None:
         """Return for how many seconds, up to a call's latest failure, no call has got a reply; None if one has."""
         before, state.failed_at = state.failed_at, self._clock()
         # The failure of a list is no sign of an outage: the server may not support lists at all.
@@ -378,7 +382,7 @@ class RetryingClient:
         )
         raise EndpointsDown(msg)
 
-    def _pause(self, state: CallState, setback: Setback) -> float:
+    def _pause(self, state: CallState, setback: FailedAttempt) -> float:
         """Return the seconds until a call's next attempt."""
         pause = 0.0
         if setback.kind == "failed":
