@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Self, get_args
 from storage.errors import WrongRequest
 from tasks.coders.files import is_hidden
 from tasks.llm.base import Reader
-from tasks.llm.openai.decode import Declined, FieldIgnored, ServerFault, decode, own_words, too_long
+from tasks.llm.openai.decode import DeclinedReply, FieldIgnored, ServerFault, decode, own_words, too_long
 from tasks.llm.openai.encode import encode, held
 from tasks.llm.openai.parameters import MaxTokensKey, Omittable, Parameters, refused_parameter
 from tasks.llm.request import Outcome, Request
@@ -226,7 +226,7 @@ def _outcome(request: Request, model: str, line: dict[str, Any]) -> Outcome:
             (reply,) = decode((request,), body)
         except (ServerFault, FieldIgnored) as fault:
             reason = str(fault)
-        if isinstance(reply, Declined):
+        if isinstance(reply, DeclinedReply):
             reply, reason = None, reply.reason
     else:
         complaint = json.dumps(line.get("error") or response.get("body")).encode()

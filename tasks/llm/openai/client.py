@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from tasks.llm.base import Note, Reader, ignore_finding
 from tasks.llm.openai.api_key import secret_from
 from tasks.llm.openai.config import OpenAIConfig
-from tasks.llm.openai.decode import Declined
+from tasks.llm.openai.decode import DeclinedReply
 from tasks.llm.openai.encode import CHATS, PROMPTS, alike, held, list_route
 from tasks.llm.openai.http_client import open_http_client
 from tasks.llm.openai.retry import CallResult, RetryingClient
@@ -115,10 +115,14 @@ class Client(Reader):
         return await self._sender.send(self._carrier, requests, way, attempts)
 
     def _outcome(
-        self, request: Request, carried: CallResult, way: Structured | None, reply: Reply | Declined | None
+        self,
+        request: Request,
+        carried: CallResult,
+        way: Structured | None,
+        reply: Reply | DeclinedReply | None,
     ) -> Outcome:
         reason = carried.reason
-        if isinstance(reply, Declined):
+        if isinstance(reply, DeclinedReply):
             reply, reason = None, reply.reason
         if reply and way not in (None, "plain") and not obeys(request, reply):
             # Another server stands at the address, or one that was away when it was found out.

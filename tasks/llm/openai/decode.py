@@ -3,7 +3,7 @@
 Covers chat, plain completions and embeddings, and vLLM's `prompt_logprobs`; connections are not handled here.
 A 200 is not yet success: a body without a finished reply raises `ServerFault`, which is worth a retry, and one without
 the requested log-probabilities raises `FieldIgnored`, which a retry would not change. A reply that the server stopped
-for a reason of its own (a content filter) is `Declined`: paid for, but not usable.
+for a reason of its own (a content filter) is `DeclinedReply`: paid for, but not usable.
 """
 
 import json
@@ -48,7 +48,7 @@ class FieldIgnored(ValueError):
     """A server ignored a field of the request."""
 
 
-class Declined(NamedTuple):
+class DeclinedReply(NamedTuple):
     """A reply that the server stopped for a reason of its own, such as a content filter.
 
     A retry would cost the same again and most likely end the same way.
@@ -57,7 +57,7 @@ class Declined(NamedTuple):
     reason: str
 
 
-def decode(requests: Sequence[Request], body: bytes) -> "list[Reply | Declined]":
+def decode(requests: Sequence[Request], body: bytes) -> "list[Reply | DeclinedReply]":
     """Read the body of a 200, a reply per request; raises ServerFault or FieldIgnored."""
     first = requests[0]
     if first.texts:
@@ -91,7 +91,7 @@ def _in_order(choices: "Sequence[_AnyChoice]", wanted: int) -> "list[_AnyChoice]
 
 def _reply(
     request: Request, answer: "_ChatAnswer | _CompletionAnswer", choice: "_AnyChoice", usage: Usage
-) -> Reply | Declined:
+) -> Reply | DeclinedReply:
     reason = choice.finish_reason
     if reason is None or reason.casefold() in _INTERRUPTED:
         # vLLM answers 200 with "abort" and half a text when it is told to stop.
@@ -99,7 +99,9 @@ def _reply(
         raise ServerFault(msg)
     finished = _FINISHED.get(reason.casefold())
     if finished is None:
-        return Declined(f"the server ended the reply with finish_reason {reason}, which leaves none to use")
+        return DeclinedReply(
+            f"the server ended the reply with finish_reason {reason}, which leaves none to use"
+        )
     return Reply(
         text=choice.reply_text,
         finish_reason=finished,

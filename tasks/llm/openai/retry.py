@@ -24,7 +24,7 @@ from tasks.llm.openai.api_key import Secret
 from tasks.llm.openai.backoff import backoff, retry_after
 from tasks.llm.openai.config import OpenAIConfig
 from tasks.llm.openai.decode import (
-    Declined,
+    DeclinedReply,
     FieldIgnored,
     ServerFault,
     of_a_form,
@@ -50,7 +50,7 @@ from tasks.llm.request import Reply
 class CallResult(NamedTuple):
     """The result of a call: its replies, or why there are none."""
 
-    replies: Sequence[Reply | Declined] | None
+    replies: Sequence[Reply | DeclinedReply] | None
     reason: str | None
     """Why there are no replies."""
     final: bool = False
@@ -110,7 +110,7 @@ class CallState:
     """Start of the time in which every endpoint has refused; None while one has not."""
 
     def result(
-        self, replies: Sequence[Reply | Declined] | None, reason: str | None, last: FailedAttempt
+        self, replies: Sequence[Reply | DeclinedReply] | None, reason: str | None, last: FailedAttempt
     ) -> CallResult:
         """The call's replies, or the reason and details of the last attempt of a call that failed."""
         return CallResult(
@@ -143,7 +143,7 @@ _GONE = 2
 down may keep the connections of long requests open and answer none."""
 
 
-Read = Callable[[bytes], Sequence[Reply | Declined]]
+Read = Callable[[bytes], Sequence[Reply | DeclinedReply]]
 """Decodes the body of a successful response; raises ServerFault or FieldIgnored."""
 
 
@@ -211,7 +211,7 @@ class RetryingClient:
 
     async def _attempt(
         self, state: CallState, call: Call, read: Read
-    ) -> Sequence[Reply | Declined] | FailedAttempt:
+    ) -> Sequence[Reply | DeclinedReply] | FailedAttempt:
         """Send a call once, when it is its turn and an endpoint is not resting."""
         endpoint = await self._balance.turn(state.key, state.endpoint, state.size)
         if endpoint is None:
@@ -228,7 +228,7 @@ class RetryingClient:
 
     async def _exchange(
         self, endpoint: Endpoint, call: Call, read: Read, size: int
-    ) -> Sequence[Reply | Declined] | FailedAttempt:
+    ) -> Sequence[Reply | DeclinedReply] | FailedAttempt:
         """Post to an endpoint and record the result in its statistics."""
         sent = self._clock()
         try:
@@ -294,7 +294,7 @@ class RetryingClient:
 
     def _read(
         self, endpoint: Endpoint, body: bytes, read: Read
-    ) -> Sequence[Reply | Declined] | FailedAttempt:
+    ) -> Sequence[Reply | DeclinedReply] | FailedAttempt:
         """Decode the body of a successful response."""
         try:
             replies = read(body)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tasks.llm.base import Finding, Note
 from tasks.llm.openai.config import OpenAIConfig
-from tasks.llm.openai.decode import Declined, decode
+from tasks.llm.openai.decode import DeclinedReply, decode
 from tasks.llm.openai.encode import encode
 from tasks.llm.openai.parameters import Parameters, explained
 from tasks.llm.openai.retry import CallResult, RetryingClient
@@ -63,7 +63,7 @@ class Sender:
         except UnicodeEncodeError as error:
             return CallResult(None, f"not sent, as its text is broken: {error.reason}")
 
-        def read(body: bytes) -> Sequence[Reply | Declined]:
+        def read(body: bytes) -> Sequence[Reply | DeclinedReply]:
             replies = decode(requests, body)
             return (
                 [_cut(reply, requests[0].stop) for reply in replies] if "stop" in parameters.omit else replies
@@ -81,9 +81,9 @@ class Sender:
             self._note(Finding("parameters", self._parameters.spelled(), line))
 
 
-def _cut(reply: Reply | Declined, stop: Sequence[str]) -> Reply | Declined:
+def _cut(reply: Reply | DeclinedReply, stop: Sequence[str]) -> Reply | DeclinedReply:
     """A reply up to the first stop sequence in it, as the server would have ended it."""
-    if isinstance(reply, Declined):
+    if isinstance(reply, DeclinedReply):
         return reply
     places = [place for sequence in stop if (place := reply.text.find(sequence)) >= 0]
     return replace(reply, text=reply.text[: min(places)], finish_reason="stop") if places else reply

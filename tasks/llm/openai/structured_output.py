@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tasks.llm.base import EndpointsDown, Finding, Note
 from tasks.llm.openai.config import OpenAIConfig
-from tasks.llm.openai.decode import Declined
+from tasks.llm.openai.decode import DeclinedReply
 from tasks.llm.openai.encode import held
 from tasks.llm.openai.retry import CallResult, RetryingClient
 from tasks.llm.openai.sender import Sender
@@ -271,8 +271,8 @@ class Forms:
         return carried if carried.replies is not None or carried.final else None
 
 
-def _obeyed(request: Request, reply: Reply | Declined) -> bool:
-    if isinstance(reply, Declined):
+def _obeyed(request: Request, reply: Reply | DeclinedReply) -> bool:
+    if isinstance(reply, DeclinedReply):
         return False
     if request.choices:
         return reply.text.strip() in request.choices
@@ -282,9 +282,9 @@ def _obeyed(request: Request, reply: Reply | Declined) -> bool:
         return False
 
 
-def _gives_both(reply: Reply | Declined) -> bool:
+def _gives_both(reply: Reply | DeclinedReply) -> bool:
     """Whether a reply of one digit has both of them among the alternatives at the token that holds it."""
-    if isinstance(reply, Declined) or not _obeyed(_PROBABLE, reply):
+    if isinstance(reply, DeclinedReply) or not _obeyed(_PROBABLE, reply):
         return False
     tops: Sequence[set[str]] = [{text.strip() for text in token.top} for token in reply.completion]
     return any(top >= set(_DIGITS) for top in tops)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.llm.openai import decode as answers
-from tasks.llm.openai.decode import Declined, FieldIgnored, ServerFault, own_words
+from tasks.llm.openai.decode import DeclinedReply, FieldIgnored, ServerFault, own_words
 from tasks.llm.request import Message, Reply, Request, TokenLogprob, Usage
 
 CHAT = (Message("system", "Judge."), Message("user", "Is it so?"))
@@ -116,7 +116,7 @@ def test_a_reply_that_the_server_ended_itself_is_none(message: str) -> None:
     body = json.dumps({"choices": [whole, whole | {"index": 1, "finish_reason": message}]}).encode()
     first, second = answers.decode([Request("a", prompt="once"), Request("b", prompt="twice")], body)
     assert isinstance(first, Reply)
-    assert isinstance(second, Declined)
+    assert isinstance(second, DeclinedReply)
     assert f"finish_reason {message}," in second.reason
 
 
