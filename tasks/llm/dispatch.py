@@ -34,10 +34,10 @@ async def ask_all(
     outcomes: dict[int, Outcome] = {}
     window = _AHEAD * reader.in_flight
     slots = asyncio.Semaphore(window)
-    asking, read = Asking(reader), 0
+    dispatcher, read = Dispatcher(reader), 0
 
     async def ask(first: int, group: Sequence[Request], size: int) -> None:
-        for place, outcome in enumerate(await asking.ask_together(group), first):
+        for place, outcome in enumerate(await dispatcher.ask_together(group), first):
             outcomes[place] = outcome
             if on_outcome is not None:
                 on_outcome(outcome)
@@ -79,7 +79,7 @@ def _groups(requests: Iterable[Request]) -> Iterator[Sequence[Request]]:
 
 
 @dataclass
-class Asking:
+class Dispatcher:
     """A reader for the duration of one task: it splits requests into their parts and remembers what it has sent."""
 
     reader: Reader
