@@ -40,7 +40,7 @@ class Description:
 
 def describe(examples: list[Shown]) -> str:
     """One sentence about what sets the marked words of some examples apart."""
-    return write(_find(examples))
+    return description_text(_find(examples))
 
 
 def _find(examples: list[Shown]) -> Description:
@@ -137,7 +137,7 @@ _SPECIAL = "special token"
 _NAMED_SPECIAL = re.compile(rf"{_SPECIAL}s?", re.IGNORECASE)
 
 
-def write(description: Description) -> str:
+def description_text(description: Description) -> str:
     """The description as a sentence."""
     parts = []
     for field in fields(description):

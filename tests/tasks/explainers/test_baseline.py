@@ -16,7 +16,7 @@ from tasks.contexts.render import Named
 from tasks.explainers.base import read_explanation
 from tasks.explainers.exemplars import Exemplars
 from tasks.explainers.reply_text import tagged
-from tasks.llm.baseline.describe import Description, understand, write
+from tasks.llm.baseline.describe import Description, description_text, understand
 from tasks.llm.baseline.reader import Baseline
 from tasks.llm.baseline.words import FORMS
 from tasks.llm.request import Message, Outcome, Request, RequestKey
@@ -47,7 +47,7 @@ PIECES = st.lists(st.one_of(PIECE, st.text('";,.-a', min_size=1, max_size=4)), m
 )
 def test_a_description_is_understood_as_it_was_meant(description: Description) -> None:
     """Whatever the words are, quotes and full stops among them, and even when there are none."""
-    text = write(description)
+    text = description_text(description)
     assert description == understand(text)
     result = tagged(f"EXPLANATION: {text}")
     assert result is not None
