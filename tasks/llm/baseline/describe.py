@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from tasks.contexts.render import Shown
 from tasks.contexts.special_tokens import SIGN
-from tasks.llm.baseline.words import COMMON, FORMS, form, pattern, spelled, words, written
+from tasks.llm.baseline.words import COMMON, FORMS, as_piece, cased_words, form, pattern, words
 
 PIECES, NEIGHBOURS, THEMES = 16, 4, 8
 """Most pieces, neighbours per side and themes that a description lists."""
@@ -52,7 +52,7 @@ def _find(examples: list[Shown]) -> Description:
         before=_frequent((left for left, _ in sides), len(sides)),
         after=_frequent((right for _, right in sides), len(sides)),
         themes=_themes(examples),
-        form=form([word for example in examples for span, _ in example.spans for word in spelled(span)]),
+        form=form([word for example in examples for span, _ in example.spans for word in cased_words(span)]),
     )
 
 
@@ -79,7 +79,7 @@ def _pieces(examples: list[Shown]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _marked(example: Shown) -> list[tuple[str, int]]:
     """The words of the marked spans with equal strengths, for examples that list no activations."""
-    return [(word, 1) for span, _ in example.spans for word in spelled(span)]
+    return [(word, 1) for span, _ in example.spans for word in cased_words(span)]
 
 
 def _as_written(token: str, example: Shown) -> str:
@@ -89,9 +89,9 @@ def _as_written(token: str, example: Shown) -> str:
         if inside >= 0:
             first = start + inside
             end = first + len(token)
-            return written(token, example.text[first - 1 : first], example.text[end : end + 1])
+            return as_piece(token, example.text[first - 1 : first], example.text[end : end + 1])
     place = example.text.find(token)
-    return written(
+    return as_piece(
         token, example.text[place - 1 : place] if place > 0 else "", example.text[place + len(token) :][:1]
     )
 

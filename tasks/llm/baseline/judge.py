@@ -6,7 +6,7 @@ description best, and `intruder` the one that differs most from the others.
 
 from tasks.contexts.render import Shown
 from tasks.llm.baseline.describe import Description
-from tasks.llm.baseline.words import COMMON, FORMS, pattern, spelled, words
+from tasks.llm.baseline.words import COMMON, FORMS, cased_words, pattern, words
 
 ENOUGH = 0.75
 """Least evidence with which an example fits; set by hand on features of the demo."""
@@ -34,7 +34,7 @@ def _marked_fits(description: Description, text: str, span: str, start: int) -> 
             if match.start() < end and match.end() > start:
                 return True
     fits = FORMS.get(description.form or "")
-    return fits is not None and any(fits(word) for word in spelled(span))
+    return fits is not None and any(fits(word) for word in cased_words(span))
 
 
 def evidence(description: Description, text: str) -> float:

@@ -35,7 +35,7 @@ def words(text: str) -> list[str]:
     return [word.lower() for word in WORD.findall(text)]
 
 
-def spelled(text: str) -> list[str]:
+def cased_words(text: str) -> list[str]:
     """The words of a text in their original case."""
     return WORD.findall(text)
 
@@ -48,7 +48,7 @@ def form(marks: list[str]) -> str | None:
     return None
 
 
-def written(token: str, before: str, after: str) -> str:
+def as_piece(token: str, before: str, after: str) -> str:
     """A token as a piece, hyphenated by the characters right before and after it; empty for white space."""
     core = token.strip().lower()
     if not core.isalpha():
