@@ -25,7 +25,7 @@ from tasks.llm.base import Finding, Note, Reader
 from tasks.llm.budget import Budget, BudgetedReader
 from tasks.llm.openai.parameters import Parameters
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.reply_cache import CachingReader, spelled
+from tasks.llm.reply_cache import CachingReader, identity_text
 from tasks.llm.request import Prices
 from tasks.llm.request_log import RequestOrigin
 from tasks.score import ScoreWork
@@ -91,7 +91,7 @@ def parameters(lake: Lake, reader: OpenAIReader) -> Parameters:
 
 def path(reader: OpenAIReader) -> str:
     """The file of the lake that holds what was found out about a reader's servers."""
-    return f"readers/{sha256(spelled(reader.identity()).encode()).hexdigest()[:16]}.json"
+    return f"readers/{sha256(identity_text(reader.identity()).encode()).hexdigest()[:16]}.json"
 
 
 def _record(lake: Lake, file: str) -> dict[str, object]:

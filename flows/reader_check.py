@@ -24,7 +24,7 @@ from storage.replies import folder
 from storage.tables import NO_CODER, REQUESTS
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
-from tasks.llm.reply_cache import spelled
+from tasks.llm.reply_cache import identity_text
 from tasks.llm.request import Outcome
 from tasks.llm.request_log import request_rows
 from tasks.reader_check.questions import themes
@@ -85,7 +85,7 @@ async def _is_asked(plan: Plan, reader: str, askers: Sequence[Asker], stages: Se
     """
     described = plan.config.readers[reader]
     keeps = described.cached_replies != "off"
-    if not keeps or not plan.lake.files(folder(spelled(described.identity()))):
+    if not keeps or not plan.lake.files(folder(identity_text(described.identity()))):
         return True
     if not all(plan.lake.complete(asker.coder.contexts) for asker in askers):
         return True

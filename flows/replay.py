@@ -19,7 +19,7 @@ from storage.table import Table
 from tasks.explain import explain_bucket
 from tasks.llm.base import Reader
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.reply_cache import name, spelled
+from tasks.llm.reply_cache import identity_text, name
 from tasks.llm.request import Outcome, Request
 from tasks.llm.request_log import Unanswered
 from tasks.score import judge_bucket
@@ -93,7 +93,7 @@ async def unanswered(plan: Plan, reader: str, askers: Sequence[Asker], many: int
         for reader_name in sorted({reader_name for asker in askers for reader_name in asker.readers}):
             described = plan.config.readers[reader_name]
             if isinstance(described, OpenAIReader):
-                silent[reader_name] = Silent(partial(name, spelled(described.identity())))
+                silent[reader_name] = Silent(partial(name, identity_text(described.identity())))
                 readers[reader_name] = remembering(plan.config, reader_name, silent[reader_name])
             else:
                 readers[reader_name] = await stack.enter_async_context(described.open())

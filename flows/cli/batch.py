@@ -26,7 +26,7 @@ from tasks.llm.base import Reader
 from tasks.llm.openai.batch_files import Files, Name, Reading, Writing, results
 from tasks.llm.openai.parameters import Parameters
 from tasks.llm.openai.reader import OpenAIReader
-from tasks.llm.reply_cache import name, spelled
+from tasks.llm.reply_cache import identity_text, name
 
 _TAKEN = frozenset({"/v1/chat/completions", "/v1/embeddings"})
 """Routes that `vllm run-batch` supports, as of vLLM 0.32; for a line of another route it writes an error."""
@@ -144,7 +144,7 @@ def _endpoints(plan: Plan) -> dict[str, tuple[str, Name]]:
                     f"readers.{called}.replies is off, and a batch's replies have to be kept; set it to keep"
                 )
                 raise WrongRequest(msg)
-            endpoints[called] = (described.model, partial(name, spelled(described.identity())))
+            endpoints[called] = (described.model, partial(name, identity_text(described.identity())))
     if not endpoints:
         msg = f"run {plan.config.run} asks no endpoint: none of its readers is of kind openai"
         raise WrongRequest(msg)

@@ -124,7 +124,7 @@ class CachingReader(Reader):
         """
         self.control_tokens, self.in_flight = control_tokens, reader.in_flight
         self._reader, self._run, self._cost, self._failures = reader, run, cost, failures
-        self._identity = spelled(identity)
+        self._identity = identity_text(identity)
         self._shelf = shelf
         self._open: list[_Open] = []
 
@@ -220,7 +220,7 @@ class CachingReader(Reader):
         return opened.keep(_row(called, self._run, _asked_by(opened, outcome.request), cost, outcome))
 
 
-def spelled(identity: Mapping[str, object]) -> str:
+def identity_text(identity: Mapping[str, object]) -> str:
     """What decides a reader's answers, as one text."""
     return json.dumps(identity, sort_keys=True)
 
@@ -248,7 +248,7 @@ def _row(called: str, run: str, asked_by: str, cost: float | None, outcome: Outc
         "feature": _feature(outcome.request),
         "run": run,
         "asked_by": asked_by,
-        "reply": written(outcome.reply) if outcome.reply else None,
+        "reply": reply_bytes(outcome.reply) if outcome.reply else None,
         "reason": outcome.reason,
         "endpoint": outcome.endpoint,
         "model": outcome.model,
@@ -266,7 +266,7 @@ def _outcome(row: Row, request: Request) -> Outcome:
     assert reply is None or isinstance(reply, bytes)
     return Outcome(
         request=request,
-        reply=None if reply is None else read(reply),
+        reply=None if reply is None else reply_from_bytes(reply),
         reason=None if row["reason"] is None else str(row["reason"]),
         endpoint=str(row["endpoint"]),
         model=str(row["model"]),
@@ -277,7 +277,7 @@ def _outcome(row: Row, request: Request) -> Outcome:
     )
 
 
-def written(reply: Reply) -> bytes:
+def reply_bytes(reply: Reply) -> bytes:
     """A reply as bytes: JSON, compressed where it is long."""
     content: dict[str, object] = {
         "text": reply.text,
@@ -293,8 +293,8 @@ def written(reply: Reply) -> bytes:
     return zlib.compress(data, 1) if len(data) > _LONG else data
 
 
-def read(data: bytes) -> Reply:
-    """The reply that `written` made bytes of."""
+def reply_from_bytes(data: bytes) -> Reply:
+    """Decode what `reply_bytes` encoded."""
     content: dict[str, Any] = json.loads(data if data.startswith(b"{") else zlib.decompress(data))
     return Reply(
         text=content["text"],

@@ -16,7 +16,7 @@ import pytest
 
 from storage.lake import Lake
 from storage.replies import REPLIES
-from tasks.llm.reply_cache import read
+from tasks.llm.reply_cache import reply_from_bytes
 from tests.flows.command import UNREPEATABLE, gloss, start, tables, write_config
 from tests.flows.killing import KILLS, moments
 from tests.tasks.llm.faulty_server import Body, FaultyServer, faulty_server
@@ -67,7 +67,7 @@ def _kept(lake: Path) -> set[str]:
         return set()
     with place.connect() as connection:
         rows = connection.sql("select reply from read_parquet($files)", params={"files": files}).fetchall()
-    digests = (re.search(r"[0-9a-f]{24}", read(reply).text) for (reply,) in rows)
+    digests = (re.search(r"[0-9a-f]{24}", reply_from_bytes(reply).text) for (reply,) in rows)
     return {mark[0] for mark in digests if mark}
 
 

@@ -15,7 +15,7 @@ from storage.layout import Range
 from storage.replies import ReplyStore
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
-from tasks.llm.reply_cache import CachingReader, Row, read, written
+from tasks.llm.reply_cache import CachingReader, Row, reply_bytes, reply_from_bytes
 from tasks.llm.request import Message, Outcome, Reply, Request, TokenLogprob, Usage
 
 USAGE = Usage(9, 4, 2)
@@ -282,10 +282,10 @@ VECTORS = WIDTH.flatmap(
 )
 def test_a_reply_survives_being_written(reply: Reply) -> None:
     """To the last bit of its numbers."""
-    assert read(written(reply)) == reply
+    assert reply_from_bytes(reply_bytes(reply)) == reply
 
 
 def test_a_long_reply_is_held_in_few_bytes() -> None:
     """All replies about a bucket are in memory at once."""
     prompt = tuple(TokenLogprob(f" word{number % 50}", -number / 7, {}) for number in range(450))
-    assert len(written(Reply("", prompt=prompt))) < 6_000
+    assert len(reply_bytes(Reply("", prompt=prompt))) < 6_000
