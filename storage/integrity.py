@@ -7,7 +7,7 @@ from storage.manifest import File
 
 
 def check_part(lake: Lake, path: str, size: int | None, committed: File | None = None) -> int:
-    """Read a part of `size` bytes completely, block by block, and return its rows; `size` is null if it is missing.
+    """Read a part of `size` bytes completely, block by block, and return its rows; `size` is None if it is missing.
 
     It is compared with its committed checksum, or else the one in its footer; without either, its pages are decoded.
     Raises `Damaged` with the kind of damage, `RunFailed` where the lake refuses to read it.

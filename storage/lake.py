@@ -128,7 +128,7 @@ class Lake:
         return {p: sizes[p] for p in sorted(sizes) if not p.rsplit("/", 1)[-1].startswith(".")}
 
     def read_bytes(self, path: str) -> bytes | None:
-        """A file's bytes, or null when there is no such file."""
+        """A file's bytes, or None when there is no such file."""
         try:
             return cast("bytes", self._backend.filesystem().cat_file(f"{self._backend.root}/{path}"))
         except (FileNotFoundError, NotADirectoryError):
@@ -137,7 +137,7 @@ class Lake:
             raise Damaged(path, "it is a folder") from None
 
     def read_json(self, path: str) -> dict | None:
-        """A JSON object, or null when there is no such file. Raises `Damaged` when a file holds something else."""
+        """A JSON object, or None when there is no such file. Raises `Damaged` when a file holds something else."""
         data = self.read_bytes(path)
         return None if data is None else _json(path, data)
 
@@ -201,7 +201,7 @@ class Lake:
         return [part for part in wanted if part not in done]
 
     def manifest_at(self, path: str, tables: Collection[str] = ()) -> Manifest | None:
-        """The manifest in a file, or null when there is no such file. Raises `Damaged` when it holds no manifest.
+        """The manifest in a file, or None when there is no such file. Raises `Damaged` when it holds no manifest.
 
         A manifest from which parts are withdrawn is returned as well.
         """
@@ -209,7 +209,7 @@ class Lake:
         return None if data is None else manifests.parse(path, data, tables)
 
     def manifest(self, step: Step) -> Manifest | None:
-        """The step's commit record, or null while it is not complete or its file holds no manifest."""
+        """The step's commit record, or None while it is not complete or its file holds no manifest."""
         with suppress(Damaged):
             manifest = self.manifest_at(step.manifest, step.tables)
             return manifest if manifest is None or not manifest.withdrawn else None

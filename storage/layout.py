@@ -42,7 +42,7 @@ class Range(NamedTuple):
 
     @classmethod
     def named(cls, path: str) -> "Range | None":
-        """The range that a path names, or null where it is no part's."""
+        """The range that a path names, or None where it is no part's."""
         return cls.of(path) if _PART.fullmatch(path.rsplit("/", 1)[-1]) else None
 
 

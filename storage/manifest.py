@@ -23,7 +23,7 @@ class File(NamedTuple):
 
     bytes: int
     crc32: str | None
-    """Its checksum (storage/part.py); null in parts that were written before there were checksums."""
+    """Its checksum (storage/part.py); None in parts that were written before there were checksums."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class State:
 
     step: Step
     manifest: Manifest | None
-    """Null where there is none, or it cannot be read."""
+    """None where there is none, or it cannot be read."""
     damage: tuple[Damaged, ...]
     """Its manifest if that cannot be read; its listed parts that are missing or have another size."""
     done: frozenset[Range]

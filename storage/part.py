@@ -40,7 +40,7 @@ class Footer(NamedTuple):
 
     rows: int
     crc32: str | None
-    """Null in parts that were written before there were checksums."""
+    """None in parts that were written before there were checksums."""
 
 
 class BadPart(ValueError):

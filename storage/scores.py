@@ -33,7 +33,7 @@ def scores(
 ) -> pa.Table:
     """Rows of `scores` of one scorer on one explainer's explanations, from the paths of these parts.
 
-    `measure` is the measure of verdicts that becomes the score; null takes the one they are made for.
+    `measure` is the measure of verdicts that becomes the score; None takes the one they are made for.
     """
     for macro in _MACROS:
         query.run(connection, macro)

@@ -35,7 +35,7 @@ class CacheWork:
     tokens: Step
     describing: Describing
     batch: int | None
-    """Sequences that pass through the model at once; null takes what fits."""
+    """Sequences that pass through the model at once; None takes what fits."""
     coders: tuple[tuple[Coder, Step, Step], ...]
     """Each coder with its steps: activations, features."""
     statistics: Mapping[Coder, SiteStatistics] = field(default_factory=dict)

@@ -33,9 +33,9 @@ class ExplainWork:
     contexts: Step
     explainer: Explainer
     asked: RequestOrigin | None
-    """What its requests have in common; null where it makes none."""
+    """What its requests have in common; None where it makes none."""
     judged: RequestOrigin | None
-    """The same of the requests that choose among replicates; null where all are kept."""
+    """The same of the requests that choose among replicates; None where all are kept."""
     special: SpecialTokens = NONE
     """Of the subject's tokenizer."""
 

@@ -30,7 +30,7 @@ class ScoreWork:
     scores: Step
     contexts: Step
     explanations: Step | None
-    """Null where the scorer needs none."""
+    """None where the scorer needs none."""
     scorer: Scorer
     controls: int
     """Features that are judged with another feature's explanation as well."""

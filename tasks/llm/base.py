@@ -89,7 +89,7 @@ class ReaderConfig(ConfigModel, ABC, frozen=True):
         """Raise `WrongRequest` when it is not there or cannot answer requests like the examples."""
 
     def refuses(self, request: Request) -> str | None:  # noqa: ARG002  (nothing, as far as is known without asking)
-        """Why it would not answer a request like this one, as a clause; null where it would, or where only it knows."""
+        """Why it would not answer a request like this one, as a clause; None where it would, or where only it knows."""
         return None
 
     @property
@@ -114,12 +114,12 @@ class ReaderConfig(ConfigModel, ABC, frozen=True):
 
     @property
     def model_name(self) -> str | None:
-        """Name or folder of its model; null for one without."""
+        """Name or folder of its model; None for one without."""
         return None
 
     @property
     def cache_block(self) -> int | None:
-        """Tokens per block of its prefix cache; null where it caches nothing."""
+        """Tokens per block of its prefix cache; None where it caches nothing."""
         return None
 
     @property

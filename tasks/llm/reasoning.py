@@ -74,7 +74,7 @@ def tokens(reply: Reply) -> Sequence[TokenLogprob]:
 
 
 def _start(text: str) -> int | None:
-    """Where the answer begins; null where thoughts are still open at the end."""
+    """Where the answer begins; None where thoughts are still open at the end."""
     closed = [tag for tag in _CLOSING.finditer(text) if _ends_thoughts(text, tag)]
     if not closed and any(not text[:begin].strip() for begin in _opened(text)):
         # What looks like a quotation ends them where nothing else does.

@@ -1,7 +1,7 @@
-"""A reader that keeps what it was answered, so that the same request is never paid twice.
+"""The reply cache: a reader that stores its replies, so that the same request is never paid for twice.
 
-An answer counts as come when it is on storage: whoever is killed has paid for nothing but what was under way. What
-comes within a moment is written together. Knows nothing of lakes: where rows lie is for the shelf to say.
+A request is answered when its reply is stored: a killed process loses only the requests in flight. Replies that arrive
+within a moment are written together. Independent of lakes: the shelf decides where the rows are stored.
 """
 
 import asyncio
@@ -23,33 +23,33 @@ from tasks.llm.openai.structured_output import obeys
 from tasks.llm.request import Outcome, Reply, Request, Structured, TokenLogprob, Usage, feature_of
 
 _MOMENT = 0.02
-"""Seconds for which an answer waits for others that are written with it: what a kill may lose beside what is under
-way. A reply takes a tenth more CPU time than with 0.05 (benchmarks.readers)."""
+"""Seconds for which a reply waits for others to be written with it; a kill may lose these besides the requests in
+flight. A reply takes a tenth more CPU time than with 0.05 (benchmarks.readers)."""
 _LONG = 2048
-"""Bytes above which a reply is compressed by itself, since it is held in memory."""
+"""Bytes above which a reply is compressed individually, since replies are held in memory."""
 
 Row = Mapping[str, object]
 
 
 class Shelf(Protocol):
-    """Where replies about some features lie: `storage/replies.py`."""
+    """Storage of the replies about some features: `storage/replies.py`."""
 
     def read(self) -> Sequence[Row]:
         """All rows, one per request."""
         ...
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Write rows; they are safe when this returns."""
+        """Write rows; they are stored durably when this returns."""
         ...
 
     def merge(self) -> None:
-        """Tidy up what was written."""
+        """Merge the files that were written."""
         ...
 
 
 @dataclass(eq=False)
 class _Open:
-    """A shelf that is in use, with what it holds."""
+    """An open shelf with its rows."""
 
     first: int
     end: int
@@ -61,9 +61,9 @@ class _Open:
     writing: asyncio.Task[None] | None = None
 
     def keep(self, row: Row) -> "asyncio.Future[None]":
-        """Have a row written together with those that come at the same moment; done when it is safe.
+        """Write a row together with others that arrive at the same moment; the future is done when it is stored.
 
-        It is written even when nobody waits for it any more.
+        The row is written even if its caller has been cancelled.
         """
         self.known[str(row["request"])] = row
         written = asyncio.get_running_loop().create_future()
@@ -79,7 +79,7 @@ class _Open:
             began = time.monotonic()
             try:
                 await asyncio.to_thread(self.shelf.add, [row for row, _ in group])
-            except Exception as error:  # noqa: BLE001  (whoever waits for it raises it)
+            except Exception as error:  # noqa: BLE001  (the callers that wait raise it)
                 _settle(group, error)
             else:
                 _settle(group, None)
@@ -87,7 +87,7 @@ class _Open:
         self.writing = None
 
     async def close(self) -> None:
-        """Wait for what is being written, then tidy up."""
+        """Wait for pending writes, then merge the files."""
         if self.writing is not None:
             await self.writing
         await asyncio.to_thread(self.shelf.merge)
@@ -95,7 +95,7 @@ class _Open:
 
 def _settle(group: Sequence[tuple[Row, asyncio.Future[None]]], error: Exception | None) -> None:
     for _, written in group:
-        if written.done():  # whoever waited has been cancelled meanwhile
+        if written.done():  # its caller has been cancelled meanwhile
             continue
         if error is None:
             written.set_result(None)
@@ -104,7 +104,7 @@ def _settle(group: Sequence[tuple[Row, asyncio.Future[None]]], error: Exception 
 
 
 class CachingReader(Reader):
-    """A reader whose replies are kept and, where they are there, not asked for."""
+    """A reader that stores replies and answers repeated requests from them."""
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class CachingReader(Reader):
         failures: bool = False,
         control_tokens: frozenset[str] = frozenset(),
     ) -> None:
-        """Keep the replies of a reader with what they cost, and what it failed at too if so wanted.
+        """Store the replies of a reader with their cost and, with `failures`, its failures too.
 
-        `shelf` gives the shelf for a reader, by what decides its answers, and for a range of features. `control_tokens`
+        `shelf` returns the shelf for a reader, by the text of its identity, and a range of features. `control_tokens`
         are texts that the reader's tokenizer takes for control tokens, the same for whoever stands in for it.
         """
         self.control_tokens, self.in_flight = control_tokens, reader.in_flight
@@ -146,7 +146,7 @@ class CachingReader(Reader):
             await asyncio.shield(opened.close())
 
     async def ask(self, request: Request) -> Outcome:
-        """Answer one request, from what is kept where it is there. Raises as the reader does."""
+        """Answer one request, from the cache if possible. Raises as the reader does."""
         opened = self._about(request)
         if opened is None:
             return await self._reader.ask(request)
@@ -172,9 +172,9 @@ class CachingReader(Reader):
     async def _new(
         self, opened: _Open | None, names: Sequence[str], requests: Sequence[Request]
     ) -> Sequence[Outcome]:
-        """Ask what is not known, and keep it."""
+        """Send requests that are not in the cache, and store their replies."""
         if len(requests) < 2 or self._reader.asks_singly(requests):
-            # Each is kept as it comes: where one is refused, what the others cost is not lost.
+            # Each is stored as it arrives: if one is refused, the paid replies to the others are not lost.
             return await asyncio.gather(*(self.ask(request) for request in requests))
         outcomes = await self._reader.ask_together(requests)
         if opened:
@@ -190,12 +190,12 @@ class CachingReader(Reader):
         if row is None:
             return None
         outcome = _outcome(row, request)
-        # Paid by this very request, before a kill: it is still to be counted. By any other: it was counted there.
+        # Paid for by this very request before a kill, it still has to be counted; by another one, it was counted there.
         own = row["run"] == self._run and row["asked_by"] == _asked_by(opened, request)
         return outcome if own else repeated(request, outcome)
 
     def _unheld(self, opened: _Open, request: Request) -> Row | None:
-        """What was answered with log-probabilities before such questions had a form, where the reply has it already.
+        """A reply with log-probabilities from before such requests had a form, if the reply has that form already.
 
         The form changes neither such a reply nor what its labels' probabilities are to each other.
         """
@@ -211,7 +211,7 @@ class CachingReader(Reader):
         return outcome
 
     def _keep(self, opened: _Open, called: str, outcome: Outcome) -> "asyncio.Future[None]":
-        # Who tried nothing, such as the writer of a batch file, has found out nothing.
+        # A reader that made no attempt, such as the writer of a batch file, has no result to store.
         if outcome.reply is None and not (self._failures and outcome.attempts):
             nothing = asyncio.get_running_loop().create_future()
             nothing.set_result(None)
@@ -221,13 +221,13 @@ class CachingReader(Reader):
 
 
 def identity_text(identity: Mapping[str, object]) -> str:
-    """What decides a reader's answers, as one text."""
+    """A reader's identity, which decides its replies, as one text."""
     return json.dumps(identity, sort_keys=True)
 
 
 def name(identity: str, request: Request) -> str:
-    """What a reply is kept by: a hash of the reader and of all that it sees; 32 hexadecimal digits."""
-    # Draws without a seed are meant to differ from request to request.
+    """The cache key of a request: a hash of the reader and of all that it sees; 32 hexadecimal digits."""
+    # Samples without a seed are meant to differ between requests.
     drawn = request.key if request.temperature and request.seed is None else ""
     return sha256(f"{identity}\n{drawn}\n{request.fingerprint}".encode()).hexdigest()[:32]
 

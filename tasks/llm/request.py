@@ -44,7 +44,7 @@ class TokenLogprob(NamedTuple):
 
     token: str
     logprob: float | None
-    """Null for the first token of a prompt, which nothing precedes."""
+    """None for the first token of a prompt, which nothing precedes."""
     top: dict[str, float]
     """The alternatives that were asked for at this position, by token text."""
 
@@ -82,9 +82,9 @@ class Request:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
-    """Alternatives wanted at every generated token; null asks for no log-probabilities."""
+    """Alternatives wanted at every generated token; None asks for no log-probabilities."""
     prompt_logprobs: int | None = None
-    """Alternatives wanted at every prompt token (0: the prompt's own tokens only); null asks for none."""
+    """Alternatives wanted at every prompt token (0: the prompt's own tokens only); None asks for none."""
     schema: str | None = None
     """JSON schema, as JSON, that the reply is held to where the server can do that. Log-probabilities are then those
     among what the schema allows."""
@@ -131,7 +131,7 @@ class Request:
 
     @property
     def form(self) -> Form | None:
-        """What the reply is to be held to; null where to nothing."""
+        """What the reply is to be held to; None where to nothing."""
         if self.schema is not None:
             return "schema"
         if self.choices:
@@ -171,7 +171,7 @@ class Request:
 
 
 class Usage(NamedTuple):
-    """Tokens as the server counted them; null where it did not say."""
+    """Tokens as the server counted them; None where it did not say."""
 
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -180,12 +180,12 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True)
 class Prices:
-    """What a reader charges for a million tokens of each kind, in any one currency; null where nobody says."""
+    """What a reader charges for a million tokens of each kind, in any one currency; None where nobody says."""
 
     prompt: float | None = None
     completion: float | None = None
     cached: float | None = None
-    """For prompt tokens from the prefix cache; null where they cost as much as others."""
+    """For prompt tokens from the prefix cache; None where they cost as much as others."""
 
     @property
     def known(self) -> bool:
@@ -193,7 +193,7 @@ class Prices:
         return self.prompt is not None and self.completion is not None
 
     def cost(self, usage: Usage) -> float | None:
-        """Price of one request, embeddings among them; null without prices or without a count."""
+        """Price of one request, embeddings among them; None without prices or without a count."""
         if self.prompt is None or self.completion is None or usage.prompt_tokens is None:
             return None
         cached = usage.cached_tokens or 0
@@ -226,18 +226,18 @@ class Outcome:
     request: Request
     reply: Reply | None
     reason: str | None
-    """One sentence, in the server's words where it gave any; null when there is a reply."""
+    """One sentence, in the server's words where it gave any; None when there is a reply."""
     endpoint: str
     model: str
     attempts: int
     latency: float
     """Seconds from the first attempt to the end of the last, waits included."""
     structured: Structured | None = None
-    """How the reply was held to a form; null where none was asked for."""
+    """How the reply was held to a form; None where none was asked for."""
     too_long: bool = False
     """Whether it failed since it does not fit into the model's context, where a shorter one may."""
     parts_sent: int | None = None
-    """Parts that were sent; null for a request without parts."""
+    """Parts that were sent; None for a request without parts."""
 
     @property
     def calls(self) -> int:
@@ -271,13 +271,13 @@ class RequestKey:
     replicate: int | str = 0
     """Number of the explanation; where a reader is tried with known answers, the name of the component that asks."""
     control: str | None = None
-    """`none`, `shuffled`, or `held_out` for the choice among replicates; null for requests of explainers."""
+    """`none`, `shuffled`, or `held_out` for the choice among replicates; None for requests of explainers."""
     question: tuple[int, ...] = ()
     """Number of the question, in as many levels as the scorer counts them by."""
     part: int | None = None
     """Number of the part of a question in parts."""
     halves: tuple[int | None, ...] = ()
-    """Which half is shown at each halving: 1 or 2 where both are asked, null where only one is."""
+    """Which half is shown at each halving: 1 or 2 where both are asked, None where only one is."""
 
     def with_question(self, *numbers: int) -> "RequestKey":
         """Key of one question about the same explanation."""
@@ -307,7 +307,7 @@ class RequestKey:
 
 
 def feature_of(key: str) -> int | None:
-    """The feature in a request's key; null for a request about none, such as a trial of a server."""
+    """The feature in a request's key; None for a request about none, such as a trial of a server."""
     feature, slash, _ = key.partition("/")
     return int(feature) if slash and feature.isdecimal() else None
 

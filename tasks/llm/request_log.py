@@ -53,7 +53,7 @@ def _row(asked: RequestOrigin, outcome: Outcome, *, again: bool) -> dict[str, ob
 
 
 def finish_reason(outcome: Outcome) -> str | None:
-    """Why a reply ended; null without one, and where it has no end of its own, as embeddings and parts."""
+    """Why a reply ended; None without one, and where it has no end of its own, as embeddings and parts."""
     reply = outcome.reply
     return None if reply is None or reply.parts or reply.vectors else reply.finish_reason
 

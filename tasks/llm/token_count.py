@@ -78,7 +78,7 @@ class PrefixCache:
     """Which blocks of prompts a server has seen; never full, as one that holds a feature's questions is enough."""
 
     block: int | None = BLOCK
-    """Tokens per block; null where the server caches nothing."""
+    """Tokens per block; None where the server caches nothing."""
     _seen: set[int] = field(default_factory=set)
 
     def spared(self, ids: Sequence[int], *, reads: bool = True) -> int:

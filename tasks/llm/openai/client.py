@@ -1,4 +1,4 @@
-"""The one client: asks OpenAI-compatible endpoints and brings back what became of every request.
+"""The client of OpenAI-compatible endpoints: sends requests and returns an outcome for each.
 
 How calls are retried, and which failures are the server's or the request's, is in `tasks/llm/openai/retry.py`.
 Requests that belong together go as one call, with a list of prompts or of chats, where the server has a route for it.
@@ -27,14 +27,14 @@ _LIST_ATTEMPTS = 2
 _LIST_SETBACKS = 4
 """Lists in a row that may fail though each of their requests is answered alone; then no more are sent."""
 _COLLECTED = 50_000
-"""Objects that are made before cycles among them are looked for; Python's own measure is 700, or 2,000."""
+"""Threshold of new objects for the garbage collection of cycles; Python's default is 700, or 2,000."""
 
 
 class Client(Reader):
     """A reader over endpoints; `OpenAIReader.open` makes one."""
 
     def __init__(self, reader: OpenAIConfig, carrier: RetryingClient, sender: Sender, forms: Forms) -> None:
-        """Send by a carrier to the reader's endpoints; `forms` says how they hold replies to a form."""
+        """Send with a carrier to the reader's endpoints; `forms` finds out how they hold replies to a form."""
         self._reader, self._carrier, self._sender, self._forms = reader, carrier, sender, forms
         # A list's cached tokens are not reported, so that nothing goes as one where they have their own price.
         self._routes = {PROMPTS, CHATS} if reader.cached_price is None else set[str]()
@@ -44,7 +44,7 @@ class Client(Reader):
     async def ask(self, request: Request) -> Outcome:
         """Answer one request; a failure is an outcome with a reason.
 
-        Raises EndpointsDown when no endpoint has been of use for `patience` seconds.
+        Raises EndpointsDown when no endpoint has been usable for `patience` seconds.
         Cancelling it ends the HTTP request, upon which vLLM stops generating.
         """
         try:
@@ -66,11 +66,11 @@ class Client(Reader):
         return [outcomes[place] for place in range(len(requests))]
 
     def asks_singly(self, requests: Sequence[Request]) -> bool:  # noqa: ARG002  (servers may take any as a list)
-        """Never: lists are worth while."""
+        """Always False: lists are worthwhile."""
         return False
 
     async def _ask_list(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Ask in one call; one by one if that fails, since it fails for all where it fails for one."""
+        """Send requests in one call; one by one if that fails, since one bad request makes the whole call fail."""
         if len(requests) == 1:
             return [await self.ask(requests[0])]
         route = list_route(requests[0])
@@ -86,16 +86,16 @@ class Client(Reader):
             self._routes -= {route}
         outcomes = await asyncio.gather(*(self.ask(request) for request in requests))
         if all(outcome.reply for outcome in outcomes):
-            # None of them was at fault, so that it was the list.
+            # No request was at fault, so the list was.
             self._setbacks[route] += 1
             if carried.final or self._setbacks[route] >= _LIST_SETBACKS:
                 self._routes -= {route}
         return outcomes
 
     async def _carry(self, requests: Sequence[Request]) -> tuple[CallResult, Structured | None]:
-        """Carry requests in one call; once more without their form where they are refused for it. And how it went.
+        """Send requests in one call, and again without their form if it is rejected; returns the way used as well.
 
-        Raises `Untold` where nobody tells how replies are held to their form.
+        Raises `Untold` if no server shows how replies are held to their form.
         """
         form = requests[0].form
         way = held(requests[0], await self._forms.way(requests[0]))
@@ -104,7 +104,7 @@ class Client(Reader):
             return carried, way
         plainly = await self._send(requests, "plain")
         if plainly.replies:
-            # Otherwise the words may have been about what the requests show.
+            # Otherwise the error message may have been about the content of the requests.
             self._forms.refused(form)
         return plainly._replace(
             tries=carried.tries + plainly.tries, latency=carried.latency + plainly.latency
@@ -125,7 +125,7 @@ class Client(Reader):
         if isinstance(reply, DeclinedReply):
             reply, reason = None, reply.reason
         if reply and way not in (None, "plain") and not obeys(request, reply):
-            # Another server stands at the address, or one that was away when it was found out.
+            # Another server is at this address now, or it was unreachable during the trial.
             self._forms.ignored(carried.endpoint)
             way = "plain"
         return Outcome(
@@ -150,7 +150,7 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """Open a client; leaving the context closes its connections.
 
-    Both `sleep` and `clock` count seconds; `note` hears what is found out of the servers.
+    Both `sleep` and `clock` count seconds; `note` is called with each finding about the servers.
     Raises EndpointRefused when the key cannot be sent.
     """
     secret = secret_from(reader.key_env)
@@ -175,7 +175,7 @@ async def connect(
 
 @contextmanager
 def _seldom_collected() -> Iterator[None]:
-    """Let Python look for cycles seldom: replies have none, and by its own measure it takes a third of all time."""
+    """Collect cycles rarely: replies have none, and with the default threshold collection takes a third of all time."""
     before = gc.get_threshold()
     gc.set_threshold(_COLLECTED, *before[1:])
     try:

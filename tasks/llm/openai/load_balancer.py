@@ -1,4 +1,4 @@
-"""Which endpoint gets which request, and how many it gets at a time.
+"""Load balancer: which endpoint gets which request, and how many it gets at a time.
 
 1. Requests of one feature go to one endpoint, whose prefix cache holds what they share, while it has room.
 2. Each endpoint has a window, the requests that it may have under way. It grows by one when as many requests as it
@@ -30,7 +30,7 @@ _ILL = 5
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """One server, as far as a client has learnt to know it."""
+    """One server, with a client's statistics about it."""
 
     url: str
     window: float = inf
@@ -40,7 +40,7 @@ class Endpoint:
     refusals: int = 0
     """Connections refused since the last answer; those that came together count once."""
     refusal: str = ""
-    """Why the last connection was refused, or what it answered that no server of the model would."""
+    """Why the last connection was refused, or the response that shows a misconfigured endpoint."""
     failures: int = 0
     """Failures since the last reply."""
     rest_until: float = 0.0
@@ -48,7 +48,7 @@ class Endpoint:
     shun_until: float = 0.0
     """Time before which others are preferred."""
     answered_at: float | None = None
-    """Time of the last answer of any kind; null before the first."""
+    """Time of the last answer of any kind; None before the first."""
     shrunk_at: float = -inf
     """Time at which the window last shrank."""
     steady: float = 0.0
@@ -56,9 +56,9 @@ class Endpoint:
     doubtful: int = 0
     """Of those under way, how many were when it began to refuse connections: they may hang for long."""
     missed: int = 0
-    """Looks in a row that found no connection."""
+    """Connection checks in a row that failed."""
     waited_for: set[asyncio.Timeout] = field(default_factory=set)
-    """The time limits of what is under way."""
+    """The timeouts of the requests in flight."""
 
     @property
     def room(self) -> int:
@@ -113,7 +113,7 @@ class Endpoint:
 def choose(
     endpoints: Sequence[Endpoint], key: str, avoid: Endpoint | None, now: float, size: int = 1
 ) -> Endpoint | None:
-    """Return where to send a request of a size next; null while every endpoint rests or is full.
+    """Return where to send a request of a size next; None while every endpoint rests or is full.
 
     Requests about one feature go to one endpoint, unless it is busier than the others. Requests about none go where
     least is under way.
@@ -157,7 +157,7 @@ class Balance:
     async def turn(self, key: str, avoid: Endpoint | None, size: int = 1) -> Endpoint | None:
         """Wait for a turn and say where; null, and no turn, when every endpoint rests.
 
-        Whoever got one gives it back with `done`. A size greater than what may be under way is taken for that.
+        The caller gives a turn back with `done`. A size greater than what may be under way is taken for that.
         """
         size = min(size, self._at_once)
         if not self._waiting and self._outstanding + size <= self._at_once:
@@ -190,7 +190,7 @@ class Balance:
         self._outstanding += size
 
     def _grant(self) -> None:
-        """Give turns to those who wait, in their order, as far as there is room."""
+        """Grant turns to waiting requests, in their order, as far as there is room."""
         while self._waiting:
             first = self._waiting[0]
             if not first.granted.done():

@@ -49,7 +49,7 @@ class Parameters(NamedTuple):
 
 
 def refused_parameter(body: bytes, sent: Collection[str]) -> str | None:
-    """The setting that an error's body refuses, of those that were sent; null where it is about something else."""
+    """The setting that an error's body refuses, of those that were sent; None where it is about something else."""
     text = body.decode(errors="replace")
     if not _UNSUPPORTED.search(text):
         return None

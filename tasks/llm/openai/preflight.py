@@ -67,7 +67,7 @@ class _Models(BaseModel):
 
 
 Unfit = Callable[[Request, Reply], str | None]
-"""Why an endpoint that replies so to an example cannot be used, and what to do; null where it can."""
+"""Why an endpoint that replies so to an example cannot be used, and what to do; None where it can."""
 
 
 def _fit(_example: Request, _reply: Reply) -> None:
@@ -106,7 +106,7 @@ def _told(faults: Sequence[_Fault]) -> str:
 
 
 async def _listed(reader: OpenAIConfig, url: str, http: HttpClient, secret: Secret) -> _Fault | None:
-    """Return what is wrong with one endpoint, by its list of models; null if nothing is."""
+    """Return what is wrong with one endpoint, by its list of models; None if nothing is."""
     try:
         response = await http.get(f"{url}/models")
         if response.status in _NO_LIST:
@@ -176,7 +176,7 @@ async def _put(
 async def _tried(
     reader: OpenAIConfig, url: str, http: HttpClient, secret: Secret, example: Request, unfit: Unfit
 ) -> _Fault | None:
-    """Return the fault that an endpoint does not give what an example asks for; null if that cannot be told."""
+    """Return the fault that an endpoint does not give what an example asks for; None if that cannot be told."""
     try:
         answer, path = await _put(reader, url, http, example)
     except (NoConnection, ResponseTimeout, ConnectionBroken):
