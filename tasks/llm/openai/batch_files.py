@@ -1,9 +1,9 @@
 """Requests as the lines of an OpenAI batch file, and the lines of its results as replies.
 
 A request is `{"custom_id", "method", "url", "body"}`, a result `{"custom_id", "response": {"status_code", "body"},
-"error"}`, as OpenAI's batch API, others like it and `vllm run-batch` have them. What a line is called is what its reply
-is kept by, so that a file has every request once, and a result finds its request whoever asks for it. A batch is for
-one model and one route and may have so many requests; what is for others, or exceeds that, goes into further files.
+"error"}`, as OpenAI's batch API, similar ones and `vllm run-batch` have them. The ID of a line is the cache key of its
+reply, so that a file has every request once, and a result matches its request whatever stage sends it. A batch is for
+one model and one route and has a limited size; requests for others, or beyond the limit, go into further files.
 """
 
 import json
@@ -23,7 +23,7 @@ from tasks.llm.openai.parameters import MaxTokensKey, Omittable, Parameters, ref
 from tasks.llm.request import Outcome, Request
 
 Name = Callable[[Request], str]
-"""What a request is called."""
+"""Returns the ID of a request."""
 
 _REQUESTS = 50_000
 _BYTES = 200_000_000
@@ -32,7 +32,7 @@ _BYTES = 200_000_000
 
 @dataclass
 class _Batch:
-    """A file that is written, under another name until all are complete."""
+    """A file being written, under a temporary name until all are complete."""
 
     file: BinaryIO
     draft: Path
@@ -107,7 +107,7 @@ class Files:
 
 
 class Writing(Reader):
-    """Answers nothing and writes down what it is asked, each request once."""
+    """A reader that replies to nothing and writes each request to a batch file once."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Writing(Reader):
 
 
 class Reading(Reader):
-    """Answers from files of results."""
+    """A reader that replies from files of results."""
 
     def __init__(self, index: "Results", model: str, name: Name) -> None:
         """Answer from the index that `results` made."""
@@ -146,9 +146,9 @@ class Reading(Reader):
         self.replies: set[str] = set()
         """Names of the requests that got a reply."""
         self.refused: dict[str, str] = {}
-        """Why others got none."""
+        """The reasons of the requests without one, by name."""
         self.absent: set[str] = set()
-        """Names of those of which there is no result."""
+        """Names of the requests without a result."""
 
     async def ask(self, request: Request) -> Outcome:
         """Take a request's result from its file; one that is not there is a failure."""
@@ -217,7 +217,7 @@ def _named(path: Path, number: int, line: bytes) -> str:
 
 
 def _outcome(request: Request, model: str, line: dict[str, Any]) -> Outcome:
-    """What a result says became of a request."""
+    """The outcome of a request, from its line of results."""
     response = line["response"] or {}
     body = json.dumps(response.get("body")).encode()
     reply, reason, long = None, None, False

@@ -1,8 +1,8 @@
-"""The check before a run: whether every endpoint can be reached, takes the key and has the model.
+"""The preflight check: whether every endpoint can be reached, accepts the key and serves the model.
 
 An endpoint that cannot be reached is no obstacle while another can: the client sends it nothing until it is back. One
-that can be reached and is wrong stops the run. What a run relies on beside text is tried out, which costs a few tokens,
-since servers ignore fields that they do not know.
+that can be reached and is wrong stops the run. What a run relies on besides text is tested with requests, which cost a
+few tokens, since servers ignore unknown fields.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ from tasks.llm.openai.parameters import refused_parameter
 from tasks.llm.request import Reply, Request
 
 _PATIENCE = 10.0
-"""Seconds for the list of models, which a healthy server gives at once."""
+"""Timeout in seconds for the list of models, which a healthy server returns immediately."""
 _QUOTED = 300
 """Characters of a server's words that a complaint keeps."""
 _NAMED = 3
 """Models that a complaint names."""
 _INVALID = frozenset({400, 422})
 _NO_LIST = frozenset({404, 405, 501})
-"""Statuses of servers that do not list models, which are taken at their word."""
+"""Statuses of servers that do not list models; these are assumed to serve the model."""
 
 
 class EndpointsAway(EndpointRefused):
@@ -52,7 +52,7 @@ class _Fault(NamedTuple):
     """With its address."""
     remedy: str
     away: bool = False
-    """Whether it is not there, and may be right when it comes back."""
+    """Whether it is unavailable, and may be usable when it comes back."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.remedy}"
@@ -71,7 +71,7 @@ Unfit = Callable[[Request, Reply], str | None]
 
 
 def _fit(_example: Request, _reply: Reply) -> None:
-    """Every reply will do."""
+    """Accept every reply."""
 
 
 async def preflight(reader: OpenAIConfig, examples: Sequence[Request] = (), unfit: Unfit = _fit) -> list[str]:
@@ -180,7 +180,7 @@ async def _tried(
     try:
         answer, path = await _put(reader, url, http, example)
     except (NoConnection, ResponseTimeout, ConnectionBroken):
-        return None  # slow or ill at the moment, which the run itself will bear with
+        return None  # slow or failing at the moment; the run itself will retry
     if answer.transient:
         return None
     if not answer.ok:

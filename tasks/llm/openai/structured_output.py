@@ -1,9 +1,9 @@
 """Structured output: finds out how a reader's servers hold replies to a form, and checks that a reply has its form.
 
-It is found out by trial, since servers ignore fields that they do not know, with status 200. That costs a few tokens
-per endpoint, when the first request with a form is about to be sent. A trial waits for its answer and is tried again as
-any request is; its result holds for all requests that follow, so that all scorers of a run are answered in one way.
-Where no endpoint gives a result, requests with a form fail rather than go without. `obeys` checks a reply.
+It is found out by trial requests, since servers ignore unknown fields and answer with status 200. They cost a few
+tokens per endpoint, before the first request with a form is sent. A trial waits for its reply and is retried like any
+request; its result holds for all later requests, so that all scorers of a run get replies held in the same way. If no
+endpoint gives a result, requests with a form fail rather than being sent without it. `obeys` checks a reply.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tasks.llm.request import Form, Message, Reply, Request, Structured, Unreada
 
 
 def obeys(request: Request, reply: Reply) -> bool:
-    """Whether a reply, after its thoughts, has the form that its request asks for, as far as it came."""
+    """Whether a reply, after its reasoning, has the form that its request asks for; True for a truncated one."""
     if reply.finish_reason == "length":
         return True
     try:
@@ -42,10 +42,10 @@ def obeys(request: Request, reply: Reply) -> bool:
 
 
 _FEW = 4
-"""Tries of a trial before it is asked whether the server answers at all."""
+"""Attempts of a trial before a request without a form tests whether the server replies at all."""
 
 _WORD = "gloss-7f3a"
-"""What no model says of itself."""
+"""A word that no model writes unprompted."""
 _ASKED = (Message("user", "Say hello."),)
 _WAYS: tuple[tuple[Structured, Request], ...] = (
     ("structured_outputs", Request("choice", messages=_ASKED, max_tokens=16, choices=(_WORD,))),
@@ -54,7 +54,7 @@ _WAYS: tuple[tuple[Structured, Request], ...] = (
         Request(
             "schema",
             messages=_ASKED,
-            # Room for the white space that models put between signs where they may.
+            # Room for white space that models may put between tokens.
             max_tokens=64,
             schema=json.dumps(
                 {
@@ -69,7 +69,7 @@ _WAYS: tuple[tuple[Structured, Request], ...] = (
 )
 _DIGITS = ("0", "1")
 _PROBABLE = Request("logprobs", messages=_ASKED, max_tokens=16, choices=_DIGITS, top_logprobs=5)
-"""What a scorer asks that wants probabilities of verdicts."""
+"""A trial request like those of scorers that need probabilities of verdicts."""
 _HOLDS: dict[Structured, str] = {
     "structured_outputs": "holds replies to a form by structured_outputs",
     "response_format": (
@@ -83,7 +83,7 @@ _Told = TypeVar("_Told")
 
 
 class Untold(Exception):
-    """No server tells how it holds replies to a form; the message says why."""
+    """No server shows how it holds replies to a form; the message says why."""
 
 
 class Forms:
@@ -96,7 +96,7 @@ class Forms:
         carrier: Callable[[OpenAIConfig], RetryingClient],
         note: Note,
     ) -> None:
-        """Send nothing yet; `carrier` makes one for a part of the reader's endpoints."""
+        """Send nothing yet; `carrier` makes a retrying client for some of the reader's endpoints."""
         self._reader, self._sender, self._carrier, self._note = reader, sender, carrier, note
         self._trying = asyncio.Lock()
         self._way: Structured | None = None
@@ -120,7 +120,7 @@ class Forms:
         return way if self._gives_logprobs else "plain"
 
     def refused(self, form: Form) -> None:
-        """Note that requests were refused for this form, and taken without it."""
+        """Note that requests with this form were rejected, and accepted without it."""
         if form not in self._plain:
             self._plain.add(form)
             line = f"refuses a {form} as the form of a reply: such questions are asked without it"
@@ -137,7 +137,7 @@ class Forms:
             self._note(Finding("ignored_form", endpoint, line))
 
     async def _once(self, find: Callable[[], Awaitable[None]], missing: Callable[[], bool]) -> None:
-        """Find something out, once for all who wait for it. Raises `Untold` for all of them."""
+        """Run a trial once for all callers that wait for its result. Raises `Untold` for all of them."""
         before = len(self._untold)
         async with self._trying:
             if len(self._untold) > before:
@@ -181,7 +181,7 @@ class Forms:
     ) -> list[_Told]:
         """A trial's result at each endpoint that gives one. Raises `Untold` or `EndpointsDown` where none does."""
         if len(self._reader.urls) > 1:
-            # Whoever takes no connections has no say while another has one.
+            # Endpoints that accept no connections are left out while another one gives a result.
             results, _ = await self._answers(trial, 0.0)
             if results:
                 return results
@@ -194,7 +194,7 @@ class Forms:
     async def _answers(
         self, trial: Callable[[RetryingClient, RetryingClient], Awaitable[_Told]], patience: float
     ) -> tuple[list[_Told], list[Exception]]:
-        """What a trial finds at endpoints, and why it finds nothing at others; all are tried at once.
+        """The results of a trial, and the errors of endpoints without one; all are tried at once.
 
         Once one has given a result, the others have as long as a request may take.
         """
@@ -234,7 +234,7 @@ class Forms:
     async def _ways(
         self, brief: RetryingClient, patient: RetryingClient
     ) -> tuple[set[Structured], list[str]]:
-        """The ways of an endpoint, and what went wrong with others."""
+        """The ways that an endpoint supports, and the failures of other ways."""
         ways, troubles = set[Structured](), list[str]()
         for way, request in _WAYS:
             carried = await self._try(brief, patient, way, request)
@@ -247,7 +247,7 @@ class Forms:
     async def _try(
         self, brief: RetryingClient, patient: RetryingClient, way: Structured, request: Request
     ) -> CallResult:
-        """Ask in one way. Raises `Untold` or `EndpointsDown` where the server does not answer without a form either."""
+        """Try one way. Raises `Untold` or `EndpointsDown` if the server does not reply without a form either."""
         with_form = await self._few(brief, way, request)
         if with_form is not None:
             return with_form
@@ -255,7 +255,7 @@ class Forms:
         if plainly.replies is None and not plainly.final:
             msg = f"nobody told whether replies are held to a form: {plainly.reason}"
             raise Untold(msg)
-        # It answers, so that from here on a trial is tried as often as a request is while others get replies.
+        # It replies, so from here on a trial is retried as often as a request is while others get replies.
         try:
             return await self._sender.send(brief, (request,), way)
         except EndpointsDown as error:
@@ -263,7 +263,7 @@ class Forms:
             raise Untold(msg) from error
 
     async def _few(self, brief: RetryingClient, way: Structured, request: Request) -> CallResult | None:
-        """The answer to a few tries, where there is one."""
+        """The result of a few attempts; None without a reply or a final error."""
         try:
             carried = await self._sender.send(brief, (request,), way, min(_FEW, self._reader.attempts))
         except EndpointsDown:
