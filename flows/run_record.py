@@ -12,7 +12,7 @@ from flows import leases
 from flows.plan import STAGES, Plan
 from storage.errors import Damaged
 from storage.layout import Step
-from storage.runs import path
+from storage.runs import record_path
 
 VERSIONS: Mapping[tuple[str, int], str] = {
     ("explanations", 4): "replies are read more strictly and special tokens are no longer shown by name",
@@ -130,7 +130,7 @@ def record_run(plan: Plan) -> None:
     ]
     content = {"run": plan.config.run, "config": plan.config.model_dump(mode="json"), "steps": steps}
     try:
-        old = plan.lake.read_json(path(plan.config.run)) or {}
+        old = plan.lake.read_json(record_path(plan.config.run)) or {}
     except Damaged:  # it is replaced
         old = {}
     if content != {key: value for key, value in old.items() if key != "written"}:
@@ -139,4 +139,4 @@ def record_run(plan: Plan) -> None:
 
             say(line)
         written = datetime.now(UTC).isoformat(timespec="seconds")
-        plan.lake.write_json(path(plan.config.run), {**content, "written": written})
+        plan.lake.write_json(record_path(plan.config.run), {**content, "written": written})

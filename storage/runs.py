@@ -41,7 +41,7 @@ REPAIR_ADVICE = "gloss verify names all that is damaged; then run the run again,
 """What to do about a part that cannot be read."""
 
 
-def path(run: str) -> str:
+def record_path(run: str) -> str:
     """Path of a run's record."""
     return f"runs/{run}.json"
 
@@ -108,7 +108,7 @@ class _Record(BaseModel):
 
 def record(lake: Lake, run: str) -> dict:
     """A run's record. Raises `WrongRequest` when the lake has no such run, `Damaged` when its file holds no record."""
-    file = path(run)
+    file = record_path(run)
     data = lake.read_bytes(file)
     if data is None:
         run_names = ", ".join(names(lake)) or "none"

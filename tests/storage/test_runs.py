@@ -33,7 +33,7 @@ def _second_run(lake: Lake, name: str, stages: tuple[str, ...]) -> None:
     """Another run, which has some of the steps of the first."""
     record = runs.record(lake, RUN)
     steps = [step for step in record["steps"] if step["stage"] in stages]
-    lake.write_json(runs.path(name), {**record, "run": name, "steps": steps})
+    lake.write_json(runs.record_path(name), {**record, "run": name, "steps": steps})
 
 
 def test_what_is_not_committed_is_not_shown_and_is_named(lake: Lake) -> None:
@@ -234,4 +234,4 @@ def test_the_record_says_which_scorers_and_sites_there_are(lake: Lake) -> None:
 
     assert ("detection", "fuzzing") == attached.scorers
     assert ([("layers.2",), ("layers.5",)], [(0, 0)]) == (sites, scored)
-    assert json.loads(Path(lake.uri, runs.path("begun")).read_text())["run"] == "begun"
+    assert json.loads(Path(lake.uri, runs.record_path("begun")).read_text())["run"] == "begun"
