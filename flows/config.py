@@ -191,7 +191,7 @@ class RunConfig(ConfigModel, frozen=True):
     """Endpoints and embedded readers, by the names that explainers and scorers use."""
     reader_check: bool = True
     """Whether each reader behind an endpoint is tried out with some twenty questions of known answers before it is
-    asked for the first time; what it cannot do is said, and the run goes on. Changes nothing in other tables than
+    asked for the first time; a reader that fails some is reported, and the run continues. Affects no table but
     `requests`."""
     budget: Budget | None = None
     """What may be spent on readers; null sets no bound."""

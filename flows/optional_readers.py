@@ -1,7 +1,7 @@
 """Optional readers: which components depend on one, and the config without those whose reader is not there.
 
-Steps that are complete need no reader, so that what has been judged once stays in the run. An estimate asks nobody, so
-that it tells only what may be left out; but a reader whose files are missing is left out by it too.
+Steps that are complete need no reader, so that what has been judged once stays in the run. An estimate sends no
+request, so it says only what may be left out; but it does leave out a reader whose files are missing.
 """
 
 from collections.abc import Iterator

@@ -192,7 +192,7 @@ def _readers(config: RunConfig) -> list[str]:
 
 def _show(estimate: Estimate, console: Console) -> None:
     plan = estimate.plan
-    console.print(f"Estimate of {one_line(plan.config.run)}; nothing was asked, nothing written.")
+    console.print(f"Estimate of {one_line(plan.config.run)}: no request was sent, nothing was written.")
     console.print(_cache_grid(estimate))
     console.print(_question_grid(estimate))
     for line in _notes(estimate):
@@ -289,7 +289,7 @@ def _notes(estimate: Estimate) -> list[str]:
 def _optional(readers: Sequence[str]) -> str:
     return (
         "if it is there: a run leaves out what needs an optional reader that is not there "
-        f"({', '.join(f'readers.{name}' for name in readers)}); an estimate asks nobody, so it cannot tell"
+        f"({', '.join(f'readers.{name}' for name in readers)}); an estimate sends no request, so it cannot tell"
     )
 
 
