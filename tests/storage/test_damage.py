@@ -211,10 +211,10 @@ def test_a_part_of_before_that_is_damaged_is_found_by_its_pages(tmp_path: Path) 
 MANY = 10_000
 
 
-def test_ten_thousand_parts_are_planned_by_one_listing(
+def test_ten_thousand_parts_are_planned_in_two_seconds(
     lake: Lake, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And one manifest: each part's size is compared, the one that is short is found, and none is looked up alone."""
+    """By one listing and one manifest: all sizes are compared, the short part is found, none is looked up alone."""
     root = Path(lake.uri) if lake.is_local else request.getfixturevalue("s3").folder
     ranges = [Range(first, first + 1) for first in range(MANY)]
     paths = [step().part("activations", part) for part in ranges]
@@ -228,11 +228,18 @@ def test_ten_thousand_parts_are_planned_by_one_listing(
     calls: Counter[str] = Counter()
     for name in ("files", "read_bytes", "exists"):
         _count_calls(monkeypatch, name, calls)
+    started = time.process_time()  # without that of rclone, which reads every file once per thousand listed
     state = lake.state(step())
+    took = time.process_time() - started
 
     assert [paths[77]] == list(state.damaged_parts)
     assert MANY - 1 == len(state.done)
     assert {"files": len(step().tables), "read_bytes": 1} == calls
+    for _ in range(2 if took > 2 else 0):  # other processes on the machine can make one attempt slow, not all
+        started = time.process_time()
+        lake.state(step())
+        took = min(took, time.process_time() - started)
+    assert took <= 2, took
 
 
 def _count_calls(monkeypatch: pytest.MonkeyPatch, name: str, calls: Counter[str]) -> None:
