@@ -227,7 +227,7 @@ def load_model(
         nn.Module.to(model.eval(), place)  # transformers' own `to` has no type that a checker follows
     except RuntimeError as error:  # how torch says that a device is full
         msg = (
-            f"the model {name} does not fit on the device {place} ({_first_line(error)}): name another device, "
+            f"the model {name} cannot be moved to the device {place} ({_first_line(error)}): name another device, "
             "or halve the model's size with dtype bfloat16"
         )
         raise WrongRequest(msg) from error

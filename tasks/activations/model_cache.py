@@ -34,7 +34,7 @@ MAX_BATCH_TOKENS = 2**16
 """Most tokens per batch: they keep any GPU busy, and more would only take memory."""
 
 GPU_SHARE = 0.5
-"""Share of a GPU's free memory that a batch may take: the rest is for the coders' blocks and a shard's firings."""
+"""Share of the GPU memory beyond the model and coders that a batch may take; the rest is for blocks and firings."""
 
 
 def largest_batch(device: torch.device, length: int, held: int, forward: Callable[[int], object]) -> int:
@@ -142,7 +142,7 @@ def loaded_coder(subject: Subject, coder: Coder) -> HookedCoder:
             moved = sparse_coder.to(model.device, getattr(torch, coder.dtype))
         except (RuntimeError, AssertionError) as error:  # how torch says that a device is full
             reason = str(error).splitlines()[0]
-            msg = f"the coder {coder.name} does not fit on the device {model.device} ({reason}): name another"
+            msg = f"the coder {coder.name} cannot be moved to the device {model.device} ({reason}): name another"
             raise WrongRequest(msg) from error
         return HookedCoder(site, moved, None if sparse_coder.target is None else target)
 

@@ -47,7 +47,7 @@ class Site:
             )
             raise WrongRequest(msg)
         if self.form == "normalised" and self.side == "input":
-            msg = f"normalised is a form of a norm's output: write {self.module}:normalised without .input"
+            msg = f"normalised is a norm's output before its gain: write {self.module}:normalised without .input"
             raise WrongRequest(msg)
 
     @classmethod
@@ -71,7 +71,7 @@ class Site:
 
 
 class _Ambiguous(str):
-    """Why a name is ambiguous in an architecture, and what to write instead; N is the layer."""
+    """Why a name does not stand for a single tensor in an architecture, and what to write instead; N is the layer."""
 
     __slots__ = ()
 
@@ -273,7 +273,7 @@ def _module_of_hook(hook: str, config: "PreTrainedConfig") -> str:
         raise WrongRequest(msg)
     module = names[key].replace("N", layer)
     if isinstance(names[key], _Ambiguous):
-        msg = f"{hook} is ambiguous in a {config.model_type} model: {module}"
+        msg = f"{hook} names no single tensor of a {config.model_type} model: {module}"
         raise WrongRequest(msg)
     return module
 

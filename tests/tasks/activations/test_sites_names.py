@@ -64,7 +64,7 @@ def before_the_gain(name: str, subject: LoadedSubject) -> Site:
     with pytest.raises(WrongRequest) as refused:
         subject.site(text)
     message = re.fullmatch(
-        rf"{re.escape(text)} is ambiguous in a {kind(subject)} model: .* before or after the norm's gain: "
+        rf"{re.escape(text)} names no single tensor of a {kind(subject)} model: .* before or after the norm's gain: "
         r"write (\S+):normalised \(before\) or (\S+) \(after\)",
         str(refused.value),
     )
@@ -181,7 +181,7 @@ def test_neurons_are_activations_of_what_is_before(every: LoadedSubject) -> None
     if kind(every) == "phi3":
         with pytest.raises(
             WrongRequest,
-            match=r"^blocks\.1\.mlp\.hook_pre is ambiguous in a phi3 model: the gate.*: name another site$",
+            match=r"^blocks\.1\.mlp\.hook_pre names no single tensor of a phi3 model: the gate.*: name another site$",
         ):
             every.site("blocks.1.mlp.hook_pre")
         return
@@ -414,12 +414,15 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
         (
             "gpt_neox",
             "blocks.1.hook_resid_mid",
-            r"hook_resid_mid is ambiguous in a gpt_neox model: attention and MLP .*: name another site$",
+            r"hook_resid_mid names no single tensor of a gpt_neox model: attention and MLP .*: name another site$",
         ),
         (
             "phi",
             "resid_post_attn.1",
-            r"^blocks\.1\.hook_resid_mid is ambiguous in a phi model: attention and MLP .*: name another site$",
+            (
+                r"^blocks\.1\.hook_resid_mid names no single tensor of a phi model: "
+                r"attention and MLP .*: name another site$"
+            ),
         ),
         (
             "gpt2",
@@ -432,7 +435,11 @@ def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
         ("gpt2", "transformer.h.1.mpl", r"no site transformer\.h\.1\.mpl: .*h\.1\.mlp"),
         ("gpt2", "resid_mid_layer_1", r"no site resid_mid_layer_1"),
         ("llama", "blocks.1.ln2.hook_normalized:centred", r"normalised already"),
-        ("gpt2", "blocks.1.ln2.hook_normalized:normalised", r"is ambiguous in a gpt2 model: "),
+        (
+            "gpt2",
+            "blocks.1.ln2.hook_normalized:normalised",
+            r"names no single tensor of a gpt2 model: ",
+        ),
         ("gpt2", "h.1:normalized", r"'normalized' is no form of a site: write h\.1:centred"),
         ("gpt2", "", r"names no site"),
     ],
