@@ -249,8 +249,8 @@ class RetryingClient:
             why = f"{answer.status_phrase}: {self._secret.quote(own_words(answer.body))}"
             endpoint.refused(why, self._clock(), self._reader.max_backoff, self._chance())
             return FailedAttempt("failed", why, misconfigured=True)
-        setback = self._judge(endpoint, answer, sent, call)
-        return setback or self._read(endpoint, self._secret.scrub_body(answer.body), read)
+        failure = self._judge(endpoint, answer, sent, call)
+        return failure or self._read(endpoint, self._secret.scrub_body(answer.body), read)
 
     async def _post(self, endpoint: Endpoint, call: Call) -> HttpResponse:
         """Post; raises TimeoutError when the endpoint goes away meanwhile, else as `HttpClient.post`."""
@@ -311,31 +311,31 @@ class RetryingClient:
         endpoint.failed(self._clock(), self._reader.max_backoff, self._chance(), overloaded)
         return FailedAttempt("failed", why)
 
-    def _given_up(self, state: CallState, setback: FailedAttempt) -> str | None:
+    def _given_up(self, state: CallState, failure: FailedAttempt) -> str | None:
         """Return the reason for which a call ends without a reply; None to retry it."""
-        if setback.kind == "final":
-            return setback.reason
-        if setback.kind != "failed":
+        if failure.kind == "final":
+            return failure.reason
+        if failure.kind != "failed":
             return self._out_of_patience(state)
         state.refused_since = None
-        state.failures += setback.counts
-        quiet = self._quiet(state, setback)
+        state.failures += failure.counts
+        quiet = self._quiet(state, failure)
         if quiet is not None and quiet < self._reader.patience:
             return None
         # At the end of an outage that lasted longer than `patience`, all failures count.
         counted = state.failures - (state.spared if quiet is None else 0)
         if counted < state.attempts:
             return None
-        return f"given up after {state.tries} tries, the last: {setback.reason}"
+        return f"given up after {state.tries} tries, the last: {failure.reason}"
 
-    def _quiet(self, state: CallState, setback: FailedAttempt) -> float | None:
+    def _quiet(self, state: CallState, failure: FailedAttempt) -> float | None:
         """Return for how many seconds, up to a call's latest failure, no call has got a reply; None if one has."""
         before, state.failed_at = state.failed_at, self._clock()
         # The failure of a list is no sign of an outage: the server may not support lists at all.
         if before is None or self._replied_at > before or state.size > 1:
             state.quiet_since = None
             return None
-        state.spared += setback.counts
+        state.spared += failure.counts
         if state.quiet_since is None:
             state.quiet_since = before
         return state.failed_at - state.quiet_since
@@ -382,10 +382,10 @@ class RetryingClient:
         )
         raise EndpointsDown(msg)
 
-    def _pause(self, state: CallState, setback: FailedAttempt) -> float:
+    def _pause(self, state: CallState, failure: FailedAttempt) -> float:
         """Return the seconds until a call's next attempt."""
         pause = 0.0
-        if setback.kind == "failed":
+        if failure.kind == "failed":
             pause = backoff(state.failures, self._reader.max_backoff, self._chance())
         now = self._clock()
         rest = min(endpoint.rest_until for endpoint in self._endpoints) - now

@@ -65,7 +65,7 @@ class Kind(ConfigModel, ABC, frozen=True):
 
     @property
     def described_neighbours(self) -> Mapping[str, int]:
-        """Neighbours per feature that it reads from the table `features`, by the key of `describe` that keeps them."""
+        """Its key `neighbours`, where it reads them from `features`, by the key of `describe` that keeps them."""
         return {}
 
     @abstractmethod
