@@ -201,7 +201,8 @@ def test_all_is_printed_through_one_console(file: Path) -> None:
 
 def test_no_file_imports_itself_in_a_circle() -> None:
     """Whoever understands a file needs those that it imports, and none of them needs the file."""
-    graph = grimp.build_graph(*PACKAGES)
+    # Its cache goes by the files' times, which a checkout sets anew.
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     circles = [
         chain
         for module in graph.modules
