@@ -1,7 +1,7 @@
 """Fuzzing (paper 3.3.2, D.2): given an explanation, are the marked tokens what it describes?
 
 Activating contexts come with the tokens marked on which the feature fires (above 0.3 of the context's peak); those are
-the positives. The negatives are marked wrongly, at places borrowed from the positives (`tasks/contexts/render.py`), and
+the positives. The negatives are marked wrongly, at places borrowed from the positives (`tasks/contexts/marks.py`), and
 `marks` says what they are. Score: balanced accuracy over both; with log-probabilities also AUROC and AUPRC of
 P(1) / (P(0) + P(1)). Chance is 0.5. Measures whether the explanation says on which tokens the feature fires; says
 nothing of contexts that the reader would have to find without marks.
@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.render import borrowed, displaced, shared_out
+from tasks.contexts.marks import borrowed, displaced, shared_out
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.classification import Classification, few_shot_turns

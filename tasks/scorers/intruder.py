@@ -2,7 +2,7 @@
 
 Needs no explanation: with its score one tells a feature that nobody could explain from a poor explanation. Four
 activating contexts of one decile, marked where the feature fires, and a non-activating one marked at places borrowed
-from other activating contexts of the decile (`tasks/contexts/render.py`); the reader names the intruder. Score: the
+from other activating contexts of the decile (`tasks/contexts/marks.py`); the reader names the intruder. Score: the
 share of questions in which it is found, `accuracy`. Chance is 1 in 5. Says nothing of features whose contexts have in
 common what a window of this length doesn't show.
 """
@@ -15,7 +15,8 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.render import Named, borrowed
+from tasks.contexts.marks import borrowed
+from tasks.contexts.render import Named
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.choice import Choice, few_shot_turns

@@ -7,7 +7,7 @@ from scipy.stats import chisquare
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, context
-from tasks.contexts.render import borrowed
+from tasks.contexts.marks import borrowed
 
 POSITIVES = [context("a:9|b|c|d"), context("a|b:9|c:9|d"), context("a|b|c|d:9"), context("a:3|b|c|d:9")]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, context
-from tasks.contexts.render import displaced, shared_out
+from tasks.contexts.marks import displaced, shared_out
 
 LENGTH = 8
 ACTIVATIONS = st.lists(st.sampled_from([0.0, 0.0, 0.5, 3.0, 9.0]), min_size=LENGTH, max_size=LENGTH).filter(
