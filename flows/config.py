@@ -90,7 +90,7 @@ class SampledFeatures(ConfigModel, frozen=True):
 
 
 class FeaturesByDensity(ConfigModel, frozen=True):
-    """Features that fire on a share of all tokens between two bounds."""
+    """Features whose `density` in the table `features` lies between two bounds, or at one of them."""
 
     choose: Literal["density"]
     low: float = Field(default=0.0, ge=0, le=1)

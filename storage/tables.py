@@ -142,7 +142,12 @@ FEATURES = Table(
             CODER,
             FEATURE,
             column("firings", pa.int64(), "How often it fired.", "tokens"),
-            column("density", pa.float64(), "Share of all tokens on which it fired."),
+            column(
+                "density",
+                pa.float64(),
+                "Firings as a share of the tokens on which it can fire: all of the cache but beginning-of-sequence "
+                "tokens (of a tokenizer without one, each sequence's first token), unless `corpus.keep_bos`.",
+            ),
             column("max", pa.float32(), "Largest activation, with its sign.", null=SILENT),
             column(
                 "min",
@@ -199,7 +204,7 @@ FEATURES = Table(
                 f"At least {SINGLE_TOKEN:.0%} of its firings lie on one token; unreliable where it has few firings.",
                 null=SILENT,
             ),
-            column("dense", pa.bool_(), f"It fired on more than {DENSE:.0%} of the tokens."),
+            column("dense", pa.bool_(), f"Its density is above {DENSE:.0%}."),
             column("dead", pa.bool_(), "It never fired."),
             column(
                 "top_logits",
