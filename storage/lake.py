@@ -335,6 +335,7 @@ class Lake:
     def read(self, table: str, paths: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of some parts (URIs), in the parts' order; with `columns`, only these.
 
+        The parts are of one version; a nullable column that is younger than they are is null.
         Raises `KeyError` for a column that the table doesn't have.
         """
         wanted = TABLES[table]
@@ -348,7 +349,7 @@ class Lake:
                 " from read_parquet($paths, hive_partitioning = false)",
                 {"columns": wanted.schema.names, "paths": list(paths)},
             )
-            return wanted.conform(rows.to_arrow_table())
+            return wanted.conform(wanted.with_missing_nulls(rows.to_arrow_table()))
 
     def batches(
         self, paths: Sequence[str], coded: str, columns: Sequence[str], rows: int

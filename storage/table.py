@@ -68,6 +68,13 @@ class Table:
         ]
         return rows.select(self.schema.names).cast(pa.schema(fields, self.schema.metadata))
 
+    def with_missing_nulls(self, rows: pa.Table) -> pa.Table:
+        """`rows` with a column of nulls for each nullable one that they lack, as parts of earlier versions do."""
+        for field in self.schema:
+            if field.nullable and field.name not in rows.column_names:
+                rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
+        return rows
+
     def rows(self, records: list[dict[str, object]]) -> pa.Table:
         """Records, one dictionary per row, as a table of this schema."""
         return self.conform(pa.Table.from_pylist(records, schema=self.schema))

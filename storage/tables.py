@@ -345,6 +345,19 @@ CONTEXTS = Table(
             column(
                 "activations", items(pa.float32()), "The feature's activation on each token, 0 if silent."
             ),
+            column(
+                "other",
+                pa.int32(),
+                "Another feature that fires in it, where the kind asks for one: `other_feature`, `cooccurring` and "
+                "`similar`.",
+                null="the kind asks for none, or an earlier version drew the context",
+            ),
+            column(
+                "other_activations",
+                items(pa.float32()),
+                "That feature's activation on each token, 0 if silent.",
+                null="there is no other feature",
+            ),
             column("peak", pa.float32(), "Largest activation in the window."),
             column(
                 "peak_position",

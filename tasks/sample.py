@@ -18,10 +18,10 @@ from prefect.cache_policies import NO_CACHE
 
 from storage import query
 from storage.layout import Range, overlapping
-from storage.tables import CONTEXTS, SAMPLES
+from storage.tables import ACTIVATIONS, CONTEXTS, SAMPLES
 from tasks.sampling import activating
 from tasks.sampling.corpus_text import CorpusText
-from tasks.sampling.firings import Firings, between, with_activations
+from tasks.sampling.firings import Firings, between, with_activations, with_other_activations
 from tasks.sampling.negatives import base as negatives
 from tasks.sampling.work import MAX_FIRINGS, Bucket, SampleWork, grouped, joined
 
@@ -118,10 +118,26 @@ def _drawn(
             negatives.draw(pool, kind)
     contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))
     samples = query.rows(connection, "samples", SAMPLES)
+    others = _other_firings(connection, work, contexts)
     for part, *_ in buckets:
         rows = text.with_tokens(between(contexts, *part))
         rows = with_activations(rows, firings.between(*part), work.sequence, sampling.window)
+        rows = with_other_activations(rows, others, work.sequence, sampling.window)
         yield Drawn(between(samples, *part), rows)
+
+
+def _other_firings(connection: duckdb.DuckDBPyConnection, work: SampleWork, contexts: pa.Table) -> Firings:
+    """The firings of the features in `other`, in the sequences of the contexts that name them."""
+    named = contexts["other"].drop_null().to_numpy()
+    if not len(named):
+        return Firings.of(ACTIVATIONS.empty())
+    parts, first, end = (
+        work.lake.parts(work.activations, "activations"),
+        int(named.min()),
+        int(named.max()) + 1,
+    )
+    rows = query.rows(connection, "sample_other_firings", activations=parts, first=first, end=end)
+    return Firings.of(rows)
 
 
 def _numbered(contexts: pa.Table) -> pa.Table:

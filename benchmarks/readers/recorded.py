@@ -12,12 +12,12 @@ from storage import query, runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.layout import Range
-from tasks.contexts.context import features
+from tasks.contexts.context import CONTEXT_COLUMNS, features
 from tasks.scorers.base import JudgedExplanation, match_explanations
 from tasks.scorers.detection import Detection
 
 _COLUMNS = {
-    "contexts": ("feature", "context", "role", "kind", "decile", "strings", "activations", "near"),
+    "contexts": (*CONTEXT_COLUMNS, "role"),
     "samples": ("feature", "status", "max"),
 }
 

@@ -7,6 +7,7 @@ select
     decile,
     near,
     distance,
+    other,
     sequence,
     start,
     peak

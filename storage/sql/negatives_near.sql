@@ -61,5 +61,6 @@ select
     start,
     row_number() over (partition by feature order by place // $each, rank, place) as turn,
     near,
-    distance
+    distance,
+    near as other
 from placed

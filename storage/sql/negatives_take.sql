@@ -63,6 +63,7 @@ select
     place,
     near,
     distance,
+    other,
     text
 from placed
 where place < $n

@@ -115,6 +115,7 @@ select
     chosen.place,
     null::integer as near,
     null::float as distance,
+    null::integer as other,
     window_texts.text
 from chosen
 inner join window_texts on chosen.origin = window_texts.origin

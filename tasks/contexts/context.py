@@ -28,6 +28,10 @@ class Context:
     """The feature's activation on each token, 0 where it is silent."""
     near: int | None = None
     """The neighbouring feature that fires in it, where a neighbour's contexts were asked for."""
+    other: int | None = None
+    """Another feature that fires in it, `near` among them; None where the kind asks for none, or it is not known."""
+    other_activations: tuple[float, ...] | None = None
+    """That feature's activation on each token, 0 where it is silent; None where there is no other feature."""
 
     @property
     def activating(self) -> bool:
@@ -66,14 +70,28 @@ class Feature:
     """Only where an explainer needs it."""
 
 
+CONTEXT_COLUMNS = (
+    "feature",
+    "context",
+    "kind",
+    "decile",
+    "strings",
+    "activations",
+    "near",
+    "other",
+    "other_activations",
+)
+"""Columns of `contexts` that `features` reads, in no order."""
+
+
 def features(contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NONE) -> list[Feature]:
     """Rows of `contexts` and `samples` as records: one feature per row of `samples`, its contexts in their order.
 
     A sign stands for each of the tokens that are special.
     """
     shown: dict[int, list[Context]] = defaultdict(list)
-    wanted = ["feature", "context", "kind", "decile", "strings", "activations", "near"]
-    for row in contexts.select(wanted).to_pylist():
+    for row in contexts.select(list(CONTEXT_COLUMNS)).to_pylist():
+        other_activations = row["other_activations"]
         shown[row["feature"]].append(
             Context(
                 context=row["context"],
@@ -82,6 +100,8 @@ def features(contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NON
                 strings=tuple(map(special.shown, row["strings"])),
                 activations=tuple(row["activations"]),
                 near=row["near"],
+                other=row["other"],
+                other_activations=None if other_activations is None else tuple(other_activations),
             )
         )
     return [

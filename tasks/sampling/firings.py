@@ -139,6 +139,19 @@ def with_activations(contexts: pa.Table, firings: Firings, length: int, window: 
     return contexts
 
 
+def with_other_activations(contexts: pa.Table, firings: Firings, length: int, window: int) -> pa.Table:
+    """Contexts with `other_activations`: those of the feature `other` on each token, null where there is none.
+
+    `firings` are those of the features in `other`, at least in the contexts that name them.
+    """
+    named = contexts["other"].is_valid()
+    placed = contexts.select(["sequence", "start"]).filter(named)
+    placed = placed.append_column("feature", contexts["other"].filter(named))
+    activations = with_activations(placed, firings, length, window)["activations"].combine_chunks()
+    rows = pa.array(np.cumsum(named.to_numpy()) - 1, mask=~named.to_numpy())
+    return contexts.append_column("other_activations", activations.take(rows))
+
+
 def _concatenated_ranges(firsts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All numbers of the ranges [first, end): for each number the index of its range, and the number itself."""
     sizes = ends - firsts

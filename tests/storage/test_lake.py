@@ -4,6 +4,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from storage.errors import RunFailed, WrongRequest
 from storage.lake import Lake, Manifest
 from storage.layout import Range
 from storage.table import Table
-from storage.tables import ACTIVATIONS, FEATURES, TABLES
+from storage.tables import ACTIVATIONS, CONTEXTS, FEATURES, TABLES
 from tests.storage.toys import WANTED, firings, step, toy_rows
 
 
@@ -56,6 +57,21 @@ def test_a_column_that_a_table_does_not_have_cannot_be_read(lake: Lake) -> None:
     for paths in ([], [lake.path(step().part("activations", WANTED[0]))]):
         with pytest.raises(KeyError, match="strings"):
             lake.read("activations", paths, ["feature", "strings"])
+
+
+def test_a_column_that_a_part_is_older_than_is_null(lake: Lake) -> None:
+    """Where it may be null; no part lacks any other."""
+    written = toy_rows(CONTEXTS)
+    path = f"contexts/x/{Range(0, 2).name}"
+    older = replace(CONTEXTS, schema=CONTEXTS.schema.remove(CONTEXTS.schema.get_field_index("other")))
+    lake.write(older, path, written)
+    read = lake.read("contexts", [lake.path(path)])
+    assert CONTEXTS.schema.equals(read.schema)
+    assert [None] * written.num_rows == read["other"].to_pylist()
+    assert written.drop_columns("other").equals(read.drop_columns("other"))
+    lake.write(replace(older, schema=older.schema.remove(0)), path, written)
+    with pytest.raises(ValueError, match="lack the columns \\['coder'\\]"):
+        lake.read("contexts", [lake.path(path)])
 
 
 def test_no_parts_are_no_rows(lake: Lake) -> None:

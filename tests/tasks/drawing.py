@@ -33,6 +33,7 @@ DRAWN = {
     "place": BIG,
     "near": INT,
     "distance": REAL,
+    "other": INT,
     "text": pa.uint64(),
 }
 """Columns of the temporary table `drawn`, as sampling makes it."""

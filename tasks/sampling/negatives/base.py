@@ -39,10 +39,11 @@ CANDIDATES = pa.schema(
         ),  # of the window in its sequence, a multiple of its length
         pa.field("near", pa.int32()),  # the neighbour that fires in the window
         pa.field("distance", pa.float32()),  # of the neighbour or the text from the feature, 0 the nearest
+        pa.field("other", pa.int32()),  # another feature that fires in the window, whose activations are kept
     ]
 )
 """Columns of candidates, one row per feature and window. A further column `turn`, of any numeric type, is their order
-within a feature, the smallest first. `near` and `distance` may be left out: they are null then."""
+within a feature, the smallest first. `near`, `distance` and `other` may be left out: they are null then."""
 
 BLOCK = 256
 """Sequences per block that is searched: neighbours in the corpus, so that a search reads few parts."""

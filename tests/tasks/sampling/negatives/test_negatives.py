@@ -326,6 +326,10 @@ def test_a_table_of_contexts_mixes_all_kinds(
     for row in rows:
         near = row["kind"] in {"cooccurring", "similar"}
         assert near == (row["near"] is not None)
+        assert row["near"] == row["other"]
+        fires = cache.firings.get(row["other"], {})
+        tokens = [(row["sequence"], row["start"] + place) for place in range(WINDOW)]
+        assert ([fires.get(token, 0) for token in tokens] if near else None) == row["other_activations"]
         assert (near or row["kind"] == "similar_text") == (row["distance"] is not None)
         if row["kind"] != "activating":
             assert ({0.0}, "score") == (set(row["activations"]), row["role"])

@@ -1,0 +1,18 @@
+-- One row per firing of another feature in a context of `drawn` that names it, and in the rest of its sequence. The
+-- others lie in [$first, $end): row groups are pruned by bounds.
+with named as (
+    select distinct
+        other,
+        sequence
+    from drawn
+    where other is not null
+)
+
+select
+    parts.feature,
+    parts.sequence,
+    parts.position,
+    parts.activation
+from read_parquet($activations, hive_partitioning = false) as parts
+semi join named on parts.feature = named.other and parts.sequence = named.sequence
+where parts.feature >= $first and parts.feature < $end
