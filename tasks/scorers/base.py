@@ -35,6 +35,11 @@ class ScorerOptions(ConfigModel, frozen=True):
     prompt: str | None = None
     """A file with another prompt, the system prompt where it asks by chat."""
 
+    @property
+    def chance(self) -> float:
+        """Expected score of the best reader who does not look at the contexts."""
+        return 0.5  # of AUROC and of balanced accuracy
+
     def unmet_need(self, kinds: Mapping[str, bool]) -> str | None:
         """What it misses in a run with these kinds of non-activating contexts, as a sentence; null when nothing.
 

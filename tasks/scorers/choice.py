@@ -48,6 +48,11 @@ class Choice(ChatScorer, frozen=True):
         return [Judgement(context, truth=True, verdict=verdict, probability=probability, named=int(number))]
 
     @property
+    def chance(self) -> float:
+        """One of the examples is right."""
+        return 1 / self.examples
+
+    @property
     def examples(self) -> int:
         """Examples per question; at most 9, so that the answer is one digit."""
         raise NotImplementedError

@@ -49,6 +49,11 @@ class SAEBench(ChatScorer, frozen=True):
     kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("random",)
     """Kinds of non-activating contexts that are shown, all if null."""
 
+    @property
+    def chance(self) -> float:
+        """The share of silent windows, which is the accuracy of one who lists nothing."""
+        return RANDOM / (TOP + WEIGHTED + RANDOM)
+
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question; none about a feature with fewer contexts."""
         contexts = self._drawn(feature)

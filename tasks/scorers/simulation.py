@@ -69,6 +69,11 @@ class Simulation(Numeric, frozen=True):
             raise ValueError(msg)
         return self
 
+    @property
+    def chance(self) -> float:
+        """No correlation."""
+        return 0.0
+
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context; token by token, of one part per token."""
         return [

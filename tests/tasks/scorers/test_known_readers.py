@@ -242,3 +242,9 @@ def test_failures_are_counted_and_are_no_score(tmp_path: Path) -> None:
     assert {None} == {row["verdict"] for row in failed}
     assert {"500: overloaded", "no list of 0 and 1"} == {row["reason"].split(" in ")[0] for row in failed}
     assert 18 == sum(row["status"] == "failed" for row in requests)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_chance_is_the_most_that_a_reader_gets_without_looking(case: Case) -> None:
+    """Of one who tosses a coin, always says yes or never does: what a report prints beside the score."""
+    assert max(case.chance, case.always, case.never) == pytest.approx(case.scorer.chance)
