@@ -298,6 +298,7 @@ def _readable(kind: pa.DataType) -> pa.DataType:
 def _summarise(connection: duckdb.DuckDBPyConnection, scorers: tuple[str, ...]) -> None:
     keys = list(summary.KEYS)
     measures, margins, ordered = summary.scored(scorers)
+    query.run(connection, "view_tested")
     query.run(connection, "view_placed")
     scored = connection.table("placed").aggregate(", ".join([*keys, *measures]), ", ".join(keys))
     scored = scored.project(", ".join(["*", *margins]))

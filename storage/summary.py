@@ -19,6 +19,9 @@ KEYS = ("run", "coder", "feature", "explainer", "replicate")
 UNASKED = "nobody was asked to explain it"
 UNSCORED = "there is no score"
 UNCONTROLLED = "it is not in the control"
+OWN = "control = 'none'"
+CONTROLLED = "control != 'none'"
+"""SQL for scores of a control: another feature's explanation, or contexts of different features."""
 
 BEGIN = (
     column("run", pa.string(), "Name of the run."),
@@ -44,9 +47,16 @@ MEANS = (
         null=UNSCORED,
     ),
     column(
+        "low",
+        pa.float64(),
+        "Mean of the lower ends of their 95 % intervals: a lower bound of `score`, whatever the errors of the scorers "
+        "have in common. Rank by it.",
+        null="there is no score, or one without an interval",
+    ),
+    column(
         "floor",
         pa.float64(),
-        "The same with another feature's explanation, the shuffled control.",
+        "Mean of the same scores with another feature's explanation, the shuffled control.",
         null=UNCONTROLLED,
     ),
     column(
@@ -56,6 +66,19 @@ MEANS = (
         null=UNCONTROLLED,
     ),
 )
+Q = column(
+    "q",
+    pa.float64(),
+    "False discovery rate at which the score is above the floor: its rank among all scores of the control, "
+    "Benjamini-Hochberg over the explainer's explanations.",
+    null="no feature is in the control",
+)
+"""Column of the view `tested`."""
+FLOOR_DOCS = {
+    "score": "the same with another feature's explanation, or, where none is needed, with contexts of other features.",
+    "low": "lower end of the floor's 95 % interval.",
+    "high": "upper end of it.",
+}
 ASKED = ("reader", "model", "prompt_tokens", "completion_tokens")
 """Columns of `explanations` that the view has too."""
 
@@ -97,21 +120,24 @@ def scored(scorers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """SQL that makes the view `scored` from `placed`: aggregates by `KEYS`, margins, and all columns in order."""
     label_of = labels(scorers)
     measures = [
-        f"max({quoted(measure.name)}) filter (where scorer = {_text(scorer)} and control = '{control}')"
-        f" as {quoted(name)}"
+        f"max({quoted(measure.name)}) filter (where scorer = {_text(scorer)} and {control}) as {quoted(name)}"
         for scorer, label in label_of.items()
         for name, measure, control in _measures(label)
     ]
     measures += [
-        f"avg(score order by scorer) filter (where not alone and control = '{control}') as {quoted(mean.name)}"
-        for mean, control in zip(MEANS, ("none", "shuffled"), strict=False)
+        f"avg(score order by scorer) filter (where not alone and {OWN}) as score",
+        (
+            f"if(bool_and(score is null or low is not null) filter (where not alone and {OWN}),"
+            f" avg(low order by scorer) filter (where not alone and {OWN}), null) as low"
+        ),
+        f"avg(score order by scorer) filter (where not alone and {CONTROLLED}) as floor",
     ]
     margins = [
         f"{quoted(label)} - {quoted(f'{label}_floor')} as {quoted(f'{label}_margin')}"
         for label in label_of.values()
     ]
     above = ", ".join(quoted(f"{label}_margin") for label in label_of.values())
-    means = [*(mean.name for mean in MEANS[:2]), f"list_avg([{above}]::double[]) as {MEANS[2].name}"]
+    means = ["score", "low", "floor", f"list_avg([{above}]::double[]) as margin"]
     made = [quoted(field.name) for scorer, label in label_of.items() for field in _scored(scorer, label)]
     return measures, margins, [*means, *made]
 
@@ -136,9 +162,11 @@ def _measures(label: str) -> list[tuple[str, pa.Field, str]]:
     # `scores` has the interval of every measure; `summary` only that of the score.
     ends = {f"{name}_{end}" for name in numbers for end in ("low", "high")}
     return [
-        (label, score, "none"),
-        (f"{label}_floor", score, "shuffled"),
-        *((f"{label}_{name}", field, "none") for name, field in numbers.items() if name not in ends),
+        (label, score, OWN),
+        (f"{label}_floor", score, CONTROLLED),
+        *((f"{label}_floor_{end}", numbers[end], CONTROLLED) for end in ("low", "high")),
+        (f"{label}_q", Q, OWN),
+        *((f"{label}_{name}", field, OWN) for name, field in numbers.items() if name not in ends),
     ]
 
 
@@ -153,15 +181,15 @@ def _scored(scorer: str, label: str) -> list[pa.Field]:
 
 
 def _doc(measure: pa.Field, control: str) -> str:
-    if control == "shuffled":
-        return "the same with another feature's explanation."
+    if control == CONTROLLED:
+        return FLOOR_DOCS[measure.name]
     doc = measure.metadata[b"doc"].decode()
     return doc[0].lower() + doc[1:]
 
 
 def _null(measure: pa.Field, control: str) -> str:
     null = (measure.metadata or {}).get(b"null", b"").decode()
-    missing = UNCONTROLLED if control == "shuffled" else UNSCORED
+    missing = UNCONTROLLED if control == CONTROLLED else UNSCORED
     return f"{missing}, or {null}" if null else missing
 
 

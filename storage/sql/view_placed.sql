@@ -1,4 +1,4 @@
--- View `placed`: one row per row of `scores`, with the keys of the row of `summary` on which it stands. Scores that
+-- View `placed`: one row per row of `tested`, with the keys of the row of `summary` on which it stands. Scores that
 -- need no explanation stand on every row of their feature.
 create or replace view placed as
 select
@@ -9,7 +9,7 @@ select
     replicate,
     false as alone,
     * exclude (run, coder, feature, explainer, replicate)
-from scores
+from tested
 where explainer != '-'
 union all
 select
@@ -19,8 +19,8 @@ select
     explanations.explainer,
     explanations.replicate,
     true as alone,
-    scores.* exclude (run, coder, feature, explainer, replicate)
+    tested.* exclude (run, coder, feature, explainer, replicate)
 from features
-inner join scores using (run, coder, feature)
+inner join tested using (run, coder, feature)
 left join explanations using (run, coder, feature)
-where scores.explainer = '-'
+where tested.explainer = '-'

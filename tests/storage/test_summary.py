@@ -93,9 +93,19 @@ def test_scores_floors_and_margins_are_those_of_the_table(lake: Lake) -> None:
         assert floors == [row[f"{scorer}_floor"] for scorer in SCORERS]
         for measure in ("low", "high", "f1", "n", "n_failed", "balanced_accuracy", "weighted_precision"):
             assert [score[measure] for score in own] == [row[f"{scorer}_{measure}"] for scorer in SCORERS]
+        for end in ("low", "high"):
+            ends = [scores[*key, scorer, "shuffled"][end] for scorer in SCORERS]
+            assert ends == [row[f"{scorer}_floor_{end}"] for scorer in SCORERS]
+        assert fmean(score["low"] for score in own) == pytest.approx(row["low"])
         assert fmean(accuracies) == pytest.approx(row["score"])
         assert fmean(floors) == pytest.approx(row["floor"])
         assert row["score"] - row["floor"] == pytest.approx(row["margin"])
+
+
+def test_q_is_bounded_by_the_number_of_floors(lake: Lake) -> None:
+    """A good explanation ranks before all eight floors, which is no evidence at a rate of 5 %."""
+    rows = _rows(lake, "select * from summary where status = 'explained' and explainer = 'good'")
+    assert [pytest.approx(1 / 9)] * 32 == [row[f"{scorer}_q"] for row in rows for scorer in SCORERS]
 
 
 @pytest.mark.parametrize("explained", [True, False])
