@@ -25,7 +25,7 @@ from tasks.sampling.config import Sampling
 from tasks.sampling.negatives.base import SearchingKind
 from tasks.scorers import Scorer
 
-FEATURES_VERSION = 4
+FEATURES_VERSION = 5
 """Raise it when `features` gets other rows from the same activations, or other columns."""
 
 EMBEDDINGS_VERSION = 1

@@ -15,6 +15,11 @@ from storage.layout import Step
 from storage.runs import record_path
 
 VERSIONS: Mapping[tuple[str, int], str] = {
+    (
+        "features",
+        5,
+    ): "features have the information that position gives, and the number of their strong tokens",
+    ("contexts", 6): "contexts say which other feature fires in them, where their kind asks for one",
     ("explanations", 4): "replies are read more strictly and special tokens are no longer shown by name",
     ("judgements", 4): "replies are read more strictly and special tokens are no longer shown by name",
 }

@@ -11,7 +11,7 @@ from storage import query
 from storage.errors import RunFailed
 from storage.lake import Lake
 from storage.layout import Range, Step
-from storage.tables import DENSE, FIRST_POSITIONS, SINGLE_TOKEN, TOP_TOKENS
+from storage.tables import DENSE, FIRST_POSITIONS, SINGLE_TOKEN, STRONG, TOP_TOKENS
 
 FIRINGS_AT_ONCE = 2**23
 """Firings whose tokens are counted at once, or those of one feature that has more; they take some 60 bytes each."""
@@ -26,7 +26,7 @@ def feature_statistics(
     part: Range,
     shards: Sequence[tuple[str, str]],
     vocabulary: Sequence[str],
-    tokens: int,
+    can_fire: Sequence[int],
     *,
     firings_at_once: int = FIRINGS_AT_ONCE,
     tokens_at_once: int = TOKENS_AT_ONCE,
@@ -34,9 +34,9 @@ def feature_statistics(
     """Rows of `features` [part.first, part.end), without the columns that come from decoder rows.
 
     `shards` has the URIs of each shard's parts: activations of the coder, tokens of the same sequences.
-    `vocabulary` is the text of each token by its id, `tokens` the number of tokens that can fire. The two bounds affect
-    memory only. Raises `RunFailed` when two parts are of other sequences, and `duckdb.InvalidInputException`
-    when a token is not in the vocabulary.
+    `vocabulary` is the text of each token by its id, `can_fire` the number of tokens that can fire at each position of
+    a sequence. The two bounds affect memory only. Raises `RunFailed` when two parts are of other sequences, and
+    `duckdb.InvalidInputException` when a token is not in the vocabulary.
     """
     for pair in shards:
         if Range.of(pair[0]) != Range.of(pair[1]):
@@ -47,11 +47,19 @@ def feature_statistics(
     query.run(connection, "feature_sizes", activations=activations, first_positions=FIRST_POSITIONS, **bounds)
     words = pa.table({"token": pa.array(range(len(vocabulary)), pa.int32()), "string": list(vocabulary)})
     connection.register("vocabulary", words)
+    capacity = {
+        "position": pa.array(range(len(can_fire)), pa.int32()),
+        "tokens": pa.array(can_fire, pa.int64()),
+    }
+    connection.register("capacity", pa.table(capacity))
     cuts = [row["first"] for row in query.records(connection, "feature_cuts", firings=firings_at_once)]
     tables = []
     for first, end in pairwise([part.first, *cuts[1:], part.end]):
+        stretch = {"activations": activations, "first": first, "end": end}
+        query.run(connection, "feature_positions", **stretch)
+        query.run(connection, "feature_strong", strong=STRONG, **stretch)
         query.run(connection, "feature_tokens_none")
-        for group in _groups(shards, tokens, tokens_at_once):
+        for group in _groups(shards, sum(can_fire), tokens_at_once):
             matched = {"activations": [a for a, _ in group], "tokens": [t for _, t in group]}
             query.run(connection, "feature_tokens", first=first, end=end, **matched)
         tables.append(
@@ -59,7 +67,6 @@ def feature_statistics(
                 connection,
                 "features",
                 coder=coder,
-                tokens=tokens,
                 first=first,
                 end=end,
                 top_tokens=TOP_TOKENS,
@@ -68,12 +75,13 @@ def feature_statistics(
             )
         )
     connection.unregister("vocabulary")
+    connection.unregister("capacity")
     return pa.concat_tables(tables)
 
 
 @lru_cache(maxsize=1)
-def tokens_that_can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: bool) -> int:
-    """Number of tokens of a cache on which a feature may fire: all that are not excluded. Cached per process.
+def tokens_that_can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: bool) -> Sequence[int]:
+    """Number of tokens of a cache on which a feature may fire, by position in the sequence. Cached per process.
 
     `uri` is the lake's, `bos` the id of the beginning-of-sequence token, which is excluded unless `keep_bos`.
     """
@@ -81,7 +89,7 @@ def tokens_that_can_fire(uri: str, tokens: Step, bos: int | None, *, keep_bos: b
     with lake.connect(threads=1) as connection:
         parts = lake.parts(tokens, "tokens")
         rows = query.records(connection, "tokens_that_fire", tokens=parts, bos=bos, keep_bos=keep_bos)
-    return int(str(rows[0]["tokens"]))
+    return tuple(int(str(row["tokens"])) for row in rows)
 
 
 def _groups(

@@ -3,5 +3,6 @@ create or replace temporary table spoken (
     feature integer,
     token integer,
     firings bigint,
-    total hugeint
+    total hugeint,
+    strongest float
 )

@@ -1,6 +1,14 @@
 -- One row per feature of [$first, $end), dead ones included: the statistics columns of `features`.
--- Needs `sizes`, `spoken` and `vocabulary` (token, string). $tokens: tokens of the cache that can fire.
-with counted as (
+-- Needs `sizes`, `spoken`, `strong`, `located`, `vocabulary` (token, string) and `capacity` (position, tokens): the
+-- tokens of the cache that can fire.
+with everything as (
+    select
+        sum(tokens)::bigint as tokens,
+        count(*) filter (where tokens > 0) as positions
+    from capacity
+),
+
+counted as (
     select
         feature,
         sum(firings)::bigint as firings,
@@ -36,7 +44,8 @@ pairs as (
         feature,
         token,
         sum(firings)::bigint as firings,
-        sum(total) as total
+        sum(total) as total,
+        max(strongest) as strongest
     from spoken
     group by feature, token
 ),
@@ -46,6 +55,7 @@ heard as (
     select
         feature,
         count(*) as distinct_tokens,
+        count(*) filter (where pairs.strongest >= strong.least) as strong_tokens,
         sum(total) as total,
         sum((firings * log2(firings) * 1048576)::hugeint)::double / 1048576 as weighted,
         arg_max(
@@ -54,7 +64,28 @@ heard as (
             $top_tokens
         ) as best
     from pairs
+    inner join strong using (feature)
     group by feature
+),
+
+-- x ln(x / c) + (c - x) ln(1 - x / c) over the positions, in 2^-32: x of the c tokens that can fire there did.
+-- Positions without a firing add nothing.
+informed as (
+    select
+        located.feature,
+        sum((
+            (
+                located.firings * ln(located.firings / capacity.tokens)
+                + if(
+                    located.firings < capacity.tokens,
+                    (capacity.tokens - located.firings) * ln(1 - located.firings / capacity.tokens),
+                    0
+                )
+            ) * 4294967296
+        )::hugeint)::double / 4294967296 as given_position
+    from located
+    inner join capacity on located.position = capacity.position
+    group by located.feature
 ),
 
 placed as (
@@ -86,7 +117,7 @@ select
     $coder as coder,
     histograms.feature,
     coalesce(counted.firings, 0) as firings,
-    coalesce(counted.firings, 0) / $tokens as density,
+    coalesce(counted.firings, 0) / everything.tokens as density,
     counted.max,
     counted.min,
     heard.total::double / 18446744073709551616 / counted.firings as mean,
@@ -97,7 +128,20 @@ select
     sqrt((counted.firings * counted.squares - counted.positions * counted.positions)::double)
     / counted.firings as position_sd,
     counted.first_positions::double / counted.firings as first_positions,
+    -- Mutual information: the entropy of firing, less that given the position, less what chance alone is expected to
+    -- give (Miller and Madow, 1955).
+    if(counted.firings is null, null, greatest(0, (
+        informed.given_position
+        - counted.firings * ln(counted.firings / everything.tokens)
+        - if(
+            counted.firings < everything.tokens,
+            (everything.tokens - counted.firings) * ln(1 - counted.firings / everything.tokens),
+            0
+        )
+        - (everything.positions - 1) / 2
+    ) / everything.tokens)) as position_information,
     heard.distinct_tokens,
+    heard.strong_tokens,
     named.top_tokens,
     named.top_tokens[1].share as top_token_share,
     -- Rounding may not make the entropy of a single token negative.
@@ -105,10 +149,12 @@ select
         counted.firings is null, null, greatest(0, log2(counted.firings) - heard.weighted / counted.firings)
     ) as token_entropy,
     named.top_tokens[1].share >= $single_token as single_token,
-    coalesce(counted.firings, 0) / $tokens > $dense as dense,
+    coalesce(counted.firings, 0) / everything.tokens > $dense as dense,
     counted.firings is null as dead
 from histograms
+cross join everything
 left join counted using (feature)
 left join heard using (feature)
 left join named using (feature)
+left join informed using (feature)
 order by histograms.feature

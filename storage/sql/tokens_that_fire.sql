@@ -1,9 +1,17 @@
--- One row: the tokens of a cache on which a feature may fire. Left out are all beginning-of-sequence tokens ($bos), or
--- the first of each sequence where there is no such token, unless $keep_bos.
+-- One row per position of a sequence: the number of tokens there on which a feature may fire. Left out are all
+-- beginning-of-sequence tokens ($bos), or the first of each sequence where there is no such token, unless $keep_bos.
+with placed as (
+    select
+        unnest(tokens) as token,
+        unnest(range(len(tokens))) as position
+    from read_parquet($tokens, hive_partitioning = false)
+)
+
 select
-    sum(case
-        when $keep_bos then len(tokens)
-        when $bos::integer is null then len(tokens) - 1
-        else len(list_filter(tokens, lambda token: token != $bos::integer))
-    end)::bigint as tokens
-from read_parquet($tokens, hive_partitioning = false)
+    position::integer as position,
+    count(*) filter (
+        where $keep_bos or case when $bos::integer is null then position > 0 else token != $bos::integer end
+    ) as tokens
+from placed
+group by position
+order by position

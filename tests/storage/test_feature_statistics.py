@@ -48,7 +48,7 @@ def test_tokens_that_can_fire_are_counted_once(tmp_path: Path, scans: list[str])
 
     result = [tokens_that_can_fire(lake.uri, step("tokens"), 0, keep_bos=False) for _ in range(3)]
 
-    assert [3, 3, 3] == result
+    assert [(0, 2, 1, 0)] * 3 == result
     assert ["tokens_that_fire"] == scans
 
 
@@ -71,5 +71,5 @@ def test_other_tokens_are_counted_anew(tmp_path: Path, scans: list[str]) -> None
         )
     ]
 
-    assert [3, 6, 2, 6, 8] == result
+    assert [3, 6, 2, 6, 8] == [sum(can_fire) for can_fire in result]
     assert 5 == len(scans)

@@ -16,7 +16,18 @@ from storage.errors import RunFailed
 from storage.feature_statistics import feature_statistics
 from storage.lake import Lake
 from storage.layout import Range, ranges
-from storage.tables import ACTIVATIONS, DENSE, FEATURES, FIRST_POSITIONS, SINGLE_TOKEN, TOKENS, TOP_TOKENS
+from storage.tables import (
+    ACTIVATIONS,
+    DENSE,
+    FEATURES,
+    FIRST_POSITIONS,
+    POSITIONAL,
+    SINGLE_TOKEN,
+    STRONG,
+    TOKENS,
+    TOP_TOKENS,
+    UNIGRAM_TOKENS,
+)
 from tests.storage.sql.test_scores import record
 
 LENGTH = 40
@@ -64,7 +75,6 @@ def described(
     size: int = 2,
     part: Range = EVERY,
     threads: int = 1,
-    tokens: int | None = None,
     **bounds: int,
 ) -> list[dict]:
     """The rows that features get."""
@@ -72,14 +82,35 @@ def described(
         lake = Lake(folder)
         shards = shards_of(lake, firings, sequences, size)
         with lake.connect(threads) as connection:
-            can_fire = tokens or sequences * LENGTH
+            can_fire = [sequences] * LENGTH
             return feature_statistics(
                 connection, "toy", part, shards, VOCABULARY, can_fire, **bounds
             ).to_pylist()
 
 
-def by_hand(feature: int, places: Places, tokens: int) -> dict:
+def entropy(firings: int, tokens: int) -> float:
+    """Entropy of whether one of these tokens fires, in nats."""
+    return -math.fsum(n / tokens * math.log(n / tokens) for n in (firings, tokens - firings) if n)
+
+
+def position_information(places: Places, sequences: int) -> float:
+    """Entropy of firing less its mean over positions, less the Miller-Madow correction."""
+    at = Counter(position for _, position in places)
+    given = math.fsum(entropy(at[position], sequences) for position in range(LENGTH)) / LENGTH
+    tokens = sequences * LENGTH
+    return max(0, entropy(len(places), tokens) - given - (LENGTH - 1) / (2 * tokens))
+
+
+def strong_tokens(places: Places) -> int:
+    """Tokens of the strongest firings, with those that are as strong as the weakest of these."""
+    sizes = sorted((abs(activation) for activation in places.values()), reverse=True)
+    least = sizes[math.ceil(round(STRONG * len(sizes), 9)) - 1]
+    return len({token(*place) for place, activation in places.items() if abs(activation) >= least})
+
+
+def by_hand(feature: int, places: Places, sequences: int) -> dict:
     """The same row from the definitions."""
+    tokens = sequences * LENGTH
     row = {"coder": "toy", "feature": feature, "firings": len(places), "density": len(places) / tokens}
     bins = Counter(max(0, min(31, math.floor(math.log2(abs(a))) + 16)) for a in places.values())
     row |= {"histogram": [bins[b] for b in range(32)], "dead": not places, "dense": row["density"] > DENSE}
@@ -97,7 +128,9 @@ def by_hand(feature: int, places: Places, tokens: int) -> dict:
         "position_mean": np.mean(positions),
         "position_sd": np.std(positions),
         "first_positions": sum(position < FIRST_POSITIONS for position in positions) / n,
+        "position_information": position_information(places, sequences),
         "distinct_tokens": len(spoken),
+        "strong_tokens": strong_tokens(places),
         "top_tokens": [
             {
                 "token": t,
@@ -141,7 +174,7 @@ ANY_SIZE = st.floats(-(2.0**40), 2.0**40, width=32).filter(lambda a: abs(a) > 2*
 def test_statistics_are_the_definitions(firings: dict[int, Places]) -> None:
     """Every column of every feature, dead ones included, whatever the sign of its activations."""
     for feature, row in enumerate(described(firings)):
-        expected = by_hand(feature, firings.get(feature, {}), 6 * LENGTH)
+        expected = by_hand(feature, firings.get(feature, {}), 6)
         assert close(expected, row), (expected, row)
 
 
@@ -172,7 +205,7 @@ def test_means_are_right_at_any_size() -> None:
 
 
 def test_flags_at_their_bounds() -> None:
-    """Too dense begins above its share, a single token at its share."""
+    """A single token begins at its share of the firings."""
     n = 20
     same = [(s, p) for s in range(40) for p in range(LENGTH) if token(s, p) == 3]
     other = [(s, p) for s in range(40) for p in range(LENGTH) if token(s, p) == 4]
@@ -181,10 +214,53 @@ def test_flags_at_their_bounds() -> None:
         0: dict.fromkeys([*same[:most], *other[: n - most]], 1.0),
         1: dict.fromkeys([*same[: most - 1], *other[: n - most + 1]], 1.0),
     }
-    rows = described(firings, sequences=40, tokens=round(n / DENSE))
+    rows = described(firings, sequences=40)
     assert [True, False, None] == [row["single_token"] for row in rows[:3]]
-    assert [False, False] == [row["dense"] for row in rows[:2]]
-    assert all(row["dense"] for row in described(firings, sequences=40, tokens=round(n / DENSE) - 1)[:2])
+
+
+def test_too_dense_begins_above_its_share() -> None:
+    """One firing more than the share makes a feature dense."""
+    places = [(s, p) for s in range(10) for p in range(LENGTH)]
+    most = round(DENSE * len(places))
+    firings = {0: dict.fromkeys(places[:most], 1.0), 1: dict.fromkeys(places[: most + 1], 1.0)}
+    assert [False, True] == [row["dense"] for row in described(firings, sequences=10, part=Range(0, 2))]
+
+
+def test_positional_features_are_found_at_any_density() -> None:
+    """Features of one position have all the information that there is, features of random places none, however rare."""
+    sequences = 500
+    rng = np.random.default_rng(22)
+
+    def scattered(n: int) -> Places:
+        flat = rng.choice(sequences * LENGTH, n, replace=False)
+        return {(int(i) // LENGTH, int(i) % LENGTH): 1.0 for i in flat}
+
+    at_seven = {(s, 7): 1.0 for s in range(sequences)}
+    half = {(s, p): 1.0 for s in range(sequences) for p in range(LENGTH // 2)}
+    firings = {0: at_seven, 1: half, 2: scattered(sequences), 3: scattered(20), 4: scattered(8000)}
+
+    information = [row["position_information"] for row in described(firings, sequences=sequences, size=250)]
+
+    chance = (LENGTH - 1) / (2 * sequences * LENGTH)
+    assert [entropy(1, LENGTH) - chance, math.log(2) - chance] == pytest.approx(information[:2], abs=1e-6)
+    assert information[0] > POSITIONAL
+    assert all(0 <= nats < chance for nats in information[2:])
+
+
+def test_unigram_features_are_found_among_noise() -> None:
+    """A feature that is strong on two tokens has two strong ones, however many others it is weak on."""
+    places = [(s, p) for s in range(40) for p in range(LENGTH)]
+    two = [place for place in places if token(*place) in {3, 4}]
+    others = [place for place in places if token(*place) not in {3, 4}][: len(two) // 4]
+    planted = {place: 5.0 + place[0] for place in two} | dict.fromkeys(others, 0.1)
+    even = {place: 1.0 + i / 64 for i, place in enumerate([*two, *others])}
+    everywhere = {(s, p): 1.0 + (s * 31 + p * 7) % 997 for s, p in places}
+    rows = described({0: planted, 1: even, 2: everywhere}, sequences=40)
+
+    assert 2 == rows[0]["strong_tokens"]
+    assert rows[0]["distinct_tokens"] > UNIGRAM_TOKENS / 2 > rows[0]["strong_tokens"]
+    assert rows[1]["strong_tokens"] > 2
+    assert rows[2]["strong_tokens"] > UNIGRAM_TOKENS
 
 
 def test_equal_tokens_are_in_the_order_of_their_ids() -> None:
@@ -201,7 +277,7 @@ def test_parts_of_other_sequences_are_refused(tmp_path: Path) -> None:
     lake = Lake(tmp_path.as_posix())
     (a, b), (c, d) = shards_of(lake, {0: {(0, 1): 1.0}}, 4, 2)
     with lake.connect() as connection, pytest.raises(RunFailed, match="other sequences"):
-        feature_statistics(connection, "toy", Range(0, 1), [(a, d), (c, b)], VOCABULARY, 100)
+        feature_statistics(connection, "toy", Range(0, 1), [(a, d), (c, b)], VOCABULARY, [4] * LENGTH)
 
 
 def test_a_token_that_nobody_knows_is_refused(tmp_path: Path) -> None:
@@ -209,4 +285,4 @@ def test_a_token_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     lake = Lake(tmp_path.as_posix())
     shards = shards_of(lake, {0: {(1, 2): 1.0}}, 2, 2)
     with lake.connect() as connection, pytest.raises(duckdb.InvalidInputException, match="token 11 is not"):
-        feature_statistics(connection, "toy", Range(0, 1), shards, VOCABULARY[:11], 100)
+        feature_statistics(connection, "toy", Range(0, 1), shards, VOCABULARY[:11], [2] * LENGTH)

@@ -1,4 +1,4 @@
-"""How many tokens of a cache a feature may fire on."""
+"""On how many tokens of a cache a feature may fire, by position."""
 
 from pathlib import Path
 
@@ -14,10 +14,16 @@ ROWS = [[0, 5, 6, 0], [0, 7, 0, 0]]
 
 
 @pytest.mark.parametrize(
-    ("bos", "keep", "expected"), [(0, False, 3), (0, True, 8), (None, False, 6), (None, True, 8)]
+    ("bos", "keep", "expected"),
+    [
+        (0, False, [0, 2, 1, 0]),
+        (0, True, [2, 2, 2, 2]),
+        (None, False, [0, 2, 2, 2]),
+        (None, True, [2, 2, 2, 2]),
+    ],
 )
 def test_left_out_tokens_are_not_counted(
-    tmp_path: Path, bos: int | None, *, keep: bool, expected: int
+    tmp_path: Path, bos: int | None, *, keep: bool, expected: list[int]
 ) -> None:
     """Every beginning-of-sequence token is left out, also where it separates documents; else the first positions."""
     lake, tokens = Lake(str(tmp_path)), step("tokens")
@@ -31,4 +37,4 @@ def test_left_out_tokens_are_not_counted(
             connection, "tokens_that_fire", tokens=lake.parts(tokens, "tokens"), bos=bos, keep_bos=keep
         )
 
-    assert [{"tokens": expected}] == result
+    assert [{"position": position, "tokens": n} for position, n in enumerate(expected)] == result
