@@ -20,8 +20,8 @@ VERSIONS: Mapping[tuple[str, int], str] = {
         5,
     ): "features have the information that position gives, and the number of their strong tokens",
     ("contexts", 6): "contexts say which other feature fires in them, where their kind asks for one",
-    ("explanations", 4): "replies are read more strictly and special tokens are no longer shown by name",
-    ("judgements", 4): "replies are read more strictly and special tokens are no longer shown by name",
+    ("explanations", 5): "characters of several tokens, tabs and carriage returns are shown whole",
+    ("judgements", 5): "questions say last what is asked, and few-shot examples are others",
 }
 """What another version of a stage's code changes in its rows, by stage and version."""
 

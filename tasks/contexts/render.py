@@ -1,26 +1,24 @@
 """How readers see contexts and questions: rendered texts and marks, and how a rendered text is read back.
 
 A context has `<<marked>>` tokens on one line, and its activations as integers 0 to 10. A question is the last turn of a
-judge's prompt: a description, numbered examples, and what is to be named; where nothing is to be named, the answer is 0
-or 1 for each example. Only this module decides these forms, for live turns and few-shot ones alike, and only this one
-reads them back (the baseline reader sees only rendered text).
+judge's prompt: a description, numbered examples, and a line that says what is to be named. Only this module decides
+these forms, for live turns and few-shot ones alike, and only this one reads them back (the baseline reader sees only
+rendered text).
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from tasks.contexts import visible
 from tasks.contexts.context import Context
-from tasks.contexts.special_tokens import NOTE, SIGN
+from tasks.contexts.visible import noted, plain, shown_together
 
 OPEN, CLOSE = "<<", ">>"
-NEWLINE = "⏎"
-"""Stands for a line break, so that every context is one line."""
 
 MARKED = 0.3
 """Tokens above this share of their context's peak are marked (paper, appendix B)."""
 
-_PLAIN = str.maketrans({"\n": NEWLINE, "\r": "", "\t": " ", "\x02": "", "\x03": ""})
 _START, _END = "\x02", "\x03"
 _CONFUSING = {
     "<": re.compile(r"<{2,}|(?<=[\x02\x03])<|<(?=[\x02\x03])"),
@@ -28,11 +26,6 @@ _CONFUSING = {
 }
 _LOOKALIKE = {"<": "‹", ">": "›"}
 _SPAN = re.compile(r"<<(.*?)>>")
-
-
-def plain(string: str) -> str:
-    """Text on one line."""
-    return string.translate(_PLAIN)
 
 
 def strongest(context: Context, share: float = MARKED) -> tuple[int, ...]:
@@ -44,7 +37,8 @@ def strongest(context: Context, share: float = MARKED) -> tuple[int, ...]:
 def text(strings: Sequence[str], marked: Iterable[int] = ()) -> str:
     """One line of text; neighbouring marked tokens share one pair of markers.
 
-    Angle brackets of the text itself that could be taken for markers become look-alikes.
+    A mark on a token that shows nothing by itself is set around those that it shows something with; without any, it is
+    left out. Angle brackets of the text itself that could be taken for markers become look-alikes.
     """
     chosen = set(marked)
     # Without marks all at once: most contexts have none, and a token at a time takes ten times as long.
@@ -56,20 +50,31 @@ def text(strings: Sequence[str], marked: Iterable[int] = ()) -> str:
 
 
 def _pieces(strings: Sequence[str], chosen: set[int]) -> Iterator[str]:
-    for i, string in enumerate(strings):
-        before = _START if i in chosen and i - 1 not in chosen else ""
-        after = _END if i in chosen and i + 1 not in chosen else ""
-        yield f"{before}{plain(string)}{after}"
+    inside, end = False, 0
+    for run in shown_together(strings):
+        if inside == chosen.isdisjoint(range(run.start, run.stop)):
+            inside = not inside
+            yield _START if inside else _END
+        yield plain("".join(strings[run]))
+        end = run.stop
+    if inside:
+        yield _END
+    yield plain("".join(strings[end:]))
 
 
 def importance(context: Context, scale: float) -> list[tuple[str, int]]:
-    """The tokens that round down to at least 1 in tenths of the feature's largest activation, with that integer."""
+    """What rounds down to at least 1 in tenths of the feature's largest activation, with that integer.
+
+    Tokens that show something only together are one, with the largest of their activations.
+    """
     if scale <= 0:
         return []
-    tenths = [int(10 * min(activation / scale, 1.0)) for activation in context.activations]
-    return [
-        (plain(string), tenth) for string, tenth in zip(context.strings, tenths, strict=True) if tenth >= 1
-    ]
+    listed = []
+    for run in shown_together(context.strings):
+        tenth = int(10 * min(max(context.activations[run]) / scale, 1.0))
+        if tenth >= 1:
+            listed.append((plain("".join(context.strings[run])), tenth))
+    return listed
 
 
 def explained(number: int, context: Context, scale: float) -> str:
@@ -107,9 +112,9 @@ class Shown(NamedTuple):
 
 _EXAMPLE = re.compile(r"^Example \d+: (.*)$(?:\nActivations: (.*)$)?", re.MULTILINE)
 _PAIR = re.compile(r'\("(.*?)", (\d+)\)(?=, \("|$)')
-_OTHER = re.compile(
-    rf"^(?!Example \d+: |Activations: |Counterexample \d+: |{re.escape(NOTE)}$|$)", re.MULTILINE
-)
+_NOTES = "|".join(map(re.escape, visible.NOTES.values()))
+_NOTED = re.compile(rf"\n(?:(?:{_NOTES})\n)+\Z")
+_OTHER = re.compile(rf"^(?!Example \d+: |Activations: |Counterexample \d+: |(?:{_NOTES})$|$)", re.MULTILINE)
 
 
 def examples_only(rendered: str) -> bool:
@@ -135,16 +140,21 @@ def _shown(line: str, pairs: str) -> Shown:
 
 DESCRIPTION = "Description: "
 
-Named = Literal["fitting", "described", "intruder"]
-"""What is to be named: all examples that fit, the only one that fits, or the one that has nothing in common with the
-others."""
+Named = Literal["each", "single", "fitting", "described", "intruder"]
+"""What is to be named: 1 or 0 for each example, or for the single one; the numbers of all examples that fit, of the one
+that fits, or of the one that has nothing in common with the others."""
 
 ASKED: dict[Named, str] = {
-    "fitting": "Which of these examples fit the description?",
-    "described": "Which one of these examples fits the description?",
-    "intruder": "Which one of these examples does not belong with the others?",
+    "each": "Which of these examples fit the description? Answer with a list of {}, 1 or 0.",
+    "single": "Does the example fit the description? Answer with one digit, 1 or 0.",
+    "fitting": "Which of these examples fit the description? Answer with a list of their numbers.",
+    "described": "Which one of these examples fits the description? Answer with its number.",
+    "intruder": "Which one of these examples does not belong with the others? Answer with its number.",
 }
-"""The last line of a question, by what the reader is to name."""
+"""The last line of a question, by what the reader is to name; `{}` stands for as many digits."""
+_ASKED: dict[Named, re.Pattern[str]] = {
+    named: re.compile(re.escape(line).replace(r"\{\}", r"\d+ digits?")) for named, line in ASKED.items()
+}
 
 
 class Question(NamedTuple):
@@ -153,34 +163,36 @@ class Question(NamedTuple):
     description: str | None
     """Null where none is given."""
     named: Named | None
-    """Null where 0 or 1 is wanted for each example."""
+    """Null where the last line says nothing of it."""
     examples: list[Shown]
 
 
 def write(texts: Sequence[str], description: str | None, named: Named | None = None) -> str:
-    """A question about rendered contexts; it explains the sign for special tokens where one has it."""
-    parts = [numbered(texts)]
-    if any(SIGN in text for text in (*texts, description or "")):
-        parts.insert(0, NOTE)
-    if description is not None:
-        parts.insert(0, f"{DESCRIPTION}{description}")
-    if named is not None:
-        parts.append(ASKED[named])
-    return "\n\n".join(parts)
+    """A question about rendered contexts; it explains the signs that are seldom, and ends with what is to be named."""
+    question = _shown_and_asked(texts, named, description or "")
+    return question if description is None else f"{DESCRIPTION}{description}\n\n{question}"
+
+
+def _shown_and_asked(texts: Sequence[str], named: Named | None, description: str) -> str:
+    digits = "1 digit" if len(texts) == 1 else f"{len(texts)} digits"
+    asked = [] if named is None else [ASKED[named].format(digits)]
+    return noted("\n\n".join([numbered(texts), *asked]), description)
 
 
 def about(question: str, examples: int, chosen: slice) -> str:
-    """The same question with a description about some of its examples, with 0 or 1 wanted for each."""
+    """The same question, with 1 or 0 wanted for each example, about some of them."""
     # From the end, where each example is one line: a description may have any.
-    head, *lines = question.rsplit("\n", examples)
-    return f"{head}\n{numbered([line.partition(': ')[2] for line in lines[chosen]])}"
+    head, *lines = question.rsplit("\n", examples + 2)
+    head = _NOTED.sub("", head)
+    shown = [line.partition(": ")[2] for line in lines[:examples][chosen]]
+    return f"{head}\n{_shown_and_asked(shown, 'each', head)}"
 
 
 def read_question(text: str) -> Question | None:
     """The question of a rendered prompt; None where it is not a judging question."""
     description = text.removeprefix(DESCRIPTION).split("\n", 1)[0] if text.startswith(DESCRIPTION) else None
     last = text.rsplit("\n", 1)[-1]
-    named: Named | None = next((named for named, line in ASKED.items() if line == last), None)
+    named: Named | None = next((named for named, line in _ASKED.items() if line.fullmatch(last)), None)
     examples = read(text)
     if not examples or (description is None and named is None):
         return None

@@ -105,11 +105,6 @@ NONE = SpecialTokens(frozenset())
 """Of a tokenizer without any."""
 
 
-def noted(question: str) -> str:
-    """The question, with a word on the sign before it where it has any."""
-    return f"{NOTE}\n\n{question}" if SIGN in question else question
-
-
 def raw(strings: Sequence[str]) -> str:
     """The text of tokens as nothing but text: a line break where special tokens part it; the sign if that is all."""
     if SIGN not in strings:

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tasks.contexts.context import Context, Described, Feature
 from tasks.contexts.context import context as written_context
-from tasks.contexts.special_tokens import noted
+from tasks.contexts.visible import noted
 from tasks.explainers import reply_text
 from tasks.explainers.base import ExplainerInputs, ExplainerOptions
 from tasks.explainers.reply_text import TAG, tagged

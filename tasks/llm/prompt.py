@@ -14,7 +14,7 @@ import yaml
 
 from storage.errors import WrongRequest
 
-VERSION = 4
+VERSION = 5
 """Raise it when contexts are rendered or replies read in another way, so that explanations and judgements change, and
 when the tables of either, or `requests`, get other columns."""
 

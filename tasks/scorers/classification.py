@@ -71,7 +71,9 @@ class Classification(ChatScorer, frozen=True):
         return [
             self.request(
                 key.with_question(number),
-                render.write([show(context) for context in group], explanation),
+                render.write(
+                    [show(context) for context in group], explanation, "single" if self.shown == 1 else "each"
+                ),
                 {context.context: context.activating for context in group},
                 system=system,
                 few_shots=few_shots,
@@ -112,6 +114,6 @@ def few_shot_turns(name: str, show: Callable[[Context, list[int]], str], *, sing
         labels = shot["labels"]
         asked = zip(([text] for text in texts), map(str, labels), strict=True)
         for group, answer in asked if singly else [(texts, json.dumps(labels))]:
-            question = render.write(group, shot["description"])
+            question = render.write(group, shot["description"], "single" if singly else "each")
             turns += [Message("user", question), Message("assistant", answer)]
     return turns

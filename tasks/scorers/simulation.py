@@ -21,10 +21,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.context import context as written_context
 from tasks.contexts.special_tokens import NOTE, SIGN, broken_up
+from tasks.contexts.visible import plain
 from tasks.fields import ComponentName
 from tasks.llm import prompt, reasoning
 from tasks.llm.request import Message, Reply, Request, RequestKey, TokenLogprob, Unreadable
@@ -36,7 +36,6 @@ TAB = "\t"
 UNKNOWN = "?"
 """Stands for a number that is not known; a word in its place would be joined with the tab by some tokenizers."""
 
-_VISIBLE = str.maketrans({"\n": render.NEWLINE, "\r": "␍", TAB: "⇥"})
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LEAST = 0.5
 """Share of a context's tokens that must have a number, since the correlation of a smaller part is another quantity."""
@@ -122,7 +121,7 @@ class Simulation(Numeric, frozen=True):
 
     def _question(self, key: RequestKey, explanation: str, context: Context) -> Request:
         about = {"contexts": (context.context,), "truths": (context.activating,)}
-        lines = [f"{string.translate(_VISIBLE)}{TAB}" for string in context.strings]
+        lines = [f"{plain(string)}{TAB}" for string in context.strings]
         if self.mode == "all_at_once":
             table = _table(explanation, (line + UNKNOWN for line in lines))
             text = self._head() + table
@@ -261,7 +260,7 @@ def _shots(highest: int) -> list[_Shot]:
     shots = []
     for shot in prompt.read_shots("tasks.scorers", "simulation.shots.yaml"):
         shown = written_context(shot["context"])
-        lines = [f"{string.translate(_VISIBLE)}{TAB}" for string in shown.strings]
+        lines = [f"{plain(string)}{TAB}" for string in shown.strings]
         numbers = [str(round(activation * highest / 10)) for activation in shown.activations]
         shots.append(_Shot(shot["description"], lines, numbers, shot["known_from"], shot["asked"]))
     return shots

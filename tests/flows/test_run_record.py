@@ -56,7 +56,7 @@ def test_one_line_says_which_steps_are_made_anew_and_why(earlier: Path) -> None:
 
     assert "\n" not in line
     assert re.search(r"activations of noise \(changed: coder.digest\)", line), line
-    assert VERSIONS["explanations", 4] in line
+    assert VERSIONS["explanations", 5] in line
     assert "explanations of demo/exemplars and 1 more" in line
 
 

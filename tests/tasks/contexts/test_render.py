@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, context
+from tasks.contexts.visible import shown_together
 
 STRING = st.one_of(
     st.text(max_size=6),
@@ -30,8 +31,9 @@ def brackets(text: str) -> str:
 def spans(context: Context) -> list[tuple[str, int]]:
     """Marked neighbours joined, and where they begin in the plain text."""
     marked, spans, start = set(render.strongest(context)), [], 0
-    for is_marked, group in groupby(range(len(context.strings)), lambda i: i in marked):
-        text = "".join(render.plain(context.strings[i]) for i in group)
+    runs = shown_together(context.strings)
+    for is_marked, group in groupby(runs, lambda run: not marked.isdisjoint(range(run.start, run.stop))):
+        text = "".join(render.plain(string) for run in group for string in context.strings[run])
         if is_marked:
             spans.append((brackets(text), start))
         start += len(text)
@@ -59,7 +61,10 @@ def test_what_a_judge_sees_is_read_back(tokens: list[list[tuple[str, float]]], d
         strings = [string for string, _ in pieces]
         marked = data.draw(st.sets(st.sampled_from(range(len(strings)))))
         texts.append(render.text(strings, marked))
-        groups = groupby(range(len(strings)), lambda i, chosen=marked: i in chosen)
+        groups = groupby(
+            shown_together(strings),
+            lambda run, chosen=marked: not chosen.isdisjoint(range(run.start, run.stop)),
+        )
         expected.append(sum(is_marked for is_marked, _ in groups))
     read = render.read(render.numbered(texts))
     assert expected == [len(pieces.spans) for pieces in read]

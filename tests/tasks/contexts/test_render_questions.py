@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 from tasks.contexts import render
 from tasks.contexts.render import ASKED, Named
 
-LINE = (
-    st.text(max_size=30)
-    .map(lambda text: render.text([text]).replace("\x85", ""))
-    .map(lambda text: "".join(text.splitlines()))
+LINE = st.one_of(st.text(max_size=30), st.text("ab\t\r\n\x85\u2028␞", max_size=8)).map(
+    lambda text: render.text([text])
 )
 
 
@@ -53,7 +51,32 @@ def test_a_question_about_some_is_one_that_was_written_about_them(
     """Whatever the description says, be it in several lines that look like examples."""
     first = data.draw(st.integers(0, len(texts) - 1))
     end = data.draw(st.integers(first + 1, len(texts)))
-    question = render.write(texts, description)
-    assert render.write(texts[first:end], description) == render.about(
+    question = render.write(texts, description, "each")
+    assert render.write(texts[first:end], description, "each") == render.about(
         question, len(texts), slice(first, end)
     )
+
+
+def test_the_last_line_says_what_answer_is_wanted() -> None:
+    """How many digits where several are shown, one where one is; a question about a part asks for as many as it has."""
+    five = render.write(list("abcde"), "x", "each")
+    assert five.endswith(
+        "\n\nWhich of these examples fit the description? Answer with a list of 5 digits, 1 or 0."
+    )
+    assert "list of 2 digits" in render.about(five, 5, slice(3, None))
+    assert render.write(["a"], "x", "single").endswith("Answer with one digit, 1 or 0.")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a b", None),
+        ("\tx\r\n", "⇥ stands for a tab.\n␍ stands for a carriage return.\n\nExample 1: ⇥x␍⏎"),
+        ("a\tb", "⇥ stands for a tab.\n\nExample 1: a⇥b"),
+    ],
+)
+def test_signs_that_are_seldom_are_explained_where_they_occur(text: str, expected: str | None) -> None:
+    """One line each, between the description and the examples; few prompts pay for them."""
+    asked = render.write([render.text([text])], "x", "each")
+    start = expected or "Example 1: a b"
+    assert asked.startswith(f"Description: x\n\n{start}\n\nWhich")

@@ -18,7 +18,7 @@ from tests.tasks.judging import judge
 from tests.tasks.narrow import REASON, Narrow
 from tests.tasks.toys import HARBOUR, Known, oracle
 
-WIDE = 100_000
+WIDE, NARROW = 100_000, 147
 ADAPTIVE = Adaptive(half_width=0.2, round=2)
 
 
@@ -48,7 +48,7 @@ def test_all_contexts_are_judged_although_a_question_does_not_fit(
     model = {"detection": Detection, "fuzzing": Fuzzing}[kind]
     scorer = model(kind=kind, reader="r", shown=shown, logprobs=logprobs)  # type: ignore[arg-type]
     whole, scores, asked, _ = judged(tmp_path, scorer, WIDE)
-    rows, same_scores, requests, reader = judged(tmp_path, scorer, 60)
+    rows, same_scores, requests, reader = judged(tmp_path, scorer, NARROW)
     assert reader.refused
 
     def alike(result: list[dict]) -> list[dict]:
@@ -78,7 +78,7 @@ def test_a_context_that_does_not_fit_alone_fails(tmp_path: Path, adaptive: Adapt
         for context in contexts(10)
     ]
     scorer = Detection(kind="detection", reader="r", shown=10, adaptive=adaptive)
-    rows, scores, requests, _ = judged(tmp_path, scorer, 300, long)
+    rows, scores, requests, _ = judged(tmp_path, scorer, 400, long)
     assert 20 == len(rows)
     assert [(1, 3, REASON), (2, 3, REASON)] == [
         (row["feature"], row["context"], row["reason"]) for row in rows if row["status"] == "failed"
@@ -92,7 +92,7 @@ def test_rounds_go_on_as_if_all_had_fitted(tmp_path: Path) -> None:
     scorer = Detection(kind="detection", reader="r", adaptive=ADAPTIVE)
     shown = contexts(200)
     whole, scores, asked, _ = judged(tmp_path, scorer, WIDE, shown)
-    rows, same_scores, requests, reader = judged(tmp_path, scorer, 60, shown)
+    rows, same_scores, requests, reader = judged(tmp_path, scorer, NARROW, shown)
     assert len(asked) < 80
     assert scores == same_scores
     assert [(row["feature"], row["context"], row["verdict"]) for row in whole] == [

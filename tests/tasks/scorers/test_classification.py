@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.contexts import render
 from tasks.contexts.context import context
+from tasks.contexts.render import ASKED
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import Judgement, judgement_rows, match_explanations, read_judgements
 from tasks.scorers.detection import Detection
@@ -49,7 +50,9 @@ def test_few_shot_turns_have_the_form_of_live_ones(scorer: Detection | Fuzzing) 
     turns = asked(scorer)[0].messages[1:]
     assert ["user", "assistant"] * 3 + ["user"] == [turn.role for turn in turns]
     for turn in turns[::2]:
-        assert re.fullmatch(r"Description: .+\n(\nExample \d: .+){5}", turn.text)
+        assert re.fullmatch(
+            r"Description: .+\n(\nExample \d: .+){5}\n\nWhich .+ 5 digits, 1 or 0\.", turn.text
+        )
         shown = render.read(turn.text)
         assert 5 == len(shown)
         assert {scorer is FUZZING} == {bool(item.spans) for item in shown}
@@ -94,7 +97,7 @@ def test_fuzzing_marks_positives_where_they_fire_and_negatives_elsewhere() -> No
     """Positives are marked above three tenths of their peak, each negative at the places of some positive."""
     lent = {render.strongest(context) for context in LIGHTHOUSE.contexts if context.activating}
     for request in asked(FUZZING):
-        lines = request.messages[-1].text.split("\n")[2:]
+        lines = request.messages[-1].text.split("\n")[2:-2]
         for number, line in zip(request.contexts, lines, strict=True):
             shown = LIGHTHOUSE.contexts[number]
             places = {render.strongest(shown)} if shown.activating else lent
@@ -111,7 +114,7 @@ def test_fuzzing_marks_both_classes_alike() -> None:
     feature = replace(LIGHTHOUSE, contexts=(*positives, *negatives))
     seen: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for request in FUZZING.requests(RequestKey(7, 0, "none"), "x", feature):
-        lines = request.messages[-1].text.split("\n")[2:]
+        lines = request.messages[-1].text.split("\n")[2:-2]
         for truth, line in zip(request.truths, lines, strict=True):
             seen[truth][line.partition(": ")[2]] += 1
     assert set(seen[True]) == set(seen[False])
@@ -141,9 +144,12 @@ def test_a_question_in_two_halves_is_the_same_question(
         assert request.truths == halves[0].truths + halves[1].truths
         place = 0
         for half in halves:
-            head, *lines = half.messages[-1].text.rsplit("\n", len(half.contexts))
-            whole = request.messages[-1].text.rsplit("\n", n)
+            head, *lines, _, last = half.messages[-1].text.rsplit("\n", len(half.contexts) + 2)
+            whole = request.messages[-1].text.rsplit("\n", n + 2)
             assert whole[0] == head
+            assert (
+                ASKED["each"].format(f"{len(half.contexts)} digits").replace(" 1 digits", " 1 digit") == last
+            )
             assert [line.partition(": ")[2] for line in whole[1 + place :][: len(lines)]] == [
                 line.removeprefix(f"Example {number}: ") for number, line in enumerate(lines, start=1)
             ]

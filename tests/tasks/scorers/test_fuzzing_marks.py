@@ -78,7 +78,7 @@ def test_what_is_true_is_marked_where_it_fires_and_what_is_not_where_it_is_silen
     """Truth and marks go together in every question."""
     truths: Counter[bool] = Counter()
     for request in asked(scorer):
-        lines = request.messages[-1].text.split("\n")[2:]
+        lines = request.messages[-1].text.split("\n")[2:-2]
         for number, truth, line in zip(request.contexts, request.truths, lines, strict=True):
             shown, text = CONTEXTS[number], line.partition(": ")[2]
             truths[truth] += 1
@@ -101,7 +101,7 @@ def test_wrong_marks_are_as_many_as_right_ones() -> None:
     feature = replace(LIGHTHOUSE, contexts=tuple(active))
     seen: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
     for request in ACTIVE.requests(RequestKey(7, 0, "none"), "x", feature):
-        lines = request.messages[-1].text.split("\n")[2:]
+        lines = request.messages[-1].text.split("\n")[2:-2]
         for truth, line in zip(request.truths, lines, strict=True):
             marked = "".join(span for span, _ in render.read(line)[0].spans)
             seen[truth][marked.count("t")] += 1

@@ -36,13 +36,16 @@ def test_every_turn_shows_one_context_and_is_answered_with_a_digit(scorer: Detec
     request = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE)[0]
     system, *turns = request.messages
     assert "list" not in system.text
-    assert all(re.fullmatch(r"Description: .+\n\nExample 1: .+", turn.text) for turn in turns[::2])
+    assert all(
+        re.fullmatch(r"Description: .+\n\nExample 1: .+\n\nDoes .+ one digit, 1 or 0\.", turn.text)
+        for turn in turns[::2]
+    )
     assert {"0", "1"} == {turn.text for turn in turns[1::2]}
     several = scorer.model_copy(update={"shown": 5}).requests(
         RequestKey(7, 0, "none"), "Lighthouses.", LIGHTHOUSE
     )[0]
     shown = [line for turn in several.messages[1:-1:2] for line in re.findall(r"Example \d: (.*)", turn.text)]
-    assert shown == [turn.text.partition("Example 1: ")[2] for turn in turns[:-1:2]]
+    assert shown == [re.findall("Example 1: (.*)", turn.text)[0] for turn in turns[:-1:2]]
 
 
 @BOTH
