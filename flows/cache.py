@@ -7,6 +7,7 @@ from prefect import flow
 
 from flows import run_record
 from flows.config import RunConfig
+from flows.firing_counts import say_firing_counts
 from flows.parts import Workers, make_parts, task_runner, unwritten, wait_for_all
 from flows.plan import Plan
 from flows.preflight import check_cache, handed_on, record_site_statistics
@@ -59,6 +60,7 @@ def cache(config: RunConfig) -> None:
                 model_cache.evict_all()  # the workers load what they need, perhaps on this device
             _activations(plan, work, workers)
             _features(plan, work, workers, widths)
+        say_firing_counts(plan.lake, config.run)
     finally:
         model_cache.evict_all()
 

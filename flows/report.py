@@ -1,6 +1,7 @@
 """The report of a run: counts, scores with intervals and warnings from its tables, for the terminal and for Prefect."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
@@ -12,6 +13,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from flows import reader_answers
+from flows.firing_counts import firing_counts
 from flows.scorer_agreement import Agreement, agreements, grids, heading, table
 from flows.terminal import NameCell, name_column, number_column, one_line, plain, rows
 from flows.terminal import table as terminal_table
@@ -74,6 +76,8 @@ class Report:
     """How the reader of each scorer answered."""
     alike: list[dict] = field(default_factory=list)
     """Explainers that gave different features the same explanation."""
+    firings: Sequence[str] = ()
+    """What there is to say of how often each coder's features fired."""
 
     @property
     def explained(self) -> int:
@@ -101,6 +105,7 @@ def report(lake: Lake, run: str, seed: int) -> Report:
             agreements=agreements(rows("report_together"), seed),
             answers=rows("report_answers"),
             alike=rows("report_alike"),
+            firings=firing_counts(connection),
         )
 
 
@@ -176,6 +181,8 @@ def _show_counts(report: Report, console: Console) -> None:
             ),
             soft_wrap=True,
         )
+    for line in report.firings:
+        console.print(one_line(line), style="dim", soft_wrap=True)
     several = len(report.counts) > 1
     for row in report.skipped:
         of = f" of {one_line(row['coder'])}" if several else ""
@@ -339,6 +346,7 @@ def _markdown(report: Report) -> str:
         f"{row['skipped']} skipped, {row['failed']} failed"
         for row in report.counts
     ]
+    counts += [f"- {plain(line)}" for line in report.firings]
     counts += [f"- {plain(_unexplained(row).strip())}" for row in report.unexplained]
     counts += [f"- {plain(_alike(row).strip())}" for row in report.alike]
     best = [

@@ -67,6 +67,9 @@ strongest."""
 FIRST_POSITIONS = 8
 """Positions that count as the beginning of a sequence."""
 
+RARE = 200
+"""Firings below which a feature is rare: the paper explains those that fire at least as often (section 3.1)."""
+
 POSITIONAL = 0.05
 """`position_information` above which a feature is positional, in nats, as in "Open Source Automated Interpretability
 for Sparse Autoencoder Features" (EleutherAI, 2024)."""

@@ -41,7 +41,7 @@ def _flows(lake: Path, environment: dict[str, str]) -> dict[str, dict]:
 
 
 def test_artifacts_tell_of_progress_scores_and_features(shown: Path, prefect: dict[str, str]) -> None:
-    """A run leaves progress artifacts at 100, a table of scores and a markdown summary."""
+    """A run leaves progress artifacts at 100, how often features fire, a table of scores and a markdown summary."""
     ours = _flows(shown, prefect)
 
     artifacts = [
@@ -52,6 +52,8 @@ def test_artifacts_tell_of_progress_scores_and_features(shown: Path, prefect: di
 
     (summary,) = [artifact for artifact in artifacts if artifact["key"] == "summary"]
     assert summary["type"] == "markdown"
+    (firings,) = [artifact for artifact in artifacts if artifact["key"] == "firings"]
+    assert "never fired" in firings["data"]
     (table,) = [artifact for artifact in artifacts if artifact["key"] == "scores"]
     assert table["type"] == "table"
     assert {"detection", "fuzzing"} == {row["scorer"] for row in json.loads(table["data"])}
