@@ -1,31 +1,27 @@
 """The report of a run: counts, scores with intervals and warnings from its tables, for the terminal and for Prefect."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isnan
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table as Grid
 from rich.text import Text
 
-from flows import reader_answers
+from flows import reader_answers, report_scores, score_differences
 from flows.firing_counts import firing_counts
+from flows.report_scores import LEVEL, Line, is_varied
+from flows.report_setup import ReportSetup
+from flows.score_differences import Difference, differences
 from flows.scorer_agreement import Agreement, agreements, grids, heading, table
-from flows.terminal import NameCell, name_column, number_column, one_line, plain, rows
-from flows.terminal import table as terminal_table
+from flows.terminal import one_line, plain, rows
 from storage import query, runs
 from storage.lake import Lake
-from tasks.metrics import Estimate, margin, median
 
 BEST = 5
 QUOTED = 120
 """Characters of an explanation that is quoted in a line."""
-SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
-"""Display names of measures that differ from their column."""
 TEXT = "there may be too little text (corpus.tokens)"
 ADVICE = {
     "it never fires": "features that never fire need more text (corpus.tokens), or the choice other features",
@@ -37,25 +33,6 @@ ADVICE = {
     "sample.contrast), or the choice sparser features",
 }
 """Advice, by how the reasons of `samples` begin."""
-NO_FLOOR = "no explanation"
-"""Shown for the floor of scores that do not depend on an explanation."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One scorer on one explainer's explanations of one coder."""
-
-    coder: str
-    explainer: str
-    scorer: str
-    alone: bool
-    """Whether the scorer needs no explanation."""
-    measures: tuple[str, ...]
-    """What its scores are; one, unless some features have fewer kinds of contexts than others."""
-    score: Estimate
-    floor: Estimate | None
-    above: Estimate | None
-    """Mean of score minus floor, over the features that have both."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +45,8 @@ class Report:
     skipped: list[dict]
     lines: list[Line]
     best: list[dict]
+    setup: ReportSetup = field(default_factory=ReportSetup)
+    differences: list[Difference] = field(default_factory=list)
     failures: list[dict] = field(default_factory=list)
     unexplained: list[dict] = field(default_factory=list)
     """Features that one explainer failed to explain and another explained."""
@@ -85,21 +64,25 @@ class Report:
         return sum(row["explained"] for row in self.counts)
 
 
-def report(lake: Lake, run: str, seed: int) -> Report:
-    """Read a finished run's tables."""
+def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) -> Report:
+    """Read a finished run's tables; `setup` is what its config adds to them."""
+    setup = setup or ReportSetup()
     with lake.connect() as connection:
         runs.create_views(lake, connection, run)
 
         def rows(name: str, **parameters: object) -> list[dict]:
             return [dict(row) for row in query.records(connection, name, **parameters)]
 
+        scores = rows("report_scores")
         return Report(
             run=run,
             lake=lake.uri,
             counts=rows("report_counts"),
             skipped=rows("report_skipped"),
-            lines=_lines(rows("report_scores"), seed),
+            lines=report_scores.lines(scores, rows("report_above", level=LEVEL), setup, seed),
             best=rows("report_best", n=BEST),
+            setup=setup,
+            differences=differences(scores, setup, seed),
             failures=rows("report_failures"),
             unexplained=rows("report_unexplained"),
             agreements=agreements(rows("report_together"), seed),
@@ -109,60 +92,54 @@ def report(lake: Lake, run: str, seed: int) -> Report:
         )
 
 
-def _lines(rows: list[dict], seed: int) -> list[Line]:
-    groups: dict[tuple[str, str, str], list[dict]] = defaultdict(list)
-    for row in rows:
-        groups[row["coder"], row["explainer"], row["scorer"]].append(row)
-    lines = []
-    for (coder, explainer, scorer), feature_rows in groups.items():
-        both = [row for row in feature_rows if row["floor"] is not None]
-        scores, floors = [row["score"] for row in both], [row["floor"] for row in both]
-        lines.append(
-            Line(
-                coder,
-                explainer,
-                scorer,
-                feature_rows[0]["alone"],
-                tuple(sorted({row["measure"] for row in feature_rows})),
-                median([row["score"] for row in feature_rows], seed),
-                median(floors, seed) if both else None,
-                margin(scores, floors, seed) if both else None,
-            )
-        )
-    return lines
-
-
-def show(report: Report, console: Console, readers: dict[str, str]) -> None:
-    """Print a report; `readers` has the kind of each explainer's reader."""
+def show(report: Report, console: Console) -> None:
+    """Print a report."""
     _show_counts(report, console)
     if report.lines:
         console.print()
-        console.print(_scores(report.lines, readers))
+        console.print(report_scores.grid(report.lines, report.setup))
+        above = report_scores.discoveries(report.lines)
+        if above:
+            console.print(Text(f"\n{one_line(above)}"))
+    if report.differences:
+        console.print()
+        console.print(score_differences.grid(report.differences))
     _show_answers(report, console)
     for agreement in report.agreements:
-        about = f" of {agreement.coder} by {agreement.explainer}" if _varied(report.lines) else ""
+        about = f" of {agreement.coder} by {agreement.explainer}" if is_varied(report.lines) else ""
         console.print(Text(f"\n{one_line(heading(agreement, about))}", "italic"))
         for grid in grids(agreement):
             console.print(grid)
     _show_failures(report, console)
+    _show_best(report, console)
+
+
+def _show_best(report: Report, console: Console) -> None:
     if report.best:
-        console.print(Text(f"\nBest {len(report.best)} explained features", "bold"))
+        title = f"\nBest {len(report.best)} explained features, by the lower bound of their mean score"
+        console.print(Text(title, "bold"))
     for row in report.best:
         scores = ", ".join(
             f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)
         )
-        of = f" of {row['coder']} by {row['explainer']}" if _varied(report.lines) else ""
+        of = f" of {row['coder']} by {row['explainer']}" if is_varied(report.lines) else ""
         console.print(
             Text.assemble(
-                "  ", (f"{row['feature']:>6}", "bold"), f"{one_line(of)}  {row['firings']:,} firings"
+                "  ",
+                (f"{row['feature']:>6}", "bold"),
+                f"{one_line(of)}  mean {row['score']:.2f}, {_bound(row['low'])}  {row['firings']:,} firings",
             )
         )
         console.print(Padding(Text(scores, style="dim"), (0, 0, 0, 10)))
         console.print(Padding(Text(one_line(row["explanation"])), (0, 0, 0, 10)))
 
 
+def _bound(low: float | None) -> str:
+    return "no lower bound" if low is None else f"lower bound {low:.2f}"
+
+
 def _show_answers(report: Report, console: Console) -> None:
-    varied = _varied(report.lines)
+    varied = is_varied(report.lines)
     if report.answers:
         console.print()
         console.print(reader_answers.grid(report.answers, varied=varied))
@@ -176,7 +153,7 @@ def _show_counts(report: Report, console: Console) -> None:
         console.print(
             Text.assemble(
                 (f"{row['explained']} features explained", "bold"),
-                f" of {row['chosen']} chosen among the {row['width']} of {one_line(row['coder'])}; "
+                f" of {row['chosen']:,} {report.setup.choice} the {row['width']:,} of {one_line(row['coder'])}; "
                 f"{row['skipped']} skipped{failed}",
             ),
             soft_wrap=True,
@@ -220,68 +197,6 @@ def advice(report: Report) -> str:
     return "; ".join(dict.fromkeys(pieces)) or "the reasons are above"
 
 
-def _varied(lines: list[Line]) -> bool:
-    """Whether there is more than one coder or explainer to tell apart."""
-    return len({(line.coder, line.explainer) for line in lines if not line.alone}) > 1
-
-
-def _scores(lines: list[Line], readers: dict[str, str]) -> Grid:
-    by = sorted({_by(line, readers) for line in lines if not line.alone})
-    grid = terminal_table(
-        name_column("scorer"),
-        *map(number_column, ("median", "shuffled floor", "mean margin", "n")),
-        title="Scores, with 95 % intervals",
-        caption="\n".join([one_line("; ".join(_measured(lines))), one_line("; ".join(by))]),
-    )
-    for line in lines:
-        grid.add_row(
-            NameCell(_who(line) if _varied(lines) else line.scorer),
-            interval(line.score, short=True),
-            NO_FLOOR if line.alone else interval(line.floor, short=True),
-            "" if line.alone else interval(line.above, sign=True, short=True),
-            str(line.score.n),
-        )
-    return grid
-
-
-def _who(line: Line) -> str:
-    """Whose explanations were judged by whom; of which coder, where none were."""
-    return "/".join([line.coder, *([] if line.alone else [line.explainer]), line.scorer])
-
-
-def _measured(lines: list[Line]) -> list[str]:
-    """What the scores are: `balanced accuracy: detection, fuzzing`, the measure of most scorers first."""
-    scorers: dict[str, dict[str, None]] = defaultdict(dict)
-    for line in lines:
-        scorers[_measures(line)][line.scorer] = None
-    most = sorted(scorers.items(), key=lambda measured: -len(measured[1]))
-    return [f"{measure}: {', '.join(names)}" for measure, names in most]
-
-
-def _measures(line: Line) -> str:
-    """`balanced accuracy`, `AUROC`."""
-    return ", ".join(SPOKEN.get(measure, measure.replace("_", " ")) for measure in line.measures)
-
-
-def _by(line: Line, readers: dict[str, str]) -> str:
-    reader = readers.get(line.explainer)
-    by = f" by the {reader} reader" if reader else ""
-    return f"explanations of {line.coder}: {line.explainer}{by}"
-
-
-def interval(estimate: Estimate | None, *, sign: bool = False, short: bool = False) -> str:
-    """`0.71 [0.69, 0.73]`, or `0.71 [.69, .73]` where there is little room."""
-    if estimate is None:
-        return "not measured"
-    spec = "+.2f" if sign else ".2f"
-    if isnan(estimate.low):
-        return f"{estimate.value:{spec}}"
-    ends = [f"{end:{spec}}" for end in (estimate.low, estimate.high)]
-    if short:
-        ends = [end.replace("0.", ".", 1) for end in ends]
-    return f"{estimate.value:{spec}} [{', '.join(ends)}]"
-
-
 def _show_failures(report: Report, console: Console) -> None:
     for row in report.failures:
         console.print(
@@ -298,25 +213,19 @@ def publish(report: Report) -> None:
     if FlowRunContext.get() is None:
         return
     create_table_artifact(
-        rows(
-            [
-                {
-                    "coder": line.coder,
-                    "explainer": line.explainer,
-                    "scorer": line.scorer,
-                    "measure": _measures(line),
-                    "score": interval(line.score),
-                    "shuffled floor": NO_FLOOR if line.alone else interval(line.floor),
-                    "mean margin": "" if line.alone else interval(line.above, sign=True),
-                    "features": line.score.n,
-                }
-                for line in report.lines
-            ]
-        ),
+        rows(report_scores.table(report.lines)),
         key="scores",
-        description=f"Scores of {plain(report.run)}: median over features with 95 % interval",
+        description=f"Scores of {plain(report.run)}: means over features with 95 % intervals. "
+        + plain("; ".join(report_scores.caption(report.lines, report.setup))),
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
+    if report.differences:
+        create_table_artifact(
+            rows(score_differences.table(report.differences)),
+            key="differences",
+            description=f"Differences of mean scores of {plain(report.run)}, with 95 % intervals",
+            _sync=True,  # pyright: ignore[reportCallIssue]
+        )
     if report.answers:
         create_table_artifact(
             rows(reader_answers.table(report.answers)),
@@ -342,20 +251,22 @@ def publish(report: Report) -> None:
 
 def _markdown(report: Report) -> str:
     counts = [
-        f"- **{row['explained']}** features explained of {row['chosen']} chosen from {plain(row['coder'])}; "
-        f"{row['skipped']} skipped, {row['failed']} failed"
+        f"- **{row['explained']:,}** features explained of {row['chosen']:,} {plain(report.setup.choice)} the "
+        f"{row['width']:,} of {plain(row['coder'])}; {row['skipped']} skipped, {row['failed']} failed"
         for row in report.counts
     ]
     counts += [f"- {plain(line)}" for line in report.firings]
     counts += [f"- {plain(_unexplained(row).strip())}" for row in report.unexplained]
     counts += [f"- {plain(_alike(row).strip())}" for row in report.alike]
     best = [
-        f"| {plain(row['coder'])} | {row['feature']} | {plain(row['explanation'])} |" for row in report.best
+        f"| {plain(row['coder'])} | {row['feature']} | {row['score']:.2f} | {_bound(row['low'])} "
+        f"| {plain(row['explanation'])} |"
+        for row in report.best
     ]
-    head = ["| coder | feature | explanation |", "|---|---|---|"]
+    head = ["| coder | feature | mean score | lower bound | explanation |", "|---|---|---|---|---|"]
     warned = [
         f"- **{plain(line)}**"
-        for line in reader_answers.warnings(report.answers, varied=_varied(report.lines))
+        for line in reader_answers.warnings(report.answers, varied=is_varied(report.lines))
     ]
     return "\n".join(
         [
@@ -363,6 +274,7 @@ def _markdown(report: Report) -> str:
             "",
             *counts,
             *warned,
+            *([f"- {plain(above)}"] if (above := report_scores.discoveries(report.lines)) else []),
             "",
             *head,
             *best,

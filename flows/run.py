@@ -10,6 +10,7 @@ from flows.plan import STAGES
 from flows.preflight import hand_on, prepare
 from flows.reader_check import check_readers_skill
 from flows.report import publish, report
+from flows.report_setup import report_setup
 from flows.sample import sample
 from flows.score import score
 
@@ -28,7 +29,8 @@ async def run(config: RunConfig) -> None:
             if plan.unfinished(stage):
                 await begin(stage, plan.config)
         run_record.record_run(plan)
-        publish(report(plan.lake, plan.config.run, plan.config.seed))
+        config = plan.config
+        publish(report(plan.lake, config.run, config.seed, report_setup(config)))
 
 
 async def begin(stage: str, config: RunConfig) -> None:

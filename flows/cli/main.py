@@ -19,19 +19,18 @@ from flows.cli.lake_info import show_status, show_tables
 from flows.cli.prompts import show_prompts
 from flows.cli.sql import ask_sql
 from flows.cli.verify import show_damage
-from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.interrupts import spare_loopback
 from flows.optional_readers import without_absent
 from flows.plan import STAGES, Plan
 from flows.repair import damage_lines, remove_drafts
+from flows.report_setup import report_setup
 from flows.retry_failed import forget_failures
 from flows.terminal import DEFAULT_LAKE, config_command, lake_option, program
 from storage import runs
 from storage.errors import Damaged, RunFailed, WrongRequest
 from storage.lake import Lake
 from storage.layout import Step
-from tasks.explainers import Explainer
 
 QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -322,9 +321,9 @@ def _show_report(plan: Plan, console: Console, options: argparse.Namespace) -> i
     from flows.report import advice, report, show  # noqa: PLC0415  (as above)
 
     config = plan.config
-    run_report = report(plan.lake, config.run, config.seed)
+    run_report = report(plan.lake, config.run, config.seed, report_setup(config))
     console.print()
-    show(run_report, console, {part.name: _reader_kind(config, part) for part in config.explainers})
+    show(run_report, console)
     if not run_report.explained:
         console.print(f"\nNothing was explained: {advice(run_report)}.", soft_wrap=True)
         return 1
@@ -334,16 +333,11 @@ def _show_report(plan: Plan, console: Console, options: argparse.Namespace) -> i
     return 0
 
 
-def _reader_kind(config: RunConfig, explainer: Explainer) -> str:
-    """The kind of an explainer's reader; empty for an explainer without one."""
-    return config.readers[explainer.asking.reader].kind if explainer.asking else ""
-
-
 def _next_commands(options: argparse.Namespace, plan: Plan) -> tuple[str, str, str]:
     """Three commands about this run that can be pasted into a shell."""
     config, lake = plan.config, lake_option(plan.config.lake)
     run_option = "" if runs.names(plan.lake) == [config.run] else f" --run {config.run}"
-    best = "select feature, explanation, score, margin from summary order by score desc limit 10"
+    best = "select feature, explanation, score, low, margin from summary order by low desc limit 10"
     return (
         f'{program()} sql{lake}{run_option} "{best}"',
         f"{program()} tables{lake}",

@@ -1,5 +1,5 @@
--- The $n best explained features with all their scores, each by its best explanation: by the mean over scorers that
--- judge the explanation, most firings first among equals.
+-- The $n best explained features with all their scores, each by its best explanation: by the lower bound of the mean
+-- over scorers that judge the explanation, since the highest of many uncertain means is the luckiest.
 with scored as (
     select
         coder,
@@ -19,6 +19,8 @@ select
     summary.explainer,
     summary.explanation,
     summary.firings,
+    summary.score,
+    summary.low,
     scored.scorers,
     scored.scores
 from summary
@@ -26,7 +28,15 @@ inner join scored using (coder, explainer, feature, replicate)
 where summary.explanation is not null and summary.score is not null
 qualify
     row_number() over (
-        partition by summary.coder, summary.feature order by summary.score desc, summary.explainer, summary.replicate
+        partition by summary.coder, summary.feature
+        order by summary.low desc nulls last, summary.score desc, summary.explainer, summary.replicate
     ) = 1
-order by summary.score desc, summary.firings desc, summary.coder, summary.feature, summary.explainer, summary.replicate
+order by
+    summary.low desc nulls last,
+    summary.score desc,
+    summary.firings desc,
+    summary.coder,
+    summary.feature,
+    summary.explainer,
+    summary.replicate
 limit $n

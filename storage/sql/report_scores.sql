@@ -1,5 +1,5 @@
--- One row per score of a feature, with that of its shuffled control beside it: means over replicates where several were
--- judged, which are no features of their own; `alone` where it needs no explanation.
+-- One row per score of a feature, with that of its control beside it: means over replicates where several were judged,
+-- which are no features of their own; `alone` where it needs no explanation.
 select
     own.coder,
     own.explainer,
@@ -19,7 +19,7 @@ left join scores as floor
         and own.replicate = floor.replicate
         and own.scorer = floor.scorer
         and own.feature = floor.feature
-        and floor.control = 'shuffled'
+        and floor.control != 'none'
 where own.control = 'none' and own.score is not null
 group by own.coder, own.explainer, own.scorer, own.feature, own.measure
 order by alone, own.coder, own.explainer, own.scorer, own.feature

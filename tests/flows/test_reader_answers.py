@@ -134,7 +134,7 @@ def test_the_report_has_a_table_and_a_warning_in_80_columns() -> None:
     rows = [row(reader, scorer) for reader, scorer in (("yes", detection()), ("oracle", discrimination()))]
     result = Report("r", "l", [], [], [], [], answers=rows)
     written = io.StringIO()
-    show(result, console(written, width=80), {})
+    show(result, console(written, width=80))
     lines = written.getvalue().splitlines()
     assert "How the readers answered" in lines[1]
     table = [line for line in lines if "%" in line and "answers" not in line]

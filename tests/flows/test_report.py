@@ -45,7 +45,7 @@ def test_every_chosen_feature_is_counted_once(tmp_path: Path) -> None:
     ] == result.unexplained
 
     written = io.StringIO()
-    show(result, console(written, width=200), {})
+    show(result, console(written, width=200))
     assert "8 features explained of 10 chosen among the 12 of small; 2 skipped\n" in written.getvalue()
     assert "      1 explained of small by others and not by odd\n" in written.getvalue()
     assert "- 1 explained of small by others and not by odd" in _markdown(result)
@@ -91,7 +91,7 @@ def test_explanations_with_the_same_words_are_reported() -> None:
 
     result = Report("r", "l", [], [], [], [], alike=[row])
     written = io.StringIO()
-    show(result, console(written, width=200), {})
+    show(result, console(written, width=200))
     message = "8 of 8 explanations by exemplars alike: 8 features have the words"
     assert f"    {message} " in written.getvalue()
     assert "- 8 of 8 explanations of demo by exemplars alike" in _markdown(result)

@@ -138,11 +138,11 @@ def test_the_end_of_a_run_shows_what_readers_wrote_and_obeys_none_of_it(text: st
         counts=[count],
         skipped=[skip],
         lines=[],
-        best=[{**best, "scorers": [], "scores": []}],
+        best=[{**best, "scorers": [], "scores": [], "score": 0.8, "low": None}],
         failures=[failure],
     )
     file = io.StringIO()
-    show(result, terminal.console(file, width=400), {})
+    show(result, terminal.console(file, width=400))
     shown = file.getvalue()
     assert not FORBIDDEN.search(shown)
     assert 5 == shown.count("⏎[bold]gloss: done")

@@ -94,13 +94,13 @@ def test_a_summary_shows_an_explanation_and_the_names_as_words(text: str) -> Non
     """Of the whole artifact: a heading, a list, one table with one row of the explanation."""
     row = {"coder": text, "chosen": 1, "width": 2, "explained": 1, "skipped": 0, "failed": 0}
     missing = {"features": 1, "coder": text, "explainer": text}
-    best = {"coder": text, "feature": 3, "explanation": text}
+    best = {"coder": text, "feature": 3, "explanation": text, "score": 0.8, "low": None}
     result = Report(
         run="r", lake=text, counts=[row], skipped=[], lines=[], best=[best], unexplained=[missing]
     )
     source = _markdown(result)
     assert _kinds(source) <= PLAIN | {"bullet_list", "list_item", "strong"}
-    assert 3 == sum(token.type == "td_open" for token in _tokens(source))
+    assert 5 == sum(token.type == "td_open" for token in _tokens(source))
 
 
 @pytest.mark.parametrize("text", HOSTILE)

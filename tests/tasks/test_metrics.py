@@ -1,4 +1,6 @@
-"""Medians, margins, correlations and shares with their intervals, against numpy and scipy."""
+"""Means, medians, differences, correlations and shares with their intervals, against numpy and scipy."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -6,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from tasks.metrics import MANY, margin, median, spearman, wilson
+from tasks.metrics import (
+    MANY,
+    difference,
+    false_discovery_rates,
+    margin,
+    mean,
+    median,
+    paired_p,
+    spearman,
+    unpaired_p,
+    wilson,
+)
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 BOUNDED = settings(max_examples=20, deadline=None)
@@ -43,6 +56,57 @@ def test_the_interval_of_a_mean_is_the_textbook_one() -> None:
     )
 
 
+def test_the_interval_of_a_difference_adds_both_errors() -> None:
+    """Each sample is drawn on its own, so that pairs that belong together do not narrow it."""
+    draw = np.random.default_rng(4)
+    values, others = draw.normal(0.7, 0.1, 400), draw.normal(0.5, 0.1, 100)
+    half = 1.96 * np.hypot(values.std(ddof=1) / 20, others.std(ddof=1) / 10)
+    result = difference(values, others)
+    assert pytest.approx(values.mean() - others.mean()) == result.value
+    assert 100 == result.n
+    assert pytest.approx((result.value - half, result.value + half), abs=0.15 * half) == result[1:3]
+
+
+@given(SCORES)
+@BOUNDED
+def test_a_mean_lies_in_its_interval(values: list[float]) -> None:
+    """The plain mean, whatever the values."""
+    result = mean(values)
+    assert pytest.approx(np.mean(values)) == result.value
+    assert result.low - 1e-9 <= result.value <= result.high + 1e-9
+
+
+@pytest.mark.parametrize("test", [paired_p, unpaired_p])
+def test_equal_means_are_told_apart_as_often_as_p_says(test: Callable) -> None:
+    """One time in twenty, with scores that are shares of 20 and features that differ."""
+    draw = np.random.default_rng(7)
+    features = draw.beta(4, 3, (4000, 40))
+    p = [test(*(draw.binomial(20, truth) / 20 for _ in range(2))) for truth in features]
+    assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 4000)
+
+
+@pytest.mark.parametrize("test", [paired_p, unpaired_p])
+def test_what_does_not_vary_is_equal_or_is_not(test: Callable) -> None:
+    """Few features tell nothing; constants differ or they do not."""
+    assert [1.0, 1.0, 0.0] == [
+        test(values, others)
+        for values, others in (([0.9] * 3, [0.1] * 3), ([0.5] * 9, [0.5] * 9), ([0.7] * 9, [0.5] * 9))
+    ]
+
+
+def test_most_of_many_true_differences_are_found_and_few_others() -> None:
+    """Of what counts at a rate of 5 %, no more than that is false on average."""
+    draw = np.random.default_rng(7)
+    shares = []
+    for _ in range(200):
+        p = np.concatenate([draw.random(30), draw.beta(0.05, 5, 20)])
+        counts = np.array(false_discovery_rates(p)) <= 0.05
+        shares.append(counts[:30].sum() / max(counts.sum(), 1))
+        assert counts[30:].sum() >= 5
+    assert np.mean(shares) <= 0.05
+    assert [] == false_discovery_rates([])
+
+
 def test_a_seed_gives_one_interval() -> None:
     """The same seed the same, another one another."""
     values = np.random.default_rng(1).random(30)
@@ -56,7 +120,9 @@ def test_one_value_has_no_interval() -> None:
     assert (0.7, 1, True, True) == (result.value, result.n, np.isnan(result.low), np.isnan(result.high))
 
 
-@pytest.mark.parametrize("estimate", [lambda: median([]), lambda: margin([], [])])
+@pytest.mark.parametrize(
+    "estimate", [lambda: median([]), lambda: margin([], []), lambda: difference([], [0.5]), lambda: mean([])]
+)
 def test_no_values_are_refused(estimate: object) -> None:
     """Nothing has no median."""
     with pytest.raises(ValueError, match="no values"):

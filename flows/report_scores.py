@@ -1,0 +1,218 @@
+"""The table of scores in a report: mean score, floor and margin of each scorer over the same features."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from rich.table import Table as Grid
+
+from flows.report_setup import ReportSetup
+from flows.terminal import NameCell, name_column, number_column, one_line
+from flows.terminal import table as terminal_table
+from tasks.metrics import Estimate, margin, mean
+
+LEVEL = 0.05
+"""False discovery rate at which scores are counted as above the floor."""
+SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
+"""Display names of measures that differ from their column."""
+NOT_MEASURED = "not measured"
+FLOOR = "the same with another feature's explanation; where none is needed, with contexts of other features"
+TUNED = (
+    "the baseline reader counts words, by thresholds that were set on the demo's features: its scores of them compare "
+    "with nothing published"
+)
+"""What is said of scores that the baseline reader had part in."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One scorer on one explainer's explanations of one coder; all means are over the same features."""
+
+    coder: str
+    explainer: str
+    scorer: str
+    alone: bool
+    """Whether the scorer needs no explanation."""
+    measures: tuple[str, ...]
+    """What its scores are; one, unless some features have fewer kinds of contexts than others."""
+    chance: float | None
+    """None where it is not known."""
+    score: Estimate
+    """Over the features that have a floor, over all where none has."""
+    floor: Estimate | None
+    above: Estimate | None
+    """Mean of score minus floor."""
+    scored: int
+    """Features with a score, with a floor or without."""
+    failed: float
+    """Share of judgements without an answer."""
+    discovered: tuple[int, int] = (0, 0)
+    """Scores above the floor at `LEVEL`, and all that were compared with it."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Coder, explainer and scorer."""
+        return self.coder, self.explainer, self.scorer
+
+
+def lines(rows: Sequence[Mapping], above: Sequence[Mapping], setup: ReportSetup, seed: int) -> list[Line]:
+    """From rows of `report_scores` and of `report_above`."""
+    groups: dict[tuple[str, str, str], list[Mapping]] = defaultdict(list)
+    for row in rows:
+        groups[row["coder"], row["explainer"], row["scorer"]].append(row)
+    counts = {(row["coder"], row["explainer"], row["scorer"]): (row["above"], row["scored"]) for row in above}
+    return [
+        _line(key, feature_rows, counts.get(key, (0, 0)), setup.chances.get(key[2]), seed)
+        for key, feature_rows in groups.items()
+    ]
+
+
+def _line(
+    key: tuple[str, str, str],
+    rows: Sequence[Mapping],
+    discovered: tuple[int, int],
+    chance: float | None,
+    seed: int,
+) -> Line:
+    both = [row for row in rows if row["floor"] is not None]
+    over = both or rows
+    scores, floors = [row["score"] for row in over], [row["floor"] for row in both]
+    judged = sum(row["n"] + row["n_failed"] for row in over)
+    return Line(
+        *key,
+        alone=rows[0]["alone"],
+        measures=tuple(sorted({row["measure"] for row in rows})),
+        chance=chance,
+        score=mean(scores, seed),
+        floor=mean(floors, seed) if both else None,
+        above=margin(scores, floors, seed) if both else None,
+        scored=len(rows),
+        failed=sum(row["n_failed"] for row in over) / judged if judged else 0.0,
+        discovered=discovered,
+    )
+
+
+def is_varied(lines: Sequence[Line]) -> bool:
+    """Whether there is more than one coder or explainer to tell apart."""
+    return len({(line.coder, line.explainer) for line in lines if not line.alone}) > 1
+
+
+def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
+    """The table for a terminal of 80 columns, each interval below its number."""
+    grid = terminal_table(
+        name_column("scorer"),
+        *map(number_column, ("n", "failed", "chance", "mean score", "mean floor", "mean margin")),
+        title="Scores, with 95 % intervals",
+        caption="\n".join(map(one_line, caption(lines, setup))),
+    )
+    random = {name for others in setup.random_coders.values() for name in others}
+    for line in lines:
+        name = who(line) if is_varied(lines) else line.scorer
+        grid.add_row(
+            NameCell(f"{name} (random coder)" if line.coder in random else name),
+            f"{line.score.n:,}",
+            f"{line.failed:.0%}",
+            "" if line.chance is None else f"{line.chance:.2f}",
+            cell(line.score),
+            cell(line.floor),
+            cell(line.above, sign=True),
+        )
+    return grid
+
+
+def who(line: Line) -> str:
+    """Whose explanations were judged by whom; of which coder, where none were."""
+    return "/".join([line.coder, *([] if line.alone else [line.explainer]), line.scorer])
+
+
+def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
+    """What the numbers are, over which features, and who explained."""
+    by = sorted({_by(line, setup.readers) for line in lines if not line.alone})
+    return [
+        "; ".join(_measured(lines)),
+        f"floor: {FLOOR}",
+        *(["n: features in the control"] if any(line.scored > line.score.n for line in lines) else []),
+        "; ".join(by),
+        *([TUNED] if setup.has_baseline else []),
+    ]
+
+
+def discoveries(lines: Sequence[Line]) -> str:
+    """How many scores are above the floor, by scorer; empty where no floor was measured."""
+    named = is_varied(lines)
+    counts = [
+        f"{who(line) if named else line.scorer} {line.discovered[0]:,} of {line.discovered[1]:,}"
+        for line in lines
+        if line.discovered[1]
+    ]
+    return (
+        f"Above the floor at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
+        if counts
+        else ""
+    )
+
+
+def table(lines: Sequence[Line]) -> list[dict[str, object]]:
+    """The same for Prefect's page."""
+    return [
+        {
+            "coder": line.coder,
+            "explainer": line.explainer,
+            "scorer": line.scorer,
+            "measure": measures(line),
+            "features": line.score.n,
+            "failed": f"{line.failed:.0%}",
+            "chance": "" if line.chance is None else f"{line.chance:.2f}",
+            "mean score": interval(line.score),
+            "mean floor": interval(line.floor),
+            "mean margin": interval(line.above, sign=True),
+            f"above the floor at FDR {LEVEL:.0%}": (
+                f"{line.discovered[0]} of {line.discovered[1]}" if line.discovered[1] else ""
+            ),
+        }
+        for line in lines
+    ]
+
+
+def _measured(lines: Sequence[Line]) -> list[str]:
+    """What the scores are: `balanced accuracy: detection, fuzzing`, the measure of most scorers first."""
+    scorers: dict[str, dict[str, None]] = defaultdict(dict)
+    for line in lines:
+        scorers[measures(line)][line.scorer] = None
+    most = sorted(scorers.items(), key=lambda measured: -len(measured[1]))
+    return [f"{measure}: {', '.join(names)}" for measure, names in most]
+
+
+def measures(line: Line) -> str:
+    """`balanced accuracy`, `AUROC`."""
+    return ", ".join(SPOKEN.get(measure, measure.replace("_", " ")) for measure in line.measures)
+
+
+def _by(line: Line, readers: Mapping[str, str]) -> str:
+    reader = readers.get(line.explainer)
+    by = f" by the {reader} reader" if reader else ""
+    return f"explanations of {line.coder}: {line.explainer}{by}"
+
+
+def cell(estimate: Estimate | None, *, sign: bool = False) -> str:
+    """The number, and its interval below it."""
+    if estimate is None:
+        return NOT_MEASURED
+    value = f"{estimate.value:{'+' if sign else ''}.2f}"
+    return value if isnan(estimate.low) else f"{value}\n{ends(estimate)}"
+
+
+def ends(estimate: Estimate) -> str:
+    """`.42 .61`, `-.07 .03`: without zeros, so that more fits side by side."""
+    return " ".join(f"{end:.2f}".replace("0.", ".", 1) for end in (estimate.low, estimate.high))
+
+
+def interval(estimate: Estimate | None, *, sign: bool = False) -> str:
+    """`0.71 [0.69, 0.73]`."""
+    if estimate is None:
+        return NOT_MEASURED
+    spec = "+.2f" if sign else ".2f"
+    if isnan(estimate.low):
+        return f"{estimate.value:{spec}}"
+    return f"{estimate.value:{spec}} [{estimate.low:{spec}}, {estimate.high:{spec}}]"

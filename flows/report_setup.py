@@ -1,0 +1,72 @@
+"""What a report takes from a run's config: chance by scorer, kinds of readers, random coders, choice of features."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flows.config import (
+    AllFeatures,
+    FeaturesByDensity,
+    ListedFeatures,
+    RangeOfFeatures,
+    RunConfig,
+    SampledFeatures,
+)
+
+BASELINE = "baseline"
+"""The kind of the embedded reader that counts words."""
+
+
+@dataclass(frozen=True)
+class ReportSetup:
+    """The parts of a config that a report needs beside the tables; empty where it is not known."""
+
+    chances: Mapping[str, float] = field(default_factory=dict)
+    """Of each scorer, by its name."""
+    readers: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each explainer's reader."""
+    judges: frozenset[str] = frozenset()
+    """Kinds of the scorers' readers."""
+    random_coders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each coder those of random weights at the same site."""
+    choice: str = "chosen among"
+    """How the features were chosen: `200 of them` of `200 drawn at random (seed 22) from the 2,048 of demo`."""
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the embedded baseline reader explained or judged."""
+        return BASELINE in {*self.readers.values(), *self.judges}
+
+
+def report_setup(config: RunConfig) -> ReportSetup:
+    """What a report takes from the config."""
+    sites = {coder.name: coder.site for coder in config.coders}
+    random = {coder.name for coder in config.coders if coder.source.kind == "random"}
+    return ReportSetup(
+        chances={scorer.name: scorer.chance for scorer in config.scorers},
+        readers={
+            explainer.name: config.readers[explainer.asking.reader].kind if explainer.asking else ""
+            for explainer in config.explainers
+        },
+        judges=frozenset(config.readers[scorer.reader].kind for scorer in config.scorers),
+        random_coders={
+            name: tuple(sorted(other for other in random if sites[other] == site))
+            for name, site in sites.items()
+            if name not in random
+        },
+        choice=choice(config),
+    )
+
+
+def choice(config: RunConfig) -> str:
+    """How the features were chosen, for a sentence on a number of them."""
+    match config.features:
+        case AllFeatures():
+            return "chosen, that is all"
+        case ListedFeatures():
+            return "listed among"
+        case RangeOfFeatures(first=first, end=end):
+            return f"from {first:,} to {end - 1:,} among"
+        case SampledFeatures():
+            return f"drawn at random (seed {config.seed}) from"
+        case FeaturesByDensity(low=low, high=high):
+            return f"that fire on {low:g} to {high:g} of all tokens, among"

@@ -1,0 +1,100 @@
+"""The table of scores: every number of a row is over the same features, and fits a terminal."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows import report_scores
+from flows.report import Report, report, show
+from flows.report_scores import TUNED, discoveries, is_varied, lines
+from flows.report_setup import ReportSetup
+from flows.terminal import console
+from tests.storage.made import RUN, made
+
+LONG = ("example_embedding", "discrimination_among_eight")
+
+
+def row(feature: int, score: float, floor: float | None, scorer: str = "detection", **other: object) -> dict:
+    about = {"coder": "demo", "explainer": "exemplars", "alone": False, "measure": "balanced_accuracy"}
+    return {
+        **about,
+        "scorer": scorer,
+        "feature": feature,
+        "score": score,
+        "floor": floor,
+        "n": 19,
+        "n_failed": 1,
+        **other,
+    }
+
+
+def printed(result: Report, width: int = 80) -> str:
+    written = io.StringIO()
+    show(result, console(written, width=width))
+    return written.getvalue()
+
+
+def test_score_floor_and_margin_are_over_the_same_features() -> None:
+    """Those that have a floor; what else was scored is counted, and stands in no mean."""
+    rows = [row(number, 0.7 + number / 100, 0.5) for number in range(10)]
+    rows += [row(number, 0.1, None, n_failed=20, n=0) for number in range(10, 30)]
+    (line,) = lines(rows, [], ReportSetup({"detection": 0.5}), 22)
+    assert (10, 30) == (line.score.n, line.scored)
+    assert line.floor is not None
+    assert line.above is not None
+    assert pytest.approx(line.above.value) == line.score.value - line.floor.value
+    assert (0.745, 0.05, 0.5) == (pytest.approx(line.score.value), line.failed, line.chance)
+
+
+def test_without_a_floor_a_score_is_over_all() -> None:
+    """A run whose controls were left out has means, and says that floors were not measured."""
+    (line,) = lines([row(number, 0.6, None) for number in range(5)], [], ReportSetup(), 22)
+    assert (5, 5, None, None) == (line.score.n, line.scored, line.floor, line.above)
+    assert "not measured" in printed(Report("r", "l", [], [], [line], []))
+
+
+@pytest.mark.parametrize("explainers", [("exemplars",), ("exemplars", "chain_of_thought_with_replicates")])
+def test_the_table_fits_eighty_columns(explainers: tuple[str, ...]) -> None:
+    """With chance and failed share in every row, whatever names there are."""
+    draw = np.random.default_rng(1)
+    rows = [
+        row(number, draw.random(), draw.random(), scorer, explainer=explainer)
+        for explainer in explainers
+        for scorer in LONG
+        for number in range(30)
+    ]
+    result = lines(rows, [], ReportSetup(dict.fromkeys(LONG, 1 / 9)), 22)
+    text = printed(Report("r", "l", [], [], result, []))
+    assert all(len(each) <= 80 for each in text.splitlines())
+    assert len(result) == len(re.findall(r" 5% +0[.]11 ", text))
+    assert (len(explainers) > 1) == is_varied(result)
+
+
+def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
+    """From the tables: scores above their floor are counted, and chance comes from the config."""
+    lake = made(f"{tmp_path}/lake", alone=("intruder",))
+    setup = ReportSetup({"detection": 0.5, "intruder": 0.2}, {"good": "openai", "odd": ""})
+    result = report(lake, RUN, 22, setup)
+    alone = [line for line in result.lines if line.alone]
+    assert {None} == {line.floor for line in alone}
+    assert {0.2} == {line.chance for line in alone}
+    assert {8, 7} == {line.score.n for line in result.lines}
+    text = printed(result)
+    assert "Above the floor at a false discovery rate of 5 %: large/good/detection 0 of 8" in " ".join(
+        text.split()
+    )
+    assert discoveries(alone) == ""
+
+
+def test_the_baseline_reader_is_not_compared_with_what_is_published() -> None:
+    """Where it explained or judged, the table says how its thresholds came about; nowhere else."""
+    result = lines([row(number, 0.6, 0.5) for number in range(5)], [], ReportSetup(), 22)
+    setups = (
+        ReportSetup(readers={"exemplars": "baseline"}),
+        ReportSetup(judges=frozenset({"baseline"})),
+        ReportSetup(readers={"exemplars": "openai"}, judges=frozenset({"sentence_transformers"})),
+    )
+    assert [True, True, False] == [TUNED in report_scores.caption(result, setup) for setup in setups]
