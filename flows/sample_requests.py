@@ -6,7 +6,7 @@ text is tried: servers ignore fields that they do not know, with status 200.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasks.contexts.context import Context, Described, Feature, context
 from tasks.explainers import Explainer, best_of
@@ -104,5 +104,10 @@ def _contexts(per_decile: int, kinds: Mapping[str, int]) -> Iterator[Context]:
         yield replace(context(f"The| boat {number}| swam:9| away:2", number), decile=number // per_decile)
     first = DECILES * per_decile
     for number, kind in enumerate(kind for kind, count in kinds.items() for _ in range(count)):
-        near = 1 if KINDS[kind].of_neighbours else None
-        yield replace(context(f"A| stone| lay {number}| there", first + number), kind=kind, near=near)
+        silent = context(f"A| stone| lay {number}| there", first + number)
+        yield replace(silent, kind=kind, near=1 if KINDS[kind].of_neighbours else None, **_other(kind))
+
+
+def _other(kind: str) -> dict[str, Any]:
+    """The other feature that fires in a context, where its kind names one."""
+    return {"other": 1, "other_activations": (0.0, 9.0, 0.0, 0.0)} if KINDS[kind](kind=kind).others else {}

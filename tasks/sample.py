@@ -20,9 +20,9 @@ from storage import query
 from storage.layout import Range, overlapping
 from storage.tables import ACTIVATIONS, CONTEXTS, SAMPLES
 from tasks.sampling import activating
-from tasks.sampling.corpus_text import CorpusText
 from tasks.sampling.firings import Firings, between, with_activations, with_other_activations
 from tasks.sampling.negatives import base as negatives
+from tasks.sampling.placing import Placing
 from tasks.sampling.work import MAX_FIRINGS, Bucket, SampleWork, grouped, joined
 
 
@@ -72,10 +72,10 @@ def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, span: Range
     return described["firings"].to_numpy()
 
 
-def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> CorpusText:
-    """Register the texts of the cache's windows, and its segments; returns the text."""
-    text = work.text()
-    connection.register("texts", text.windows)
+def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> Placing:
+    """Register the texts of the cache's windows, and its segments; returns how windows are placed in it."""
+    placing = work.placing()
+    connection.register("texts", placing.text.windows)
     query.run(
         connection,
         "sample_segments",
@@ -83,7 +83,7 @@ def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> C
         length=work.sequence,
         apart=work.sampling.apart == "document",
     )
-    return text
+    return placing
 
 
 def _read(
@@ -99,28 +99,28 @@ def _read(
 def _drawn(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
-    text: CorpusText,
+    placing: Placing,
     buckets: Sequence[Bucket],
     firings: Firings,
 ) -> Iterator[Drawn]:
     """Samples and contexts of each of these neighbouring buckets, or of a piece of one; all are drawn together."""
     sampling = work.sampling
     whole = joined(buckets)
-    windows = activating.draw(connection, work, text, whole, firings.between(*whole.part))
+    windows = activating.draw(connection, work, placing, whole, firings.between(*whole.part))
     for role, other, kinds in (
         ("explain", "score", sampling.contrast),
         ("score", "explain", sampling.negatives),
     ):
         if kinds:
             query.run(connection, "sample_barred", window=sampling.window, other=other)
-        pool = work.pool(connection, role, windows)
+        pool = work.pool(connection, role, windows, placing)
         for kind in kinds:
             negatives.draw(pool, kind)
     contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))
     samples = query.rows(connection, "samples", SAMPLES)
     others = _other_firings(connection, work, contexts)
     for part, *_ in buckets:
-        rows = text.with_tokens(between(contexts, *part))
+        rows = placing.text.with_tokens(between(contexts, *part))
         rows = with_activations(rows, firings.between(*part), work.sequence, sampling.window)
         rows = with_other_activations(rows, others, work.sequence, sampling.window)
         yield Drawn(between(samples, *part), rows)

@@ -9,6 +9,7 @@ the lengths of replies and whose replies the run reuses.
 import random
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from tasks.contexts.special_tokens import SpecialTokens
 from tasks.explain import sampled
 from tasks.sampling import DECILES
 from tasks.sampling.config import Sampling
+from tasks.sampling.negatives.base import Kind
 
 _TWICE = 5
 """Deciles in which two tokens fire. In the demo the mean falls from 1.9 in the strongest to 1.0 in the weakest."""
@@ -52,15 +54,10 @@ def synthetic_feature(
         _active(number, next(dealt), number // sampling.per_decile, draw)
         for number in range(DECILES * sampling.per_decile)
     ]
-    silent = [
-        (kind.kind, near)
-        for kind in sampling.negatives
-        for near in _near(kind.n, getattr(kind, "neighbours", 0))
-    ]
     for role in (explain, score):
+        silent = (kind for kind in sampling.negatives for _ in range(kind.n))
         role += [
-            Context(number, kind, None, next(dealt), (0.0,) * sampling.window, near)
-            for number, (kind, near) in enumerate(silent, start=len(role))
+            _silent(number, kind, next(dealt), draw) for number, kind in enumerate(silent, start=len(role))
         ]
     words = tuple(strings[len(strings) // 2] for strings in windows[:DECILES])
     about = Described(single_token=False, top_tokens=words, top_logits=words, bottom_logits=words)
@@ -72,9 +69,15 @@ def _dealt(windows: Sequence[tuple[str, ...]], draw: random.Random) -> Iterator[
         yield from draw.sample(windows, len(windows))
 
 
-def _near(n: int, neighbours: int) -> list[int | None]:
-    """The rank of the neighbour for each of `n` contexts; null for kinds without neighbours."""
-    return [number % neighbours if neighbours else None for number in range(n)]
+def _silent(number: int, kind: Kind, strings: tuple[str, ...], draw: random.Random) -> Context:
+    """A silent window; where another feature fires in it, in a decile at random."""
+    context = Context(number, kind.kind, None, strings, (0.0,) * len(strings))
+    if not kind.others:
+        return context
+    rank = number % kind.others
+    fires = _active(number, strings, draw.randrange(DECILES), draw)
+    near = rank if kind.of_neighbours else None
+    return replace(context, near=near, other=rank, other_activations=fires.activations)
 
 
 def _active(number: int, strings: tuple[str, ...], decile: int, draw: random.Random) -> Context:

@@ -1,6 +1,6 @@
 -- Adds to `drawn` one row per non-activating context: the first windows of `silent`, until a feature has $n of the kind
 -- for the role. Holds for every kind: no text is drawn twice, and no window overlaps an earlier context or a barred
--- stretch. Needs `barred`, `texts` and `drawn`.
+-- stretch; those of `silent` overlap none of each other. Needs `barred` and `drawn`.
 insert into drawn by name
 with allowed as (
     select silent.*
@@ -20,14 +20,11 @@ with allowed as (
 ),
 
 unseen as (
-    select
-        allowed.*,
-        texts.text
+    select allowed.*
     from allowed
-    inner join texts on allowed.sequence = texts.sequence and allowed.start = texts.start
-    anti join drawn on allowed.feature = drawn.feature and texts.text = drawn.text
+    anti join drawn on allowed.feature = drawn.feature and allowed.text = drawn.text
     qualify row_number() over (
-        partition by allowed.feature, texts.text
+        partition by allowed.feature, allowed.text
         order by allowed.turn, allowed.sequence, allowed.start
     ) = 1
 ),

@@ -3,16 +3,17 @@
 -- `segments`; a segment that is shorter has none. A firing is a peak when its window holds no stronger one, nor an
 -- equal one before it. Peaks are taken strongest first, the earlier of two equal ones, each whose window overlaps none
 -- that is taken: at once where it overlaps no other, else by a fold over the crowded peaks of its sequence. Needs
--- `firings` and `segments`. (sqlfluff cannot parse frame bounds that are expressions, nor lambdas of two arguments.)
+-- `to_place`, the firings, and `segments`. (sqlfluff cannot parse frame bounds that are expressions, nor lambdas of two
+-- arguments.)
 with around as (
     select
-        firings.*,
+        to_place.*,
         greatest(
             coalesce(segments.first, 0),
-            least(firings.position - $window // 2, coalesce(segments.end, $length) - $window)
+            least(to_place.position - $window // 2, coalesce(segments.end, $length) - $window)
         )::integer as start
-    from firings
-    asof left join segments on firings.sequence = segments.sequence and firings.position >= segments.first
+    from to_place
+    asof left join segments on to_place.sequence = segments.sequence and to_place.position >= segments.first
     where coalesce(segments.end, $length) - coalesce(segments.first, 0) >= $window
 ),
 

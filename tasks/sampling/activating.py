@@ -1,14 +1,13 @@
 """Draw the activating contexts of a bucket: its windows, what can be drawn of each feature, and the draw itself."""
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from storage import query
 from tasks.sampling import DECILES
 from tasks.sampling.config import FEWEST, order, strongest
-from tasks.sampling.corpus_text import CorpusText
 from tasks.sampling.firings import Firings, counts, ranked
+from tasks.sampling.placing import Placed, Placing
 from tasks.sampling.random_order import shuffled
 from tasks.sampling.silent_windows import SilentWindows
 from tasks.sampling.work import Bucket, SampleWork
@@ -17,7 +16,7 @@ from tasks.sampling.work import Bucket, SampleWork
 def draw(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
-    text: CorpusText,
+    placing: Placing,
     bucket: Bucket,
     firings: Firings,
 ) -> SilentWindows:
@@ -28,44 +27,25 @@ def draw(
     """
     window, length = work.sampling.window, work.sequence
     windows = SilentWindows(
-        firings.active_sequences(), firings.active_windows(window, length), len(text.ids), length, window
+        firings, firings.active_windows(window, length), len(placing.text.ids), length, window
     )
-    placed = _placed(connection, work, text, firings, windows.active_windows)
+    connection.register("firings", firings.table())
+    connection.register("fired", windows.active_windows)
+    placed = placing.place(connection, firings, windows.active_windows)
     _draw(connection, work, _drawable(connection, work, bucket, placed, windows))
     return windows
-
-
-def _placed(
-    connection: duckdb.DuckDBPyConnection,
-    work: SampleWork,
-    text: CorpusText,
-    firings: Firings,
-    fired: pa.Table,
-) -> pa.Table:
-    """Register a bucket's firings and the windows in which they lie; returns the windows, of the grid or of peaks."""
-    window, length = work.sampling.window, work.sequence
-    connection.register("firings", firings.table())
-    connection.register("fired", fired)
-    placed, window_texts = fired, text.windows
-    if work.sampling.windows == "peak":
-        placed = query.rows(connection, "sample_placed_peak", window=window, length=length)
-        window_texts = text.window_texts(np.unique(placed["origin"].to_numpy()))
-    connection.register("placed", placed.append_column("row", [np.arange(placed.num_rows)]))
-    connection.register("window_texts", window_texts)
-    query.run(connection, "sample_alike")
-    return placed
 
 
 def _drawable(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
     bucket: Bucket,
-    placed: pa.Table,
+    placed: Placed,
     grid: SilentWindows,
 ) -> pa.Table:
     """Make the temporary table `drawable`; returns the windows that contexts are drawn from, ranked by peak."""
     sampling, window = work.sampling, work.sampling.window
-    windows_of = {"active": grid.active_sequences, "gridded": grid.active_windows, "counted": placed}
+    windows_of = {"active": grid.active_sequences, "gridded": grid.active_windows, "counted": placed.windows}
     for name, rows in windows_of.items():
         connection.register(name, counts(rows))
     query.run(
@@ -84,8 +64,8 @@ def _drawable(
         **bucket.part._asdict(),
     )
     readers = {"explain": sampling.explain, "score": DECILES * sampling.per_decile}
-    alike, sampled = (query.rows(connection, name) for name in ("sample_left_out", "sample_sampled"))
-    windows = ranked(placed, alike["row"].to_numpy(), sampled, work.seed)
+    sampled = query.rows(connection, "sample_sampled")
+    windows = ranked(placed.windows, placed.left_out, sampled, work.seed)
     connection.register("ranked", windows)
     if sampling.apart == "document":
         query.run(connection, "sample_sides", window=window, length=work.sequence, seed=work.seed, **readers)

@@ -36,13 +36,25 @@ class CorpusText:
     window: int
     """Tokens per window."""
 
+    @property
+    def length(self) -> int:
+        """Tokens per sequence."""
+        return self.ids.shape[1]
+
+    def hashes(self, sequence: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """[n] uint64: the `text` of the windows that begin at `start` [n] of `sequence` [n], on the grid or off it."""
+        slot, off = np.divmod(start, self.window)
+        if not np.any(off):
+            return self.windows["text"].to_numpy()[sequence * (self.length // self.window) + slot]
+        return _hashes_at(self.ids, sequence * self.length + start, self.window)
+
     def window_texts(self, origins: np.ndarray) -> pa.Table:
         """Windows at distinct origins: `origin`; `text`, a hash of its tokens; `repeated`, whether another has it."""
         return pa.table(_window_texts(self.ids, origins, self.window))
 
     def with_tokens(self, contexts: pa.Table) -> pa.Table:
         """Contexts (`sequence`, `start`) with their `tokens` and `strings`, these dictionary-encoded."""
-        origins = contexts["sequence"].to_numpy() * self.ids.shape[1] + contexts["start"].to_numpy()
+        origins = contexts["sequence"].to_numpy() * self.length + contexts["start"].to_numpy()
         ids, spellings = (
             sliding_window_view(array.reshape(-1), self.window)[origins].reshape(-1)
             for array in (self.ids, self.spellings)
@@ -107,12 +119,18 @@ def _memory_map(shape: tuple[int, int]) -> np.ndarray:
 
 def _window_texts(ids: np.ndarray, origins: np.ndarray, window: int) -> dict[str, np.ndarray]:
     """Columns of `CorpusText.window_texts`, for distinct origins."""
+    texts = _hashes_at(ids, origins, window)
+    _, which, counts = np.unique(texts, return_inverse=True, return_counts=True)
+    return {"origin": origins, "text": texts, "repeated": counts[which] > 1}
+
+
+def _hashes_at(ids: np.ndarray, origins: np.ndarray, window: int) -> np.ndarray:
+    """[n] uint64: a hash of the tokens of each window."""
     windows, texts = sliding_window_view(ids.reshape(-1), window), np.empty(len(origins), np.uint64)
     for first in range(0, len(origins), _HASHED):
         block = slice(first, first + _HASHED)
         texts[block] = _hashes(windows[origins[block]])
-    _, which, counts = np.unique(texts, return_inverse=True, return_counts=True)
-    return {"origin": origins, "text": texts, "repeated": counts[which] > 1}
+    return texts
 
 
 def _hashes(windows: np.ndarray) -> np.ndarray:

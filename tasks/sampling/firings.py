@@ -98,7 +98,7 @@ def ranked(placed: pa.Table, left_out: np.ndarray, drawable: pa.Table, seed: int
     origin, peak = origin[order], peak[order]
     firsts, ends = (np.searchsorted(feature, features, side) for side in ("left", "right"))
     kept = np.minimum(ends - firsts, candidates)
-    _, rows = _concatenated_ranges(firsts, firsts + kept)
+    _, rows = concatenated_ranges(firsts, firsts + kept)
     rank = rows - np.repeat(firsts, kept)
     feature, origin = feature[rows], origin[rows]
     return pa.table(
@@ -122,7 +122,7 @@ def with_activations(contexts: pa.Table, firings: Firings, length: int, window: 
     begins = keys(feature, sequence * length + start)
     fired = keys(firings.feature, firings.sequence * length + firings.position)
     firsts, ends = np.searchsorted(fired, begins), np.searchsorted(fired, begins + window)
-    rows, firing = _concatenated_ranges(firsts, ends)
+    rows, firing = concatenated_ranges(firsts, ends)
     shape = (contexts.num_rows, window)
     activations, strengths = np.zeros(shape, np.float32), np.full(shape, -np.inf, np.float32)
     activations[rows, fired[firing] - begins[rows]] = firings.activation[firing]
@@ -152,7 +152,7 @@ def with_other_activations(contexts: pa.Table, firings: Firings, length: int, wi
     return contexts.append_column("other_activations", activations.take(rows))
 
 
-def _concatenated_ranges(firsts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def concatenated_ranges(firsts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All numbers of the ranges [first, end): for each number the index of its range, and the number itself."""
     sizes = ends - firsts
     nth = np.repeat(np.arange(len(sizes)), sizes)

@@ -1,12 +1,13 @@
 """Windows of the grid in which features are silent: the test for it, and random draws from the whole cache."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
 
-from tasks.sampling.firings import between, keys
+from tasks.sampling.firings import Firings, between, keys
 from tasks.sampling.random_order import splitmix64
 
 DRAWS_PER_WINDOW = 1.25
@@ -20,8 +21,7 @@ SPARE = 20
 class SilentWindows:
     """The grid of a cache, and where in it some features fire."""
 
-    active_sequences: pa.Table
-    """One row per feature and sequence in which it fires, sorted by them."""
+    firings: Firings
     active_windows: pa.Table
     """One row per feature and window of the grid in which it fires, sorted by `feature` and `origin`."""
     sequences: int
@@ -36,11 +36,25 @@ class SilentWindows:
         """Windows per sequence."""
         return self.length // self.window
 
+    @cached_property
+    def active_sequences(self) -> pa.Table:
+        """One row per feature and sequence in which it fires, sorted by them."""
+        return self.firings.active_sequences()
+
+    @cached_property
+    def _fired(self) -> np.ndarray:
+        """[n] int64: the key of each firing."""
+        return keys(self.firings.feature, self.firings.sequence * self.length + self.firings.position)
+
     def only_silent(self, windows: pa.Table) -> pa.Table:
-        """The rows of `windows` (`feature`, `sequence`, `start`) in which the feature is silent."""
+        """The rows of `windows` (`feature`, `sequence`, `start`) in which the feature is silent, on the grid or off."""
         feature, sequence, start = (windows[name].to_numpy() for name in ("feature", "sequence", "start"))
-        active = keys(*(self.active_windows[name].to_numpy() for name in ("feature", "origin")))
-        return windows.filter(~_isin_sorted(keys(feature, sequence * self.length + start), active))
+        begins = keys(feature, sequence * self.length + start)
+        if not np.any(start % self.window):
+            active = keys(*(self.active_windows[name].to_numpy() for name in ("feature", "origin")))
+            return windows.filter(~_isin_sorted(begins, active))
+        ends = np.searchsorted(self._fired, begins + self.window)
+        return windows.filter(np.searchsorted(self._fired, begins) == ends)
 
     def sample(self, features: pa.Table, n: int, start: np.uint64, *, silent_sequences: bool) -> pa.Table:
         """Draws with replacement, enough to give each feature `n` silent windows on average.
@@ -82,6 +96,25 @@ class SilentWindows:
                 "turn": turn,
             }
         )
+
+
+def without_overlaps(windows: pa.Table, window: int) -> pa.Table:
+    """The rows of `windows` of which none overlaps another of its feature; of two that do, the later `turn` is dropped.
+
+    Windows of the grid are all kept: those that overlap are the same.
+    """
+    feature, sequence, start = (windows[name].to_numpy() for name in ("feature", "sequence", "start"))
+    if not np.any(start % window):
+        return windows
+    turn, place = windows["turn"].to_numpy(), sequence * (int(start.max()) + 2 * window) + start
+    order = np.lexsort((turn, place, feature))
+    while True:
+        near = keys(feature, place)[order]
+        pairs = np.flatnonzero(np.diff(near) < window)
+        if not len(pairs):
+            return windows.take(np.sort(order))
+        later = turn[order[pairs]] < turn[order[pairs + 1]]
+        order = np.delete(order, np.unique(pairs + later))
 
 
 def random_start(*names: object) -> np.uint64:

@@ -10,8 +10,9 @@ import numpy as np
 from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.sampling.config import Sampling
-from tasks.sampling.corpus_text import CorpusText, corpus_text
+from tasks.sampling.corpus_text import corpus_text
 from tasks.sampling.negatives.base import Pool, SearchingKind
+from tasks.sampling.placing import Placing
 from tasks.sampling.silent_windows import SilentWindows
 
 MAX_FIRINGS = 16_000_000
@@ -39,16 +40,22 @@ class SampleWork:
     embeddings: Mapping[SearchingKind, Step] = field(default_factory=dict)
     """By kind of negatives, the vectors of windows that it compares."""
 
-    def text(self) -> CorpusText:
-        """The tokens of the cache."""
-        return corpus_text(self.lake, self.tokens, self.sequence, self.sampling.window)
+    def placing(self) -> Placing:
+        """How windows are placed in the tokens of the cache."""
+        text = corpus_text(self.lake, self.tokens, self.sequence, self.sampling.window)
+        return Placing(text, self.sampling.windows)
 
-    def pool(self, connection: duckdb.DuckDBPyConnection, role: str, windows: SilentWindows) -> Pool:
+    def pool(
+        self, connection: duckdb.DuckDBPyConnection, role: str, windows: SilentWindows, placing: Placing
+    ) -> Pool:
         """What the non-activating contexts of a role (`explain` or `score`) are drawn from."""
         return Pool(
             connection=connection,
             role=role,
             windows=windows,
+            placing=placing,
+            min_firings=self.sampling.min_firings,
+            most_windows=self.sampling.most_windows,
             lake=self.lake,
             tokens=self.tokens,
             activations=self.activations,

@@ -164,13 +164,15 @@ def draw(
     text is drawn, `shown` are there as well.
     """
     chosen = range(cache.width) if features is None else features
-    asked = embedded(lake, cache, work(lake, Sampling(window=WINDOW, negatives=tuple(kinds)), seed))
+    asked = embedded(
+        lake, cache, work(lake, Sampling(window=WINDOW, min_firings=1, negatives=tuple(kinds)), seed)
+    )
     given = [*given, *(shown(cache, chosen) if asked.embeddings else ())]
     before = pa.Table.from_pylist(list(given), schema=pa.schema(list(DRAWN.items())))
     with lake.connect(threads=threads) as connection:
         firings = Firings.of(_firings(cache, chosen))
         fired = firings.active_windows(WINDOW, LENGTH)
-        silent = SilentWindows(firings.active_sequences(), fired, cache.sequences, LENGTH, WINDOW)
+        silent = SilentWindows(firings, fired, cache.sequences, LENGTH, WINDOW)
         tables = {
             "firings": firings.table(),
             "fired": fired,
@@ -193,7 +195,7 @@ def draw(
                 "slots": silent.slots,
             },
         )
-        pool = asked.pool(connection, "score", silent)
+        pool = asked.pool(connection, "score", silent, asked.placing())
         for kind in kinds:
             base.draw(pool, kind)
         rows = connection.execute("select * from drawn order by feature, kind, place").to_arrow_table()

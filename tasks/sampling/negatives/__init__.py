@@ -11,11 +11,13 @@ from pydantic import Field
 from tasks.sampling.negatives.anywhere import Random, Silent
 from tasks.sampling.negatives.base import Kind
 from tasks.sampling.negatives.neighbours import Cooccurring, Similar
+from tasks.sampling.negatives.other_feature import OtherFeature
 from tasks.sampling.negatives.same_token import SameToken
 from tasks.sampling.negatives.similar_text import SimilarText
 
 Negatives = Annotated[
-    Random | Silent | SameToken | Cooccurring | Similar | SimilarText, Field(discriminator="kind")
+    Random | Silent | OtherFeature | SameToken | Cooccurring | Similar | SimilarText,
+    Field(discriminator="kind"),
 ]
 """Every kind."""
 

@@ -25,7 +25,8 @@ from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.fields import ConfigModel
-from tasks.sampling.silent_windows import SilentWindows
+from tasks.sampling.placing import Placing
+from tasks.sampling.silent_windows import SilentWindows, without_overlaps
 
 if TYPE_CHECKING:
     from tasks.llm.sentence_transformers import SentenceModel
@@ -34,9 +35,7 @@ CANDIDATES = pa.schema(
     [
         pa.field("feature", pa.int32(), nullable=False),
         pa.field("sequence", pa.int64(), nullable=False),
-        pa.field(
-            "start", pa.int32(), nullable=False
-        ),  # of the window in its sequence, a multiple of its length
+        pa.field("start", pa.int32(), nullable=False),  # of the window in its sequence
         pa.field("near", pa.int32()),  # the neighbour that fires in the window
         pa.field("distance", pa.float32()),  # of the neighbour or the text from the feature, 0 the nearest
         pa.field("other", pa.int32()),  # another feature that fires in the window, whose activations are kept
@@ -63,6 +62,11 @@ class Kind(ConfigModel, ABC, frozen=True):
 
     of_neighbours: ClassVar[bool] = False
     """Whether another feature, `near`, fires in its windows."""
+
+    @property
+    def others(self) -> int:
+        """How many other features fire in a feature's contexts of this kind, as `other`; 0 if it asks for none."""
+        return 0
 
     @property
     def described_neighbours(self) -> Mapping[str, int]:
@@ -94,13 +98,17 @@ class SearchingKind(Kind, ABC, frozen=True):
 class Pool:
     """What the non-activating contexts of one role are drawn from.
 
-    The connection has the bucket's temporary tables `firings`, `fired`, `drawable`, `texts`, `barred` and `drawn`.
+    The connection has the bucket's temporary tables `firings`, `fired`, `drawable`, `texts`, `segments`, `barred` and
+    `drawn`.
     """
 
     connection: duckdb.DuckDBPyConnection
     role: str
     """`explain` or `score`."""
     windows: SilentWindows
+    placing: Placing
+    min_firings: int
+    most_windows: int | None
     lake: Lake
     tokens: Step
     activations: Step
@@ -130,7 +138,9 @@ class Pool:
 def draw(pool: Pool, kind: Kind) -> None:
     """Add a kind's contexts to the temporary table `drawn`, at most `kind.n` of each sampled feature."""
     for rows in kind.candidates(pool):
-        pool.connection.register("silent", pool.windows.only_silent(_conformed(rows)))
+        silent = without_overlaps(pool.windows.only_silent(_conformed(rows)), pool.windows.window)
+        texts = pool.placing.text.hashes(silent["sequence"].to_numpy(), silent["start"].to_numpy())
+        pool.connection.register("silent", silent.append_column("text", pa.array(texts)))
         query.run(
             pool.connection,
             "negatives_take",

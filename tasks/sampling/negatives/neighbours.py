@@ -29,6 +29,11 @@ class Cooccurring(SearchingKind, frozen=True):
 
     of_neighbours: ClassVar[bool] = True
 
+    @property
+    def others(self) -> int:
+        """The neighbours."""
+        return self.neighbours
+
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Windows of the features that fire on the same tokens."""
         query.run(
@@ -56,6 +61,11 @@ class Similar(SearchingKind, frozen=True):
     """Nearest features; at most as many as `describe.neighbours`, or `describe.encoder_neighbours`, keeps."""
 
     of_neighbours: ClassVar[bool] = True
+
+    @property
+    def others(self) -> int:
+        """The neighbours."""
+        return self.neighbours
 
     @property
     def described_neighbours(self) -> Mapping[str, int]:

@@ -28,7 +28,7 @@ def test_it_is_what_the_lake_holds(lake: Lake, batch: int, monkeypatch: pytest.M
     """Ids and strings of every token, however many sequences are read at a time."""
     monkeypatch.setattr(module, "BATCH", batch)
     rows = lake.read("tokens", lake.parts(steps()[0], "tokens"))
-    result = work(lake, sampling()).text()
+    result = work(lake, sampling()).placing().text
     assert (CACHE.sequences, LENGTH) == result.ids.shape
     assert rows["tokens"].to_pylist() == result.ids.tolist()
     strings = result.strings.take(pa.array(result.spellings.reshape(-1))).to_pylist()
@@ -39,7 +39,7 @@ def test_it_is_what_the_lake_holds(lake: Lake, batch: int, monkeypatch: pytest.M
 @pytest.mark.parametrize("window", [3, 4, 16])
 def test_windows_have_equal_hashes_where_their_tokens_are_equal(lake: Lake, window: int) -> None:
     """One row per window of the grid, one hash per text."""
-    result = work(lake, sampling(window=window)).text()
+    result = work(lake, sampling(window=window)).placing().text
     rows = result.windows.to_pylist()
     grid = [(s, slot * window) for s in range(CACHE.sequences) for slot in range(LENGTH // window)]
     assert grid == [(row["sequence"], row["start"]) for row in rows]
@@ -52,7 +52,7 @@ def test_windows_have_equal_hashes_where_their_tokens_are_equal(lake: Lake, wind
 
 def test_contexts_get_their_tokens(lake: Lake) -> None:
     """Any window can be looked up, wherever it begins, any number of times."""
-    result = work(lake, sampling(window=5)).text()
+    result = work(lake, sampling(window=5)).placing().text
     bare = toy_rows(CONTEXTS, 3).drop_columns(["tokens", "strings"])
     places = {"sequence": [49, 0, 49], "start": [11, 0, 11]}
     for name, values in places.items():
@@ -69,18 +69,18 @@ def test_contexts_get_their_tokens(lake: Lake) -> None:
 def test_no_context_is_no_error(lake: Lake) -> None:
     """A bucket whose features are all skipped has an empty table."""
     bare = CONTEXTS.empty().drop_columns(["tokens", "strings"])
-    assert CONTEXTS.empty() == work(lake, sampling(window=5)).text().with_tokens(bare).select(
+    assert CONTEXTS.empty() == work(lake, sampling(window=5)).placing().text.with_tokens(bare).select(
         CONTEXTS.schema.names
     ).cast(CONTEXTS.schema)
 
 
 def test_a_cache_is_read_once(lake: Lake, tmp_path: Path) -> None:
     """The same one is given to every bucket; another lake's or another window length's is another."""
-    text = work(lake, sampling()).text()
-    assert work(Lake(lake.uri), sampling()).text() is text
+    text = work(lake, sampling()).placing().text
+    assert work(Lake(lake.uri), sampling()).placing().text is text
     other = Lake((tmp_path / "other").as_posix())
     Cache(30, 1, {}).write(other)
-    assert (30, LENGTH) == work(other, sampling()).text().ids.shape
-    again = work(lake, sampling()).text()
+    assert (30, LENGTH) == work(other, sampling()).placing().text.ids.shape
+    again = work(lake, sampling()).placing().text
     assert again is not text
     assert np.array_equal(again.ids, text.ids)

@@ -1,5 +1,6 @@
 """Windows in which features are silent, against plain Python."""
 
+import random
 from collections import defaultdict
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.sampling.silent_windows import SilentWindows, random_start
+from tasks.sampling.silent_windows import SilentWindows, random_start, without_overlaps
 from tests.tasks.sampling.test_firings import firings
 
 PATIENT = settings(deadline=None)
@@ -22,8 +23,8 @@ PLACES = [(sequence, slot * WINDOW) for sequence in range(SEQUENCES) for slot in
 def silent_windows(rows: dict[tuple[int, int, int], float]) -> SilentWindows:
     """The cache of some firings."""
     all_firings = firings(rows, sorted(rows))
-    active = all_firings.active_sequences(), all_firings.active_windows(WINDOW, LENGTH)
-    return SilentWindows(*active, SEQUENCES, LENGTH, WINDOW)
+    active = all_firings.active_windows(WINDOW, LENGTH)
+    return SilentWindows(all_firings, active, SEQUENCES, LENGTH, WINDOW)
 
 
 def silent(rows: dict[tuple[int, int, int], float], feature: int, *, silent_sequences: bool) -> set[Place]:
@@ -55,6 +56,55 @@ def test_windows_with_a_firing_are_left_out(rows: dict, asked: list[tuple[int, P
     result = silent_windows(rows).only_silent(windows)
     wanted = [(f, *place) for f, place in asked if place in silent(rows, f, silent_sequences=False)]
     assert wanted == [tuple(row.values()) for row in result.to_pylist()]
+
+
+ANYWHERE = st.tuples(st.integers(0, 5), st.integers(0, SEQUENCES - 1), st.integers(0, LENGTH - WINDOW))
+
+
+def table(windows: list[tuple[int, int, int]]) -> pa.Table:
+    """Windows with their turns."""
+    feature, sequence, start = np.array(windows, np.int64).reshape(-1, 3).T
+    places_ = {"feature": feature.astype(np.int32), "sequence": sequence, "start": start.astype(np.int32)}
+    return pa.table({**places_, "turn": np.arange(len(windows))})
+
+
+@given(ROWS, st.lists(ANYWHERE, max_size=30))
+@PATIENT
+def test_windows_off_the_grid_with_a_firing_are_left_out(rows: dict, asked: list) -> None:
+    """Wherever they begin, by each of their tokens."""
+    wanted = [
+        (feature, sequence, start)
+        for feature, sequence, start in asked
+        if not any((feature, sequence, start + place) in rows for place in range(WINDOW))
+    ]
+    result = silent_windows(rows).only_silent(table(asked))
+    assert wanted == [tuple(row.values())[:3] for row in result.to_pylist()]
+
+
+@given(st.lists(ANYWHERE, max_size=40), st.randoms())
+@PATIENT
+def test_of_windows_that_overlap_one_is_left(asked: list, draw: random.Random) -> None:
+    """No two that are left overlap, each that is dropped overlaps an earlier turn, and other features don't matter."""
+    turns = list(range(len(asked)))
+    draw.shuffle(turns)
+    windows = table(asked).drop_columns("turn").append_column("turn", [turns])
+    if all(start % WINDOW == 0 for *_, start in asked):
+        assert windows.equals(without_overlaps(windows, WINDOW))
+        return
+    rows = [tuple(row.values()) for row in windows.to_pylist()]
+    left = [tuple(row.values()) for row in without_overlaps(windows, WINDOW).to_pylist()]
+
+    def overlap(row: tuple, other: tuple) -> bool:
+        return row is not other and row[:2] == other[:2] and abs(row[2] - other[2]) < WINDOW
+
+    assert not any(overlap(row, other) for row in left for other in left)
+    for row in rows:
+        assert row in left or any(overlap(row, other) and other[3] < row[3] for other in rows)
+    assert left == [row for row in rows if row in left]
+    mine = windows.filter(np.array([row[0] == 2 for row in rows], bool))
+    if any(start % WINDOW for start in mine["start"].to_pylist()):
+        alone = without_overlaps(mine, WINDOW)
+        assert [row for row in left if row[0] == 2] == [tuple(row.values()) for row in alone.to_pylist()]
 
 
 @given(ROWS, st.booleans(), st.integers(0, 99))

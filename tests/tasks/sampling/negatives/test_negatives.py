@@ -18,6 +18,7 @@ from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import (
     Cooccurring,
     Negatives,
+    OtherFeature,
     Random,
     SameToken,
     Silent,
@@ -40,7 +41,7 @@ CACHES = st.builds(
 )
 N = st.integers(1, 30)
 KINDS: st.SearchStrategy[tuple[Negatives, ...]] = st.permutations(
-    ["random", "silent", "same_token", "cooccurring", "similar", "similar_text"]
+    ["random", "silent", "other_feature", "same_token", "cooccurring", "similar", "similar_text"]
 ).flatmap(
     lambda names: st.tuples(
         *(
@@ -53,7 +54,15 @@ KINDS: st.SearchStrategy[tuple[Negatives, ...]] = st.permutations(
         )
     )
 )
-EVERY = (Random(n=9), Silent(n=9), SameToken(n=9), Cooccurring(n=9), Similar(n=9), SimilarText(n=9))
+EVERY = (
+    Random(n=9),
+    Silent(n=9),
+    OtherFeature(n=9),
+    SameToken(n=9),
+    Cooccurring(n=9),
+    Similar(n=9),
+    SimilarText(n=9),
+)
 
 
 def tried(cache: Worded, kinds: Sequence[Negatives], **options: object) -> list[dict]:
@@ -326,10 +335,13 @@ def test_a_table_of_contexts_mixes_all_kinds(
     for row in rows:
         near = row["kind"] in {"cooccurring", "similar"}
         assert near == (row["near"] is not None)
-        assert row["near"] == row["other"]
+        assert (near or row["kind"] == "other_feature") == (row["other"] is not None)
+        assert row["near"] in {None, row["other"]}
         fires = cache.firings.get(row["other"], {})
         tokens = [(row["sequence"], row["start"] + place) for place in range(WINDOW)]
-        assert ([fires.get(token, 0) for token in tokens] if near else None) == row["other_activations"]
+        assert ([fires.get(token, 0) for token in tokens] if row["other"] is not None else None) == row[
+            "other_activations"
+        ]
         assert (near or row["kind"] == "similar_text") == (row["distance"] is not None)
         if row["kind"] != "activating":
             assert ({0.0}, "score") == (set(row["activations"]), row["role"])
@@ -384,7 +396,7 @@ def test_another_seed_draws_other_windows(tmp_path: Path, undisturbed: list[dict
     lake = Lake(tmp_path.as_posix())
     CACHE.write(lake)
     rows = draw(lake, CACHE, EVERY, seed=23)
-    for kind in ("random", "silent", "same_token"):
+    for kind in ("random", "silent", "other_feature", "same_token"):
         before, after = (
             {(row["feature"], row["sequence"], row["start"]) for row in drawn if row["kind"] == kind}
             for drawn in (undisturbed, rows)

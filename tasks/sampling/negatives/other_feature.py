@@ -1,0 +1,166 @@
+"""The kind `other_feature`: silent windows in which another feature of similar density fires."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from storage import query
+from tasks.sampling.firings import Firings, concatenated_ranges, counts, ranked
+from tasks.sampling.negatives.base import Kind, Pool
+from tasks.sampling.silent_windows import random_start
+
+BLOCK = 64
+"""Features among which the others are found: neighbours by index, whose firings lie in the same row groups."""
+
+WINDOWS = 1_000
+"""Windows of another feature that are looked at, drawn at random."""
+
+AT_ONCE = 4_000_000
+"""Firings of other features that are held at a time; a feature with more is read alone."""
+
+
+class OtherFeature(Kind, frozen=True):
+    """Silent windows in which another feature fires, which can be marked where that one does.
+
+    The others are of similar density, and their windows are placed and drawn as the feature's own: nothing but what the
+    feature stands for tells the two apart.
+    """
+
+    kind: Literal["other_feature"] = "other_feature"
+    features: int = Field(default=10, ge=1, lt=BLOCK)
+    """Other features for each feature."""
+
+    @property
+    def others(self) -> int:
+        """As many as `features`."""
+        return self.features
+
+    def candidates(self, pool: Pool) -> Iterator[pa.Table]:
+        """Windows of the others, which take turns; more of each while they are too few."""
+        others = query.rows(
+            pool.connection,
+            "negatives_other_feature",
+            features=pool.lake.parts(pool.features, "features"),
+            lacking=pool.lacking(self)["feature"].to_pylist(),
+            min_firings=pool.min_firings,
+            block=BLOCK,
+            others=self.features,
+        )
+        seed = int(random_start(pool.seed, self.kind, pool.role))
+        windows = _Windows.of(pool, others.select(["other", "firings"]), seed, max(WINDOWS, 4 * self.n))
+        done, share = np.zeros(others.num_rows, np.int64), 2
+        while others.num_rows:
+            rows, done = windows.silent(pool, others, self.n, done, share)
+            if not rows.num_rows:
+                return
+            yield rows
+            kept = np.isin(others["feature"].to_numpy(), pool.lacking(self)["feature"].to_numpy())
+            others, done, share = others.filter(kept), done[kept], 2 * share
+
+
+class _Windows(NamedTuple):
+    """Windows of features, each feature's in a random order."""
+
+    feature: np.ndarray
+    """[m] int32, ascending."""
+    begins: np.ndarray
+    """[m] int64: where a feature's windows begin."""
+    sizes: np.ndarray
+    """[m] int64: how many it has."""
+    origin: np.ndarray
+    """[n] int64: offset of each window in the cache, in tokens."""
+    length: int
+    """Tokens per sequence."""
+
+    @classmethod
+    def of(cls, pool: Pool, others: pa.Table, seed: int, most: int) -> "_Windows":
+        """Up to about `most` windows of each of the features `other`, which fire `firings` times."""
+        feature, first_ = np.unique(others["other"].to_numpy(), return_index=True)
+        cumulated = np.cumsum(others["firings"].to_numpy()[first_])
+        drawn = [(np.zeros(0, np.int32), np.zeros(0, np.int64))]
+        first = 0
+        while first < len(feature):
+            before = cumulated[first - 1] if first else 0
+            end = max(first + 1, int(np.searchsorted(cumulated, before + AT_ONCE, "right")))
+            drawn.append(_drawn(pool, feature[first:end], seed, most))
+            first = end
+        of, origin = (np.concatenate(column) for column in zip(*drawn, strict=True))
+        begins, ends = (np.searchsorted(of, feature, side) for side in ("left", "right"))
+        return cls(feature, begins, ends - begins, origin, pool.windows.length)
+
+    def silent(
+        self, pool: Pool, others: pa.Table, n: int, done: np.ndarray, share: int
+    ) -> tuple[pa.Table, np.ndarray]:
+        """Windows of `others` in which the feature is silent, in turns, and how many of each have been looked at.
+
+        Of each it goes on from `done` [k], until it has `share` times an equal part of a feature's `n` or there are no
+        more.
+        """
+        among = others["others"].to_numpy()
+        size, part = self.sizes[np.searchsorted(self.feature, others["other"].to_numpy())], -(-n // among)
+        found, had, short = [], np.zeros(len(among), np.int64), done < size
+        while short.any():
+            end = np.where(short, np.minimum(size, np.maximum(2 * done, 2 * part)), done)
+            found.append(pool.windows.only_silent(self._windows(others, done, end)))
+            had += np.bincount(found[-1]["pair"].to_numpy(), minlength=len(among))
+            done, short = end, (had < share * part) & (end < size)
+        if not found:
+            return pa.table({}), done
+        rows = pa.concat_tables(found)
+        pair = rows["pair"].to_numpy()
+        rows = rows.take(np.argsort(pair, kind="stable"))
+        nth, pair = concatenated_ranges(np.zeros(len(had), np.int64), had)[1], np.sort(pair)
+        turn = nth * BLOCK + others["rank"].to_numpy()[pair]
+        return rows.drop_columns("pair").append_column("turn", [turn]), done
+
+    def _windows(self, others: pa.Table, begin: np.ndarray, end: np.ndarray) -> pa.Table:
+        """Windows [`begin`, `end`) [k] of each of `others`, with the row of `others` as `pair`.
+
+        A feature begins at another place of each one's order, so that two features rarely get the same window.
+        """
+        feature, other, rank, among = (
+            others[name].to_numpy() for name in ("feature", "other", "rank", "others")
+        )
+        which = np.searchsorted(self.feature, other)
+        size = self.sizes[which]
+        pair, nth = concatenated_ranges(begin, end)
+        shifted = (rank * size // among)[pair] + nth
+        sequence, start = np.divmod(self.origin[self.begins[which[pair]] + shifted % size[pair]], self.length)
+        return pa.table(
+            {
+                "feature": feature[pair],
+                "sequence": sequence,
+                "start": start.astype(np.int32),
+                "other": other[pair],
+                "pair": pair,
+            }
+        )
+
+
+def _drawn(pool: Pool, features: np.ndarray, seed: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Feature and origin of about `most` windows of each of `features`, in a random order within each."""
+    rows = query.rows(
+        pool.connection,
+        "sample_firings",
+        activations=pool.lake.parts(pool.activations, "activations"),
+        chosen=features.tolist(),
+        first=int(features[0]),
+        end=int(features[-1]) + 1,
+    )
+    placed = pool.placing.place(pool.connection, Firings.of(rows))
+    texts = counts(pa.table({"feature": np.delete(placed.windows["feature"].to_numpy(), placed.left_out)}))
+    kept = texts["rows"].to_numpy()
+    if pool.most_windows:
+        kept = np.minimum(kept, pool.most_windows)
+    drawable = pa.table({"feature": texts["feature"], "candidates": kept})
+    windows = ranked(placed.windows, placed.left_out, drawable, seed)
+    feature, origin, random = (windows[name].to_numpy() for name in ("feature", "origin", "random"))
+    # Sorting few of them is faster: a little over `most` of each.
+    size = np.repeat(kept, kept)
+    some = random <= 2.0**64 * np.minimum(1.0, 1.25 * most / size)
+    feature, origin, random = feature[some], origin[some], random[some]
+    order = np.lexsort((random, feature))
+    return feature[order], origin[order]
