@@ -17,7 +17,7 @@ from tests.storage.made import RUN, made
 TOKENS = 1_000_003
 
 
-def _said(*features: Mapping[str, object]) -> list[str]:
+def _sentences(*features: Mapping[str, object]) -> list[str]:
     """The sentences about features, each with its differences from one that is neither positional nor unigram."""
     usual = {
         "coder": "demo",
@@ -40,7 +40,7 @@ def test_shares_are_of_all_features_and_kinds_of_those_that_fire_enough() -> Non
     silent = {"firings": 0, "position_information": None, "strong_tokens": None}
     unigram, positional = {"strong_tokens": UNIGRAM_TOKENS}, {"position_information": 0.051}
 
-    (line,) = _said(silent, silent, rare, {}, {}, unigram, unigram, positional)
+    (line,) = _sentences(silent, silent, rare, {}, {}, unigram, unigram, positional)
 
     assert line == (
         "demo: of 8 features 25.0% never fired and 37.5% fired fewer than 200 times on 1,000,003 tokens; "
@@ -62,9 +62,9 @@ def test_shares_are_of_all_features_and_kinds_of_those_that_fire_enough() -> Non
         ),
     ],
 )
-def test_what_is_not_known_is_not_said(feature: Mapping[str, object], expected: str) -> None:
+def test_unknown_counts_are_left_out(feature: Mapping[str, object], expected: str) -> None:
     """No kinds where all are rare, or where an older version wrote the features; no tokens where nothing fired."""
-    assert [expected] == _said(feature)
+    assert [expected] == _sentences(feature)
 
 
 def test_coders_are_told_apart_in_the_report(tmp_path: Path) -> None:
