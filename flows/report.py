@@ -14,7 +14,8 @@ from flows.firing_counts import firing_counts
 from flows.report_scores import LEVEL, Line, is_varied
 from flows.report_setup import ReportSetup
 from flows.score_differences import Difference, differences
-from flows.scorer_agreement import Agreement, agreements, grids, heading, table
+from flows.scorer_agreement import Agreement, agreements, grids, heading, notes, table
+from flows.scorer_reliability import reliabilities
 from flows.terminal import one_line, plain, rows
 from storage import query, runs
 from storage.lake import Lake
@@ -74,6 +75,10 @@ def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) ->
             return [dict(row) for row in query.records(connection, name, **parameters)]
 
         scores = rows("report_scores")
+        compared = agreements(rows("report_together"), seed)
+        if compared:
+            reliable = reliabilities(lake, run, connection, setup.measures, seed)
+            compared = [agreement.with_reliabilities(reliable) for agreement in compared]
         return Report(
             run=run,
             lake=lake.uri,
@@ -85,7 +90,7 @@ def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) ->
             differences=differences(scores, setup, seed),
             failures=rows("report_failures"),
             unexplained=rows("report_unexplained"),
-            agreements=agreements(rows("report_together"), seed),
+            agreements=compared,
             answers=rows("report_answers"),
             alike=rows("report_alike"),
             firings=firing_counts(connection),
@@ -110,6 +115,8 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"\n{one_line(heading(agreement, about))}", "italic"))
         for grid in grids(agreement):
             console.print(grid)
+        for note in notes(agreement):
+            console.print(Text(one_line(note)))
     _show_failures(report, console)
     _show_best(report, console)
 

@@ -11,6 +11,7 @@ from flows.config import (
     RunConfig,
     SampledFeatures,
 )
+from storage.scores import Measure
 
 BASELINE = "baseline"
 """The kind of the embedded reader that counts words."""
@@ -22,6 +23,8 @@ class ReportSetup:
 
     chances: Mapping[str, float] = field(default_factory=dict)
     """Of each scorer, by its name."""
+    measures: Mapping[str, Measure | None] = field(default_factory=dict)
+    """Of each scorer that is meant for another number than that of its judgements."""
     readers: Mapping[str, str] = field(default_factory=dict)
     """The kind of each explainer's reader."""
     judges: frozenset[str] = frozenset()
@@ -43,6 +46,7 @@ def report_setup(config: RunConfig) -> ReportSetup:
     random = {coder.name for coder in config.coders if coder.source.kind == "random"}
     return ReportSetup(
         chances={scorer.name: scorer.chance for scorer in config.scorers},
+        measures={scorer.name: getattr(scorer, "measure", None) for scorer in config.scorers},
         readers={
             explainer.name: config.readers[explainer.asking.reader].kind if explainer.asking else ""
             for explainer in config.explainers

@@ -1,8 +1,12 @@
-"""Rank correlation (Spearman) of the scores of each two scorers over features, for the terminal and for Prefect."""
+"""Rank correlation (Spearman) of the scores of each two scorers over features, for the terminal and for Prefect.
+
+Scores from few contexts are uncertain, which attenuates their correlations: beside those as they are the matrix has
+the reliability of each scorer and the correlations as they would be without errors (Spearman 1904).
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import isnan
 
@@ -10,12 +14,13 @@ from rich.table import Table as Grid
 
 from flows.terminal import NameCell, name_column, number_column
 from flows.terminal import table as terminal_table
-from tasks.metrics import Estimate, spearman
+from storage.tables import NO_EXPLAINER
+from tasks.metrics import Estimate, disattenuated, spearman
 
 COMMON = 20
 """Features that two scorers must have in common: with fewer the interval spans nearly everything."""
 ACROSS = 7
-"""Scorers that fit side by side on a line of 80 characters."""
+"""Scorers that fit side by side on a line of 80 characters, if the last has no interval below it."""
 
 Pair = tuple[str, str]
 
@@ -29,6 +34,25 @@ class Agreement:
     scorers: tuple[str, ...]
     correlations: Mapping[Pair, Estimate]
     """By names in the order of `scorers`; pairs with too few common features are left out."""
+    reliabilities: Mapping[str, Estimate] = field(default_factory=dict)
+    """Of the scorers whose questions can be halved."""
+
+    def with_reliabilities(self, reliabilities: Mapping[tuple[str, str, str], Estimate]) -> "Agreement":
+        """The same with the reliabilities of its scorers, which are given by coder, explainer and scorer."""
+        known = {
+            scorer: estimate
+            for scorer in self.scorers
+            for explainer in (self.explainer, NO_EXPLAINER)
+            if (estimate := reliabilities.get((self.coder, explainer, scorer))) and estimate.n >= COMMON
+        }
+        return replace(self, reliabilities=known)
+
+    def corrected(self, pair: Pair) -> float | None:
+        """A pair's correlation without the errors of both; None where a reliability's interval begins below 0."""
+        reliable = [self.reliabilities[scorer] for scorer in pair if scorer in self.reliabilities]
+        if pair not in self.correlations or len([each for each in reliable if each.low > 0]) < len(pair):
+            return None
+        return disattenuated(self.correlations[pair].value, *(each.value for each in reliable))
 
 
 def agreements(rows: Sequence[Mapping], seed: int) -> list[Agreement]:
@@ -58,20 +82,41 @@ def heading(agreement: Agreement, about: str = "") -> str:
 
 
 def grids(agreement: Agreement) -> Iterator[Grid]:
-    """The lower triangle of the matrix, in as many pieces as a terminal needs."""
-    numbers = {scorer: number for number, scorer in enumerate(agreement.scorers, start=1)}
-    for first in range(0, len(numbers) - 1, ACROSS - 1):
-        across = agreement.scorers[first : min(first + ACROSS - 1, len(numbers) - 1)]
-        grid = terminal_table(
-            name_column("scorer"), *(number_column(str(numbers[scorer])) for scorer in across)
-        )
-        for scorer in agreement.scorers[first:]:
-            pairs = ((other, scorer) for other in across)
-            cells = [
-                _cell(agreement.correlations.get(pair)) if _below(numbers, pair) else "" for pair in pairs
-            ]
-            grid.add_row(NameCell(f"{numbers[scorer]} {scorer}"), *cells)
+    """The matrix, in as many pieces as a terminal needs: correlations below the diagonal, corrected ones above it."""
+    scorers = agreement.scorers
+    across = len(scorers) if len(scorers) <= ACROSS else ACROSS - 1
+    for first in range(0, len(scorers), across):
+        shown = range(first, min(first + across, len(scorers)))
+        grid = terminal_table(name_column("scorer"), *(number_column(str(column + 1)) for column in shown))
+        for place, scorer in enumerate(scorers):
+            cells = (_place(agreement, place, column) for column in shown)
+            grid.add_row(NameCell(f"{place + 1} {scorer}"), *cells)
         yield grid
+
+
+def notes(agreement: Agreement) -> Iterator[str]:
+    """What stands where in the matrix, and the reliabilities with their intervals."""
+    yield (
+        "below the diagonal: of the scores as they are; above it: without their errors (r / root of both "
+        "reliabilities, at most 1), where both reliabilities are above 0"
+    )
+    known = (
+        f"{scorer} {_short(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]"
+        for scorer, estimate in agreement.reliabilities.items()
+    )
+    yield f"diagonal, reliability by halves of the questions: {', '.join(known) or 'not known'}"
+
+
+def _place(agreement: Agreement, row: int, column: int) -> str:
+    """What the matrix holds in a row and a column."""
+    first, second = (agreement.scorers[place] for place in sorted((row, column)))
+    if row == column:
+        reliability = agreement.reliabilities.get(first)
+        return "" if reliability is None else _short(reliability.value)
+    if row > column:
+        return _cell(agreement.correlations.get((first, second)))
+    corrected = agreement.corrected((first, second))
+    return "" if corrected is None else _short(corrected)
 
 
 def table(agreements: Sequence[Agreement]) -> list[dict[str, object]]:
@@ -86,14 +131,18 @@ def table(agreements: Sequence[Agreement]) -> list[dict[str, object]]:
             "low": _number(estimate.low),
             "high": _number(estimate.high),
             "features": estimate.n,
+            **dict(
+                zip(
+                    ("reliability", "other reliability"),
+                    _reliabilities(agreement, first, second),
+                    strict=True,
+                )
+            ),
+            "without errors": _number(agreement.corrected((first, second))),
         }
         for agreement in agreements
         for (first, second), estimate in agreement.correlations.items()
     ]
-
-
-def _below(numbers: Mapping[str, int], pair: Pair) -> bool:
-    return numbers[pair[0]] < numbers[pair[1]]
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -102,14 +151,21 @@ def _cell(estimate: Estimate | None) -> str:
         return "too few"
     if isnan(estimate.value):
         return "constant"
-    return f"{estimate.value:.2f}\n{_short(estimate.low)} {_short(estimate.high)}"
+    return f"{_short(estimate.value)}\n{_short(estimate.low)} {_short(estimate.high)}"
 
 
 def _short(value: float) -> str:
-    """`.42`, `-.07`: without the zero, so that more scorers fit side by side."""
+    """`.42`, `-.07`: without the zero, so that more scorers fit side by side; nothing for what is not known."""
+    if isnan(value):
+        return ""
     return f"{value:.2f}".replace("0.", ".", 1)
 
 
-def _number(value: float) -> float | None:
+def _reliabilities(agreement: Agreement, *scorers: str) -> list[float | None]:
+    estimates = (agreement.reliabilities.get(scorer) for scorer in scorers)
+    return [_number(estimate and estimate.value) for estimate in estimates]
+
+
+def _number(value: float | None) -> float | None:
     """Prefect's tables hold no NaN."""
-    return None if isnan(value) else round(value, 3)
+    return None if value is None or isnan(value) else round(value, 3)

@@ -35,9 +35,30 @@ def scores(
 
     `measure` is the measure of verdicts that becomes the score; None takes the one they are made for.
     """
+    query.run(connection, _JUDGED, judgements=judgements, contexts=contexts)
+    return _scored(connection, samples, measure)
+
+
+def half_scores(
+    connection: duckdb.DuckDBPyConnection,
+    judgements: Sequence[str],
+    contexts: Sequence[str],
+    samples: Sequence[str],
+    measure: Measure | None = None,
+    *,
+    splits: int = 1,
+) -> pa.Table:
+    """As `scores`, of two random halves of the questions, without controls: `control` is `split/half`, from `0/0`."""
+    query.run(connection, _JUDGED, judgements=judgements, contexts=contexts)
+    query.run(connection, "scores_halves", splits=splits)
+    return _scored(connection, samples, measure)
+
+
+def _scored(
+    connection: duckdb.DuckDBPyConnection, samples: Sequence[str], measure: Measure | None
+) -> pa.Table:
     for macro in _MACROS:
         query.run(connection, macro)
-    query.run(connection, _JUDGED, judgements=judgements, contexts=contexts)
     for subject in _SUBJECTS:
         query.run(connection, subject)
     return query.rows(connection, SCORES.name, SCORES, samples=samples, measure=measure)

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
+FEW_RESAMPLES = 500
+"""Of what is drawn one by one."""
 DRAWN = 4_000_000
 """Bootstrap numbers drawn at once: bounds the memory at some hundred megabytes, whatever the count of features."""
 MANY = 2000
@@ -128,6 +130,44 @@ def spearman(x_values: ArrayLike, y_values: ArrayLike, seed: int = 0) -> Estimat
     # A draw in which one number does not vary has no correlation, and says nothing.
     low, high = np.nanpercentile(_correlation(x[drawn], y[drawn]), [2.5, 97.5])
     return Estimate(value, float(low), float(high), x.size)
+
+
+def split_half(firsts: ArrayLike, seconds: ArrayLike, seed: int = 0) -> Estimate:
+    """Reliability of a score over features from the scores (splits, features) of two halves of its questions each.
+
+    The mean over the splits of the halves' rank correlation r, stepped up to the whole by 2 r / (1 + r) (Spearman
+    1910; Brown 1910); interval: percentile bootstrap over features. NaN where a half does not vary. Raises
+    `ValueError` for fewer than four features.
+    """
+    first, second = np.asarray(firsts, dtype=float), np.asarray(seconds, dtype=float)
+    features = first.shape[-1]
+    if features < FEWEST:
+        msg = f"{features} features have no reliability worth an interval; give {FEWEST} or more"
+        raise ValueError(msg)
+    value = float(_stepped_up(_correlation(first, second).mean()))
+    if np.isnan(value):
+        return Estimate(value, value, value, features)
+    draw = np.random.default_rng(seed)
+    drawn = [draw.integers(0, features, features) for _ in range(FEW_RESAMPLES)]
+    resampled = [_correlation(first[:, each], second[:, each]).mean() for each in drawn]
+    low, high = np.nanpercentile(_stepped_up(np.array(resampled)), [2.5, 97.5])
+    return Estimate(value, float(low), float(high), features)
+
+
+def disattenuated(correlation: float, reliability: float, other: float) -> float:
+    """A correlation as it would be without the errors of both numbers, r / sqrt(reliability * other) (Spearman 1904).
+
+    At most 1, which errors of the three may exceed; NaN where a reliability is not above 0.
+    """
+    if not min(reliability, other) > 0:
+        return float("nan")
+    return max(-1.0, min(1.0, correlation / sqrt(reliability * other)))
+
+
+def _stepped_up(correlation: np.ndarray) -> np.ndarray:
+    """Of a test twice as long; a correlation of nearly -1 has no meaning as a reliability."""
+    bounded = np.maximum(correlation, -0.5)
+    return 2 * bounded / (1 + bounded)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:

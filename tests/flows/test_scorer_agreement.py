@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from flows import terminal
-from flows.scorer_agreement import COMMON, agreements, grids, heading, table
+from flows.scorer_agreement import COMMON, Agreement, agreements, grids, heading, notes, table
+from tasks.metrics import Estimate
 
 
 def rows(scores: dict[str, dict[int, float]], explainer: str = "exemplars") -> list[dict]:
@@ -30,9 +31,17 @@ def drawn(count: int, features: int = 60) -> dict[str, dict[int, float]]:
     }
 
 
+def reliable(agreement: Agreement, value: float = 0.64, low: float = 0.5) -> Agreement:
+    """With the same reliability of every scorer."""
+    estimate = Estimate(value, low, 0.7, 60)
+    return agreement.with_reliabilities(
+        {("demo", agreement.explainer, scorer): estimate for scorer in agreement.scorers}
+    )
+
+
 def shown(result: list[dict]) -> str:
     console = terminal.console(StringIO(), width=100, record=True)
-    for agreement in agreements(result, 22):
+    for agreement in map(reliable, agreements(result, 22)):
         for grid in grids(agreement):
             console.print(grid)
     return console.export_text()
@@ -66,13 +75,41 @@ def test_too_few_common_features_are_no_correlation() -> None:
 
 @pytest.mark.parametrize("count", [2, 7, 10])
 def test_a_matrix_fits_a_line_of_eighty(count: int) -> None:
-    """However many scorers there are, each pair stands there once, with its interval."""
+    """However many scorers there are, each pair stands there once, with its interval, and once without errors."""
     text = shown(rows(drawn(count)))
     assert all(len(line) <= 80 for line in text.splitlines())
     assert count * (count - 1) // 2 == len(
         re.findall(r"(?<![0-9])-?[.][0-9]{2} -?[.][0-9]{2}(?![0-9])", text)
     )
     assert "…" not in text
+
+
+def test_a_correlation_stands_beside_the_one_without_errors() -> None:
+    """Below the diagonal as it is, above it divided by the reliabilities, at most 1; the diagonal has those."""
+    scores = {"example_embedding": drawn(1)["scorer0"], "discrimination": drawn(2)["scorer1"]}
+    (result,) = agreements(rows(scores), 22)
+    (estimate,) = result.correlations.values()
+    assert 0.64 < estimate.value
+    text = shown(rows(scores))
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    assert ["1", "example_embedding", ".64", "1.00"] in lines
+    assert ["2", "discrimination", f"{estimate.value:.2f}"[1:], ".64"] in lines
+    (row,) = table([reliable(result, 0.9)])
+    assert (0.9, 0.9) == (row["reliability"], row["other reliability"])
+    assert row["without errors"] == pytest.approx(min(1.0, estimate.value / 0.9), abs=1e-3)
+    assert "discrimination .64 [.50, .70]" in " ".join(notes(reliable(result)))
+
+
+def test_without_a_reliability_above_zero_nothing_is_corrected() -> None:
+    """Division by what may be nothing gives anything; scorers of other explainers lend none."""
+    (result,) = agreements(rows(drawn(2)), 22)
+    assert [None] == [result.corrected(pair) for pair in result.correlations]
+    uncertain = reliable(result, low=-0.1)
+    assert [None] == [uncertain.corrected(pair) for pair in result.correlations]
+    other = result.with_reliabilities({("demo", "other", "scorer0"): Estimate(0.9, 0.8, 1, 60)})
+    assert {} == other.reliabilities
+    alone = result.with_reliabilities({("demo", "-", "scorer0"): Estimate(0.9, 0.8, 1, 60)})
+    assert {"scorer0"} == alone.reliabilities.keys()
 
 
 def test_a_constant_score_is_named_constant() -> None:

@@ -11,12 +11,14 @@ from scipy.stats import spearmanr
 from tasks.metrics import (
     MANY,
     difference,
+    disattenuated,
     false_discovery_rates,
     margin,
     mean,
     median,
     paired_p,
     spearman,
+    split_half,
     unpaired_p,
     wilson,
 )
@@ -164,3 +166,46 @@ def test_the_interval_is_wilsons() -> None:
     result = wilson(0.8, 10)
     assert (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4)) == (result.low, result.high)
     assert (0.0, 1.0) == (wilson(0.0, 5).low, wilson(1.0, 5).high)
+
+
+def _halves(draw: np.random.Generator, truth: np.ndarray, questions: int, splits: int = 2) -> np.ndarray:
+    """Shares of right answers (2, splits, features) in random halves of the same questions."""
+    right = draw.random((truth.size, questions)) < truth[:, None]
+    orders = [draw.permuted(right, axis=1) for _ in range(splits)]
+    return np.array(
+        [[half.mean(axis=1) for half in np.split(order, 2, axis=1)] for order in orders]
+    ).swapaxes(0, 1)
+
+
+def test_halves_tell_the_reliability_of_the_whole() -> None:
+    """The correlation of two independent scores of the same features, which a single one cannot be asked for."""
+    draw = np.random.default_rng(11)
+    truth = draw.beta(4, 3, 1500)
+    for questions in (20, 100):
+        expected = spearman(draw.binomial(questions, truth), draw.binomial(questions, truth)).value
+        result = split_half(*_halves(draw, truth, questions))
+        assert pytest.approx(expected, abs=0.05) == result.value
+        assert result.low < result.value < result.high
+
+
+def test_a_correlation_without_errors_is_that_of_the_truths() -> None:
+    """Scores of 20 questions correlate less than what they measure; dividing by their reliabilities undoes that."""
+    draw = np.random.default_rng(12)
+    first = draw.normal(size=3000)
+    second = 0.8 * first + 0.6 * draw.normal(size=3000)
+    truths = [1 / (1 + np.exp(-values)) for values in (first, second)]
+    halves = [_halves(draw, truth, 20) for truth in truths]
+    observed = spearman(*(pair.mean(axis=(0, 1)) for pair in halves)).value
+    expected = spearman(first, second).value
+    assert observed < 0.9 * expected
+    corrected = disattenuated(observed, *(split_half(*pair).value for pair in halves))
+    assert pytest.approx(expected, abs=0.05) == corrected
+
+
+def test_what_is_not_reliable_has_no_correlation_without_errors() -> None:
+    """Halves that differ in nothing, or are unrelated, and too few features."""
+    assert np.isnan(split_half([[0.5] * 9], [[0.5] * 9]).value)
+    assert np.isnan(disattenuated(0.4, 0.0, 0.9))
+    assert [1.0, -1.0] == [disattenuated(sign * 0.9, 0.5, 0.5) for sign in (1, -1)]
+    with pytest.raises(ValueError, match="3 features"):
+        split_half([[1, 2, 3]], [[1, 2, 3]])

@@ -1,0 +1,112 @@
+"""Halves of a scorer's questions: which judgements are in them, and what they say of the scorer."""
+
+import duckdb
+import pytest
+
+from flows.scorer_reliability import SPLITS, reliabilities
+from storage import query, runs
+from storage.lake import Lake
+from storage.scores import half_scores
+from tests.storage.made import CODERS, RUN, made
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The hand-made lake, with a scorer that needs no explanation."""
+    return made(f"{tmp_path_factory.mktemp('made')}/lake", alone=("intruder",))
+
+
+def _steps(lake: Lake, stage: str, table: str) -> dict[str, str]:
+    """The part of each step's table, by the step's name."""
+    steps = [step for step in runs.record(lake, RUN)["steps"] if step["stage"] == stage]
+    manifests = {step["name"]: lake.manifest_at(step["manifest"], step["tables"]) for step in steps}
+    return {name: lake.path(manifest.parts[table][0]) for name, manifest in manifests.items() if manifest}
+
+
+def _half_scores(lake: Lake, name: str, **options: object) -> tuple[list[dict], list[dict]]:
+    """Scores of halves, and the judgements of all halves."""
+    coder = name.split("/", maxsplit=1)[0]
+    with lake.connect() as connection:
+        scores = half_scores(
+            connection,
+            judgements=[_steps(lake, "judgements", "judgements")[name]],
+            contexts=[_steps(lake, "contexts", "contexts")[coder]],
+            samples=[_steps(lake, "contexts", "samples")[coder]],
+            splits=3,
+            **options,  # type: ignore[arg-type]
+        )
+        judged = connection.sql("select * from judged").to_arrow_table().to_pylist()
+    return scores.to_pylist(), judged
+
+
+def test_every_judgement_is_in_one_half_of_each_split(lake: Lake) -> None:
+    """Of the explanation itself; halves have as many contexts of each class as can be, and splits differ."""
+    scores, judged = _half_scores(lake, "small/good/detection")
+    assert {f"{split}/{half}" for split in range(3) for half in range(2)} == {
+        row["control"] for row in scores
+    }
+    halves = {
+        (split, half, truth): {
+            row["context"]
+            for row in judged
+            if row["control"] == f"{split}/{half}" and row["truth"] == truth and row["feature"] == 0
+        }
+        for split in range(3)
+        for half in range(2)
+        for truth in (True, False)
+    }
+    for truth in (True, False):
+        every = [halves[split, 0, truth] | halves[split, 1, truth] for split in range(3)]
+        assert every[0] == every[1] == every[2]
+        assert len(every[0]) == len(
+            {row["context"] for row in judged if row["truth"] == truth and row["feature"] == 0}
+        )
+        for split in range(3):
+            first, second = halves[split, 0, truth], halves[split, 1, truth]
+            assert not first & second
+            assert len(second) - len(first) in {0, 1}
+        assert halves[0, 0, truth] != halves[1, 0, truth]
+
+
+def test_halves_are_the_same_each_time(lake: Lake) -> None:
+    """They depend on the questions alone; a half's score is the scorer's own number."""
+    first, _ = _half_scores(lake, "small/good/detection")
+    again, _ = _half_scores(lake, "small/good/detection")
+    assert first == again
+    assert {"balanced_accuracy"} == {row["measure"] for row in first}
+    shares, _ = _half_scores(lake, "small/good/detection", measure="accuracy")
+    assert {"accuracy"} == {row["measure"] for row in shares}
+
+
+def test_questions_are_not_torn() -> None:
+    """Contexts that were judged in one question are in one half: their errors have something in common."""
+    with duckdb.connect() as connection:
+        connection.execute("""
+            create temp table judged as
+            select 1 as feature, 0 as replicate, 'none' as control, number as context, true as truth,
+                (number // 5)::varchar as request, number % 5 + 1 as place
+            from range(40) as numbers (number)
+        """)
+        query.run(connection, "scores_halves", splits=2)
+        rows = connection.sql(
+            "select control, count(*), count(distinct request) from judged group by all order by all"
+        ).fetchall()
+    assert [("0/0", 20, 4), ("0/1", 20, 4), ("1/0", 20, 4), ("1/1", 20, 4)] == rows
+
+
+def test_every_scorer_of_a_run_has_its_reliability(lake: Lake) -> None:
+    """Over the features with a score in each half, by coder and explainer, from the committed parts."""
+    with lake.connect() as connection:
+        result = reliabilities(lake, RUN, connection, {}, seed=22)
+    assert SPLITS > 1
+    assert {
+        (coder, explainer, scorer)
+        for coder in CODERS
+        for explainer, scorer in (
+            *((explainer, scorer) for explainer in ("good", "odd") for scorer in ("detection", "fuzzing")),
+            ("-", "intruder"),
+        )
+    } == result.keys()
+    assert {7, 8} == {estimate.n for estimate in result.values()}
+    odd = result["small", "odd", "detection"]
+    assert odd.value > 0.5  # it explains every second feature by chance
