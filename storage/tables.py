@@ -295,7 +295,7 @@ SAMPLES = Table(
             column("status", pa.string(), "`sampled`, `skipped` or `not chosen`."),
             column("reason", pa.string(), "Why it was skipped.", null="it was not skipped"),
             column("firings", pa.int64(), "How often it fired.", "tokens"),
-            column("max", pa.float32(), "Largest activation.", null="it never fired or was not chosen"),
+            column("max", pa.float32(), "Largest activation.", null=SILENT),
             column("windows", pa.int64(), "Windows of the grid in which it fires.", null="it was not chosen"),
             column(
                 "silent_windows",

@@ -78,7 +78,7 @@ def importance(context: Context, scale: float) -> list[tuple[str, int]]:
 
 
 def explained(number: int, context: Context, scale: float) -> str:
-    """A context as the explainer sees it: the marked text and the tokens' activations below it."""
+    """A context as the explainer sees it: its marked text, and activations of a tenth of `scale` or more."""
     listed = ", ".join(f'("{token}", {tenth})' for token, tenth in importance(context, scale))
     line = f"Example {number}: {text(context.strings, strongest(context))}"
     return f"{line}\nActivations: {listed}" if listed else line
