@@ -145,8 +145,8 @@ Named = Literal["each", "single", "fitting", "described", "intruder"]
 that fits, or of the one that has nothing in common with the others."""
 
 ASKED: dict[Named, str] = {
-    "each": "Which of these examples fit the description? Answer with a list of {}, 1 or 0.",
-    "single": "Does the example fit the description? Answer with one digit, 1 or 0.",
+    "each": "Which examples fit the description? Answer with a list of {}.",
+    "single": "Does the example fit the description? Answer with one digit.",
     "fitting": "Which of these examples fit the description? Answer with a list of their numbers.",
     "described": "Which one of these examples fits the description? Answer with its number.",
     "intruder": "Which one of these examples does not belong with the others? Answer with its number.",

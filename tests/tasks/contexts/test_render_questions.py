@@ -60,11 +60,9 @@ def test_a_question_about_some_is_one_that_was_written_about_them(
 def test_the_last_line_says_what_answer_is_wanted() -> None:
     """How many digits where several are shown, one where one is; a question about a part asks for as many as it has."""
     five = render.write(list("abcde"), "x", "each")
-    assert five.endswith(
-        "\n\nWhich of these examples fit the description? Answer with a list of 5 digits, 1 or 0."
-    )
+    assert five.endswith("\n\nWhich examples fit the description? Answer with a list of 5 digits.")
     assert "list of 2 digits" in render.about(five, 5, slice(3, None))
-    assert render.write(["a"], "x", "single").endswith("Answer with one digit, 1 or 0.")
+    assert render.write(["a"], "x", "single").endswith("Answer with one digit.")
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_counterexamples_become_fewer_as_well(tmp_path: Path) -> None:
 
 def test_replicates_are_judged_by_halves_where_the_question_is_too_long(tmp_path: Path) -> None:
     """The best is found as it would be otherwise, on the same contexts."""
-    ours, theirs = writer("wrong", "broad", "right"), Narrow(Fake(judging, "judging"), 146)
+    ours, theirs = writer("wrong", "broad", "right"), Narrow(Fake(judging, "judging"), 127)
     lake, readers = Lake(str(tmp_path)), {"writer": ours, "judge": theirs}
     rows, requests = explain(lake, [FEATURE], EXPLAINER, readers)
     assert [0.0, 0.5, 1.0] == [row["held_out"] for row in rows]

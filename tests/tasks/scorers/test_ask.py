@@ -18,7 +18,7 @@ from tests.tasks.judging import judge
 from tests.tasks.narrow import REASON, Narrow
 from tests.tasks.toys import HARBOUR, Known, oracle
 
-WIDE, NARROW = 100_000, 147
+WIDE, NARROW = 100_000, 130
 ADAPTIVE = Adaptive(half_width=0.2, round=2)
 
 

@@ -93,12 +93,16 @@ def simulated(model: Model, request: Request) -> list[float]:
     tabs = [
         place for place, (begin, end) in enumerate(offsets) if begin >= start and asked[begin:end] == "\t"
     ]
-    numbers = {number: model.ids(str(number)) for number in range(11)}
+    known = {str(number) for number in range(11)}
+    # With a blank before it as well: some tokens have one.
+    numbers = {token: int(text) for token, text in enumerate(model.alone) if text.strip() in known}
     result = []
     for place in tabs:
         seen = set(logprobs[place].topk(20).indices.tolist())
-        weights = {n: math.exp(logprobs[place, item]) for n, (item,) in numbers.items() if item in seen}
-        result.append(sum(n * weight for n, weight in weights.items()) / sum(weights.values()))
+        weights = {token: math.exp(logprobs[place, token]) for token in numbers if token in seen}
+        result.append(
+            sum(numbers[token] * weight for token, weight in weights.items()) / sum(weights.values())
+        )
     return result
 
 
