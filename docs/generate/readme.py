@@ -9,12 +9,14 @@ have them.
 import argparse
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
 
 import duckdb
 
+from flows.config import RunConfig
 from storage import runs
 from storage.lake import Lake
 from tasks.contexts.render import plain
@@ -33,16 +35,19 @@ BEST = """
 select coder, site, feature, firings, explainer, explanation, reader, count(*) over () as explained
 from summary
 where status = 'explained' and replicate = 0
-order by score desc nulls last, feature
+order by low desc nulls last, score desc, feature
 limit 1
 """
 SCORES = """
-select own.scorer, own.measure, own.score, own.low, own.high, floor.score
-from scores as own
-join scores as floor using (run, coder, feature, explainer, replicate, scorer)
-where own.control = 'none' and floor.control = 'shuffled' and own.replicate = 0
-    and own.coder = $coder and own.feature = $feature and own.explainer = $explainer
-order by own.scorer
+select own.scorer, own.measure, own.score, own.low, own.high, floor.score, own.q
+from tested as own
+left join scores as floor
+    on own.run = floor.run and own.coder = floor.coder and own.feature = floor.feature
+    and own.explainer = floor.explainer and own.replicate = floor.replicate and own.scorer = floor.scorer
+    and floor.control != 'none'
+where own.control = 'none' and own.replicate = 0 and own.score is not null
+    and own.coder = $coder and own.feature = $feature and own.explainer in ($explainer, '-')
+order by own.explainer = '-', own.scorer
 """
 EVIDENCE = """
 select kind, decile, strings, activations, peak, verdict, verdict is not distinct from truth as is_right
@@ -89,7 +94,8 @@ def main() -> int:
         lake = Lake(options.lake)
         with lake.connect() as connection:
             runs.create_views(lake, connection)
-            (ROOT / BLOCKS["README.md"][1]).write_text(feature(connection), encoding="utf-8")
+            text = feature(connection, chances(lake))
+            (ROOT / BLOCKS["README.md"][1]).write_text(text, encoding="utf-8")
     stale = []
     for name, (block, source) in BLOCKS.items():
         page, text = ROOT / name, (ROOT / source).read_text(encoding="utf-8")
@@ -111,8 +117,18 @@ def filled(page: str, block: str, text: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}```text\n{text}```\n{match[2]}", page)
 
 
-def feature(connection: duckdb.DuckDBPyConnection) -> str:
-    """The best explained feature of the attached run: explanation, scores, and contexts with their verdicts."""
+def chances(lake: Lake) -> dict[str, float]:
+    """Chance of each scorer of the lake's run."""
+    (run,) = runs.existing(lake)
+    config = RunConfig.model_validate(runs.record(lake, run)["config"])
+    return {scorer.name: scorer.chance for scorer in config.scorers}
+
+
+def feature(connection: duckdb.DuckDBPyConnection, chance: Mapping[str, float]) -> str:
+    """The best explained feature of the attached run: explanation, scores, and contexts with their verdicts.
+
+    `chance` holds that of each scorer.
+    """
     row = connection.execute(BEST).fetchone()
     assert row is not None, "nothing is explained in this lake"
     best = Best(*row)
@@ -120,11 +136,12 @@ def feature(connection: duckdb.DuckDBPyConnection) -> str:
     lines = [
         f"feature {best.feature} of {best.coder} ({best.site}): {best.firings:,} firings; best of {best.explained}",
         *wrap(best.explanation, WIDTH, initial_indent="  ", subsequent_indent="  "),
-        f"  {'scorer':<16} {'score':>5}  95 % interval  shuffled floor",
+        f"  {'scorer':<17} {'score':>5}  95 % interval  chance  floor      q",
     ]
-    for scorer, measure, score, low, high, floor in connection.execute(SCORES, key).fetchall():
+    for scorer, measure, score, low, high, floor, q in connection.execute(SCORES, key).fetchall():
         lines.append(
-            f"  {scorer:<16} {score:>5.2f}  {low:.2f} to {high:.2f}   {floor:>14.2f}  {spelt(measure)}"
+            f"  {scorer:<17} {score:>5.2f}  {low:.2f} to {high:.2f}   {number(chance.get(scorer)):>6}"
+            f"  {number(floor):>5}  {number(q, 3):>5}  {spelt(measure)}"
         )
     (_, firing, hits), (_, silent, rejections) = connection.execute(COUNTS, key).fetchall()
     alarms = silent - rejections
@@ -161,6 +178,11 @@ def excerpt(strings: list[str], activations: list[float], peak: float) -> str:
         if wider == (first, end) or len("".join(pieces[slice(*wider)])) > SHOWN:
             return "".join(pieces[first:end]).strip()
         first, end = wider
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number, or a dash for what was not measured."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def spelt(measure: str) -> str:

@@ -13,19 +13,20 @@ GENERATOR = generator("readme")
 
 
 def test_the_best_feature_is_shown_with_its_scores(connection: duckdb.DuckDBPyConnection) -> None:
-    """The one with the highest score, its explanation, each scorer's number beside its floor, and verdicts."""
+    """The one with the highest lower bound, its explanation, each scorer's number beside its floor, and verdicts."""
     row = connection.sql(
-        "select feature, explanation, detection, detection_floor from summary "
-        "where replicate = 0 and status = 'explained' order by score desc nulls last, feature limit 1"
+        "select feature, explanation, detection, detection_floor, detection_q from summary "
+        "where replicate = 0 and status = 'explained' order by low desc nulls last, score desc, feature limit 1"
     ).fetchone()
     assert row is not None
-    feature, explanation, score, floor = row
-    text = GENERATOR.feature(connection)
+    feature, explanation, score, floor, q = row
+    text = GENERATOR.feature(connection, {"detection": 0.5})
 
     assert text.startswith(f"feature {feature} of ")
     assert explanation.split()[0] in text
     (line,) = [line for line in text.splitlines() if line.startswith("  detection   ")]
-    assert [f"{score:.2f}", f"{floor:.2f}"] == [line.split()[1], line.split()[5]]
+    numbers = line.split()
+    assert [f"{score:.2f}", "0.50", f"{floor:.2f}", f"{q:.3f}"] == [numbers[1], *numbers[5:8]]
     assert "  silent " in text
 
 
@@ -34,7 +35,7 @@ def test_a_real_run_has_such_a_feature(undisturbed: Path) -> None:
     lake = Lake(undisturbed.as_posix())
     with lake.connect() as connection:
         runs.create_views(lake, connection)
-        text = GENERATOR.feature(connection)
+        text = GENERATOR.feature(connection, GENERATOR.chances(lake))
 
     assert [] == [line for line in text.splitlines() if len(line) > GENERATOR.WIDTH + 2]
 
