@@ -1,4 +1,4 @@
-"""Scores from judgements, by SQL: one statement each for counts, ranks and correlations."""
+"""Scores from judgements, by SQL: one statement each for counts, what follows from them, ranks and correlations."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -13,9 +13,29 @@ from storage.tables import SCORES
 Measure = Literal["accuracy", "balanced_accuracy"]
 """Measures of verdicts that can be their score."""
 
-_MACROS = ("wilson", "effective_size", "fisher")
+_MACROS = (
+    "student",
+    "certainty",
+    "wilson",
+    "effective_size",
+    "share_variance",
+    "share_correlation",
+    "clustered",
+    "mover",
+    "ratio_low",
+    "weighted",
+    "fisher",
+)
 _JUDGED = "scores_judged"
-_SUBJECTS = ("scores_verdicts", "scores_hit_rates", "scores_curves", "scores_simulated")
+_SUBJECTS = (
+    "scores_counts",
+    "scores_verdicts",
+    "scores_combined",
+    "scores_hit_rates",
+    "scores_curves",
+    "scores_brier",
+    "scores_simulated",
+)
 
 
 def digest() -> str:

@@ -89,9 +89,11 @@ FINISHED = (
 )
 ONE_CLASS = "no verdict on one of the two classes"
 CHOICES = "all contexts are of one class, as with choices"
-FEW = "fewer than two verdicts on one of the two classes"
 UNRANKED = "no probabilities and no values, or of one class only"
-JACKKNIFE = "Wilson at the effective size by the jackknife over contexts"
+ONE_QUESTION = "all its contexts of a class were in one question"
+WILSON = "Wilson at the effective size by question"
+MOVER = "from those of recall and specificity by MOVER, with their correlation by question"
+MOVER_R = "from those of recall and specificity by MOVER-R, with their correlation by question"
 SILENT = "it never fired"
 NOT_COMPUTED = "none were asked for, or the coder has no decoder"
 
@@ -572,21 +574,28 @@ SCORES = Table(
                 "Share of right verdicts: the score of a scorer that has one choice per question.",
                 null="no verdict",
             ),
-            *_interval("accuracy", "Wilson", null="no verdict"),
+            *_interval(
+                "accuracy",
+                f"{WILSON} of verdicts on one class, of both {MOVER}",
+                null=f"no verdict, or {ONE_QUESTION}",
+            ),
             column("balanced_accuracy", pa.float64(), "Mean of recall and specificity.", null=ONE_CLASS),
-            *_interval("balanced_accuracy", "Wilson per class, combined by MOVER", null=ONE_CLASS),
+            *_interval("balanced_accuracy", MOVER, null=f"{ONE_CLASS}, or {ONE_QUESTION}"),
             column(
                 "recall", pa.float64(), "Share of true positives found.", null=f"no positives, or {CHOICES}"
             ),
+            *_interval("recall", WILSON, null=f"no positives, or {CHOICES}, or {ONE_QUESTION}"),
             column("specificity", pa.float64(), "Share of true negatives left out.", null="no negatives"),
+            *_interval("specificity", WILSON, null=f"no negatives, or {ONE_QUESTION}"),
             column(
                 "precision",
                 pa.float64(),
                 "Share of positive verdicts that are right.",
                 null=f"{ONE_CLASS}, or no positive verdict",
             ),
+            *_interval("precision", MOVER_R, null=f"{ONE_CLASS}, no positive verdict, or {ONE_QUESTION}"),
             column("f1", pa.float64(), "Harmonic mean of precision and recall.", null=ONE_CLASS),
-            *_interval("f1", JACKKNIFE, null=FEW),
+            *_interval("f1", MOVER_R, null=f"{ONE_CLASS}, or {ONE_QUESTION}"),
             column(
                 "auroc",
                 pa.float64(),
@@ -595,11 +604,15 @@ SCORES = Table(
             ),
             *_interval(
                 "auroc",
-                "Wilson at the effective size by DeLong's variance",
-                null=f"{UNRANKED}, or one context of one",
+                "Wilson at the effective size by DeLong's components, summed by question",
+                null=f"{UNRANKED}, or {ONE_QUESTION}",
             ),
             column("auprc", pa.float64(), "Average precision of the same.", null=UNRANKED),
-            *_interval("auprc", JACKKNIFE, null=f"{UNRANKED}, or one context of one"),
+            *_interval(
+                "auprc",
+                "Wilson at the effective size by the jackknife over contexts, summed by question",
+                null=f"{UNRANKED}, or {ONE_QUESTION}",
+            ),
             column(
                 "brier",
                 pa.float64(),
@@ -607,6 +620,7 @@ SCORES = Table(
                 "0.5 for every context.",
                 null="no probabilities, or of one class only",
             ),
+            *_interval("brier", WILSON, null=f"no probabilities, or of one class only, or {ONE_QUESTION}"),
             column(
                 "pearson",
                 pa.float64(),
@@ -615,8 +629,8 @@ SCORES = Table(
             ),
             *_interval(
                 "pearson",
-                "Fisher's transform, its variance by the jackknife over contexts",
-                null="no simulation, or one of both varies in one context only or not at all",
+                "Fisher's transform, its variance by the jackknife over questions",
+                null="no simulation, or one of both varies in one question only or not at all",
             ),
             column(
                 "hit_rates",
@@ -628,8 +642,13 @@ SCORES = Table(
                 "weighted_precision",
                 pa.float64(),
                 "Precision if positives were as rare as windows in which the feature fires; of negatives only those of "
-                "kind random count, which stand for the corpus.",
-                null=f"{ONE_CLASS}, none on a negative of kind random, or no positive verdict",
+                "kind silent count, which stand for the corpus.",
+                null=f"{ONE_CLASS}, none on a negative of kind silent, or no positive verdict",
+            ),
+            *_interval(
+                "weighted_precision",
+                MOVER_R,
+                null=f"{ONE_CLASS}, none on a negative of kind silent, no positive verdict, or {ONE_QUESTION}",
             ),
         ]
     ),

@@ -12,7 +12,9 @@ with densities as (
 joined as (
     select
         verdicts.*,
+        combined.* exclude (feature, replicate, control),
         curves.* exclude (feature, replicate, control),
+        briers.* exclude (feature, replicate, control),
         simulations.* exclude (feature, replicate, control),
         hit_rates.hit_rates,
         densities.density,
@@ -24,10 +26,22 @@ joined as (
             when verdicts.ranked > 0 then 'auroc'
         end as measure
     from verdicts
+    left join combined using (feature, replicate, control)
     left join hit_rates using (feature, replicate, control)
     left join curves using (feature, replicate, control)
+    left join briers using (feature, replicate, control)
     left join simulations using (feature, replicate, control)
     left join densities using (feature)
+),
+
+weighed as (
+    select
+        *,
+        recall * density / nullif(recall * density + (1 - silent_specificity) * (1 - density), 0)
+            as weighted_precision,
+        weighted(over_silent_alarms, density) as weighted_precision_above,
+        1 - weighted(silent_alarms_over, 1 - density) as weighted_precision_below
+    from joined
 )
 
 select
@@ -66,8 +80,14 @@ select
     balanced_accuracy_low,
     balanced_accuracy_high,
     recall,
+    case when recall is not null then hit_interval['low'] end as recall_low,
+    case when recall is not null then hit_interval['high'] end as recall_high,
     specificity,
+    specificity_interval['low'] as specificity_low,
+    specificity_interval['high'] as specificity_high,
     precision,
+    precision_low,
+    precision_high,
     f1,
     f1_low,
     f1_high,
@@ -78,10 +98,14 @@ select
     auprc_interval['low'] as auprc_low,
     auprc_interval['high'] as auprc_high,
     brier,
+    brier_interval['low'] as brier_low,
+    brier_interval['high'] as brier_high,
     pearson,
     pearson_low,
     pearson_high,
     hit_rates,
-    recall * density / nullif(recall * density + (1 - random_specificity) * (1 - density), 0) as weighted_precision
-from joined
+    weighted_precision,
+    case when weighted_precision is not null then weighted_precision_above end as weighted_precision_low,
+    case when weighted_precision is not null then weighted_precision_below end as weighted_precision_high
+from weighed
 order by feature, replicate, control

@@ -1,7 +1,8 @@
 -- Temporary table: one row per explanation and control whose contexts have a probability or a value, of both classes.
--- AUROC: Mann-Whitney with midranks; its variance by DeLong, DeLong and Clarke-Pearson (1988). AUPRC: average precision
--- over distinct thresholds; its variance by the jackknife over contexts, class by class. The intervals are Wilson's at
--- the effective size.
+-- AUROC: Mann-Whitney with midranks; its residuals are the components of DeLong, DeLong and Clarke-Pearson (1988).
+-- AUPRC: average precision over distinct thresholds; its residuals are what leaving a context out changes, as the
+-- jackknife has it. The variances are those of sums of residuals by question, as in Obuchowski (1997), the intervals
+-- Wilson's at the effective size.
 create or replace temp table curves as
 with ranked as (
     select
@@ -74,7 +75,36 @@ means as (
     window everything as (partition by feature, replicate, control)
 ),
 
-areas as (
+-- The residuals of each context, all of its class together 0.
+contexts as (
+    select
+        judged.feature,
+        judged.replicate,
+        judged.control,
+        judged.question,
+        judged.truth,
+        means.auroc,
+        means.auprc,
+        means.all_positives,
+        means.all_negatives,
+        case
+            when judged.truth then (means.won - means.auroc) / means.all_positives
+            else (means.lost - means.auroc) / means.all_negatives
+        end as auroc_residual,
+        case
+            when judged.truth
+                then
+                    (means.mean_without_positive - means.auprc_without_positive)
+                    * (means.all_positives - 1) / means.all_positives
+            else
+                (means.mean_without_negative - means.auprc_without_negative)
+                * (means.all_negatives - 1) / means.all_negatives
+        end as auprc_residual
+    from judged
+    inner join means using (feature, replicate, control, rank_by)
+),
+
+questions as (
     select
         feature,
         replicate,
@@ -82,15 +112,42 @@ areas as (
         any_value(auroc) as auroc,
         any_value(auprc) as auprc,
         any_value(all_positives + all_negatives) as contexts,
-        sum(positives * (won - auroc) ** 2) / nullif(any_value(all_positives * (all_positives - 1)), 0)
-        + sum(negatives * (lost - auroc) ** 2) / nullif(any_value(all_negatives * (all_negatives - 1)), 0)
-            as auroc_variance,
-        sum(positives * (auprc_without_positive - mean_without_positive) ** 2)
-        * any_value((all_positives - 1) / all_positives)
-        + sum(negatives * (auprc_without_negative - mean_without_negative) ** 2)
-        * any_value((all_negatives - 1) / nullif(all_negatives, 1))
-            as auprc_variance
-    from means
+        bool_or(truth) as has_positive,
+        bool_or(not truth) as has_negative,
+        coalesce(sum(auroc_residual) filter (where truth), 0) as auroc_positive,
+        coalesce(sum(auroc_residual) filter (where not truth), 0) as auroc_negative,
+        coalesce(sum(auprc_residual) filter (where truth), 0) as auprc_positive,
+        coalesce(sum(auprc_residual) filter (where not truth), 0) as auprc_negative
+    from contexts
+    group by feature, replicate, control, question
+),
+
+areas as (
+    select
+        feature,
+        replicate,
+        control,
+        any_value(auroc) as auroc,
+        any_value(auprc) as auprc,
+        any_value(contexts) as contexts,
+        certainty(count(*), any_value(contexts)) as certain,
+        clustered(
+            sum(auroc_positive ** 2),
+            count(*) filter (where has_positive),
+            sum(auroc_negative ** 2),
+            count(*) filter (where has_negative),
+            sum(auroc_positive * auroc_negative),
+            count(*)
+        ) as auroc_variance,
+        clustered(
+            sum(auprc_positive ** 2),
+            count(*) filter (where has_positive),
+            sum(auprc_negative ** 2),
+            count(*) filter (where has_negative),
+            sum(auprc_positive * auprc_negative),
+            count(*)
+        ) as auprc_variance
+    from questions
     group by feature, replicate, control
 )
 
@@ -100,6 +157,6 @@ select
     control,
     auroc,
     auprc,
-    wilson(auroc, effective_size(auroc, auroc_variance, contexts)) as auroc_interval,
-    wilson(auprc, effective_size(auprc, auprc_variance, contexts)) as auprc_interval
+    wilson(auroc, effective_size(auroc, auroc_variance, contexts, certain)) as auroc_interval,
+    wilson(auprc, effective_size(auprc, auprc_variance, contexts, certain)) as auprc_interval
 from areas

@@ -1,13 +1,13 @@
 -- Temporary table: one row per explanation and control with simulated activations: their correlation with the real ones
 -- over all tokens of all contexts, but for those that have no simulated one. Interval: Fisher's transform, with the
--- jackknife over contexts for its variance.
+-- jackknife over questions for its variance and Student's t, since few of them are all that is known of it.
 create or replace temp table simulations as
 with paired as (
     select
         feature,
         replicate,
         control,
-        context,
+        question,
         unnest(simulated)::double as guess,
         unnest(activations)::double as fact
     from judged
@@ -25,19 +25,19 @@ centred as (
         feature,
         replicate,
         control,
-        context,
+        question,
         guess - avg(guess) over everything as guess,
         fact - avg(fact) over everything as fact
     from tokens
     window everything as (partition by feature, replicate, control)
 ),
 
-contexts as (
+questions as (
     select
         feature,
         replicate,
         control,
-        context,
+        question,
         count(*)::double as n,
         sum(guess) as guess,
         sum(fact) as fact,
@@ -45,7 +45,7 @@ contexts as (
         sum(fact * fact) as fact_fact,
         sum(guess * fact) as guess_fact
     from centred
-    group by feature, replicate, control, context
+    group by feature, replicate, control, question
 ),
 
 without as (
@@ -62,7 +62,7 @@ without as (
         -- What is left of squares when nothing varies any more, by rounding.
         1e-12 * sum(guess_guess) over everything as guess_nothing,
         1e-12 * sum(fact_fact) over everything as fact_nothing
-    from contexts
+    from questions
     window everything as (partition by feature, replicate, control)
 ),
 
@@ -87,13 +87,16 @@ jackknifed as (
     from products
 ),
 
-variances as (
+reaches as (
     select
         feature,
         replicate,
         control,
-        -- Not known while leaving one context out leaves nothing that varies.
-        case when count(z) = count(*) and count(*) > 1 then var_pop(z) * (count(*) - 1) end as variance
+        -- Not known while leaving one question out leaves nothing that varies.
+        case
+            when count(z) = count(*) and count(*) > 1
+                then student(count(*) - 1) * sqrt(var_pop(z) * (count(*) - 1))
+        end as reach
     from jackknifed
     group by feature, replicate, control
 ),
@@ -111,7 +114,7 @@ correlations as (
 
 select
     correlations.*,
-    tanh(fisher(pearson) - 1.959963985 * sqrt(variances.variance)) as pearson_low,
-    tanh(fisher(pearson) + 1.959963985 * sqrt(variances.variance)) as pearson_high
+    tanh(fisher(pearson) - reaches.reach) as pearson_low,
+    tanh(fisher(pearson) + reaches.reach) as pearson_high
 from correlations
-inner join variances using (feature, replicate, control)
+inner join reaches using (feature, replicate, control)

@@ -35,8 +35,10 @@ class Judged(NamedTuple):
     value: float | None = None
     simulated: tuple[float | None, ...] | None = None
     activations: tuple[float, ...] = (0.0, 0.0)
-    kind: str = "random"
+    kind: str = "silent"
     """Of a context in which the feature is silent."""
+    question: int | None = None
+    """What it was asked in with others; null: a question of its own."""
 
 
 def record(table: Table, **known: object) -> dict[str, object]:
@@ -73,6 +75,7 @@ def scores(
                     JUDGEMENTS,
                     **base | known,
                     explanation_of=feature,
+                    request=f"{number}" if judged.question is None else f"shared {judged.question}",
                     truth=judged.truth,
                     verdict=judged.verdict,
                     probability=judged.probability,
@@ -105,13 +108,18 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return (-b - root) / (2 * a), (-b + root) / (2 * a)
 
 
-def mover(hits: int, positives: int, rejections: int, negatives: int) -> tuple[float, float]:
-    """Interval of the mean of two independent proportions from theirs (Zou and Donner 2008)."""
+def mover(
+    hits: int, positives: int, rejections: int, negatives: int, weight: float = 0.5
+) -> tuple[float, float]:
+    """Interval of the weighted mean of two independent proportions from theirs (Zou and Donner 2008)."""
+    weights = (weight, 1 - weight)
     shares = (hits / positives, rejections / negatives)
     intervals = (wilson(hits, positives), wilson(rejections, negatives))
-    below = math.hypot(*(share - low for share, (low, _) in zip(shares, intervals, strict=True)))
-    above = math.hypot(*(high - share for share, (_, high) in zip(shares, intervals, strict=True)))
-    return (sum(shares) - below) / 2, (sum(shares) + above) / 2
+    of = tuple(zip(weights, shares, intervals, strict=True))
+    whole = sum(part * share for part, share, _ in of)
+    below = math.hypot(*(part * (share - low) for part, share, (low, _) in of))
+    above = math.hypot(*(part * (high - share) for part, share, (_, high) in of))
+    return whole - below, whole + above
 
 
 def test_scores_of_a_small_case() -> None:
@@ -212,7 +220,7 @@ def test_a_scorer_can_be_meant_for_another_number() -> None:
     named = ("measure", "score", "low", "high")
     assert ("balanced_accuracy", pytest.approx(5 / 8)) == (usual["measure"], usual["score"])
     assert ("accuracy", pytest.approx(4 / 6)) == (other["measure"], other["score"])
-    assert pytest.approx(wilson(4, 6)) == (other["low"], other["high"])
+    assert pytest.approx(mover(1, 2, 3, 4, weight=2 / 6)) == (other["low"], other["high"])
     assert {k: v for k, v in usual.items() if k not in named} == {
         k: v for k, v in other.items() if k not in named
     }
@@ -291,11 +299,13 @@ def test_the_interval_is_the_published_one(positives: int, negatives: int, data:
         row["balanced_accuracy_high"],
     )
     assert 0 <= row["low"] <= row["balanced_accuracy"] <= row["high"] <= 1
-    right, n = hits + rejections, positives + negatives
-    assert pytest.approx(tuple(binomtest(right, n).proportion_ci(method="wilson")), rel=1e-5, abs=1e-6) == (
-        row["accuracy_low"],
-        row["accuracy_high"],
-    )
+    for name, right, n in (("recall", hits, positives), ("specificity", rejections, negatives)):
+        expected = binomtest(right, n).proportion_ci(method="wilson")
+        assert pytest.approx(tuple(expected), rel=1e-5, abs=1e-6) == (row[f"{name}_low"], row[f"{name}_high"])
+    # A choice is of one class.
+    (choices,) = scores(judged[:positives])
+    assert (choices["low"], choices["high"]) == (choices["accuracy_low"], choices["accuracy_high"])
+    assert pytest.approx((row["recall_low"], row["recall_high"])) == (choices["low"], choices["high"])
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 99))

@@ -32,8 +32,8 @@ from tests.tasks.judging import judge
 from tests.tasks.snapshots import kept
 
 FEATURES = 20
-ACTIVE, RANDOM, NEAR = 10, 240, 20
-"""Contexts of a feature: random ones are as much more as they are for one that fires in 4 % of all windows."""
+ACTIVE, SILENT, NEAR = 10, 240, 20
+"""Contexts of a feature: silent ones are as much more as they are for one that fires in 4 % of all windows."""
 
 TOKENS = 6
 """Per context; the word stands anywhere."""
@@ -104,10 +104,10 @@ def windows(feature: int) -> list[Context]:
     ]
     third = f"three{feature}"
     common = [
-        _window(ACTIVE + number, third if number % (RANDOM // ACTIVE) == 0 else "y", draw)
-        for number in range(RANDOM)
+        _window(ACTIVE + number, third if number % (SILENT // ACTIVE) == 0 else "y", draw)
+        for number in range(SILENT)
     ]
-    first = ACTIVE + RANDOM
+    first = ACTIVE + SILENT
     near = [
         replace(_window(first + number, third, draw), kind="similar", near=1000 + number % 5)
         for number in range(NEAR)
@@ -119,7 +119,7 @@ def _window(number: int, word: str, draw: random.Random) -> Context:
     """A context with a word somewhere; no two are alike."""
     words = [f" w{number}.{place}" for place in range(TOKENS)]
     words[draw.randrange(TOKENS)] = f" {word}"
-    return context("|".join(words), number)
+    return replace(context("|".join(words), number), kind="activating" if ":" in word else "silent")
 
 
 def _scorer(kind: type[Detection | Fuzzing | Discrimination | SAEBench], **options: object) -> Scorer:
@@ -128,7 +128,7 @@ def _scorer(kind: type[Detection | Fuzzing | Discrimination | SAEBench], **optio
 
 SCORERS: dict[str, tuple[Scorer, tuple[str, ...]]] = {
     "detection": (
-        _scorer(Detection, shown=50, logprobs=True, kinds=["random"]),
+        _scorer(Detection, shown=50, logprobs=True, kinds=["silent"]),
         (
             "accuracy",
             "balanced_accuracy",
@@ -146,11 +146,11 @@ SCORERS: dict[str, tuple[Scorer, tuple[str, ...]]] = {
         ("balanced_accuracy", "f1", "auroc", "auprc"),
     ),
     "fuzzing": (
-        _scorer(Fuzzing, shown=50, logprobs=True, kinds=["random"]),
+        _scorer(Fuzzing, shown=50, logprobs=True, kinds=["silent"]),
         ("balanced_accuracy", "f1", "auroc", "auprc"),
     ),
     "discrimination": (_scorer(Discrimination), ("accuracy",)),
-    "saebench": (_scorer(SAEBench), ("accuracy",)),
+    "saebench": (_scorer(SAEBench, kinds=["silent"]), ("accuracy",)),
 }
 """What is judged, and which of its numbers are looked at."""
 
@@ -167,7 +167,7 @@ def scored(name: str) -> dict[str, list[dict]]:
                 features,
                 SCORERS[name][0],
                 Literally(seed),
-                windows=100 * ACTIVE // (ACTIVE + RANDOM),
+                windows=100 * ACTIVE // (ACTIVE + SILENT),
             )[1]
     return result
 

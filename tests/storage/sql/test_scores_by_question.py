@@ -1,0 +1,232 @@
+"""Intervals of scores whose contexts are asked several at once, against plain computations question by question."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import root_scalar
+from scipy.stats import norm, t
+from sklearn import metrics
+
+from tests.storage.sql.test_scores import Judged, scores
+from tests.storage.sql.test_scores_intervals import Z, interval
+
+BOUNDED = settings(max_examples=15, deadline=None)
+
+ASKED = st.lists(
+    st.tuples(
+        st.booleans(), st.booleans(), st.integers(0, 8).map(lambda eighths: eighths / 8), st.integers(0, 5)
+    ).map(lambda drawn: Judged(drawn[0], drawn[1], drawn[2], question=drawn[3])),
+    min_size=8,
+    max_size=40,
+)
+
+
+def enough(judged: Sequence[Judged]) -> bool:
+    """Whether each class is in several questions and is asked several at once."""
+    of = [[j.question for j in judged if j.truth == truth] for truth in (True, False)]
+    return all(len(set(questions)) > 1 and len(set(questions)) < len(questions) for questions in of)
+
+
+GROUPED = ASKED.filter(enough)
+
+
+def certain(questions: int) -> float:
+    """What is left of a size where so many questions tell the variance."""
+    return float((norm.ppf(0.975) / t.ppf(0.975, questions - 1)) ** 2)
+
+
+def sums(judged: Sequence[Judged], residual: Callable[[Judged], float]) -> dict[int | None, float]:
+    """What the residuals in each question add up to."""
+    added: dict[int | None, float] = defaultdict(float)
+    for item in judged:
+        added[item.question] += residual(item)
+    return added
+
+
+class Share:
+    """The share of right verdicts of one class, with its interval."""
+
+    def __init__(self, judged: Sequence[Judged], *, truth: bool) -> None:
+        own = [item for item in judged if item.truth == truth]
+        n = len(own)
+        self.share = share = sum(item.verdict == truth for item in own) / n
+        self.by_question = sums(own, lambda item: ((item.verdict == truth) - share) / n)
+        questions = len(self.by_question)
+        squares = sum(part**2 for part in self.by_question.values())
+        self.variance = questions / (questions - 1) * squares * (n - 1) / n
+        varies = 0 < share < 1 and self.variance > 0
+        left = certain(questions)
+        size = min(n, left * share * (1 - share) / self.variance) if varies else left * n
+        self.low, self.high = interval(share, share * (1 - share) / size, 10**9)
+        if share in (0, 1):
+            far = (Z**2 / size) / (1 + Z**2 / size)
+            self.low, self.high = (0.0, far) if share == 0 else (1 - far, 1.0)
+
+
+def correlated(recall: Share, specificity: Share, questions: int) -> float:
+    """Correlation of recall and specificity, by question."""
+    product = sum(recall.by_question.get(q, 0) * part for q, part in specificity.by_question.items())
+    spread = math.sqrt(recall.variance * specificity.variance)
+    return max(-1.0, min(1.0, product * questions / (questions - 1) / spread)) if spread else 0.0
+
+
+def ratio_end(a: float, x: float, b: float, y: float, r: float) -> float:
+    """The lesser root x of what MOVER says of a - x b, by bisection, where a can be as low as x and b as high as y."""
+
+    def beyond(ratio: float) -> float:
+        below, above = a - x, ratio * (y - b)
+        return a - ratio * b - math.sqrt(max(0.0, below**2 + above**2 - 2 * r * below * above))
+
+    return 0.0 if x <= 0 else float(root_scalar(beyond, bracket=(0, a / b), xtol=1e-13).root)
+
+
+@given(GROUPED)
+@BOUNDED
+def test_shares_and_what_is_made_of_them_resample_by_question(judged: list[Judged]) -> None:
+    """Recall and specificity with sums of residuals by question; their mean and their ratio with the correlation."""
+    (row,) = scores(judged, windows=25, total=100)
+    recall, specificity = Share(judged, truth=True), Share(judged, truth=False)
+    for name, share in (("recall", recall), ("specificity", specificity)):
+        assert pytest.approx((share.share, share.low, share.high), abs=2e-3) == (
+            row[name],
+            row[f"{name}_low"],
+            row[f"{name}_high"],
+        ), name
+    r = correlated(recall, specificity, len({item.question for item in judged}))
+    below, above = (
+        (recall.share - row["recall_low"], specificity.share - row["specificity_low"]),
+        (row["recall_high"] - recall.share, row["specificity_high"] - specificity.share),
+    )
+    for name, weight in (
+        ("balanced_accuracy", 0.5),
+        ("accuracy", sum(item.truth for item in judged) / len(judged)),
+    ):
+        ends = (
+            math.sqrt(
+                abs(
+                    (weight * first) ** 2
+                    + ((1 - weight) * second) ** 2
+                    + 2 * r * weight * first * (1 - weight) * second
+                )
+            )
+            for first, second in (below, above)
+        )
+        low, high = ends
+        assert pytest.approx((row[name] - low, row[name] + high), abs=1e-6) == (
+            row[f"{name}_low"],
+            row[f"{name}_high"],
+        )
+    alarms = 1 - specificity.share
+    if recall.share > 0 and alarms > 0:
+        low = ratio_end(recall.share, row["recall_low"], alarms, 1 - row["specificity_low"], -r)
+        for name, weight in (
+            ("precision", sum(item.truth for item in judged) / len(judged)),
+            ("weighted_precision", 0.25),
+        ):
+            assert pytest.approx(low * weight / (low * weight + 1 - weight), abs=1e-6) == row[f"{name}_low"]
+    for name in (
+        "recall",
+        "specificity",
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "weighted_precision",
+        "f1",
+    ):
+        if row[name] is not None:
+            assert -1e-9 <= row[f"{name}_low"] <= row[name] + 1e-9
+            assert row[name] - 1e-9 <= row[f"{name}_high"] <= 1 + 1e-9
+
+
+@given(GROUPED)
+@BOUNDED
+def test_areas_and_brier_resample_by_question(judged: list[Judged]) -> None:
+    """DeLong's components and the jackknife's differences, summed by question; Brier's distances likewise."""
+    (row,) = scores(judged)
+    truths = np.array([item.truth for item in judged])
+    values = np.array([item.probability for item in judged])
+    questions = np.array([item.question for item in judged])
+    above = (values[truths][:, None] > values[~truths]) + 0.5 * (values[truths][:, None] == values[~truths])
+    won, left_out, distances = np.zeros(len(judged)), np.zeros(len(judged)), (values - truths) ** 2
+    won[truths], won[~truths] = above.mean(1), above.mean(0)
+    for place in range(len(judged)):
+        kept = np.arange(len(judged)) != place
+        left_out[place] = -metrics.average_precision_score(truths[kept], values[kept])
+    names = {
+        "auroc": (won, {True: 1 / truths.sum(), False: 1 / (~truths).sum()}),
+        "auprc": (
+            left_out,
+            {truth: ((truths == truth).sum() - 1) / (truths == truth).sum() for truth in (True, False)},
+        ),
+        "brier": (distances, {True: 1 / len(judged), False: 1 / len(judged)}),
+    }
+    count = len(set(questions))
+    least = min(len(set(questions[truths == truth])) for truth in (True, False))
+    for name, (parts, weights) in names.items():
+        added = {}
+        for truth in (True, False):
+            own = truths == truth
+            residuals = np.where(own, (parts - parts[own].mean()) * weights[truth], 0)
+            added[truth] = np.array([residuals[questions == q].sum() for q in sorted(set(questions))])
+        variance = 2 * count / (count - 1) * (added[True] * added[False]).sum()
+        for truth in (True, False):
+            asked = len(set(questions[truths == truth]))
+            variance += asked / (asked - 1) * (added[truth] ** 2).sum()
+        score, left = row[name], certain(least if name == "brier" else count)
+        size = (
+            left * score * (1 - score) / variance
+            if 0 < score < 1 and variance > 1e-14
+            else left * len(judged)
+        )
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        if 0 < score < 1:
+            most = 10**9 if name == "brier" else len(judged)
+            assert pytest.approx(interval(score, score * (1 - score) / min(size, most), 10**9), abs=2e-3) == (
+                low,
+                high,
+            ), name
+        assert low <= score <= high
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"verdict": True}, {"verdict": None, "probability": 0.5, "failed": False}]
+)
+def test_what_one_question_says_has_no_interval(numbers: dict) -> None:
+    """Nobody knows how the next question would be answered, however many contexts this one has."""
+    judged = [Judged(place < 4, **numbers, question=0) for place in range(14)]
+    (row,) = scores(judged)
+    assert row["score"] is not None
+    assert {None} == {value for name, value in row.items() if name.endswith(("low", "high"))}
+
+
+def test_a_value_is_a_contexts_own() -> None:
+    """An embedding model is sent all texts at once and sees each by itself: as if each had its own request."""
+    judged = [Judged(place % 2 == 0, None, failed=False, value=place * 7 % 10) for place in range(20)]
+    (apart,), (together,) = scores(judged), scores([item._replace(question=0) for item in judged])
+    assert apart == together
+    assert together["auroc_low"] is not None
+
+
+def test_a_mood_makes_an_interval_wider() -> None:
+    """Ten questions that are answered all right or all wrong say as much as ten verdicts, not as fifty."""
+    moody = [Judged(True, place % 10 < 6, question=place % 10) for place in range(50)]
+    steady = [item._replace(question=None) for item in moody]
+    (wide,), (narrow,) = scores(moody), scores(steady)
+    assert wide["score"] == narrow["score"]
+    assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
+
+
+def test_a_perfect_score_of_few_questions_is_less_certain_than_of_many() -> None:
+    """Where nothing varies nothing says how questions vary: the fewer there are, the wider the interval."""
+    lows = [
+        scores([Judged(True, verdict=True, question=place // shown) for place in range(40)])[0]["low"]
+        for shown in (1, 5, 20)
+    ]
+    assert lows == sorted(lows, reverse=True)
+    assert 0.9 < lows[0] < 1
+    assert lows[2] < 0.3
