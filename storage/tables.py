@@ -27,7 +27,8 @@ SCORER = column("scorer", pa.string(), "Name of the scorer in the run's config."
 CONTROL = column(
     "control",
     pa.string(),
-    "`none`: the feature's own explanation was judged; `shuffled`: another feature's, which gives the floor.",
+    "`none`: the feature itself was judged. Controls give the floor: in `shuffled` by another feature's explanation, "
+    "in `mixed`, where there is none, with other features' activating contexts in the place of its own.",
 )
 EXPLANATION_OF = column(
     "explanation_of", pa.int32(), "Feature whose explanation was judged, or that was judged alone."
@@ -479,7 +480,7 @@ EXPLANATIONS = Table(
 
 JUDGEMENTS = Table(
     "judgements",
-    "one row per verdict of one reader on one context",
+    "one row per verdict of one reader on one context, which may be shown twice: with right marks and with wrong ones",
     pa.schema(
         [
             CODER,
@@ -536,8 +537,8 @@ JUDGEMENTS = Table(
             MODEL,
         ]
     ),
-    keys=("coder", "feature", "explainer", "replicate", "control", "scorer", "context"),
-    order=("feature", "replicate", "control", "context"),
+    keys=("coder", "feature", "explainer", "replicate", "control", "scorer", "context", "truth"),
+    order=("feature", "replicate", "control", "context", "truth"),
 )
 
 SCORES = Table(

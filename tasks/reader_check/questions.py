@@ -186,9 +186,9 @@ def _kind(scorer: Scorer, request: Request) -> Kind:
 
 
 def _by_turns(requests: Sequence[Request]) -> list[Request]:
-    """Requests about one context each, alternately activating and silent; other requests in their own order."""
+    """Requests about one context each, alternately activating and silent; of others those first that have both."""
     if any(len(request.contexts) != 1 or request.right is not None for request in requests):
-        return list(requests)
+        return sorted(requests, key=lambda request: abs(2 * sum(request.truths) - len(request.truths)))
     return list(
         _in_turn([[request for request in requests if request.truths[0] is truth] for truth in (True, False)])
     )

@@ -4,7 +4,8 @@ A scorer is pure: `requests` makes questions about an explanation, `read` turns 
 It never catches an error: `read_judgements` alone turns a failure into judgements without a verdict, with the reason.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
@@ -13,6 +14,9 @@ from pydantic import Field
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName, ConfigModel, Seed
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable, without_halved
+
+OTHER_FEATURE = "other_feature"
+"""Kind of the contexts that scorers show where they mark tokens: another feature fires in them."""
 
 
 class ScorerOptions(ConfigModel, frozen=True):
@@ -28,7 +32,8 @@ class ScorerOptions(ConfigModel, frozen=True):
     reader: str
     """Which of `readers` is asked."""
     kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Kinds of non-activating contexts that are shown, all if null."""
+    """Kinds of non-activating contexts that are shown. Null shows `other_feature` alone where their tokens are marked,
+    and every other kind where none are; all kinds where that leaves none."""
     seed: Seed = 22
     """Seeds whatever is drawn: which contexts are shown, in which order, with which marks; servers that take a seed get
     it too. The run's where none is given."""
@@ -50,9 +55,34 @@ class ScorerOptions(ConfigModel, frozen=True):
             return None
         return f"kinds names {missing[0]}, and sample.negatives has {listed(kinds)}; name one that is there"
 
-    def shows(self, context: Context) -> bool:
-        """Whether a context is activating, or of a kind that is shown."""
-        return context.activating or self.kinds is None or context.kind in self.kinds
+    @property
+    def marks_silent(self) -> bool:
+        """Whether it marks tokens of non-activating contexts."""
+        return False
+
+    def by_default(self, kind: str) -> bool:
+        """Whether it shows non-activating contexts of a kind where `kinds` is null, if there are any."""
+        return (kind == OTHER_FEATURE) == self.marks_silent
+
+    def silent(self, contexts: Iterable[Context]) -> list[Context]:
+        """The non-activating ones of some contexts that it shows, in their order."""
+        there = [context for context in contexts if not context.activating]
+        if self.kinds is not None:
+            return [context for context in there if context.kind in self.kinds]
+        return [context for context in there if self.by_default(context.kind)] or there
+
+    def shown_of(self, contexts: Sequence[Context]) -> list[Context]:
+        """The activating ones of some contexts, and the others that it shows, in their order."""
+        silent = {context.context for context in self.silent(contexts)}
+        return [context for context in contexts if context.activating or context.context in silent]
+
+    def seeded_random(self, *about: object) -> random.Random:
+        """A random number generator that depends on the seed, the scorer's name and `about` only.
+
+        Two scorers draw differently: their errors then have no groups of contexts in common.
+        """
+        drawn = (self.seed, self.name, *about)
+        return random.Random("/".join(map(str, drawn)))  # noqa: S311  (a draw, not a secret)
 
 
 def listed(kinds: Collection[str]) -> str:
@@ -173,11 +203,8 @@ class JudgedExplanation:
     replicate: int
     explanation_of: int
     text: str
-
-    @property
-    def control(self) -> str:
-        """`shuffled` when the explanation is another feature's."""
-        return "none" if self.explanation_of == self.feature.feature else "shuffled"
+    control: str = "none"
+    """`shuffled` when the explanation is another feature's, `mixed` when the contexts are other features'."""
 
 
 def match_explanations(
@@ -191,15 +218,17 @@ def match_explanations(
         control = "none" if number == other else "shuffled"
         key = RequestKey(number, int(str(row["replicate"])), control)
         posed.append(
-            JudgedExplanation(key, by_number[number], int(str(row["replicate"])), other, str(row["text"]))
+            JudgedExplanation(
+                key, by_number[number], int(str(row["replicate"])), other, str(row["text"]), control
+            )
         )
     return posed
 
 
-def features_alone(features: Sequence[Feature]) -> list[JudgedExplanation]:
+def features_alone(features: Sequence[Feature], control: str = "none") -> list[JudgedExplanation]:
     """Every feature once, without an explanation."""
     return [
-        JudgedExplanation(RequestKey(feature.feature, 0, "none"), feature, 0, feature.feature, "")
+        JudgedExplanation(RequestKey(feature.feature, 0, control), feature, 0, feature.feature, "", control)
         for feature in features
     ]
 
@@ -219,7 +248,10 @@ def judgement_rows(
         for outcome in without_halved(outcomes)
         for judgement in read_judgements(scorer, outcome)
     ]
-    return sorted(rows, key=lambda row: (row["feature"], row["replicate"], row["control"], row["context"]))
+    return sorted(
+        rows,
+        key=lambda row: (row["feature"], row["replicate"], row["control"], row["context"], row["truth"]),
+    )
 
 
 def _row(
@@ -251,4 +283,8 @@ def _place(judgement: Judgement, request: Request) -> int | None:
     """Number, from 1, of a judgement's context among the examples of its question; null where it lists none."""
     if request.right is not None:
         return request.right
-    return request.contexts.index(judgement.context) + 1 if request.messages else None
+    if not request.messages:
+        return None
+    # A context may be shown twice, once with its right marks.
+    shown = list(zip(request.contexts, request.truths, strict=True))
+    return shown.index((judgement.context, judgement.truth)) + 1

@@ -7,8 +7,7 @@ A form allows every right reply and possibly wrong ones: with it a reply can be 
 server that cannot hold replies to a form, the reply is read as it comes.
 """
 
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Self
 
@@ -87,15 +86,11 @@ class ChatScorer(ScorerOptions, frozen=True):
         """
         return prompt.read_prompt("tasks.scorers", file or f"{self.kind}.prompt.txt", self.prompt)
 
-    def seeded_random(self, *about: object) -> random.Random:
-        """A random number generator that depends on the seed and `about` only."""
-        return random.Random("/".join(str(part) for part in (self.seed, *about)))  # noqa: S311  (no secret)
-
     def request(
         self,
         key: RequestKey | str,
         question: str,
-        truths: Mapping[int, bool],
+        about: Sequence[tuple[int, bool]],
         *,
         form: Form,
         system: str | None = None,
@@ -103,7 +98,7 @@ class ChatScorer(ScorerOptions, frozen=True):
         right: int | None = None,
         together: str | None = None,
     ) -> Request:
-        """A question about contexts with their truths, and the form of its reply."""
+        """A question about contexts, each given with its right verdict, and the form of its reply."""
         held = form if self.holds else Form()
         return Request(
             key=str(key),
@@ -112,8 +107,8 @@ class ChatScorer(ScorerOptions, frozen=True):
                 *few_shots,
                 Message("user", question),
             ),
-            contexts=tuple(truths),
-            truths=tuple(truths.values()),
+            contexts=tuple(context for context, _ in about),
+            truths=tuple(truth for _, truth in about),
             right=right,
             together=together,
             max_tokens=self.max_tokens,
@@ -128,12 +123,12 @@ class ChatScorer(ScorerOptions, frozen=True):
         self, key: RequestKey, explanation: str, feature: Feature, form: Form
     ) -> list[Request]:
         """A question about each context that is shown, by itself and unmarked."""
-        contexts = [context for context in feature.contexts if self.shows(context)]
+        contexts = self.shown_of(feature.contexts)
         return [
             self.request(
                 key.with_question(number),
                 render.write([render.text(context.strings)], explanation),
-                {context.context: context.activating},
+                [(context.context, context.activating)],
                 form=form,
             )
             for number, context in enumerate(contexts)

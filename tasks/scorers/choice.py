@@ -75,7 +75,7 @@ class Choice(ChatScorer, frozen=True):
         return self.request(
             key,
             render.write(texts, description, self.named),
-            {context.context: True},
+            [(context.context, True)],
             few_shots=few_shots,
             right=place + 1,
             form=one_of(range(1, self.examples + 1)),

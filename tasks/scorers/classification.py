@@ -67,6 +67,7 @@ class Classification(ChatScorer, frozen=True):
         system = self.instructions(file)
         order = list(contexts)
         self.seeded_random(feature.feature).shuffle(order)
+        order = far_apart(order)
         groups = [order[i : i + self.shown] for i in range(0, len(order), self.shown)]
         return [
             self.request(
@@ -74,7 +75,7 @@ class Classification(ChatScorer, frozen=True):
                 render.write(
                     [show(context) for context in group], explanation, "single" if self.shown == 1 else "each"
                 ),
-                {context.context: context.activating for context in group},
+                [(context.context, context.activating) for context in group],
                 system=system,
                 few_shots=few_shots,
                 form=one_of(_LABELS) if self.shown == 1 else list_of(_LABELS, len(group), len(group)),
@@ -94,13 +95,25 @@ class Classification(ChatScorer, frozen=True):
             self.request(
                 half_key(request.key, number),
                 render.about(asked.text, len(shown), part),
-                dict(shown[part]),
+                shown[part],
                 system=system.text,
                 few_shots=few_shots,
                 form=list_of(_LABELS, len(shown[part]), len(shown[part])),
             )
             for number, part in ((1, slice(first)), (2, slice(first, None)))
         ]
+
+
+def far_apart(order: Sequence[Context]) -> list[Context]:
+    """The same contexts with those that come a second time after all others, in the order of their first time.
+
+    A question that showed one twice, with right marks and wrong ones, would be easier than either.
+    """
+    first: dict[int, Context] = {}
+    again: dict[int, Context] = {}
+    for context in order:
+        (again if context.context in first else first)[context.context] = context
+    return [*first.values(), *(again[number] for number in first if number in again)]
 
 
 def _of(length: int) -> Callable[[str], bool]:

@@ -24,7 +24,7 @@ class Detection(Classification, frozen=True):
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about plain, unmarked contexts."""
-        contexts = [context for context in feature.contexts if self.shows(context)]
+        contexts = self.shown_of(feature.contexts)
         return self.classification_requests(
             key, explanation, contexts, feature, _plain, _few_shots(singly=self.shown == 1)
         )

@@ -7,19 +7,20 @@ common that the embedding model would see: with a poor score here a poor score o
 the explanation. Chance level: 0.5.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.marks import borrowed
+from tasks.contexts.marks import elsewhere
 from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
 from tasks.llm.request import Reply, Request, RequestKey
 from tasks.scorers.base import Judgement, value_judgements
-from tasks.scorers.numeric import Numeric, spread, stratified, units
+from tasks.scorers.numeric import Numeric, spread, units
 
 
 class ExampleEmbedding(Numeric, frozen=True):
@@ -34,12 +35,17 @@ class ExampleEmbedding(Numeric, frozen=True):
     """Contexts that the others are compared with, each decile in proportion; null takes half of the activating ones."""
     marked: bool = False
     """Whether the tokens are marked on which the feature fires, for embedding models that were trained on such; silent
-    contexts are then marked at places borrowed from activating ones."""
+    contexts are then marked where another feature fires, or on tokens of the same kinds (`tasks/contexts/marks.py`)."""
+
+    @property
+    def marks_silent(self) -> bool:
+        """As `marked` says."""
+        return self.marked
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
         """One question: the examples, then the contexts to be judged; none without an activating context for each."""
         active = [context for context in feature.contexts if context.activating]
-        layers = stratified(active, self.seed, feature.feature)
+        layers = self.stratified(active, feature.feature)
         examples = spread(layers[::2], self.examples)
         held_out = {context.context for context in layers[1::2]}
         if not held_out:
@@ -50,7 +56,9 @@ class ExampleEmbedding(Numeric, frozen=True):
             if candidate.context in held_out or not candidate.activating
         ]
         contexts = self.judged(others, feature.feature)
-        texts = [self._shown(context, active, feature.feature) for context in [*examples, *contexts]]
+        shown = [*examples, *contexts]
+        marks = self._marks(shown, feature.feature) if self.marked else {}
+        texts = [self._shown(context, marks) for context in shown]
         return [
             Request(
                 key=str(key.with_question(0)),
@@ -66,11 +74,13 @@ class ExampleEmbedding(Numeric, frozen=True):
         examples = len(request.texts) - len(request.contexts)
         return value_judgements(request, (vectors[examples:] @ vectors[:examples].mean(axis=0)).tolist())
 
-    def _shown(self, context: Context, active: list[Context], feature: int) -> str:
-        if not self.marked:
-            text = raw(context.strings)
-        elif context.activating:
-            text = render.text(context.strings, render.strongest(context))
-        else:
-            text = render.text(context.strings, borrowed(context, active, self.seed, feature))
+    def _marks(self, shown: Sequence[Context], feature: int) -> dict[int, tuple[int, ...]]:
+        """Which tokens of each context are marked, by its number."""
+        active = [context for context in shown if context.activating]
+        others = [context for context in shown if not context.activating]
+        wrong = elsewhere(others, active, self.seeded_random(feature, "marks"))
+        return wrong | {context.context: render.strongest(context) for context in active}
+
+    def _shown(self, context: Context, marks: Mapping[int, tuple[int, ...]]) -> str:
+        text = render.text(context.strings, marks[context.context]) if self.marked else raw(context.strings)
         return prompt.fill(self.template("example_embedding.prompt.txt", "context"), context=text)

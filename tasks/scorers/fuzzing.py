@@ -1,27 +1,28 @@
 """Fuzzing (paper 3.3.2, D.2): given an explanation, are the marked tokens what it describes?
 
 Activating contexts come with the tokens marked on which the feature fires (above 0.3 of the context's peak); those are
-the positives. The negatives are marked wrongly, at places borrowed from the positives (`tasks/contexts/marks.py`), and
-`marks` says what they are. Score: balanced accuracy over both; with log-probabilities also AUROC and AUPRC of
-P(1) / (P(0) + P(1)). Chance is 0.5. Measures whether the explanation says on which tokens the feature fires; says
-nothing of contexts that the reader would have to find without marks.
+the positives. `marks` says which contexts are the negatives. One in which another feature fires is marked where that
+one does, any other on tokens of the kinds that are marked in positives (`tasks/contexts/marks.py`), so that what marks
+look like tells nothing; `marked: paper` marks them as the paper does. Score: balanced accuracy over both; with
+log-probabilities also AUROC and AUPRC of P(1) / (P(0) + P(1)). Chance is 0.5. Measures whether the explanation says on
+which tokens the feature fires; says nothing of contexts that the reader would have to find without marks.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Literal, Self
 
 from pydantic import model_validator
 
-from tasks.contexts import render
+from tasks.contexts import marks, render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.marks import borrowed, displaced, shared_out
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.classification import Classification, few_shot_turns
 
-SHARES = {"active": (1, 2, None), "mismarked": (2, 7, 7)}
-"""Activating contexts that are marked wrongly: how many of how many, and how many a decile gives at most."""
+WRONG_OF, SHARED, MOST = 2, 7, 7
+"""With `mismarked`, so many of so many activating contexts are marked wrongly, of at most so many in a decile."""
 
 WRONG = "mismarked"
 """Kind of an activating context while a question shows it with wrong marks."""
@@ -34,9 +35,14 @@ class Fuzzing(Classification, frozen=True):
     name: ComponentName = "fuzzing"
     """What the tables call it; two scorers of one kind need two names."""
     marks: Literal["silent", "active", "mismarked"] = "silent"
-    """What the negatives are. `silent`: the non-activating contexts (the paper's). `active`: half of the activating
-    contexts, marked where the feature is silent, and no non-activating ones; harder, since only the marks tell.
-    `mismarked`: the same with two of seven activating contexts per decile (the authors' blog)."""
+    """What the negatives are. `silent`: non-activating contexts (the paper's). `active`: all activating contexts once
+    more, marked where the feature is silent, and no non-activating ones (delphi's `fuzz_type: active`); harder, since
+    only the marks tell. `mismarked`: two of seven activating contexts per decile, marked where the feature is silent,
+    and the other five (the authors' blog)."""
+    marked: Literal["matched", "paper"] = "matched"
+    """How negatives are marked. `matched`: where another feature fires, or on tokens of the kinds that are marked in
+    positives. `paper`: on as many random tokens as positives have firing ones on average, rounded up, at the places of
+    the paper's code, which are the same in every negative and tell a reader much; to compare with its numbers."""
 
     @model_validator(mode="after")
     def _kinds_are_asked_about(self) -> Self:
@@ -45,32 +51,51 @@ class Fuzzing(Classification, frozen=True):
             raise ValueError(msg)
         return self
 
+    @property
+    def marks_silent(self) -> bool:
+        """Whether non-activating contexts are best those of another feature; the paper's are of none."""
+        return self.marked == "matched"
+
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about contexts with marked tokens."""
         contexts = self._posed(feature)
-        positives = [context for context in contexts if context.activating]
-
-        def marked(context: Context) -> str:
-            if context.activating:
-                places = render.strongest(context)
-            else:
-                elsewhere = displaced if context.kind == WRONG else borrowed
-                places = elsewhere(context, positives, self.seed, feature.feature)
-            return render.text(context.strings, places)
-
+        places = self._places(feature, contexts)
         return self.classification_requests(
-            key, explanation, contexts, feature, marked, _few_shots(singly=self.shown == 1)
+            key,
+            explanation,
+            contexts,
+            feature,
+            lambda context: render.text(context.strings, places(context)),
+            _few_shots(singly=self.shown == 1),
         )
+
+    def _places(self, feature: Feature, contexts: Sequence[Context]) -> Callable[[Context], tuple[int, ...]]:
+        """Which tokens of a context are marked."""
+        positives = [context for context in contexts if context.activating]
+        if self.marked == "paper":
+            paper = marks.Paper.of(positives, self.seed)
+            return lambda context: paper.rightly(context) if context.activating else paper.wrongly(context)
+        negatives = [context for context in contexts if not context.activating]
+        wrong = marks.elsewhere(negatives, positives, self.seeded_random(feature.feature, "marks"))
+        return lambda context: render.strongest(context) if context.activating else wrong[context.context]
+
+    def _can_be_wrong(self, context: Context) -> bool:
+        """Whether an activating context has a token to be marked wrongly."""
+        bar = render.MARKED * context.peak if self.marked == "paper" else 0.0
+        return min(context.activations) <= bar
 
     def _posed(self, feature: Feature) -> list[Context]:
         """The contexts that are asked about; those that will be marked wrongly are no positives."""
         if self.marks == "silent":
-            return [context for context in feature.contexts if self.shows(context)]
+            return self.shown_of(feature.contexts)
         active = [context for context in feature.contexts if context.activating]
-        wrong, of, most = SHARES[self.marks]
-        rightly, wrongly = shared_out(active, wrong, of, most, self.seed, feature.feature)
-        shown = rightly + [replace(context, kind=WRONG) for context in wrongly]
-        return sorted(shown, key=lambda context: context.context)
+        if self.marks == "active":
+            rightly, wrongly = active, [context for context in active if self._can_be_wrong(context)]
+        else:
+            draw = self.seeded_random(feature.feature, "shares")
+            rightly, wrongly = marks.shared_out(active, WRONG_OF, SHARED, MOST, draw)
+        shown = [*rightly, *(replace(context, kind=WRONG) for context in wrongly)]
+        return sorted(shown, key=lambda context: (context.context, context.kind))
 
 
 @cache

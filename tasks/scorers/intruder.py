@@ -1,9 +1,10 @@
 """Intruder (Paulo and Belrose 2025, arXiv 2507.08473): which of five marked contexts has nothing to do with the others?
 
 Needs no explanation: with its score one tells a feature that nobody could explain from a poor explanation. Four
-activating contexts of one decile, marked where the feature fires, and a non-activating one marked at places borrowed
-from other activating contexts of the decile (`tasks/contexts/marks.py`); the reader names the intruder. Score: the
-share of questions in which it is found, `accuracy`. Chance is 1 in 5. Says nothing of features whose contexts have in
+activating contexts of one decile, marked where the feature fires, and a non-activating one marked where another
+feature fires, or on tokens of the kinds that are marked in the decile (`tasks/contexts/marks.py`); the reader names the
+intruder. Score: the share of questions in which it is found, `accuracy`. Chance is 1 in 5; the control `mixed` says
+what a reader reaches where the four have nothing in common either. Says nothing of features whose contexts have in
 common what a window of this length doesn't show.
 """
 
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.marks import borrowed
+from tasks.contexts.marks import elsewhere
 from tasks.contexts.render import Named
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request, RequestKey
@@ -39,6 +40,11 @@ class Intruder(Choice, frozen=True):
     when those of their decile are used up."""
 
     @property
+    def marks_silent(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def examples(self) -> int:
         """Examples per question."""
         return TOGETHER + 1
@@ -46,9 +52,7 @@ class Intruder(Choice, frozen=True):
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
         """One question per intruder, decile by decile in turn; a decile of fewer than four contexts has none."""
         deciles = self._deciles(feature)
-        intruders = [
-            context for context in feature.contexts if not context.activating and self.shows(context)
-        ]
+        intruders = self.silent(feature.contexts)
         self.seeded_random(feature.feature).shuffle(intruders)
         places = [(turn, decile) for turn in range(self.per_decile) for decile in deciles]
         return [
@@ -65,8 +69,8 @@ class Intruder(Choice, frozen=True):
         order = self.seeded_random(feature.feature, decile, again).sample(there, len(there))
         group = order[place * TOGETHER : (place + 1) * TOGETHER]
         lenders = [context for context in there if context not in group] or group
-        marks = borrowed(intruder, lenders, self.seed, feature.feature)
-        sought = intruder, render.text(intruder.strings, marks)
+        marks = elsewhere([intruder], lenders, self.seeded_random(feature.feature, "marks", intruder.context))
+        sought = intruder, render.text(intruder.strings, marks[intruder.context])
         others = [render.text(context.strings, render.strongest(context)) for context in group]
         return self.choice_request(key, _few_shots(), feature, sought, others, None)
 

@@ -1,6 +1,5 @@
 """The base of scorers that give a number per context instead of a verdict, and the unit vectors that cosines need."""
 
-import random
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -40,9 +39,16 @@ class Numeric(ScorerOptions, frozen=True):
 
     def judged(self, contexts: Sequence[Context], feature: int) -> list[Context]:
         """The contexts to judge, in their order: a systematic sample over kinds and deciles."""
-        shown = [context for context in contexts if self.shows(context)]
-        drawn = spread(stratified(shown, self.seed, feature), self.contexts)
+        drawn = spread(self.stratified(self.shown_of(contexts), feature), self.contexts)
         return sorted(drawn, key=lambda context: context.context)
+
+    def stratified(self, contexts: Sequence[Context], feature: int) -> list[Context]:
+        """The contexts kind by kind and decile by decile, shuffled within."""
+        ordered = sorted(contexts, key=lambda context: context.context)
+        self.seeded_random(feature).shuffle(ordered)
+        return sorted(
+            ordered, key=lambda context: (context.kind, -1 if context.decile is None else context.decile)
+        )
 
     def template(self, name: str, slot: str) -> str:
         """A prompt file with a slot. Raises `WrongRequest` when the file that the config names has none."""
@@ -51,15 +57,6 @@ class Numeric(ScorerOptions, frozen=True):
             msg = f"prompt {self.prompt} has no {{{slot}}} in it; write it where the {slot} belongs"
             raise WrongRequest(msg)
         return text
-
-
-def stratified(contexts: Sequence[Context], seed: int, feature: int) -> list[Context]:
-    """The contexts kind by kind and decile by decile, shuffled within; the same order for the same seed."""
-    ordered = sorted(contexts, key=lambda context: context.context)
-    random.Random(f"{seed}/{feature}").shuffle(ordered)  # noqa: S311  (a draw, not a secret)
-    return sorted(
-        ordered, key=lambda context: (context.kind, -1 if context.decile is None else context.decile)
-    )
 
 
 def spread(layers: Sequence[Context], wanted: int | None) -> list[Context]:

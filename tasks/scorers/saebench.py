@@ -10,6 +10,7 @@ contexts, none of which the explainer was shown, so that the highest peaks are t
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -18,7 +19,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.fields import ComponentName
 from tasks.llm.request import Reply, Request, RequestKey, Unreadable, quote_reply
-from tasks.scorers.base import Judgement, verdict_judgements
+from tasks.scorers.base import Judgement, listed, verdict_judgements
 from tasks.scorers.chat import ChatScorer, list_of
 from tasks.scorers.reply_text import Wanted, stated
 
@@ -33,6 +34,9 @@ _LIST = Wanted(
 )
 """In brackets, or a line of numbers or with the word none."""
 
+ANYWHERE = ("random", "silent")
+"""Kinds of non-activating contexts that are drawn from all that the corpus has."""
+
 FAINTEST = 1e-9
 """Peak of a window without a positive activation, as some coders have, where windows are drawn by their peaks."""
 
@@ -46,13 +50,27 @@ class SAEBench(ChatScorer, frozen=True):
     kind: Literal["saebench"]
     name: ComponentName = "saebench"
     """What the tables call it; two scorers of one kind need two names."""
-    kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("random",)
-    """Kinds of non-activating contexts that are shown, all if null."""
+    kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Kinds of non-activating contexts that are shown; null shows `random` and `silent`."""
 
     @property
     def chance(self) -> float:
         """The share of silent windows, which is the accuracy of one who lists nothing."""
         return RANDOM / (TOP + WEIGHTED + RANDOM)
+
+    def by_default(self, kind: str) -> bool:
+        """Windows of anywhere, as SAEBench's are."""
+        return kind in ANYWHERE
+
+    def unmet_need(self, kinds: Mapping[str, bool]) -> str | None:
+        """What all scorers need, and windows of anywhere where no other kind is named."""
+        absent = super().unmet_need(kinds)
+        if absent is None and self.kinds is None and not any(map(self.by_default, kinds)):
+            return (
+                f"sample.negatives has {listed(kinds)}, and saebench shows {listed(ANYWHERE)} windows; "
+                "add one of these, or name other kinds"
+            )
+        return absent
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question; none about a feature with fewer contexts."""
@@ -61,9 +79,9 @@ class SAEBench(ChatScorer, frozen=True):
             return []
         texts = [render.text(context.strings) for context in contexts]
         question = render.write(texts, explanation, "fitting")
-        truths = {context.context: context.activating for context in contexts}
+        about = [(context.context, context.activating) for context in contexts]
         form = list_of(range(1, len(contexts) + 1), 0, len(contexts))
-        return [self.request(key.with_question(0), question, truths, form=form)]
+        return [self.request(key.with_question(0), question, about, form=form)]
 
     def read(self, request: Request, reply: Reply) -> list[Judgement]:
         """A verdict on each window, from the list that is stated. Raises `Unreadable` without one."""
@@ -85,7 +103,7 @@ class SAEBench(ChatScorer, frozen=True):
         # Without replacement, by exponential clocks (Efraimidis and Spirakis 2006).
         clocks = {context.context: draw.expovariate(max(context.peak, FAINTEST)) for context in active[TOP:]}
         weighted = sorted(active[TOP:], key=lambda context: clocks[context.context])[:WEIGHTED]
-        silent = [context for context in feature.contexts if not context.activating and self.shows(context)]
+        silent = self.silent(feature.contexts)
         drawn = [*active[:TOP], *weighted, *draw.sample(silent, min(RANDOM, len(silent)))]
         draw.shuffle(drawn)
         return drawn

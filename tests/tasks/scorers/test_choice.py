@@ -121,18 +121,48 @@ def test_an_intruder_stands_among_four_contexts_of_one_decile() -> None:
 
 
 def test_an_intruder_is_marked_as_contexts_of_that_decile_are() -> None:
-    """The others where the feature fires, the intruder at places of a context that is not among them."""
+    """The others where the feature fires, the intruder as often as a context that is not among them."""
     for seed in range(20):
         for request in asked(INTRUDER.model_copy(update={"seed": seed})):
             there = shown(request)
             (decile,) = {item.decile for item in there if item.activating}
             same = [item for item in ACTIVE if item.decile == decile]
-            lent = [render.strongest(item) for item in same if item not in there] or [
-                render.strongest(item) for item in same
-            ]
+            lent = [item for item in same if item not in there] or same
             for line, item in zip(lines(request), there, strict=True):
-                places = [render.strongest(item)] if item.activating else lent
-                assert line in {render.text(item.strings, place) for place in places}
+                if item.activating:
+                    assert render.text(item.strings, render.strongest(item)) == line
+                else:
+                    assert line.count("<<") in {len(spans(lender)) for lender in lent}
+
+
+def spans(item: Context) -> tuple[tuple[str, int], ...]:
+    (example,) = render.read(f"Example 1: {render.text(item.strings, render.strongest(item))}")
+    return example.spans
+
+
+def test_an_intruder_is_one_in_which_another_feature_fires() -> None:
+    """It is marked where that one does; the kinds that are named, and every kind where it has none, go before."""
+    others = [
+        replace(
+            item,
+            context=200 + item.context,
+            kind="other_feature",
+            activations=(0.0,) * len(item.strings),
+            other_activations=item.activations,
+            decile=None,
+        )
+        for item in ACTIVE
+    ]
+    feature = [*HARBOUR.contexts, *others]
+    marked = {item.context: render.text(item.strings, render.strongest(item)) for item in ACTIVE}
+    requests = asked(INTRUDER, feature)
+    assert requests
+    for request in requests:
+        (context,) = request.contexts
+        assert request.right is not None
+        assert marked[context - 200] == lines(request)[request.right - 1]
+    named = asked(INTRUDER.model_copy(update={"kinds": ("similar",)}), feature)
+    assert all(request.contexts[0] < 200 for request in named)
 
 
 def test_contexts_of_a_decile_are_shown_again_only_when_all_were() -> None:

@@ -92,14 +92,22 @@ def test_detection_shows_nothing_but_text() -> None:
 
 
 def test_fuzzing_marks_positives_where_they_fire_and_negatives_elsewhere() -> None:
-    """Positives are marked above three tenths of their peak, each negative at the places of some positive."""
-    lent = {render.strongest(context) for context in LIGHTHOUSE.contexts if context.activating}
+    """Positives are marked above three tenths of their peak, each negative as often as some positive."""
+    lent = {
+        render.text(context.strings, render.strongest(context)).count(render.OPEN)
+        for context in LIGHTHOUSE.contexts
+        if context.activating
+    }
     for request in asked(FUZZING):
         lines = request.messages[-1].text.split("\n")[2:-2]
         for number, line in zip(request.contexts, lines, strict=True):
             shown = LIGHTHOUSE.contexts[number]
-            places = {render.strongest(shown)} if shown.activating else lent
-            assert line.partition(": ")[2] in {render.text(shown.strings, context) for context in places}
+            text = line.partition(": ")[2]
+            if shown.activating:
+                assert render.text(shown.strings, render.strongest(shown)) == text
+            else:
+                assert text.count(render.OPEN) in lent
+                assert render.text(shown.strings) == text.replace(render.OPEN, "").replace(render.CLOSE, "")
 
 
 def test_fuzzing_marks_both_classes_alike() -> None:

@@ -9,6 +9,7 @@ import pytest
 from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Context, context
+from tasks.contexts.marks import Paper
 from tasks.llm.request import Request, RequestKey
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.judging import judge
@@ -68,9 +69,72 @@ def test_the_prompts_are_the_ones_that_were_reviewed(scorer: Fuzzing) -> None:
 
 @BOTH
 def test_silent_contexts_are_not_asked_about(scorer: Fuzzing) -> None:
-    """The negatives are activating contexts, each asked about once, and none that is a positive."""
+    """The negatives are activating contexts: all of them once more, or some that are no positives then."""
     numbers = [number for request in asked(scorer) for number in request.contexts]
-    assert list(range(7)) == sorted(numbers)
+    assert sorted([*range(7)] * (2 if scorer is ACTIVE else 1)) == sorted(numbers)
+
+
+@pytest.mark.parametrize("marked", ["matched", "paper"])
+def test_no_question_shows_a_window_twice(marked: str) -> None:
+    """Each is there once rightly and once wrongly marked, as many questions apart as there are windows."""
+    feature = replace(LIGHTHOUSE, contexts=tuple(windows(1)))
+    requests = ACTIVE.model_copy(update={"marked": marked}).requests(RequestKey(7, 0, "none"), "x", feature)
+    assert [5] * 4 == [len(set(request.contexts)) for request in requests]
+    shown = Counter(
+        (context, truth)
+        for request in requests
+        for context, truth in zip(request.contexts, request.truths, strict=True)
+    )
+    assert {(number, truth): 1 for number in range(10) for truth in (True, False)} == shown
+    assert 4 > sum(len(set(request.truths)) == 1 for request in requests)
+
+
+def test_judgements_on_a_window_that_is_shown_twice_are_apart(tmp_path: Path) -> None:
+    """Context and truth tell them apart, and each has its own place in its question."""
+    judgements, _, requests = judge(
+        Lake(tmp_path.as_posix()), {0: ("Something.", windows(1)[:3])}, ACTIVE, oracle()
+    )
+    assert [(number, truth) for number in range(3) for truth in (False, True)] == [
+        (row["context"], row["truth"]) for row in judgements
+    ]
+    assert 2 == len(requests)
+    places = Counter((row["request"], row["place"]) for row in judgements)
+    assert {1} == set(places.values())
+
+
+def test_the_paper_marks_by_the_mean_of_firing_tokens() -> None:
+    """As many random tokens in each negative as positives have firing ones, rounded up, in both kinds of negatives."""
+    silent = [context("a| lamp| is| lit| in| the| house| there", 20 + number) for number in range(5)]
+    active = [replace(item, decile=0) for item in CONTEXTS[:7]]
+    feature = replace(LIGHTHOUSE, contexts=(*active, *silent))
+    number = -(-sum(1 for item in active for a in item.activations if a) // 7)
+    for negatives in ("silent", "active"):
+        scorer = Fuzzing.model_validate(
+            {"kind": "fuzzing", "reader": "r", "marks": negatives, "marked": "paper", "shown": 1}
+        )
+        for request in scorer.requests(RequestKey(7, 0, "none"), "x", feature):
+            (line,) = (
+                line for line in request.messages[-1].text.split("\n") if line.startswith("Example 1: ")
+            )
+            (item,) = (item for item in feature.contexts if item.context == request.contexts[0])
+            places = Paper.rightly(item) if request.truths[0] else Paper(number, scorer.seed).wrongly(item)
+            assert f"Example 1: {render.text(item.strings, places)}" == line
+
+
+def test_silent_windows_are_those_of_another_feature() -> None:
+    """Where there are any, unless the paper's marks or kinds are asked for."""
+    others = [replace(item, context=50 + item.context, kind="other_feature") for item in windows(1)]
+    feature = replace(LIGHTHOUSE, contexts=(*windows(1), *others))
+
+    def kinds(**options: object) -> set[str]:
+        scorer = Fuzzing.model_validate({"kind": "fuzzing", "reader": "r", **options})
+        by_number = {item.context: item.kind for item in feature.contexts}
+        asked = scorer.requests(RequestKey(7, 0, "none"), "x", feature)
+        return {by_number[number] for request in asked for number in request.contexts} - {"activating"}
+
+    assert {"other_feature"} == kinds()
+    assert {"random"} == kinds(marked="paper") == kinds(kinds=["random"])
+    assert {"random", "other_feature"} == kinds(kinds=["random", "other_feature"])
 
 
 @BOTH
@@ -89,11 +153,11 @@ def test_what_is_true_is_marked_where_it_fires_and_what_is_not_where_it_is_silen
                 spans = " ".join(span for span, _ in render.read(line)[0].spans)
                 fired = {s for s, a in zip(shown.strings, shown.activations, strict=True) if a > 0}
                 assert not any(item.strip() in spans.split() for item in fired)
-    assert {True: 4, False: 3} == truths if scorer is ACTIVE else {True: 5, False: 2} == truths
+    assert {True: 7, False: 7} == truths if scorer is ACTIVE else {True: 5, False: 2} == truths
 
 
 def test_wrong_marks_are_as_many_as_right_ones() -> None:
-    """Over many windows the number of marks tells nothing."""
+    """The number of marks tells nothing."""
     active = [
         context("|".join(f"t{i}:9" if i in places else f"t{i}" for i in range(12)), number)
         for number, places in enumerate([(0,), (3, 4), (5,), (3, 5, 8), (9,)] * 40)
@@ -105,18 +169,18 @@ def test_wrong_marks_are_as_many_as_right_ones() -> None:
         for truth, line in zip(request.truths, lines, strict=True):
             marked = "".join(span for span, _ in render.read(line)[0].spans)
             seen[truth][marked.count("t")] += 1
-    assert 100 == seen[True].total() == seen[False].total()
-    assert {1, 2, 3} == set(seen[True]) == set(seen[False])
-    assert all(abs(seen[True][marks] - seen[False][marks]) < 25 for marks in (1, 2, 3))
+    assert 200 == seen[True].total()
+    assert {1, 2, 3} == set(seen[True])
+    assert seen[True] == seen[False]
 
 
 @BOTH
 def test_an_oracle_scores_one(tmp_path: Path, scorer: Fuzzing) -> None:
     """Both classes are there, and judgements say which windows were marked wrongly."""
     judgements, scores, _ = judge(Lake(tmp_path.as_posix()), FEW, scorer, oracle())
-    rightly, wrongly = (35, 35) if scorer is ACTIVE else (50, 20)
+    rightly, wrongly = (70, 70) if scorer is ACTIVE else (50, 20)
     assert {True: 3 * rightly, False: 3 * wrongly} == Counter(row["truth"] for row in judgements)
-    assert [(70, 0)] * 3 == [(row["n"], row["n_failed"]) for row in scores]
+    assert [(rightly + wrongly, 0)] * 3 == [(row["n"], row["n_failed"]) for row in scores]
     assert [(1.0, 1.0, 1.0)] * 3 == [
         (row["balanced_accuracy"], row["recall"], row["specificity"]) for row in scores
     ]

@@ -91,18 +91,6 @@ def test_kinds_leave_other_silent_contexts_out(scorer: Detection | Fuzzing) -> N
         assert expected == asked
 
 
-def test_marks_are_borrowed_alike_whatever_the_kinds() -> None:
-    """A silent context has the same marks, whichever others are asked about."""
-
-    def lines(kinds: tuple[str, ...] | None) -> set[str]:
-        subset = FUZZING.model_copy(update={"kinds": kinds})
-        return {
-            request.messages[-1].text for request in subset.requests(RequestKey(7, 0, "none"), "x", HARBOUR)
-        }
-
-    assert lines(("similar",)) < lines(None)
-
-
 @pytest.mark.parametrize("marks", ["active", "mismarked"])
 def test_kinds_are_refused_where_no_silent_context_is_asked_about(marks: str) -> None:
     """They would be without effect."""

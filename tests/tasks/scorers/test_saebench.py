@@ -88,10 +88,15 @@ def test_a_feature_with_fewer_windows_is_not_asked_about() -> None:
 
 
 def test_random_windows_are_needed_by_default() -> None:
-    """Another kind has to be named."""
-    assert "kinds names random" in (SAEBENCH.unmet_need({"similar": True}) or "")
+    """Or silent ones; another kind has to be named."""
+    lacking = SAEBENCH.unmet_need({"similar": True})
+    assert lacking == (
+        "sample.negatives has similar, and saebench shows random, silent windows; "
+        "add one of these, or name other kinds"
+    )
     assert SAEBENCH.unmet_need({"similar": True, "random": False}) is None
-    assert SAEBENCH.model_copy(update={"kinds": None}).unmet_need({"similar": True}) is None
+    assert SAEBENCH.unmet_need({"silent": False, "other_feature": False}) is None
+    assert SAEBENCH.model_copy(update={"kinds": ("similar",)}).unmet_need({"similar": True}) is None
 
 
 @pytest.mark.parametrize(
