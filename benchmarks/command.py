@@ -50,11 +50,15 @@ def say(line: str) -> None:
 
 
 def main(
-    options: argparse.Namespace, measure: Callable[[argparse.Namespace], Report], tables: page.Tables
+    options: argparse.Namespace,
+    measure: Callable[[argparse.Namespace], Report],
+    tables: page.Tables,
+    write: Callable[[Report], None] | None = None,
 ) -> int:
     """Measure, print the section, write report and page; a full run writes the page, a quick one doesn't.
 
-    Returns the exit code: 2 for what cannot be done as asked, 1 for a run that failed.
+    The page is docs/benchmarks.md, unless `write` puts the tables elsewhere. Returns the exit code: 2 for what cannot
+    be done as asked, 1 for a run that failed.
     """
     try:
         report = Report.read(options.report) if options.report else measure(options)
@@ -68,7 +72,7 @@ def main(
     if options.json:
         options.json.write_text(report.text, encoding="utf-8")
     if not options.quick:
-        page.write(report, tables)
+        page.write(report, tables) if write is None else write(report)
     return 0
 
 

@@ -1,7 +1,9 @@
 -- One row per coder, explainer and scorer: how its reader answered the questions about each feature's own explanation,
 -- or about the feature alone. An answer is the verdicts of a question in the order of its examples (`01001`), or the
 -- number that was named; `right_share` is the share of questions to which the commonest one would have been right.
--- Places are the examples of a question, with how often the reader said yes there.
+-- Places are the examples of a question, with how often the reader said yes there. `alike` is the correlation of two
+-- verdicts on contexts of one class in one question, beyond what the class and the explanation are judged like on
+-- average; `worth` is how many independent verdicts one of them is worth then, at most 1.
 with judged as (
     select
         coder,
@@ -93,6 +95,67 @@ places as (
     group by coder, explainer, scorer
 ),
 
+-- What a question adds to the verdicts on one class: how many, and by how much more are yes than of all of the class.
+deviating as (
+    select
+        coder,
+        explainer,
+        scorer,
+        replicate,
+        feature,
+        truth,
+        request,
+        verdict::integer - avg(verdict::integer) over class as deviation,
+        count(*) over class as verdicts
+    from judged
+    where verdict is not null and place is not null and named is null
+    window class as (partition by coder, explainer, scorer, replicate, feature, truth)
+),
+
+grouped as (
+    select
+        coder,
+        explainer,
+        scorer,
+        replicate,
+        feature,
+        truth,
+        any_value(verdicts) as verdicts,
+        count(*) as members,
+        sum(deviation) as deviation,
+        sum(deviation ** 2) as squares
+    from deviating
+    group by coder, explainer, scorer, replicate, feature, truth, request
+),
+
+-- Deviations from their own mean lean against each other, by their variance over the number of verdicts: added again.
+classes as (
+    select
+        coder,
+        explainer,
+        scorer,
+        sum(members * (members - 1)) as pairs,
+        any_value(verdicts) as verdicts,
+        sum(squares) / any_value(verdicts - 1) as variance,
+        sum(deviation ** 2 - squares) as products
+    from grouped
+    where verdicts > 1
+    group by coder, explainer, scorer, replicate, feature, truth
+    having count(*) > 1
+),
+
+correlated as (
+    select
+        coder,
+        explainer,
+        scorer,
+        sum(products + pairs * variance / verdicts) / nullif(sum(pairs * variance), 0) as alike,
+        sum(pairs) / sum(verdicts) as others,
+        sum(pairs) / 2 as pairs
+    from classes
+    group by coder, explainer, scorer
+),
+
 counted as (
     select
         coder,
@@ -120,9 +183,13 @@ select
     commonest.answer,
     commonest.answer_share,
     commonest.answers,
-    rightly.right_share
+    rightly.right_share,
+    correlated.alike,
+    1 / (1 + correlated.others * greatest(0, correlated.alike)) as worth,
+    correlated.pairs
 from counted
 left join places using (coder, explainer, scorer)
 left join commonest using (coder, explainer, scorer)
 left join rightly using (coder, explainer, scorer)
+left join correlated using (coder, explainer, scorer)
 order by counted.alone, counted.coder, counted.explainer, counted.scorer

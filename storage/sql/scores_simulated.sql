@@ -1,6 +1,7 @@
 -- Temporary table: one row per explanation and control with simulated activations: their correlation with the real ones
 -- over all tokens of all contexts, but for those that have no simulated one. Interval: Fisher's transform, with the
--- jackknife over questions for its variance and Student's t, since few of them are all that is known of it.
+-- jackknife over questions for its variance, and Student's t with two degrees of freedom fewer than that has by
+-- Satterthwaite: a few strong firings decide a correlation, and few questions show too little of how unequal they are.
 create or replace temp table simulations as
 with paired as (
     select
@@ -87,18 +88,38 @@ jackknifed as (
     from products
 ),
 
+deviations as (
+    select
+        *,
+        z - avg(z) over (partition by feature, replicate, control) as deviation
+    from jackknifed
+),
+
+-- Not known while leaving one question out leaves nothing that varies.
+moments as (
+    select
+        feature,
+        replicate,
+        control,
+        count(*) as questions,
+        case when count(z) = count(*) and count(*) > 1 then sum(deviation ** 2) end as squares,
+        sum(deviation ** 4) as fourth_powers
+    from deviations
+    group by feature, replicate, control
+),
+
 reaches as (
     select
         feature,
         replicate,
         control,
-        -- Not known while leaving one question out leaves nothing that varies.
-        case
-            when count(z) = count(*) and count(*) > 1
-                then student(count(*) - 1) * sqrt(var_pop(z) * (count(*) - 1))
-        end as reach
-    from jackknifed
-    group by feature, replicate, control
+        student(
+            least(
+                questions - 1,
+                greatest(2, 2 / nullif(fourth_powers / nullif(squares, 0) ** 2 - 1 / questions, 0) - 2)
+            )
+        ) * sqrt(squares * (questions - 1) / questions) as reach
+    from moments
 ),
 
 correlations as (

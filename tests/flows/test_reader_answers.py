@@ -6,6 +6,7 @@ from functools import cache
 from tempfile import TemporaryDirectory
 
 import duckdb
+import numpy as np
 import pytest
 
 from flows import reader_answers
@@ -17,6 +18,7 @@ from storage.tables import JUDGEMENTS
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers import Scorer
+from tests.storage.toys import value
 from tests.tasks.judging import judge
 from tests.tasks.scorers.test_known_readers import detection, discrimination, features
 from tests.tasks.toys import Known, coin, constant, oracle
@@ -154,3 +156,62 @@ def test_many_places_are_cut_in_the_middle_on_a_terminal() -> None:
     assert ".00 .05 .10 … .60 .65" == reader_answers.places(shares)
     cut = reader_answers.commonest({"answer": "01000000000100", "answer_share": 0.25})
     assert "01000…100 25%" == cut
+
+
+@cache
+def moods(within: float, shown: int) -> dict:
+    """How a simulated reader answered about four features, whose verdicts in a question have this correlation."""
+    draw = np.random.default_rng(5)
+    rows = []
+    for feature in range(4):
+        truths = draw.permutation([True, False] * 100)
+        for question, own in enumerate(truths.reshape(-1, shown)):
+            # Each verdict is its question's with a probability of the root of it, else its own.
+            mood = draw.random()
+            for place, truth in enumerate(own, start=1):
+                drawn = mood if draw.random() < within**0.5 else draw.random()
+                rows.append(
+                    {
+                        **{
+                            field.name: None if field.nullable else value(field.type)
+                            for field in JUDGEMENTS.schema
+                        },
+                        "feature": feature,
+                        "context": question * shown + place,
+                        "request": str(question),
+                        "place": place,
+                        "control": "none",
+                        "truth": bool(truth),
+                        "verdict": bool(drawn < (0.8 if truth else 0.3)),
+                        "status": "ok",
+                    }
+                )
+    with duckdb.connect() as connection:
+        connection.register("judgements", JUDGEMENTS.rows(rows))
+        (result,) = query.records(connection, "report_answers")
+        return dict(result)
+
+
+@pytest.mark.parametrize("within", [0.0, 0.2, 0.6])
+def test_verdicts_of_one_question_are_found_to_be_as_alike_as_they_are(within: float) -> None:
+    """Beyond what is true and how the reader judges the explanation; what they are worth follows."""
+    result = moods(within, 5)
+    assert within == pytest.approx(result["alike"], abs=0.07)
+    assert result["worth"] == pytest.approx(1 / (1 + 2 * max(0, result["alike"])), abs=0.02)
+    assert (within > 0.5) == reader_answers.is_moody(result)
+
+
+def test_a_reader_with_moods_is_named() -> None:
+    """In a sentence, and its correlation in the table."""
+    (line,) = reader_answers.warnings([moods(0.6, 5)], varied=False)
+    assert "alike" in line
+    (shown,) = reader_answers.table([moods(0.6, 5)])
+    assert 0.5 < float(str(shown["alike"])) < 0.7
+    assert [] == reader_answers.warnings([moods(0.0, 5)], varied=False)
+
+
+def test_questions_about_one_context_have_no_moods() -> None:
+    """Nothing is said of what nobody can know."""
+    result = moods(0.0, 1)
+    assert reader_answers.correlation(result) is None
+    assert "" == reader_answers.table([result])[0]["alike"]

@@ -1,0 +1,73 @@
+"""`python -m benchmarks.intervals`: how often the intervals of scores hold the truth, on simulated judgements."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from statistics import mean
+
+from benchmarks import command, machine
+from benchmarks.intervals.cases import DENSITY, MOODS, SIZES, WITHIN
+from benchmarks.intervals.cover import LEAST, MOST, cover
+from benchmarks.intervals.tables import name, tables, write
+from benchmarks.report import Bound, Figure, Report
+from storage.errors import WrongRequest
+from storage.lake import Lake
+
+DESCRIPTION = (
+    "Intervals of every number of scores, by the statements that make them, on judgements of a simulated reader: how "
+    "often they hold the true value, for verdicts that are independent and for ones that share a question's mood."
+)
+BOUNDS = {
+    "least mean cover": Bound(at_most=False, value=0.93),
+    "greatest mean cover": Bound(at_most=True, value=0.97),
+    "least cover": Bound(at_most=False, value=0.90),
+}
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    made = command.parser("intervals", DESCRIPTION)
+    return command.main(command.arguments(made, given), _measured, tables, write)
+
+
+def _measured(options: argparse.Namespace) -> Report:
+    if options.device != "cpu":
+        msg = "intervals are computed on CPUs only: leave --device cuda out"
+        raise WrongRequest(msg)
+    size = SIZES["quick" if options.quick else "full"]
+    figures = []
+    for design in size.designs:
+        for mood in design.moods:
+            command.say(f"{design.name}, {mood}")
+            with tempfile.TemporaryDirectory() as scratch:
+                covers = cover(design, mood, size, Lake(scratch))
+            for number, covered in covers.items():
+                shares = [at.share for at in covered]
+                named = name(design.name, mood, number)
+                figures.append(Figure(named, mean(shares), "", min(shares), max(shares), len(shares)))
+    means = [figure.value for figure in figures]
+    figures += [
+        Figure.of("least mean cover", [min(means)]),
+        Figure.of("greatest mean cover", [max(means)]),
+        Figure.of("least cover", [min(figure.low for figure in figures)]),
+    ]
+    return Report(
+        benchmark="intervals",
+        machine=machine.machine(),
+        figures=tuple(figures),
+        command=command.typed("intervals", options, command.parser("intervals", DESCRIPTION)),
+        date=command.today(),
+        workload={
+            "features per true value": f"{size.features:,}",
+            "true values from": f"{LEAST} to {MOST}",
+            "correlation of two verdicts of a question with moods": WITHIN,
+            "density": DENSITY,
+            "moods": ", ".join(f"{mood} ({what})" for mood, what in MOODS.items()),
+        },
+        bounds=BOUNDS,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""What is simulated: how many contexts in how many questions, which moods, which true values."""
+
+from dataclasses import dataclass
+from itertools import product
+from math import asin, pi, sin
+
+WITHIN = 0.2
+"""Correlation of two verdicts of one question where a reader has moods and says yes to half of the contexts."""
+LATENT = sin(WITHIN * pi / 2)
+"""Correlation of the normal deviates behind them (Sheppard 1899)."""
+DENSITY = 0.04
+"""Share of the windows in which a simulated feature fires."""
+
+MOODS = {
+    "independent": "each verdict by itself",
+    "readier": "in some questions the reader says yes more readily, in others less",
+    "better": "in some questions the reader is good at it, in others bad",
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """How a feature is judged."""
+
+    name: str
+    positives: int
+    negatives: int
+    shown: int
+    """Contexts per question."""
+    kind: str = "verdicts"
+    """`verdicts` with probabilities, `values`, `choices` or `simulations`."""
+    adaptive: bool = False
+    """Whether asking stops as soon as the score is known well enough, with the defaults of `adaptive`."""
+
+    @property
+    def contexts(self) -> int:
+        """Of both classes."""
+        return self.positives + self.negatives
+
+    @property
+    def moods(self) -> tuple[str, ...]:
+        """Those that can make a difference: where each context has its own question there is none."""
+        if self.kind == "simulations":
+            return ("independent", "better")
+        return tuple(MOODS) if self.shown > 1 else ("independent",)
+
+
+DESIGNS = (
+    Design("100 + 100 in 40 questions", 100, 100, 5),
+    Design("50 + 50 in 20 questions", 50, 50, 5),
+    Design("100 + 100, adaptive", 100, 100, 5, adaptive=True),
+    Design("20 choices", 20, 0, 1, kind="choices"),
+    Design("10 + 10 values", 10, 10, 1, kind="values"),
+    Design("20 + 20 values", 20, 20, 1, kind="values"),
+    Design("100 + 100 values", 100, 100, 1, kind="values"),
+    Design("10 + 10 simulated contexts", 10, 10, 1, kind="simulations"),
+    Design("50 + 50 simulated contexts", 50, 50, 1, kind="simulations"),
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size of the benchmark."""
+
+    features: int
+    """Of each pair of true recall and specificity."""
+    shares: tuple[float, ...]
+    """True values of either."""
+    designs: tuple[Design, ...] = DESIGNS
+
+    @property
+    def pairs(self) -> list[tuple[float, float]]:
+        """Of recall and specificity."""
+        return list(product(self.shares, self.shares))
+
+
+SIZES = {
+    "quick": Size(100, (0.05, 0.5, 0.95)),
+    "full": Size(500, (0.05, 0.2, 0.5, 0.8, 0.95)),
+}
+
+
+def within(latent: float) -> float:
+    """Correlation of two verdicts of which half are yes, from that of the deviates behind them."""
+    return 2 / pi * asin(latent)

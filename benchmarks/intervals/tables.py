@@ -1,0 +1,59 @@
+"""The table of docs/metrics.md, from the report alone, and where it stands there."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.intervals.cases import DESIGNS, MOODS
+from benchmarks.page import table
+from benchmarks.report import Figure, Report
+
+FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
+BEGIN, END = "<!-- cover of intervals: python -m benchmarks.intervals -->", "<!-- end of cover -->"
+NUMBERS = (
+    "recall",
+    "specificity",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "weighted_precision",
+    "f1",
+    "auroc",
+    "auprc",
+    "brier",
+    "pearson",
+)
+
+
+def name(design: str, mood: str, number: str) -> str:
+    """Of the figure of how often the intervals of a number hold its true value."""
+    return f"{design}, {mood}: {number}"
+
+
+def tables(report: Report) -> list[str]:
+    """How often intervals hold the truth, for each number and design: a block of Markdown per mood."""
+    return list(_by_design(report))
+
+
+def _by_design(report: Report) -> Iterator[str]:
+    rows = []
+    for design in DESIGNS:
+        for number in NUMBERS:
+            figures = [report.named.get(name(design.name, mood, number)) for mood in MOODS]
+            if any(figures):
+                rows.append([design.name, f"`{number}`", *map(_cell, figures)])
+    yield table(["contexts", "number", *MOODS], rows)
+
+
+def _cell(figure: Figure | None) -> str:
+    """The mean over true values, and the least."""
+    return "" if figure is None else f"{100 * figure.value:.1f} ({100 * figure.low:.0f})"
+
+
+def write(report: Report, file: Path | None = None) -> None:
+    """Put the table into the page between its marks."""
+    file = file or FILE
+    page = file.read_text(encoding="utf-8")
+    new = "\n".join([BEGIN, *tables(report), END])
+    replaced = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: new, page, flags=re.DOTALL)
+    file.write_text(replaced, encoding="utf-8")

@@ -1,0 +1,75 @@
+"""Intervals of scores on simulated judgements hold the truth as often as they say, by the benchmark's own code."""
+
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import pytest
+
+from benchmarks.intervals.cases import DESIGNS, Design, Size
+from benchmarks.intervals.cover import cover
+from benchmarks.intervals.draw import asked, deviates, judgements
+from storage.lake import Lake
+
+NAMED = {design.name: design for design in DESIGNS}
+SIZE = Size(features=150, shares=(0.3, 0.8))
+LEAST = 0.93 - 0.03
+"""Mean cover of 600 intervals: the bound, and what chance takes from it in one case of a thousand."""
+
+
+@pytest.mark.parametrize("mood", ["independent", "readier", "better"])
+def test_intervals_of_verdicts_hold_the_truth(tmp_path: Path, mood: str) -> None:
+    """Every number, whether the verdicts of a question are independent or share a mood."""
+    design = NAMED["50 + 50 in 20 questions"]
+    covers = cover(design, mood, SIZE, Lake(tmp_path.as_posix()))
+    assert {
+        "recall",
+        "specificity",
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "weighted_precision",
+    } < set(covers)
+    assert {"f1", "auroc", "auprc", "brier"} < set(covers)
+    for number, covered in covers.items():
+        assert LEAST < mean(at.share for at in covered) < 0.99, number
+        assert min(at.share for at in covered) > 0.85, number
+
+
+@pytest.mark.parametrize("name", ["20 choices", "10 + 10 values", "10 + 10 simulated contexts"])
+def test_intervals_of_few_contexts_hold_the_truth(tmp_path: Path, name: str) -> None:
+    """Choices, numbers and simulations, each context by itself."""
+    covers = cover(NAMED[name], "independent", SIZE, Lake(tmp_path.as_posix()))
+    for number, covered in covers.items():
+        assert LEAST < mean(at.share for at in covered), number
+
+
+def test_a_mood_that_intervals_do_not_know_of_breaks_them(tmp_path: Path) -> None:
+    """The simulation tells good intervals from bad ones: as if each context had its own question."""
+    design = NAMED["100 + 100 in 40 questions"]
+    size = Size(features=300, shares=(0.5,))
+    known = cover(design, "better", size, Lake(tmp_path.as_posix()))
+    unknown = cover(design, "better", size, Lake(tmp_path.as_posix()), apart=True)
+    assert known["balanced_accuracy"][0].share > 0.92
+    assert unknown["balanced_accuracy"][0].share < 0.90
+
+
+@pytest.mark.parametrize(("mood", "sign"), [("readier", 1), ("better", -1)])
+def test_moods_are_what_they_are_called(mood: str, sign: int) -> None:
+    """Verdicts of one question on one class are alike by 0.2; on two classes too, or the other way round."""
+    design = Design("pairs", 2000, 2000, 2)
+    draw = np.random.default_rng(3)
+    of = asked(design, 10, draw)
+    verdicts = deviates(design, of, 0.5, 0.5, mood, draw) > 0
+    first, second = (verdicts.reshape(-1, 2)[:, place] for place in (0, 1))
+    same = (of.truths.reshape(-1, 2)[:, 0]) == (of.truths.reshape(-1, 2)[:, 1])
+    assert np.corrcoef(first[same], second[same])[0, 1] == pytest.approx(0.2, abs=0.03)
+    assert np.corrcoef(first[~same], second[~same])[0, 1] == pytest.approx(0.2 * sign, abs=0.03)
+
+
+def test_adaptive_asking_stops_early_and_asks_whole_questions() -> None:
+    """A feature that is judged well is known soon."""
+    rows = judgements(NAMED["100 + 100, adaptive"], 20, 0.95, 0.95, "independent", np.random.default_rng(1))
+    asked_about = np.bincount(np.asarray(rows["feature"]))
+    assert asked_about.max() < 200
+    assert set(asked_about % 25) == {0}
