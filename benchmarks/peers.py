@@ -4,7 +4,10 @@ Two of its packages want vLLM, faiss and sentence-transformers, which their meas
 the same names and nothing in them stand for those.
 """
 
+import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parents[1] / ".venv-peers"
@@ -47,3 +50,14 @@ def write_stubs(folder: Path) -> None:
         place.joinpath("__init__.py").write_text(
             "".join(f"class {name}: ...\n" for name in names), encoding="utf-8"
         )
+
+
+def without_init(package: str) -> None:
+    """In that environment: let a package's modules be imported without its `__init__`.
+
+    That of delphi's scorers imports all of them and what those need.
+    """
+    parent, _, name = package.rpartition(".")
+    made = ModuleType(package)
+    made.__path__ = [str(Path(folder) / name) for folder in importlib.import_module(parent).__path__]
+    sys.modules[package] = made

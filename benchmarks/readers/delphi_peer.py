@@ -6,32 +6,22 @@ The client is as it ships, HTTP library and its limits included; the requests un
 import asyncio
 import importlib
 import logging
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from benchmarks import child
 from benchmarks.meter import Meter
+from benchmarks.peers import without_init
 from benchmarks.readers.questions import EXPLANATION, SHOWN, windows
 from benchmarks.readers.server import pin
-
-
-def _without_its_list(package: str) -> None:
-    """Let a package's modules be imported without its `__init__`, which imports all scorers and what those need."""
-    parent, _, name = package.rpartition(".")
-    made = ModuleType(package)
-    made.__path__ = [str(Path(folder) / name) for folder in importlib.import_module(parent).__path__]
-    sys.modules[package] = made
 
 
 def answer(request: dict[str, Any]) -> Mapping[str, object]:
     """Ask the request's number of questions, after some that are not measured."""
     pin(0)
     logging.disable()
-    _without_its_list("delphi.scorers")
+    without_init("delphi.scorers")
     clients = importlib.import_module("delphi.clients.openrouter")
     detection = importlib.import_module("delphi.scorers.classifier.detection")
     samples = importlib.import_module("delphi.scorers.classifier.sample")

@@ -1,0 +1,116 @@
+"""`python -m benchmarks.agreement`: the verdicts of gloss' scorers and delphi's on the same windows."""
+
+import argparse
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import command, machine, page, peers
+from benchmarks.agreement import compare
+from benchmarks.agreement.cases import CASES, Case
+from benchmarks.agreement.tables import table
+from benchmarks.readers.recorded import recorded
+from benchmarks.report import Bound, Figure, Report
+from storage import runs
+from storage.errors import RunFailed, WrongRequest
+from storage.lake import Lake
+from tasks.scorers.base import JudgedExplanation
+
+DESCRIPTION = (
+    "Windows of a run through detection and fuzzing of gloss and of eai-delphi 0.1.3, judged by one deterministic "
+    "reader: verdicts are held against each other window by window."
+)
+FEATURES = {"quick": 3, "full": 10}
+FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
+MARKED = re.compile(r"(<!-- delphi: [^\n]*-->\n).*?(<!-- end of delphi -->\n)", re.DOTALL)
+"""Where the table stands in the page."""
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 2 for what cannot be done as asked, 1 for a run that failed."""
+    options = command.arguments(_parser(), given)
+    try:
+        report = Report.read(options.report) if options.report else _measured(options)
+    except (WrongRequest, RunFailed) as error:
+        command.say(str(error))
+        return 2 if isinstance(error, WrongRequest) else 1
+    print(page.section(report, lambda read: [table(read)]))
+    if options.json:
+        options.json.write_text(report.text, encoding="utf-8")
+    if not options.quick:
+        text = FILE.read_text(encoding="utf-8")
+        FILE.write_text(
+            MARKED.sub(lambda found: f"{found[1]}{table(report)}\n{found[2]}", text), encoding="utf-8"
+        )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = command.parser("agreement", DESCRIPTION)
+    made.add_argument(
+        "--peers", type=Path, default=peers.FOLDER, help="the peers' environment (make bench-peers)"
+    )
+    made.add_argument("--lake", metavar="URI", default="./gloss-lake", help="where a run lies (./gloss-lake)")
+    made.add_argument("--run", help="which one; the lake's first one if not given")
+    return made
+
+
+def _measured(options: argparse.Namespace) -> Report:
+    lake = Lake(options.lake)
+    run = options.run or next(iter(runs.names(lake)), "")
+    explained = recorded(lake, run, FEATURES["quick" if options.quick else "full"])
+    with tempfile.TemporaryDirectory() as scratch:
+        there = peers.peers(options.peers, Path(scratch))
+        if there is None:
+            msg = f"no environment with delphi is in {options.peers}; make one with `make bench-peers`"
+            raise WrongRequest(msg)
+        figures: list[Figure] = []
+        versions: dict[str, str] = {}
+        for case in CASES:
+            command.say(f"{case.name}: {explained.features} features of {run}")
+            figures += _figures(case, explained.posed, there, options.threads, versions)
+    bounds = {
+        f"{case.name}_equal": Bound(at_most=False, value=explained.features) for case in CASES if case.equal
+    }
+    return Report(
+        benchmark="agreement",
+        machine=machine.machine(),
+        figures=tuple(figures),
+        command=command.typed("agreement", options, _parser()),
+        date=command.today(),
+        workload={"features": explained.features, "run": run, **versions},
+        bounds=bounds,
+    )
+
+
+def _figures(
+    case: Case,
+    posed: Sequence[JudgedExplanation],
+    there: peers.Peers,
+    threads: int,
+    versions: dict[str, str],
+) -> list[Figure]:
+    """What both systems say of one case."""
+    judged, version = compare.theirs(case, posed, there, threads)
+    versions.update(version)
+    pairs = [
+        compare.Pair(about.feature.feature, mine, other)
+        for about, mine, other in zip(posed, compare.ours(case, posed), judged, strict=True)
+    ]
+    scores = [pair.scores for pair in pairs]
+    return [
+        Figure.of(f"{case.name}_equal", [sum(not pair.unequal for pair in pairs)]),
+        Figure.of(
+            f"{case.name}_windows", [sum(len(pair.ours.keys() | pair.theirs.keys()) for pair in pairs)]
+        ),
+        Figure.of(f"{case.name}_unequal", [sum(len(pair.unequal) for pair in pairs)]),
+        Figure.of(f"{case.name}_gloss", [mean for mean, _ in scores]),
+        Figure.of(f"{case.name}_delphi", [mean for _, mean in scores]),
+        Figure.of(f"{case.name}_largest", [max(abs(a - b) for a, b in scores)]),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
