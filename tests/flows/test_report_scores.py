@@ -4,14 +4,17 @@ import io
 import re
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from flows import report_scores
 from flows.report import Report, report, show
-from flows.report_scores import TUNED, discoveries, is_varied, lines
+from flows.report_scores import TUNED, Line, discoveries, is_varied, lines
 from flows.report_setup import ReportSetup
 from flows.terminal import console
+from storage import query
 from tests.storage.made import RUN, made
 
 LONG = ("example_embedding", "discrimination_among_eight")
@@ -76,7 +79,7 @@ def test_the_table_fits_eighty_columns(explainers: tuple[str, ...]) -> None:
 def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
     """From the tables: scores above their floor are counted, and chance comes from the config."""
     lake = made(f"{tmp_path}/lake", alone=("intruder",))
-    setup = ReportSetup({"detection": 0.5, "intruder": 0.2}, {"good": "openai", "odd": ""})
+    setup = ReportSetup({"detection": 0.5, "intruder": 0.2}, readers={"good": "openai", "odd": ""})
     result = report(lake, RUN, 22, setup)
     alone = [line for line in result.lines if line.alone]
     assert {None} == {line.floor for line in alone}
@@ -87,6 +90,42 @@ def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
         text.split()
     )
     assert discoveries(alone) == ""
+
+
+def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
+    """Whatever a control is called, a feature has one; replicates are no features of their own."""
+    scored = [
+        (feature, explainer, replicate, control, score)
+        for feature in range(6)
+        for explainer, replicate, control, score in (
+            ("-", 0, "none", 0.5),
+            ("-", 0, "mixed", 0.3),
+            ("exemplars", 0, "none", 0.8),
+            ("exemplars", 1, "none", 0.6),
+            ("exemplars", 0, "shuffled", 0.5),
+            ("exemplars", 1, "shuffled", 0.4),
+        )
+    ]
+    names = ("feature", "explainer", "replicate", "control", "score")
+    with duckdb.connect() as connection:
+        connection.register("read_scores", pa.table(dict(zip(names, zip(*scored, strict=True), strict=True))))
+        connection.execute(
+            "create temp table scores as select *, 'run' as run, 'demo' as coder, 'accuracy' as measure,"
+            " if(explainer = '-', 'intruder', 'detection') as scorer, 20 as n, 0 as n_failed from read_scores"
+        )
+        query.run(connection, "view_tested")
+        rows = query.records(connection, "report_scores")
+        above = query.records(connection, "report_above", level=0.2)
+    judged, alone = lines(rows, above, ReportSetup(), 22)
+    assert (6, 6) == (judged.score.n, alone.score.n)
+    assert pytest.approx((0.7, 0.45, 0.25)) == _values(judged)
+    assert pytest.approx((0.5, 0.3, 0.2)) == _values(alone)
+    assert (12, 12) == judged.discovered
+    assert (6, 6) == alone.discovered
+
+
+def _values(line: Line) -> tuple[float, ...]:
+    return tuple(estimate.value for estimate in (line.score, line.floor, line.above) if estimate)
 
 
 def test_the_baseline_reader_is_not_compared_with_what_is_published() -> None:

@@ -1,0 +1,66 @@
+"""What a report takes from a config: chance, readers, random coders, and how the features were chosen."""
+
+from typing import Any
+
+import pytest
+
+from flows.config import RunConfig
+from flows.config_file import load_config
+from flows.report_setup import report_setup
+from tests.docs.pages import ROOT
+
+DEMO = ROOT / "deployments" / "demo" / "demo.yaml"
+
+
+def demo(**changed: Any) -> RunConfig:
+    return RunConfig.model_validate(load_config(DEMO.as_posix()).model_dump(mode="json") | changed)
+
+
+def test_every_scorer_has_its_chance() -> None:
+    """As the scorer states it, by the name that the tables have."""
+    config = demo()
+    chances = report_setup(config).chances
+    assert {scorer.name: scorer.chance for scorer in config.scorers} == chances
+    assert (0.5, 0.2, 0.0) == (chances["detection"], chances["intruder"], chances["simulation"])
+
+
+def test_readers_are_told_by_their_kind() -> None:
+    """The baseline reader explains the demo, and judges it; a scorer with another reader makes no baseline of it."""
+    setup = report_setup(demo())
+    assert {"exemplars": "baseline"} == setup.readers
+    assert setup.has_baseline
+    judged = demo(
+        explainers=[{"kind": "exemplars", "reader": "judge"}],
+        scorers=[{"kind": "detection", "reader": "judge"}],
+    )
+    assert not report_setup(judged).has_baseline
+
+
+def test_random_coders_are_floors_of_their_site() -> None:
+    """Of no other site, and not of each other."""
+    random = {"kind": "random", "width": 64, "k": 4}
+    coders = [
+        {"name": "sae", "site": "layers.2", "source": {"kind": "sparsify", "path": "p"}},
+        {"name": "elsewhere", "site": "layers.1", "source": {"kind": "sparsify", "path": "p"}},
+        {"name": "random", "site": "layers.2", "source": random},
+        {"name": "again", "site": "layers.2", "source": random | {"seed": 3}},
+    ]
+    assert {"sae": ("again", "random"), "elsewhere": ()} == report_setup(demo(coders=coders)).random_coders
+
+
+@pytest.mark.parametrize(
+    ("features", "sentence"),
+    [
+        ({"choose": "sample", "n": 200}, "200 drawn at random (seed 22) from the 2,048 of demo"),
+        ({"choose": "all"}, "200 chosen, that is all the 2,048 of demo"),
+        ({"choose": "list", "features": [3, 5]}, "200 listed among the 2,048 of demo"),
+        ({"choose": "range", "first": 0, "end": 1024}, "200 from 0 to 1,023 among the 2,048 of demo"),
+        (
+            {"choose": "density", "low": 1e-5, "high": 0.1},
+            "200 that fire on 1e-05 to 0.1 of all tokens, among the 2,048 of demo",
+        ),
+    ],
+)
+def test_the_sample_of_features_is_named(features: dict, sentence: str) -> None:
+    """Intervals over features stand for the coder only where the features were drawn at random."""
+    assert sentence == f"200 {report_setup(demo(features=features)).choice} the 2,048 of demo"
