@@ -116,7 +116,8 @@ class Controls(ConfigModel, frozen=True):
     """Floors that are measured beside every run."""
 
     shuffled: int = Field(default=200, ge=0)
-    """Features that are also scored with another feature's explanation; 0 leaves the control out."""
+    """Features that are also scored with another feature's explanation, or, by scorers that need none, with contexts of
+    different other features; 0 leaves the control out."""
 
 
 class Budget(ConfigModel, frozen=True):

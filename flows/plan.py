@@ -284,7 +284,7 @@ class Plan:
             stage="judgements",
             name=name,
             tables=("requests", "judgements"),
-            config=self._asking("tasks.scorers", scorer) | (controls if explaining else {}),
+            config=self._asking("tasks.scorers", scorer) | controls,
             version=prompt.VERSION,
             parents=(explaining.step if explaining else coder.contexts,),
         )

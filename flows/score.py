@@ -18,7 +18,7 @@ from tasks.score import judge_bucket, score_bucket
 
 @flow(name="score", flow_run_name="{config.run} score")
 async def score(config: RunConfig) -> None:
-    """Let every scorer judge every explanation, and the shuffled control, then derive the scores."""
+    """Let every scorer judge every explanation or feature, and its control, then derive the scores."""
     prepared = await prepare(config, ("score",))
     plan = prepared.plan
     await check_readers_skill(plan, ("score",), prepared.findings)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.scores import scores
 from storage.tables import JUDGEMENTS, REQUESTS, SCORES
+from tasks import controls
 from tasks.contexts.special_tokens import NONE, SpecialTokens
 from tasks.explain import sampled
 from tasks.llm.base import Reader
@@ -33,7 +33,7 @@ class ScoreWork:
     """None where the scorer needs none."""
     scorer: Scorer
     controls: int
-    """Features that are judged with another feature's explanation as well."""
+    """Features that are judged with another feature's explanation as well, or with contexts of others."""
     seed: int
     asked: RequestOrigin
     special: SpecialTokens = NONE
@@ -52,9 +52,15 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
     lake, step = work.lake, work.judgements
     features = sampled(lake, work.contexts, part, "score", work.special)
     posed = (
-        match_explanations(features, _explanations(work, work.explanations, part))
+        match_explanations(
+            features, controls.explanations(lake, work.explanations, part, work.controls, work.seed)
+        )
         if work.explanations
         else features_alone(features)
+        + features_alone(
+            controls.mixed_features(lake, work.contexts, features, work.controls, work.seed, work.special),
+            "mixed",
+        )
     )
     outcomes, owners = await ask.ask_scorer(work.scorer, posed, reader)
     check_answered(outcomes, step.name)
@@ -71,26 +77,6 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
         return 0  # another process was faster, or only requests were lost
     lake.write(JUDGEMENTS, step.part("judgements", part), JUDGEMENTS.rows(rows))
     return len(rows)
-
-
-def _explanations(work: ScoreWork, explanations: Step, part: Range) -> list[dict]:
-    """Each feature's own explanation, and another feature's for those in the shuffled control."""
-    lake = work.lake
-    own = [lake.path(explanations.part("explanations", part))]
-    every = lake.parts(explanations, "explanations")
-    with lake.connect(threads=1) as connection:
-        rows = list(query.records(connection, "explained", explanations=own))
-        if work.controls:
-            rows += query.records(
-                connection,
-                "controls",
-                explanations=every,
-                n=work.controls,
-                seed=work.seed,
-                first=part.first,
-                end=part.end,
-            )
-    return [dict(row) for row in rows]
 
 
 @task(

@@ -13,6 +13,7 @@ from flows.optional_readers import Optional
 from flows.plan import Checking, CoderSteps, Explaining, Plan, Scoring
 from storage import query
 from storage.tables import NO_CODER
+from tasks.contexts.context import Feature
 from tasks.explainers import best_of
 from tasks.explainers.base import Explanation
 from tasks.explainers.best_of import Replicate
@@ -21,6 +22,7 @@ from tasks.llm.dispatch import ask_all
 from tasks.llm.request import RequestKey
 from tasks.llm.token_count import Bill, DryRunReader, PrefixCache, Tokenizer
 from tasks.scorers.base import JudgedExplanation, features_alone, match_explanations
+from tasks.scorers.mixed import LEAST, lenders, mixed
 
 STAND_IN = (
     "Words and phrases that name a place or a direction in accounts of a journey, often at the end of a sentence, and "
@@ -214,17 +216,18 @@ class RequestCounter:
         alone = scoring.explaining is None
         asked: dict[RequestKey, int] = {}
         for posed in _each(
-            features_alone(sample.score)
+            [*features_alone(sample.score), *features_alone(_mixed(sample.score), "mixed")]
             if alone
             else match_explanations(sample.score, [*texts, *_shuffled(texts)])
         ):
             requests = {item.key: scorer.requests(item.key, item.text, item.feature) for item in posed}
             asked |= {key: len(questions) for key, questions in requests.items()}
             await ask_all(reader, [request for questions in requests.values() for request in questions])
-        own, control = (
-            [_of(reader, feature.feature, kind) for feature in sample.score] for kind in ("none", "shuffled")
-        )
-        controls = 0 if alone else min(self.plan.config.controls.shuffled, sample.features)
+        kinds = ("none", "mixed" if alone else "shuffled")
+        own, control = ([_of(reader, feature.feature, kind) for feature in sample.score] for kind in kinds)
+        controls = min(self.plan.config.controls.shuffled, sample.features)
+        if alone and controls <= LEAST:
+            controls = 0
         # The first control finds in the cache what the features' own questions left there.
         bill = spread(own, sample.features) + _mean(control).times(controls)
         return bill, sum(asked.values()) / len(asked) if asked else 0.0
@@ -314,6 +317,20 @@ def _written(plan: Plan, explaining: Explaining, sample: FeatureSample) -> Texts
 
 def _text(feature: int, replicate: int, of: int, text: str) -> dict[str, object]:
     return {"feature": feature, "replicate": replicate, "explanation_of": of, "text": text}
+
+
+def _mixed(features: Sequence[Feature]) -> list[Feature]:
+    """The features of the control `mixed`: each with contexts of those after it."""
+    ring = [feature.feature for feature in features]
+    contexts = {
+        feature.feature: [context for context in feature.contexts if context.activating]
+        for feature in features
+    }
+    # Of a few features only, which is all that a sample may have, each stands for many.
+    return [
+        mixed(feature, [contexts[other] for other in lenders(ring, feature.feature) or ring])
+        for feature in features
+    ]
 
 
 def _shuffled(texts: Texts) -> Texts:

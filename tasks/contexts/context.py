@@ -6,7 +6,7 @@ between |, activation after :.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +89,17 @@ def features(contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NON
 
     A sign stands for each of the tokens that are special.
     """
+    shown = by_feature(contexts.select(list(CONTEXT_COLUMNS)).to_pylist(), special)
+    return [
+        Feature(row["feature"], row["max"], tuple(shown.get(row["feature"], ())))
+        for row in samples.select(["feature", "max"]).to_pylist()
+    ]
+
+
+def by_feature(rows: Iterable[Mapping[str, Any]], special: SpecialTokens = NONE) -> dict[int, list[Context]]:
+    """Rows with `CONTEXT_COLUMNS` as records, by feature, in their order."""
     shown: dict[int, list[Context]] = defaultdict(list)
-    for row in contexts.select(list(CONTEXT_COLUMNS)).to_pylist():
+    for row in rows:
         other_activations = row["other_activations"]
         shown[row["feature"]].append(
             Context(
@@ -104,10 +113,7 @@ def features(contexts: pa.Table, samples: pa.Table, special: SpecialTokens = NON
                 other_activations=None if other_activations is None else tuple(other_activations),
             )
         )
-    return [
-        Feature(row["feature"], row["max"], tuple(shown[row["feature"]]))
-        for row in samples.select(["feature", "max"]).to_pylist()
-    ]
+    return shown
 
 
 def descriptions(rows: Sequence[Mapping[str, Any]], special: SpecialTokens = NONE) -> dict[int, Described]:

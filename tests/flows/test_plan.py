@@ -175,10 +175,10 @@ def test_a_scorer_that_needs_no_explanation_is_put_once_per_coder() -> None:
     assert ["demo/one/detection", "demo/other/detection", "demo/-/example_embedding"] == names
     (contexts,) = plan.stage("sample")
     assert (contexts,) == plan.scores[-1].judgements.parents
-    others = Plan(
-        RunConfig.model_validate({**config, "explainers": TINY["explainers"], "controls": {"shuffled": 3}})
-    )
+    others = Plan(RunConfig.model_validate({**config, "explainers": TINY["explainers"]}))
     assert plan.scores[-1].judgements.fingerprint == others.scores[-1].judgements.fingerprint
+    controlled = Plan(RunConfig.model_validate({**config, "controls": {"shuffled": 3}}))
+    assert plan.scores[-1].judgements.fingerprint != controlled.scores[-1].judgements.fingerprint
 
 
 def _similar(role: str = "negatives", **options: object) -> RunConfig:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from storage.lake import Lake
+from tasks.contexts import render
 from tasks.contexts.context import Context
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
@@ -39,24 +40,25 @@ def contexts(word: str) -> list[Context]:
     ]
 
 
-FEATURES = {feature: (f"on {word}", contexts(word)) for feature, word in enumerate(("sea", "sky", "sun"))}
+WORDS = ("sea", "sky", "sun", "ice", "fog")
+FEATURES = {feature: (f"on {word}", contexts(word)) for feature, word in enumerate(WORDS)}
 
 
 @pytest.mark.parametrize(
     ("scorer", "explainer", "controls"),
-    [(Detection, "e", {"none", "shuffled"}), (Alone, "-", {"none"})],
+    [(Detection, "e", {"none", "shuffled"}), (Alone, "-", {"none", "mixed"})],
 )
 def test_what_needs_no_explanation_is_asked_once_per_feature(
     tmp_path: Path, scorer: type[Detection], explainer: str, controls: set[str]
 ) -> None:
-    """Without a control, under the explainer `-`, about the feature itself."""
+    """And once more as a control, under the explainer `-`, about the feature itself."""
     reader = Yes()
 
     judgements, scores, requests = judge(
-        Lake(f"{tmp_path}/lake"), FEATURES, scorer(kind="detection", reader="r"), reader, controls=3
+        Lake(f"{tmp_path}/lake"), FEATURES, scorer(kind="detection", reader="r"), reader, controls=5
     )
 
-    assert 3 * 2 * len(controls) == len(reader.asked) == len(requests)
+    assert 5 * 2 * len(controls) == len(reader.asked) == len(requests)
     for rows in (judgements, scores):
         assert ({explainer}, controls) == (
             {row["explainer"] for row in rows},
@@ -66,6 +68,47 @@ def test_what_needs_no_explanation_is_asked_once_per_feature(
     assert {f"{explainer}/detection"} == {row["component"] for row in requests}
     message = [request.messages[-1].text for request in reader.asked]
     assert (explainer == "e") == any("on sea" in text for text in message)
+
+
+def test_the_mixed_control_shows_contexts_of_others(tmp_path: Path) -> None:
+    """Its activating contexts are those of four other features, its silent ones its own; numbers and truths stay."""
+    reader = Yes()
+    judgements, _, _ = judge(
+        Lake(f"{tmp_path}/lake"), FEATURES, Alone(kind="detection", reader="r"), reader, controls=5
+    )
+    for feature, word in enumerate(WORDS):
+        asked = [request for request in reader.asked if request.key.startswith(f"{feature}/0/mixed/")]
+        words = [
+            (truth, line.split()[-1].rstrip("0123456789"))
+            for request in asked
+            for truth, line in zip(
+                request.truths,
+                [example.text for example in render.read(request.messages[-1].text)],
+                strict=True,
+            )
+        ]
+        assert set(WORDS) - {word} == {shown for truth, shown in words if truth}
+        assert {word} == {shown for truth, shown in words if not truth}
+    rows = {
+        control: {
+            (row["feature"], row["context"], row["truth"]) for row in judgements if row["control"] == control
+        }
+        for control in ("none", "mixed")
+    }
+    assert rows["none"] == rows["mixed"]
+
+
+@pytest.mark.parametrize(("features", "controls"), [(4, 5), (5, 4), (5, 0)])
+def test_without_four_others_there_is_no_mixed_control(tmp_path: Path, features: int, controls: int) -> None:
+    """A question of an intruder would have two contexts of one feature."""
+    judgements, _, _ = judge(
+        Lake(f"{tmp_path}/lake"),
+        {feature: FEATURES[feature] for feature in range(features)},
+        Alone(kind="detection", reader="r"),
+        Yes(),
+        controls=controls,
+    )
+    assert {"none"} == {row["control"] for row in judgements}
 
 
 def test_the_same_question_is_paid_once(tmp_path: Path) -> None:
