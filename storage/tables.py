@@ -325,6 +325,12 @@ SAMPLES = Table(
                 "Weakest windows that were left out because `most_windows` are enough.",
                 null="it was not chosen",
             ),
+            column(
+                "apart",
+                pa.string(),
+                "What its contexts for the explainer and for the scorers do not share: `document` or `window`.",
+                null="it was not sampled, or an earlier version drew its contexts",
+            ),
             column("explain", pa.int32(), "Activating contexts drawn for the explainer."),
             column("contrast", pa.int32(), "Non-activating contexts drawn for the explainer."),
             column("score", pa.int32(), "Activating contexts drawn for the scorers."),

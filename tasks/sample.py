@@ -81,7 +81,7 @@ def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> P
         "sample_segments",
         tokens=work.lake.parts(work.tokens, "tokens"),
         length=work.sequence,
-        apart=work.sampling.apart == "document",
+        apart=work.sampling.apart != "window",
     )
     return placing
 

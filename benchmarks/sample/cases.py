@@ -13,10 +13,15 @@ SHARD = Threads().shard
 BUCKET = Threads().bucket
 """Features per bucket, likewise."""
 
-DELPHI: dict[str, Any] = {"explain": 40, "per_decile": 5, "negatives": [{"kind": "random", "n": 50}]}
+DELPHI: dict[str, Any] = {
+    "explain": 40,
+    "per_decile": 5,
+    "negatives": [{"kind": "random", "n": 50}],
+    "apart": "window",
+}
 """As many contexts as delphi draws by default: 40 for training, 50 for testing, 50 non-activating."""
-GLOSS: dict[str, Any] = {}
-"""As many as gloss draws by default."""
+GLOSS: dict[str, Any] = {"negatives": [{"kind": "random", "n": 100}], "apart": "window"}
+"""The paper's sampling, as many contexts as in its main results."""
 STRONGEST = 10
 """Windows of each feature that are compared with delphi's."""
 TOP: dict[str, Any] = {
@@ -24,6 +29,7 @@ TOP: dict[str, Any] = {
     "explain": STRONGEST,
     "per_decile": 1,
     "negatives": [{"kind": "random", "n": 1}],
+    "apart": "window",
 }
 """Shows the explainer the strongest windows, which is how they can be compared."""
 

@@ -77,5 +77,6 @@ select
             then format('fewer than {} of its windows have a text of their own', $min_windows)
         when silent_windows < $needed_silent
             then format('it is too dense: fewer than {} windows lie in sequences where it is silent', $needed_silent)
-    end as reason
+    end as reason,
+    'window' as apart
 from joined

@@ -1,5 +1,5 @@
--- Temporary table `segments`: one row per stretch of a sequence that holds one document, where documents are kept apart
--- ($apart), and none otherwise. Tokens before the first document belong to it, a separator to the document before.
+-- Temporary table `segments`: one row per stretch of a sequence that holds one document, where documents may be kept
+-- apart ($apart), and none otherwise. Tokens before the first document belong to it, a separator to the one before.
 create or replace temporary table segments as
 select
     read.sequence,

@@ -1,6 +1,6 @@
--- Temporary table `sides`: one row per window of `ranked`, where documents are kept apart: whether the explainer or the
--- scorers may be shown it. A feature's documents, ordered by a hash of the document and the seed, go to the explainer
--- until they hold its share of the windows ($explain of every $explain + $score), the last one never; all others go to
+-- Temporary table `sides`: one row per window of `ranked`, where documents may be kept apart: whether the explainer or
+-- the scorers may be shown it. A feature's documents, ordered by a hash of document and seed, go to the explainer until
+-- they hold its share of the windows ($explain of every $explain + $score), the last one never; all others go to
 -- the scorers. A window that spans documents of both goes to neither. Needs `ranked` and `segments`, and is empty where
 -- those are.
 create or replace temporary table sides as

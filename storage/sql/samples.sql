@@ -11,7 +11,7 @@ with counted as (
 )
 
 select
-    drawable.*,
+    drawable.* replace (if(drawable.status = 'sampled', drawable.apart, null) as apart),
     coalesce(counted.explain, 0) as explain,
     coalesce(counted.contrast, 0) as contrast,
     coalesce(counted.score, 0) as score,

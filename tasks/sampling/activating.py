@@ -44,7 +44,7 @@ def _drawable(
     grid: SilentWindows,
 ) -> pa.Table:
     """Make the temporary table `drawable`; returns the windows that contexts are drawn from, ranked by peak."""
-    sampling, window = work.sampling, work.sampling.window
+    sampling = work.sampling
     windows_of = {"active": grid.active_sequences, "gridded": grid.active_windows, "counted": placed.windows}
     for name, rows in windows_of.items():
         connection.register(name, counts(rows))
@@ -63,15 +63,35 @@ def _drawable(
         slots=grid.slots,
         **bucket.part._asdict(),
     )
-    readers = {"explain": sampling.explain, "score": DECILES * sampling.per_decile}
     sampled = query.rows(connection, "sample_sampled")
     windows = ranked(placed.windows, placed.left_out, sampled, work.seed)
     connection.register("ranked", windows)
+    if sampling.apart == "window":
+        query.run(connection, "sample_windows_window")
+        return windows
+    _keep_documents_apart(connection, work)
+    query.run(connection, "sample_windows_document")
+    return query.rows(connection, "sample_windows")
+
+
+def _keep_documents_apart(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> None:
+    """Divide the documents of each feature among explainer and scorers; `drawable` says where that is kept to."""
+    sampling, per_decile = work.sampling, work.sampling.per_decile
+    query.run(
+        connection,
+        "sample_sides",
+        window=sampling.window,
+        length=work.sequence,
+        seed=work.seed,
+        explain=sampling.explain,
+        score=DECILES * per_decile,
+    )
     if sampling.apart == "document":
-        query.run(connection, "sample_sides", window=window, length=work.sequence, seed=work.seed, **readers)
-        query.run(connection, "sample_one_sided", least=DECILES)
-    query.run(connection, f"sample_windows_{sampling.apart}")
-    return query.rows(connection, "sample_windows") if sampling.apart == "document" else windows
+        query.run(connection, "sample_apart_document", least=DECILES)
+    else:
+        query.run(
+            connection, "sample_apart_auto", explain=max(sampling.explain, DECILES), per_decile=per_decile
+        )
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork, windows: pa.Table) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from tasks.fields import ConfigModel
 from tasks.sampling import DECILES
-from tasks.sampling.negatives import Negatives, Random
+from tasks.sampling.negatives import Negatives, OtherFeature, Silent
 
 
 class Strategy(ConfigModel, frozen=True):
@@ -90,7 +90,7 @@ class Sampling(ConfigModel, frozen=True):
     """Which windows the explainer gets."""
     per_decile: int = Field(default=10, ge=1)
     """Activating contexts for the scorers, from each decile."""
-    negatives: tuple[Negatives, ...] = (Random(),)
+    negatives: tuple[Negatives, ...] = (Silent(), OtherFeature())
     """Non-activating contexts for the scorers, by kind."""
     contrast: tuple[Negatives, ...] = ()
     """Non-activating contexts for explainers that compare, by kind; no scorer is shown them."""
@@ -99,8 +99,10 @@ class Sampling(ConfigModel, frozen=True):
     most_windows: int | None = Field(default=None, ge=FEWEST)
     """Windows that are drawn from, the strongest; all if null (the paper's code takes 10,000 and so cuts the weak tail
     of frequent features)."""
-    apart: Literal["window", "document"] = "window"
-    """What explainer and scorers never share: windows, or documents."""
+    apart: Literal["auto", "document", "window"] = "auto"
+    """What explainer and scorers never share: windows, or documents. `document` skips a feature that leaves one of them
+    fewer than ten windows; `auto` keeps documents apart where that leaves both as many as they are asked for, and
+    windows elsewhere. `samples.apart` says what a feature got."""
 
     @model_validator(mode="after")
     def _each_kind_once(self) -> "Sampling":

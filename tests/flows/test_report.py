@@ -18,7 +18,7 @@ from tests.storage.made import CODERS, RUN, made
 
 REASONS = [
     reason.replace("{}", "7")
-    for name in ("sample_drawable", "sample_one_sided")
+    for name in ("sample_drawable", "sample_apart_document")
     for reason in re.findall(
         r"(?:then|format\()\s*(?:format\()?'([^']+ [^']+)'",
         query.statement(name).rpartition("end as status")[2],

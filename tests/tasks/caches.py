@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -171,6 +171,7 @@ def sampling(
     per_decile: int = 3,
     negatives: int = 20,
     min_firings: int = 20,
+    apart: Literal["auto", "document", "window"] = "window",
     **others: Any,
 ) -> Sampling:
     """Sampling sizes that fit small caches."""
@@ -180,5 +181,6 @@ def sampling(
         per_decile=per_decile,
         negatives=(Random(n=negatives),),
         min_firings=min_firings,
+        apart=apart,
         **others,
     )

@@ -10,7 +10,7 @@ from tasks.sampling.silent_windows import random_start
 
 
 class Random(Kind, frozen=True):
-    """Windows of sequences in which the feature never fires (paper 3.2)."""
+    """Windows of sequences in which the feature never fires (paper 3.2); they stand for the paper's numbers."""
 
     kind: Literal["random"] = "random"
 
@@ -22,7 +22,7 @@ class Random(Kind, frozen=True):
 
 
 class Silent(Kind, frozen=True):
-    """Windows in which the feature is silent, of sequences in which it may fire elsewhere: weaker than `random`."""
+    """Windows in which the feature is silent, uniformly over the corpus, which they stand for."""
 
     kind: Literal["silent"] = "silent"
 

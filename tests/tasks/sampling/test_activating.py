@@ -226,6 +226,31 @@ def test_a_feature_with_documents_that_cannot_be_split_is_skipped() -> None:
     assert "documents apart" in samples[0]["reason"]
 
 
+@given(CACHES, SAMPLINGS, st.sampled_from([(), (Silent(kind="silent", n=4),)]), st.integers(0, 99))
+@BOUNDED
+def test_documents_are_apart_where_that_leaves_enough(
+    cache: Cache, asked: Sampling, contrast: tuple[Silent, ...], seed: int
+) -> None:
+    """Such a feature has the contexts that it has with documents apart, and every other those with windows apart."""
+    asked = asked.model_copy(update={"contrast": contrast, "windows": "grid"})
+    of = {
+        apart: tried(cache, asked.model_copy(update={"apart": apart}), seed)
+        for apart in ("auto", "document", "window")
+    }
+    contexts, samples = of["auto"]
+    for feature, told in samples.items():
+        if told["status"] != "sampled":
+            assert told["apart"] is None
+            continue
+        by_document = of["document"][1][feature]
+        full = asked.explain, 10 * asked.per_decile
+        assert (told["apart"] == "document") == (
+            by_document["status"] == "sampled" and full == (by_document["explain"], by_document["score"])
+        )
+        assert of[told["apart"]][0][feature] == contexts[feature]
+        assert told["apart"] == of[told["apart"]][1][feature]["apart"]
+
+
 def test_features_with_one_text_are_skipped() -> None:
     """A feature that fires on the same text again and again has nothing to show, and the reason says so."""
     cache = drawn(5, 120, [0.6], period=1)
