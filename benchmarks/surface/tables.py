@@ -1,0 +1,43 @@
+"""The table of docs/metrics.md, from the report alone, and where it stands there."""
+
+import re
+from pathlib import Path
+
+from benchmarks.page import table
+from benchmarks.report import Figure, Report
+from benchmarks.surface.cases import CASES
+
+FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
+BEGIN, END = "<!-- surface: python -m benchmarks.surface -->", "<!-- end of surface -->"
+COLUMNS = ("within", "pooled")
+
+
+def name(case: str, column: str) -> str:
+    """Of a figure."""
+    return f"{case}: {column}"
+
+
+def tables(report: Report) -> list[str]:
+    """What the classifier reaches in each case: a block of Markdown."""
+    rows = []
+    for case in CASES:
+        figures = [report.named.get(name(case.name, column)) for column in COLUMNS]
+        if any(figures):
+            chance = f"{case.scorer.chance:.2f}"
+            rows.append([case.name, chance, *map(_cell, figures), "yes" if case.bound else ""])
+    head = ["questions of", "chance", "within features", "AUROC over all", "bound to 0.53"]
+    return [table(head, rows)]
+
+
+def _cell(figure: Figure | None) -> str:
+    """A number with its interval."""
+    return "" if figure is None else f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def write(report: Report, file: Path | None = None) -> None:
+    """Put the table into the page between its marks."""
+    file = file or FILE
+    page = file.read_text(encoding="utf-8")
+    new = "\n".join([BEGIN, *tables(report), END])
+    replaced = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: new, page, flags=re.DOTALL)
+    file.write_text(replaced, encoding="utf-8")
