@@ -14,7 +14,7 @@ from flows.firing_counts import firing_counts
 from flows.report_scores import LEVEL, Line, is_varied
 from flows.report_setup import ReportSetup
 from flows.score_differences import Difference, differences
-from flows.scorer_agreement import Agreement, agreements, grids, heading, notes, table
+from flows.scorer_agreement import LEGEND, Agreement, agreements, grids, heading, reliability, table
 from flows.scorer_reliability import reliabilities
 from flows.terminal import one_line, plain, rows
 from storage import query, runs
@@ -115,8 +115,9 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"\n{one_line(heading(agreement, about))}", "italic"))
         for grid in grids(agreement):
             console.print(grid)
-        for note in notes(agreement):
-            console.print(Text(one_line(note)))
+        console.print(Text(one_line(reliability(agreement))))
+    if report.agreements:
+        console.print(Text(f"\n{LEGEND}"))
     _show_failures(report, console)
     _show_best(report, console)
 
@@ -245,7 +246,8 @@ def publish(report: Report) -> None:
         create_table_artifact(
             rows(table(report.agreements)),
             key="agreement",
-            description=f"Rank correlation of the scores of {plain(report.run)} over features, with 95 % intervals",
+            description=f"Rank correlation of the scores of {plain(report.run)} over features, with 95 % intervals, "
+            "their reliabilities, and the correlations without errors",
             _sync=True,  # pyright: ignore[reportCallIssue]
         )
     create_markdown_artifact(

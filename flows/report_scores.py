@@ -106,11 +106,9 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
         title="Scores, with 95 % intervals",
         caption="\n".join(map(one_line, caption(lines, setup))),
     )
-    random = {name for others in setup.random_coders.values() for name in others}
     for line in lines:
-        name = who(line) if is_varied(lines) else line.scorer
         grid.add_row(
-            NameCell(f"{name} (random coder)" if line.coder in random else name),
+            NameCell(who(line) if is_varied(lines) else line.scorer),
             f"{line.score.n:,}",
             f"{line.failed:.0%}",
             "" if line.chance is None else f"{line.chance:.2f}",
@@ -129,11 +127,13 @@ def who(line: Line) -> str:
 def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
     """What the numbers are, over which features, and who explained."""
     by = sorted({_by(line, setup.readers) for line in lines if not line.alone})
+    random = sorted({name for others in setup.random_coders.values() for name in others})
     return [
         "; ".join(_measured(lines)),
         f"floor: {FLOOR}",
         *(["n: features in the control"] if any(line.scored > line.score.n for line in lines) else []),
         "; ".join(by),
+        *([f"coders of random weights, a floor: {', '.join(random)}"] if random else []),
         *([TUNED] if setup.has_baseline else []),
     ]
 

@@ -19,6 +19,11 @@ from tasks.metrics import Estimate, disattenuated, spearman
 
 COMMON = 20
 """Features that two scorers must have in common: with fewer the interval spans nearly everything."""
+LEGEND = (
+    "below the diagonal: of the scores as they are; on it: reliability; above it: without the scores' errors (r / root "
+    "of both reliabilities, at most 1), where both reliabilities are above 0"
+)
+"""What stands where in a matrix."""
 ACROSS = 7
 """Scorers that fit side by side on a line of 80 characters, if the last has no interval below it."""
 
@@ -94,17 +99,13 @@ def grids(agreement: Agreement) -> Iterator[Grid]:
         yield grid
 
 
-def notes(agreement: Agreement) -> Iterator[str]:
-    """What stands where in the matrix, and the reliabilities with their intervals."""
-    yield (
-        "below the diagonal: of the scores as they are; above it: without their errors (r / root of both "
-        "reliabilities, at most 1), where both reliabilities are above 0"
-    )
+def reliability(agreement: Agreement) -> str:
+    """The diagonal with its intervals."""
     known = (
         f"{scorer} {_short(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]"
         for scorer, estimate in agreement.reliabilities.items()
     )
-    yield f"diagonal, reliability by halves of the questions: {', '.join(known) or 'not known'}"
+    return f"reliability by halves of the questions: {', '.join(known) or 'not known'}"
 
 
 def _place(agreement: Agreement, row: int, column: int) -> str:

@@ -128,12 +128,14 @@ def _values(line: Line) -> tuple[float, ...]:
     return tuple(estimate.value for estimate in (line.score, line.floor, line.above) if estimate)
 
 
-def test_the_baseline_reader_is_not_compared_with_what_is_published() -> None:
-    """Where it explained or judged, the table says how its thresholds came about; nowhere else."""
+def test_the_caption_names_random_coders_and_the_baseline_reader() -> None:
+    """Where the baseline explained or judged, the table says how its thresholds came about; nowhere else."""
     result = lines([row(number, 0.6, 0.5) for number in range(5)], [], ReportSetup(), 22)
     setups = (
         ReportSetup(readers={"exemplars": "baseline"}),
         ReportSetup(judges=frozenset({"baseline"})),
         ReportSetup(readers={"exemplars": "openai"}, judges=frozenset({"sentence_transformers"})),
     )
+    random = report_scores.caption(result, ReportSetup(random_coders={"demo": ("rand",), "other": ("rand",)}))
+    assert "coders of random weights, a floor: rand" in random
     assert [True, True, False] == [TUNED in report_scores.caption(result, setup) for setup in setups]

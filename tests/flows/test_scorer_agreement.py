@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from flows import terminal
-from flows.scorer_agreement import COMMON, Agreement, agreements, grids, heading, notes, table
+from flows.scorer_agreement import COMMON, Agreement, agreements, grids, heading, reliability, table
 from tasks.metrics import Estimate
 
 
@@ -97,7 +97,7 @@ def test_a_correlation_stands_beside_the_one_without_errors() -> None:
     (row,) = table([reliable(result, 0.9)])
     assert (0.9, 0.9) == (row["reliability"], row["other reliability"])
     assert row["without errors"] == pytest.approx(min(1.0, estimate.value / 0.9), abs=1e-3)
-    assert "discrimination .64 [.50, .70]" in " ".join(notes(reliable(result)))
+    assert "discrimination .64 [.50, .70]" in reliability(reliable(result))
 
 
 def test_without_a_reliability_above_zero_nothing_is_corrected() -> None:
