@@ -6,6 +6,7 @@ features it covers.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -74,15 +75,17 @@ def _counts(connection: duckdb.DuckDBPyConnection, work: SampleWork, span: Range
 
 def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> Placing:
     """Register the texts of the cache's windows, and its segments; returns how windows are placed in it."""
-    placing = work.placing()
+    placing, apart = work.placing(), work.sampling.apart != "window"
     connection.register("texts", placing.text.windows)
     query.run(
         connection,
         "sample_segments",
         tokens=work.lake.parts(work.tokens, "tokens"),
         length=work.sequence,
-        apart=work.sampling.apart != "window",
+        apart=apart,
     )
+    if work.sampling.windows == "peak" and apart:
+        return replace(placing, segments=query.rows(connection, "sample_segments_of_documents"))
     return placing
 
 

@@ -26,9 +26,8 @@ def draw(
     negatives.
     """
     window, length = work.sampling.window, work.sequence
-    windows = SilentWindows(
-        firings, firings.active_windows(window, length), len(placing.text.ids), length, window
-    )
+    active, sequences = firings.active_windows(window, length), len(placing.text.ids)
+    windows = SilentWindows(firings, active, sequences, length, window, placing.start_of)
     connection.register("firings", firings.table())
     connection.register("fired", windows.active_windows)
     placed = placing.place(connection, firings, windows.active_windows)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from storage import query
 from tasks.sampling.corpus_text import CorpusText
 from tasks.sampling.firings import Firings
+from tasks.sampling.silent_windows import StartOf
 
 
 class Placed(NamedTuple):
@@ -31,6 +32,27 @@ class Placing:
 
     text: CorpusText
     windows: Literal["grid", "peak"]
+    segments: pa.Table | None = None
+    """Where windows lie around peaks inside of documents: `sequence`, `first` and `end` of each document's part, sorted
+    by these."""
+
+    @property
+    def start_of(self) -> StartOf | None:
+        """Where the window of a token begins whose feature is silent; null on the grid."""
+        return self._around if self.windows == "peak" else None
+
+    def _around(self, sequence: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where windows around peaks would begin, and whether the stretch of text is long enough.
+
+        As `sample_placed_peak.sql` has it, so that the start of a window does not tell whether a feature fires in it.
+        """
+        window, length = self.text.window, self.text.length
+        first, end = np.zeros_like(position), np.full_like(position, length)
+        if self.segments is not None:
+            origin = self.segments["sequence"].to_numpy() * length + self.segments["first"].to_numpy()
+            row = np.searchsorted(origin, sequence * length + position, "right") - 1
+            first, end = (self.segments[name].to_numpy()[row].astype(np.int64) for name in ("first", "end"))
+        return np.maximum(first, np.minimum(position - window // 2, end - window)), end - first >= window
 
     def place(
         self, connection: duckdb.DuckDBPyConnection, firings: Firings, fired: pa.Table | None = None

@@ -1,5 +1,6 @@
-"""Windows of the grid in which features are silent: the test for it, and random draws from the whole cache."""
+"""Windows in which features are silent: the test for it, and random draws from the whole cache."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -9,6 +10,9 @@ import pyarrow as pa
 
 from tasks.sampling.firings import Firings, between, keys
 from tasks.sampling.random_order import splitmix64
+
+StartOf = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Of tokens, by sequence [n] and position [n]: where the window of each begins [n], and whether it has one [n]."""
 
 DRAWS_PER_WINDOW = 1.25
 """Draws of silent windows, on average, for each window that is needed: some windows are drawn twice, some texts occur
@@ -30,6 +34,8 @@ class SilentWindows:
     """Tokens per sequence."""
     window: int
     """Tokens per window."""
+    start_of: StartOf | None = None
+    """Where the window of a token begins; null: where that of the grid does."""
 
     @property
     def slots(self) -> int:
@@ -64,38 +70,54 @@ class SilentWindows:
         windows in which the feature fires may be among them. `start` seeds the draws.
         """
         total, silent = self.sequences * self.slots, np.maximum(1, features["silent"].to_numpy())
+        # Off the grid any token may be drawn; the share of silent windows is about that of the grid.
+        step, places = (self.window, total) if self.start_of is None else (1, self.sequences * self.length)
         turns = np.minimum(total, np.ceil((DRAWS_PER_WINDOW * n + SPARE) * (total / silent))).astype(np.int64)
         feature = np.repeat(features["feature"].to_numpy().astype(np.int64), turns)
         turn = np.arange(len(feature)) - np.repeat(np.cumsum(turns) - turns, turns)
         random = splitmix64(splitmix64(feature.astype(np.uint64) + start) + turn.astype(np.uint64))
-        place = (random % np.uint64(total)).astype(np.int64)
+        sequence, place = np.divmod((random % np.uint64(places)).astype(np.int64), places // self.sequences)
         if silent_sequences:
             active = keys(*(self.active_sequences[name].to_numpy() for name in ("feature", "sequence")))
-            kept = ~_isin_sorted(keys(feature, place // self.slots), active)
-            feature, turn, place = feature[kept], turn[kept], place[kept]
-        return self._table(feature, place, turn.astype(np.uint64))
+            kept = ~_isin_sorted(keys(feature, sequence), active)
+            feature, turn, sequence, place = feature[kept], turn[kept], sequence[kept], place[kept]
+        return self._table(feature, sequence, place * step, turn.astype(np.uint64))
 
     def all_silent(self, feature: int, start: np.uint64, *, silent_sequences: bool) -> pa.Table:
-        """All silent windows of a feature in a random order; with `silent_sequences` those of silent sequences."""
+        """All silent windows of a feature in a random order; with `silent_sequences` those of silent sequences.
+
+        Off the grid: windows of tokens that lie a window apart, from a random one in each sequence; it may fire in
+        some.
+        """
         silent = np.ones((self.sequences, self.slots), bool)
         if silent_sequences:
             silent[between(self.active_sequences, feature, feature + 1)["sequence"].to_numpy()] = False
-        origin = between(self.active_windows, feature, feature + 1)["origin"].to_numpy()
-        silent[origin // self.length, origin % self.length // self.window] = False
+        if self.start_of is None:
+            origin = between(self.active_windows, feature, feature + 1)["origin"].to_numpy()
+            silent[origin // self.length, origin % self.length // self.window] = False
         place = np.flatnonzero(silent)
-        random = splitmix64(splitmix64(np.array([feature], np.uint64) + start) + place.astype(np.uint64))
-        return self._table(np.full(len(place), feature), place, random)
-
-    def _table(self, feature: np.ndarray, place: np.ndarray, turn: np.ndarray) -> pa.Table:
         sequence, slot = np.divmod(place, self.slots)
-        return pa.table(
-            {
-                "feature": feature.astype(np.int32),
-                "sequence": sequence,
-                "start": (slot * self.window).astype(np.int32),
-                "turn": turn,
-            }
-        )
+        of_feature = splitmix64(np.array([feature], np.uint64) + start)
+        random, position = splitmix64(of_feature + place.astype(np.uint64)), slot * self.window
+        if self.start_of is not None:
+            phase = splitmix64(of_feature ^ sequence.astype(np.uint64)) % np.uint64(self.window)
+            position = np.minimum(position + phase.astype(np.int64), self.length - 1)
+        return self._table(np.full(len(place), feature), sequence, position, random)
+
+    def _table(
+        self, feature: np.ndarray, sequence: np.ndarray, position: np.ndarray, turn: np.ndarray
+    ) -> pa.Table:
+        """The windows of tokens; those that have none are left out."""
+        start, fits = position, np.ones(len(position), bool)
+        if self.start_of is not None:
+            start, fits = self.start_of(sequence, position)
+        columns = {
+            "feature": feature.astype(np.int32),
+            "sequence": sequence,
+            "start": start.astype(np.int32),
+            "turn": turn,
+        }
+        return pa.table({name: values[fits] for name, values in columns.items()})
 
 
 def without_overlaps(windows: pa.Table, window: int) -> pa.Table:
