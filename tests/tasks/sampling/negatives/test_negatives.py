@@ -131,6 +131,26 @@ def test_silent_finds_windows_where_random_finds_none() -> None:
     assert 20 == len(tried(cache, [Silent(n=20)]))
 
 
+def test_the_papers_windows_begin_at_the_tenth_token() -> None:
+    """As many draws of silent sequences as contexts are asked for, with replacement; what comes again is shown once."""
+    cache = worded(3, 60, [0.4, 0.1], vocabulary=10**6)
+    rows = tried(cache, [Random(n=40, drawn="paper")])
+    for feature in range(cache.width):
+        busy = {sequence for sequence, _ in cache.firings[feature]}
+        mine = [row for row in rows if row["feature"] == feature]
+        sequences = [row["sequence"] for row in mine]
+        assert {10} == {row["start"] for row in mine}
+        assert not busy & set(sequences)
+        assert len(sequences) == len(set(sequences))
+        silent = 60 - len(busy)
+        # Distinct ones among 40 draws with replacement: the mean, and three standard deviations at most.
+        assert abs(len(mine) - silent * (1 - (1 - 1 / silent) ** 40)) < 3 * 40**0.5 / 2
+        assert len(mine) < 40
+    assert rows == tried(cache, [Random(n=40, drawn="paper")], features=[0, 1], threads=2)
+    alone = tried(cache, [Random(n=40, drawn="paper")], features=[1])
+    assert [row for row in rows if row["feature"] == 1] == alone
+
+
 BANK, RIVER, MONEY, OTHER = 1, 2, 3, 4
 
 
