@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from math import log
 
 from tasks.contexts import render
@@ -146,3 +147,35 @@ def erring(seed: int, rate: float, sure: float = 0.95) -> Known:
         return draw.choice(wrong) if draw.random() < rate else right
 
     return Known(lambda truth: truth != (draw.random() < rate), choose, sure)
+
+
+def inverse(sure: float = 0.95) -> Known:
+    """Always wrong: names the one after the right one, where one is to be chosen."""
+    return Known(lambda truth: not truth, lambda right, shown: right % shown + 1, sure)
+
+
+class Placed(Known):
+    """A reader that says yes to the first example of a question and no to the others, whatever they are."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: next(self.verdicts), lambda _, __: 1)
+
+    async def ask(self, request: Request) -> Outcome:
+        self.verdicts = (place == 0 for place in count())
+        return await super().ask(request)
+
+
+class Moody(Known):
+    """An oracle that has all of a question wrong at a rate; any of the wrong choices is as likely then."""
+
+    def __init__(self, seed: int, rate: float) -> None:
+        self.draw, self.rate, self.wrong = random.Random(seed), rate, False
+        super().__init__(lambda truth: truth != self.wrong, self._choose)
+
+    async def ask(self, request: Request) -> Outcome:
+        self.wrong = self.draw.random() < self.rate
+        return await super().ask(request)
+
+    def _choose(self, right: int, shown: int) -> int:
+        others = [number for number in range(1, shown + 1) if number != right]
+        return self.draw.choice(others) if self.wrong else right

@@ -1,5 +1,6 @@
 """Readers of known skill get the scores that they deserve, the whole way from contexts to the table of scores."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -7,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
+from scipy.stats import binom
 
 from storage.lake import Lake
 from tasks.contexts.context import Context, context
@@ -19,7 +21,7 @@ from tasks.scorers.fuzzing import Fuzzing
 from tasks.scorers.intruder import Intruder
 from tasks.scorers.saebench import SAEBench
 from tests.tasks.judging import judge
-from tests.tasks.toys import Known, coin, constant, erring, oracle
+from tests.tasks.toys import Known, Moody, Placed, coin, constant, erring, inverse, oracle
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,14 @@ SKILLS = {
     "never": (6, constant(verdict=False)),
     "coin": (24, coin(4)),
     "erring": (24, erring(5, 0.1)),
+    "inverse": (3, inverse()),
+    "placed": (24, Placed()),
+    "moody": (24, Moody(7, 0.1)),
 }
 """How many features each reader judges, in this order."""
+
+UNLIKELY = 1e-4
+"""Probability that a count lies beyond its exact bounds, on either side."""
 
 MOST = 19 / 24
 """Of 24 intervals that each hold the true share with a probability of 0.95, fewer do so once in a thousand times."""
@@ -122,6 +130,11 @@ class Judged:
     def numbers(self, reader: str) -> list[float]:
         """The case's number of each feature of a reader."""
         return [row[self.case.number] for row in self.scores[reader]]
+
+    def of(self, reader: str) -> list[dict]:
+        """The judgements on a reader's features."""
+        own = {row["feature"] for row in self.scores[reader]}
+        return [row for row in self.judgements if row["feature"] in own]
 
     def near(self, reader: str, true: float) -> bool:
         """Whether the mean over a reader's features is within 3.5 standard errors of a share."""
@@ -188,6 +201,55 @@ def test_an_oracle_that_errs_in_a_tenth_scores_nine_tenths(judged: Judged) -> No
     """About 95 of 100 intervals hold it, and the mean over features is within its own error of it."""
     assert judged.holding("erring", 0.9) >= MOST
     assert judged.near("erring", 0.9)
+
+
+def within(right: int, of: int, share: float) -> bool:
+    """Whether a count is one that a binomial draw gives, all but once in many thousand times."""
+    low, high = binom.ppf([UNLIKELY, 1 - UNLIKELY], of, share)
+    return low <= right <= high
+
+
+def rights(rows: list[dict]) -> int:
+    return sum(row["verdict"] == row["truth"] for row in rows)
+
+
+def test_one_who_is_always_wrong_scores_nothing(judged: Judged) -> None:
+    """Every verdict is the other one, every choice another example."""
+    for row in judged.scores["inverse"]:
+        assert (0.0, 0.0) == (row["score"], row["accuracy"])
+        assert row["accuracy_low"] in (0.0, None)  # of one question there is no interval
+        if not judged.case.chooses:
+            assert (0.0, 0.0, 0.0) == (row["recall"], row["specificity"], row["f1"])
+
+
+def test_draws_are_right_as_often_as_a_binomial_draw(judged: Judged) -> None:
+    """A coin and independent flips: the right verdicts of all features together, within exact bounds."""
+    coin, erring = judged.of("coin"), judged.of("erring")
+    assert within(rights(coin), len(coin), judged.case.chance if judged.case.chooses else 0.5)
+    assert within(rights(erring), len(erring), 0.9)
+
+
+def test_whole_questions_that_are_wrong_are_as_many_as_drawn(judged: Judged) -> None:
+    """No question is half right, and their number lies within exact bounds."""
+    asked: dict[str, list[dict]] = defaultdict(list)
+    for row in judged.of("moody"):
+        asked[row["request"]].append(row)
+    right = [rights(rows) / len(rows) for rows in asked.values()]
+    assert set(right) <= {0.0, 1.0}
+    assert within(sum(map(int, right)), len(right), 0.9)
+
+
+def test_the_same_place_scores_chance(judged: Judged) -> None:
+    """Who says yes to the first example alone: contexts come in a random order, so that it is anyone's."""
+    rows = judged.of("placed")
+    if judged.case.chooses:
+        assert within(rights(rows), len(rows), judged.case.chance)
+        return
+    first = [row for row in rows if row["place"] == 1]
+    assert all(row["verdict"] == (row["place"] == 1) for row in rows)
+    # Without replacement within a feature, so less than binomial.
+    share = mean(row["truth"] for row in rows)
+    assert within(sum(row["truth"] for row in first), len(first), share)
 
 
 def test_probabilities_rank_as_well_as_the_reader_can(judged: Judged) -> None:

@@ -49,6 +49,7 @@ def chance(*about: object) -> float:
 
 
 ORACLE = Skill(lambda truth, _: float(truth))
+INVERSE = Skill(lambda truth, _: float(not truth))
 CONSTANT = Skill(lambda _truth, _: 0.5)
 COIN = Skill(lambda _truth, name: chance("coin", name))
 ERRING = Skill(lambda truth, name: float(truth != (chance("err", name) < 0.1)))
@@ -139,6 +140,19 @@ def test_an_oracle_ranks_all_activating_contexts_first(tmp_path: Path, scorer: S
     for row in scores(tmp_path, scorer, ORACLE):
         assert ("auroc", 1.0, 1.0) == (row["measure"], row["score"], row["auprc"])
         assert row["low"] <= 1.0
+
+
+@pytest.mark.parametrize("scorer", [SURPRISAL, EMBEDDING], ids=lambda scorer: scorer.name)
+def test_one_who_is_always_wrong_ranks_them_last(tmp_path: Path, scorer: Scorer) -> None:
+    """All activating contexts, below every silent one; likeness to other contexts alone knows no right and wrong."""
+    for row in scores(tmp_path, scorer, INVERSE, 3):
+        assert 0.0 == row["auroc"]
+
+
+@SIMULATING
+def test_the_inverse_of_what_is_correlates_fully_and_wrongly(tmp_path: Path, scorer: Scorer) -> None:
+    """It is strong where the feature is silent."""
+    assert all(pytest.approx(-1.0) == row["pearson"] for row in scores(tmp_path, scorer, INVERSE, 3))
 
 
 @RANKING
