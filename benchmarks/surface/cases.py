@@ -53,7 +53,7 @@ CASES = (
     Case("fuzzing, `kinds: [silent]`", {"kind": "fuzzing", "kinds": ["silent"]}),
     Case("fuzzing, `marked: paper`", {"kind": "fuzzing", "marked": "paper", "kinds": ["random"]}),
     Case("intruder", {"kind": "intruder"}),
-    Case("detection, `kinds: [silent]`", {"kind": "detection", "kinds": ["silent"]}),
+    Case("detection, `kinds: [silent]`", {"kind": "detection", "kinds": ["silent"]}, bound=True),
     Case("detection, `kinds: [random]`", {"kind": "detection", "kinds": ["random"]}),
     Case(
         "detection, `kinds: [other_feature]`", {"kind": "detection", "kinds": ["other_feature"]}, bound=True

@@ -23,8 +23,8 @@ def tables(report: Report) -> list[str]:
     for case in CASES:
         figures = [report.named.get(name(case.name, column)) for column in COLUMNS]
         if any(figures):
-            chance = f"{case.scorer.chance:.2f}"
-            rows.append([case.name, chance, *map(_cell, figures), "yes" if case.bound else ""])
+            chance = case.scorer.chance if case.names else 0.5
+            rows.append([case.name, f"{chance:.2f}", *map(_cell, figures), "yes" if case.bound else ""])
     head = ["questions of", "chance", "within features", "AUROC over all", "bound to 0.53"]
     return [table(head, rows)]
 
