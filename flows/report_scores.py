@@ -14,6 +14,8 @@ from tasks.metrics import Estimate, margin, mean
 
 LEVEL = 0.05
 """False discovery rate at which scores are counted as above the floor."""
+FEW_FLOORS = 100
+"""Floors among which a score cannot rank high enough unless most do."""
 SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
 """Display names of measures that differ from their column."""
 NOT_MEASURED = "not measured"
@@ -146,10 +148,14 @@ def discoveries(lines: Sequence[Line]) -> str:
         for line in lines
         if line.discovered[1]
     ]
+    if not counts:
+        return ""
+    sentence = f"Above the floor at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
+    few = any(line.floor.n < FEW_FLOORS for line in lines if line.floor)
     return (
-        f"Above the floor at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
-        if counts
-        else ""
+        f"{sentence}; with fewer than {FEW_FLOORS} features in the control little is found"
+        if few
+        else sentence
     )
 
 

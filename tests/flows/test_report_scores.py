@@ -92,6 +92,18 @@ def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
     assert discoveries(alone) == ""
 
 
+@pytest.mark.parametrize("features", [99, 100])
+def test_few_floors_are_said_to_find_little(features: int) -> None:
+    """Nothing above the floor is then no finding."""
+    above = [
+        {"coder": "demo", "explainer": "exemplars", "scorer": "detection", "above": 3, "scored": features}
+    ]
+    result = lines([row(number, 0.6, 0.5) for number in range(features)], above, ReportSetup(), 22)
+    sentence = discoveries(result)
+    assert f"detection 3 of {features}" in sentence
+    assert (features < 100) == ("little is found" in sentence)
+
+
 def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
     """Whatever a control is called, a feature has one; replicates are no features of their own."""
     scored = [
