@@ -568,9 +568,12 @@ SCORES = Table(
             ),
             column("score", pa.float64(), "The value of its measure.", null="its measure is null"),
             column(
-                "low", pa.float64(), "Lower end of its 95 % interval.", null="its measure has no interval"
+                "low",
+                pa.float64(),
+                "Lower end of its 95 % interval.",
+                null="the interval of its measure is null",
             ),
-            column("high", pa.float64(), "Upper end of it.", null="its measure has no interval"),
+            column("high", pa.float64(), "Upper end of it.", null="the interval of its measure is null"),
             column(
                 "n", pa.int32(), "Judgements with an answer: a verdict, a probability, a value, a simulation."
             ),

@@ -31,8 +31,15 @@ def name(design: str, mood: str, number: str) -> str:
 
 
 def tables(report: Report) -> list[str]:
-    """How often intervals hold the truth, for each number and design: a block of Markdown per mood."""
-    return list(_by_design(report))
+    """How often intervals hold the truth, for each number and design: what was simulated, and a table."""
+    about = report.workload
+    alike = about["correlation of two verdicts of a question with moods"]
+    simulated = (
+        f"Of 100 intervals, so many hold the true value: mean over true values from {about['true values from']}, in "
+        f"brackets the least; {about['features per true value']} features at each. With moods two verdicts of a "
+        f"question have a correlation of {alike} where half of them are yes."
+    )
+    return [simulated, *_by_design(report)]
 
 
 def _by_design(report: Report) -> Iterator[str]:
@@ -47,13 +54,13 @@ def _by_design(report: Report) -> Iterator[str]:
 
 def _cell(figure: Figure | None) -> str:
     """The mean over true values, and the least."""
-    return "" if figure is None else f"{100 * figure.value:.1f} ({100 * figure.low:.0f})"
+    return "" if figure is None else f"{100 * figure.value:.1f} ({100 * figure.low:.1f})"
 
 
 def write(report: Report, file: Path | None = None) -> None:
     """Put the table into the page between its marks."""
     file = file or FILE
     page = file.read_text(encoding="utf-8")
-    new = "\n".join([BEGIN, *tables(report), END])
+    new = "\n".join([BEGIN, "\n\n".join(tables(report)), END])
     replaced = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: new, page, flags=re.DOTALL)
     file.write_text(replaced, encoding="utf-8")

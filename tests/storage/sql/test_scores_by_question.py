@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from scipy.optimize import root_scalar
 from scipy.stats import norm, t
 from sklearn import metrics
 
+from storage import query
 from tests.storage.sql.test_scores import Judged, scores
 from tests.storage.sql.test_scores_intervals import Z, interval
 
@@ -230,3 +232,12 @@ def test_a_perfect_score_of_few_questions_is_less_certain_than_of_many() -> None
     assert lows == sorted(lows, reverse=True)
     assert 0.9 < lows[0] < 1
     assert lows[2] < 0.3
+
+
+def test_quantiles_of_students_t() -> None:
+    """Of 1, 2 and 3 degrees of freedom exactly, of more to within a thousandth; of none there is none."""
+    with duckdb.connect() as connection:
+        query.run(connection, "student")
+        rows = connection.execute("select df, student(df) from range(1, 400) as _ (df)").fetchall()
+        assert [(None,)] == connection.execute("select student(0)").fetchall()
+    assert all(quantile == pytest.approx(t.ppf(0.975, freedom), abs=1e-3) for freedom, quantile in rows)
