@@ -42,7 +42,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if not options.quick:
         text = FILE.read_text(encoding="utf-8")
         FILE.write_text(
-            MARKED.sub(lambda found: f"{found[1]}{table(report)}\n{found[2]}", text), encoding="utf-8"
+            MARKED.sub(lambda match: f"{match[1]}{table(report)}\n{match[2]}", text), encoding="utf-8"
         )
     return 0
 

@@ -101,15 +101,15 @@ class _Windows(NamedTuple):
         """
         among = others["others"].to_numpy()
         size, part = self.sizes[np.searchsorted(self.feature, others["other"].to_numpy())], -(-n // among)
-        found, had, short = [], np.zeros(len(among), np.int64), done < size
+        pieces, had, short = [], np.zeros(len(among), np.int64), done < size
         while short.any():
             end = np.where(short, np.minimum(size, np.maximum(2 * done, 2 * part)), done)
-            found.append(pool.windows.only_silent(self._windows(others, done, end)))
-            had += np.bincount(found[-1]["pair"].to_numpy(), minlength=len(among))
+            pieces.append(pool.windows.only_silent(self._windows(others, done, end)))
+            had += np.bincount(pieces[-1]["pair"].to_numpy(), minlength=len(among))
             done, short = end, (had < share * part) & (end < size)
-        if not found:
+        if not pieces:
             return pa.table({}), done
-        rows = pa.concat_tables(found)
+        rows = pa.concat_tables(pieces)
         pair = rows["pair"].to_numpy()
         rows = rows.take(np.argsort(pair, kind="stable"))
         nth, pair = concatenated_ranges(np.zeros(len(had), np.int64), had)[1], np.sort(pair)
@@ -160,7 +160,7 @@ def _drawn(pool: Pool, features: np.ndarray, seed: int, most: int) -> tuple[np.n
     feature, origin, random = (windows[name].to_numpy() for name in ("feature", "origin", "random"))
     # Sorting few of them is faster: a little over `most` of each.
     size = np.repeat(kept, kept)
-    some = random <= 2.0**64 * np.minimum(1.0, 1.25 * most / size)
-    feature, origin, random = feature[some], origin[some], random[some]
+    least = random <= 2.0**64 * np.minimum(1.0, 1.25 * most / size)
+    feature, origin, random = feature[least], origin[least], random[least]
     order = np.lexsort((random, feature))
     return feature[order], origin[order]

@@ -156,8 +156,8 @@ def test_readers_see_no_concept_in_two_roles() -> None:
     explainers = {shot["answer"].split("EXPLANATION: ")[-1] for _, shot in _shots("tasks.explainers")}
     checked = {theme.explanation for theme in themes()}
     assert all(map(len, (judges, explainers, checked)))
-    for one, other in combinations((judges, explainers, checked), 2):
-        assert not {(a, b) for a in one for b in other if _words(a) & _words(b)}
+    for first, second in combinations((judges, explainers, checked), 2):
+        assert not {(a, b) for a in first for b in second if _words(a) & _words(b)}
 
 
 def test_readers_see_no_context_in_two_roles() -> None:
