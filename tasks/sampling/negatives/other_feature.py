@@ -10,13 +10,18 @@ from pydantic import Field
 from storage import query
 from tasks.sampling.firings import Firings, concatenated_ranges, counts, ranked
 from tasks.sampling.negatives.base import Kind, Pool
+from tasks.sampling.random_order import randoms
 from tasks.sampling.silent_windows import random_start
 
 BLOCK = 64
 """Features among which the others are found: neighbours by index, whose firings lie in the same row groups."""
 
-WINDOWS = 1_000
-"""Windows of another feature that are looked at, drawn at random."""
+WINDOWS = 400
+"""Windows of another feature that are looked at, drawn at random, or four times `n` where that is more."""
+
+FIRINGS = 8
+"""Firings of another feature that are placed for each of these windows: where it has more, those of as many sequences
+as hold about so many, drawn at random. Each of its windows is drawn with the same probability either way."""
 
 AT_ONCE = 4_000_000
 """Firings of other features that are held at a time; a feature with more is read alone."""
@@ -150,6 +155,10 @@ def _drawn(pool: Pool, features: np.ndarray, seed: int, most: int) -> tuple[np.n
         first=int(features[0]),
         end=int(features[-1]) + 1,
     )
+    if not pool.most_windows:
+        of, firings = rows["feature"].to_numpy(), np.bincount(rows["feature"].to_numpy() - features[0])
+        share = FIRINGS * most / np.maximum(1, firings)[of - features[0]]
+        rows = rows.filter(randoms(of, rows["sequence"].to_numpy(), seed) <= 2.0**64 * np.minimum(1.0, share))
     placed = pool.placing.place(pool.connection, Firings.of(rows))
     texts = counts(pa.table({"feature": np.delete(placed.windows["feature"].to_numpy(), placed.left_out)}))
     kept = texts["rows"].to_numpy()

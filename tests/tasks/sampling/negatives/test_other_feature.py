@@ -116,6 +116,22 @@ def test_the_windows_of_another_are_drawn_uniformly() -> None:
     assert len({*of[0]} & {*of[1]}) < 20
 
 
+def test_a_frequent_other_is_drawn_from_a_part_of_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sequences at random, all over the corpus, which are enough; the same whatever else is chosen."""
+    firings: Firings = {
+        feature: {(3 * number + feature, 1): 1.0 for number in range(1_000)} for feature in range(3)
+    }
+    tokens = {(s, p): s * LENGTH + p for s in range(3_000) for p in range(LENGTH)}
+    cache = Worded(3_000, 3, firings, tokens=tokens)
+    monkeypatch.setattr(other_feature, "WINDOWS", 100)
+    monkeypatch.setattr(other_feature, "FIRINGS", 1)
+    rows = tried(cache, OtherFeature(n=60, features=2))
+    assert {30} == set(Counter((row["feature"], row["other"]) for row in rows).values())
+    # The mean of 180 at random is 1,500 of 3,000, with a standard error of 65.
+    assert 1_250 < np.mean([row["sequence"] for row in rows]) < 1_750
+    assert [row for row in rows if row["feature"] == 1] == tried(cache, OtherFeature(n=60, features=2), [1])
+
+
 def test_another_that_often_fires_along_gives_its_share() -> None:
     """Of its windows only those count in which the feature is silent, wherever in its order they come."""
     firings: Firings = defaultdict(dict)
