@@ -35,7 +35,8 @@ _MODIFIERS = ("Cf", "Mn", "Mc", "Me")
 
 def plain(string: str) -> str:
     """Text on one line, in which control characters show."""
-    return string.translate(_PLAIN)
+    # Most tokens need no sign, which is seen five times as fast as they are translated.
+    return string if string.isprintable() else string.translate(_PLAIN)
 
 
 def shown_together(strings: Sequence[str]) -> list[slice]:
@@ -44,6 +45,8 @@ def shown_together(strings: Sequence[str]) -> list[slice]:
     A token without text belongs to the next one that has some. One with nothing but accents, joiners of emoji and other
     modifiers belongs to the token before it. Tokens at the end whose character lies beyond it are in no run.
     """
+    if all(strings) and all(map(str.isascii, strings)):
+        return [slice(place, place + 1) for place in range(len(strings))]
     runs: list[slice] = []
     start = 0
     for end, string in enumerate(map(plain, strings), start=1):
