@@ -32,6 +32,7 @@ PROTOCOL = {
     # 3.3 Contexts for the scorers
     "sample.per_decile": 10,
     "sample.negatives.random.n": 100,
+    "sample.negatives.random.drawn": "paper",
     # 3.3.1 Detection
     "scorers.detection.shown": 5,
     "scorers.detection.temperature": 0.7,
