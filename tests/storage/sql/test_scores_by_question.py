@@ -240,4 +240,10 @@ def test_quantiles_of_students_t() -> None:
         query.run(connection, "student")
         rows = connection.execute("select df, student(df) from range(1, 400) as _ (df)").fetchall()
         assert [(None,)] == connection.execute("select student(0)").fetchall()
+        between = connection.execute(
+            "select df, student(df) from (values (2.1), (2.5), (3.5)) as _ (df)"
+        ).fetchall()
     assert all(quantile == pytest.approx(t.ppf(0.975, freedom), abs=1e-3) for freedom, quantile in rows)
+    assert all(
+        quantile == pytest.approx(t.ppf(0.975, float(freedom)), abs=0.04) for freedom, quantile in between
+    )
