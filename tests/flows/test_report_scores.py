@@ -93,7 +93,7 @@ def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("features", [99, 100])
-def test_few_floors_are_said_to_find_little(features: int) -> None:
+def test_a_report_with_few_floors_says_that_they_find_little(features: int) -> None:
     """Nothing above the floor is then no finding."""
     above = [
         {"coder": "demo", "explainer": "exemplars", "scorer": "detection", "above": 3, "scored": features}
