@@ -70,6 +70,7 @@ OTHER = {
     "sample.explain": 19,
     "sample.per_decile": 5,
     "sample.negatives.0.n": 19,
+    "sample.negatives.0.drawn": "paper",
     "sample.negatives": [{"kind": "similar_text", "n": 20, "model": SMALL}],
     "sample.contrast": [{"kind": "random", "n": 9}],
     "sample.min_firings": 61,

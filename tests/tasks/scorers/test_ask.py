@@ -38,6 +38,13 @@ def judged(
     return *rows, reader
 
 
+def without_intervals(scores: list[dict]) -> list[dict]:
+    """Scores; their intervals depend on which contexts were asked about together."""
+    return [
+        {name: value for name, value in row.items() if not name.endswith(("low", "high"))} for row in scores
+    ]
+
+
 @pytest.mark.parametrize("kind", ["detection", "fuzzing"])
 @pytest.mark.parametrize("shown", [5, 20])
 @pytest.mark.parametrize("logprobs", [False, True])
@@ -56,7 +63,7 @@ def test_all_contexts_are_judged_although_a_question_does_not_fit(
         return [{name: value for name, value in row.items() if name not in apart} for row in result]
 
     assert alike(whole) == alike(rows)
-    assert scores == same_scores
+    assert without_intervals(scores) == without_intervals(same_scores)
     answered = {row["request"] for row in requests if row["status"] == "ok"}
     assert {row["request"] for row in rows} == answered
     assert {row["request"] for row in asked} <= {row["request"] for row in requests}
@@ -94,7 +101,7 @@ def test_rounds_go_on_as_if_all_had_fitted(tmp_path: Path) -> None:
     whole, scores, asked, _ = judged(tmp_path, scorer, WIDE, shown)
     rows, same_scores, requests, reader = judged(tmp_path, scorer, NARROW, shown)
     assert len(asked) < 80
-    assert scores == same_scores
+    assert without_intervals(scores) == without_intervals(same_scores)
     assert [(row["feature"], row["context"], row["verdict"]) for row in whole] == [
         (row["feature"], row["context"], row["verdict"]) for row in rows
     ]

@@ -142,6 +142,7 @@ def test_texts_that_are_not_searched_are_turned_into_vectors(
             "explain": 20,
             "per_decile": 2,
             "min_firings": 20,
+            "apart": "window",
             "negatives": [{"kind": "similar_text", "n": 20, "search": 30}],
             "contrast": [{"kind": "similar_text", "n": 5, "search": 90}],
         }
