@@ -14,7 +14,9 @@ from flows.config_file import load_config
 from flows.plan import STAGES, Plan
 from flows.run_record import VERSIONS, redone
 from storage import runs
-from tasks.contexts.special_tokens import SIGN, broken_up
+from tasks.contexts import render
+from tasks.contexts.special_tokens import broken_up
+from tasks.contexts.visible import NOTES
 from tests.flows.command import ROOT, gloss
 from tests.flows.earlier_lake.make import HERE, answer
 from tests.tasks.llm.faulty_server import faulty_server
@@ -88,6 +90,7 @@ def test_unchanged_questions_are_answered_by_kept_replies(earlier: Path, prefect
     """Run again by today's code, a lake of before asks only what is asked in other words, and keeps its cache."""
     config, lake = yaml.safe_load(earlier.read_text()), earlier.parent / "lake"
     config["coders"] = [coder for coder in config["coders"] if coder["name"] == "demo"]
+    config["sample"]["apart"] = "window"  # as it was when nothing was said of it
     parts = {path: path.stat().st_mtime_ns for path in lake.rglob("*.parquet") if "replies" not in path.parts}
     answered = _kept(lake)
     with faulty_server(answer) as server:
@@ -104,9 +107,10 @@ def test_unchanged_questions_are_answered_by_kept_replies(earlier: Path, prefect
 
 
 def _has_another_wording(question: str) -> bool:
-    """Whether a question shows a special token by the sign, or has a control token that was broken up."""
+    """Whether it is a judge's, which now end in what is asked, shows a sign, or has a broken up control token."""
     joined = re.sub(r"(?<=[<|/\[]) ", "", question)
-    return SIGN in question or broken_up(joined) != joined
+    signs = any(sign in question for sign in NOTES)
+    return render.read_question(question) is not None or signs or broken_up(joined) != joined
 
 
 def _kept(lake: Path) -> int:
