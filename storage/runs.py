@@ -3,7 +3,7 @@
 The views show committed parts only. Each has a column `run`; a part that several runs share shows once for each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -78,7 +78,8 @@ class _Named(BaseModel):
 
 
 class _Coder(_Named):
-    site: str
+    site: str | None
+    """None where the checkpoint names it."""
 
 
 class _Config(BaseModel):
@@ -243,7 +244,10 @@ def sizes(lake: Lake, connection: duckdb.DuckDBPyConnection, attached: RunViews)
 
 
 def _register(
-    connection: duckdb.DuckDBPyConnection, name: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[str | None, ...]],
 ) -> None:
     texts = [pa.array([row[place] for row in rows], pa.string()) for place in range(len(columns))]
     connection.register(name, pa.table(texts, names=list(columns)))

@@ -26,7 +26,9 @@ CONTROLLED = "control != 'none'"
 BEGIN = (
     column("run", pa.string(), "Name of the run."),
     FEATURES.schema.field("coder"),
-    column("site", pa.string(), "Site of the coder in the run's config."),
+    column(
+        "site", pa.string(), "Site of the coder in the run's config.", null="the coder's checkpoint names it"
+    ),
     FEATURES.schema.field("feature"),
     column(
         "status",
@@ -49,9 +51,9 @@ MEANS = (
     column(
         "low",
         pa.float64(),
-        "Mean of the lower ends of their 95 % intervals: a lower bound of `score`, whatever the errors of the scorers "
-        "have in common. Rank by it.",
-        null="there is no score, or one without an interval",
+        "Mean of the lower ends of those scores' 95 % intervals, of scores that have one: a lower bound, whatever the "
+        "errors of the scorers have in common. Rank by it.",
+        null="there is no score with an interval",
     ),
     column(
         "floor",
@@ -62,7 +64,7 @@ MEANS = (
     column(
         "margin",
         pa.float64(),
-        "Mean of the scorers' margins: what the explanation is worth above that.",
+        "Mean of the margins of the same scorers: what the explanation is worth above that.",
         null=UNCONTROLLED,
     ),
 )
@@ -124,19 +126,23 @@ def scored(scorers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
         for scorer, label in label_of.items()
         for name, measure, control in _measures(label)
     ]
+    alone_of = {label: quoted(f"{label} alone") for label in label_of.values()}
+    measures += [
+        f"bool_or(alone) filter (where scorer = {_text(scorer)}) as {alone_of[label]}"
+        for scorer, label in label_of.items()
+    ]
     measures += [
         f"avg(score order by scorer) filter (where not alone and {OWN}) as score",
-        (
-            f"if(bool_and(score is null or low is not null) filter (where not alone and {OWN}),"
-            f" avg(low order by scorer) filter (where not alone and {OWN}), null) as low"
-        ),
+        f"avg(low order by scorer) filter (where not alone and {OWN}) as low",
         f"avg(score order by scorer) filter (where not alone and {CONTROLLED}) as floor",
     ]
     margins = [
         f"{quoted(label)} - {quoted(f'{label}_floor')} as {quoted(f'{label}_margin')}"
         for label in label_of.values()
     ]
-    above = ", ".join(quoted(f"{label}_margin") for label in label_of.values())
+    above = ", ".join(
+        f"if({alone_of[label]}, null, {quoted(f'{label}_margin')})" for label in label_of.values()
+    )
     means = ["score", "low", "floor", f"list_avg([{above}]::double[]) as margin"]
     made = [quoted(field.name) for scorer, label in label_of.items() for field in _scored(scorer, label)]
     return measures, margins, [*means, *made]

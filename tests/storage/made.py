@@ -94,7 +94,11 @@ def _make(lake: Lake, scorers: tuple[str, ...], run: str, alone: tuple[str, ...]
         for scorer in alone:
             name = f"{coder}/{NO_EXPLAINER}/{scorer}"
             shown = [context for context in contexts if context["role"] == "score"]
-            judgements = [_judgement(context, NO_EXPLAINER, scorer, "none") for context in shown]
+            judgements = [
+                _judgement(context, NO_EXPLAINER, scorer, control)
+                for control in ("none", "mixed")
+                for context in shown
+            ]
             asked = [_request(row, f"{NO_EXPLAINER}/{scorer}") for row in judgements]
             judged = commit("judgements", name, {"requests": asked, "judgements": judgements})
             commit("scores", name, {"scores": _scores(lake, judged, sampled)})

@@ -235,3 +235,15 @@ def test_the_record_says_which_scorers_and_sites_there_are(lake: Lake) -> None:
     assert ("detection", "fuzzing") == attached.scorers
     assert ([("layers.2",), ("layers.5",)], [(0, 0)]) == (sites, scored)
     assert json.loads(Path(lake.uri, runs.record_path("begun")).read_text())["run"] == "begun"
+
+
+def test_a_coder_whose_checkpoint_names_its_site_has_none_in_summary(lake: Lake) -> None:
+    """Its run can be asked about as any other."""
+    record = runs.record(lake, RUN)
+    for coder in record["config"]["coders"]:
+        coder["site"] = None
+    lake.write_json(runs.record_path(RUN), record)
+
+    with lake.connect() as connection:
+        runs.create_views(lake, connection, RUN)
+        assert [(None,)] == connection.sql("select distinct site from summary").fetchall()

@@ -102,6 +102,21 @@ def test_scores_floors_and_margins_are_those_of_the_table(lake: Lake) -> None:
         assert row["score"] - row["floor"] == pytest.approx(row["margin"])
 
 
+def test_a_score_without_an_interval_has_no_part_in_the_lower_bound(lake: Lake) -> None:
+    """As that of a scorer that asks one question; explanations can still be ranked."""
+    with lake.connect() as connection:
+        runs.create_views(lake, connection)
+        connection.execute("create table known as select * from scores")
+        connection.execute(
+            "create or replace view scores as "
+            "select * replace (if(scorer = 'fuzzing', null, low) as low) from known"
+        )
+        rows = connection.execute("select low, detection_low from summary where score is not null").fetchall()
+    assert rows
+    for low, own in rows:
+        assert pytest.approx(own) == low
+
+
 def test_q_is_bounded_by_the_number_of_floors(lake: Lake) -> None:
     """A good explanation ranks before all eight floors, which is no evidence at a rate of 5 %."""
     rows = _rows(lake, "select * from summary where status = 'explained' and explainer = 'good'")
@@ -118,7 +133,11 @@ def test_scores_without_explanations_stand_on_every_row_of_their_feature(
         shutil.rmtree(tmp_path / "lake/manifests/explanations")
     scores = {
         (row["coder"], row["feature"]): row
-        for row in _rows(lake, "select * from scores where scorer = 'intruder'")
+        for row in _rows(lake, "select * from scores where scorer = 'intruder' and control = 'none'")
+    }
+    floors = {
+        (row["coder"], row["feature"]): row["score"]
+        for row in _rows(lake, "select * from scores where scorer = 'intruder' and control = 'mixed'")
     }
 
     rows = _rows(lake, "select * from summary")
@@ -130,7 +149,9 @@ def test_scores_without_explanations_stand_on_every_row_of_their_feature(
         names = ("", "_low", "_n", "_f1")
         expected = [own[name] for name in ("score", "low", "n", "f1")] if own else [None] * 4
         assert expected == [row[f"intruder{name}"] for name in names]
-        assert (None, None) == (row["intruder_floor"], row["intruder_margin"])
+        floor = floors.get((row["coder"], row["feature"]))
+        assert floor == row["intruder_floor"]
+        assert (own and own["score"] - floor) == row["intruder_margin"]
 
 
 def test_an_explanations_score_is_no_mean_with_what_needs_none(lake: Lake, tmp_path: Path) -> None:
