@@ -237,7 +237,7 @@ def test_the_record_says_which_scorers_and_sites_there_are(lake: Lake) -> None:
     assert json.loads(Path(lake.uri, runs.record_path("begun")).read_text())["run"] == "begun"
 
 
-def test_a_coder_whose_checkpoint_names_its_site_has_none_in_summary(lake: Lake) -> None:
+def test_the_site_of_a_coder_may_stand_in_its_checkpoint_alone(lake: Lake) -> None:
     """Its run can be asked about as any other."""
     record = runs.record(lake, RUN)
     for coder in record["config"]["coders"]:
