@@ -33,12 +33,12 @@ class Estimate(NamedTuple):
 
 def median(values: ArrayLike, seed: int = 0) -> Estimate:
     """Median over features with a percentile bootstrap interval (Efron 1979). Raises `ValueError` without values."""
-    return _bootstrap(np.asarray(values, dtype=float), np.median, seed)
+    return _bootstrap((np.asarray(values, dtype=float),), np.median, seed)
 
 
 def mean(values: ArrayLike, seed: int = 0) -> Estimate:
     """Mean over features with a percentile bootstrap interval (Efron 1979). Raises `ValueError` without values."""
-    return _bootstrap(np.asarray(values, dtype=float), np.mean, seed)
+    return _bootstrap((np.asarray(values, dtype=float),), np.mean, seed)
 
 
 def margin(values: ArrayLike, floors: ArrayLike, seed: int = 0) -> Estimate:
@@ -46,7 +46,7 @@ def margin(values: ArrayLike, floors: ArrayLike, seed: int = 0) -> Estimate:
 
     Paired: both numbers of a feature are drawn together. Raises `ValueError` without values.
     """
-    return _bootstrap(np.asarray(values, dtype=float) - np.asarray(floors, dtype=float), np.mean, seed)
+    return _bootstrap((np.asarray(values, dtype=float) - np.asarray(floors, dtype=float),), np.mean, seed)
 
 
 def difference(values: ArrayLike, others: ArrayLike, seed: int = 0) -> Estimate:
@@ -55,16 +55,9 @@ def difference(values: ArrayLike, others: ArrayLike, seed: int = 0) -> Estimate:
     Not paired: each sample is drawn on its own. Raises `ValueError` without values.
     """
     first, second = np.asarray(values, dtype=float), np.asarray(others, dtype=float)
-    if not first.size or not second.size:
-        msg = "no values to estimate from"
-        raise ValueError(msg)
-    value, n = float(first.mean() - second.mean()), min(first.size, second.size)
-    if n == 1:
-        return Estimate(value, float("nan"), float("nan"), n)
-    draw = np.random.default_rng(seed)
-    drawn = _resampled_means(first, draw) - _resampled_means(second, draw)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(value, float(low), float(high), n)
+    return _bootstrap(
+        (first, second), lambda x, y, axis=-1: np.mean(x, axis=axis) - np.mean(y, axis=axis), seed
+    )
 
 
 def paired_p(values: ArrayLike, others: ArrayLike) -> float:
@@ -180,30 +173,24 @@ def _correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.divide(products, sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
 
 
-def _resampled_means(values: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    batch = max(1, DRAWN // values.size)
-    sizes = [min(batch, RESAMPLES - first) for first in range(0, RESAMPLES, batch)]
-    return np.concatenate(
-        [values[draw.integers(0, values.size, (size, values.size))].mean(axis=1) for size in sizes]
-    )
-
-
-def _bootstrap(values: np.ndarray, statistic: object, seed: int) -> Estimate:
+def _bootstrap(samples: tuple[np.ndarray, ...], statistic: object, seed: int) -> Estimate:
+    """Of one sample or of several that are drawn each on its own; `n` is the size of the smallest."""
     from scipy.stats import bootstrap  # noqa: PLC0415  (a second to import, and only reports need it)
 
-    if values.size == 0:
+    fewest, most = min(values.size for values in samples), max(values.size for values in samples)
+    if fewest == 0:
         msg = "no values to estimate from"
         raise ValueError(msg)
-    centre = float(statistic(values))  # type: ignore[operator]
-    if values.size == 1:
+    centre = float(statistic(*samples))  # type: ignore[operator]
+    if fewest == 1:
         return Estimate(centre, float("nan"), float("nan"), 1)
     result = bootstrap(
-        (values,),
+        samples,
         statistic,
-        batch=max(1, DRAWN // values.size),
+        batch=max(1, DRAWN // most),
         n_resamples=RESAMPLES,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
     interval = result.confidence_interval
-    return Estimate(centre, float(interval.low), float(interval.high), int(values.size))
+    return Estimate(centre, float(interval.low), float(interval.high), fewest)

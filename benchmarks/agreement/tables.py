@@ -21,7 +21,7 @@ def table(report: Report) -> str:
     rows = [
         [
             case.label,
-            _peer(case.options["kind"] == "fuzzing", active="fuzz_type" in case.peer),
+            _peer(fuzzing=case.options["kind"] == "fuzzing", active="fuzz_type" in case.peer),
             f"{page.shown(report[f'{case.name}_equal'])} of {report.workload['features']}",
             *(page.shown(report[f"{case.name}_{column}"], spread=False) for column in columns),
         ]
@@ -31,7 +31,7 @@ def table(report: Report) -> str:
     return page.table(head, rows)
 
 
-def _peer(fuzzing: bool, *, active: bool) -> str:  # noqa: FBT001  (one of two scorers)
+def _peer(*, fuzzing: bool, active: bool) -> str:
     if not fuzzing:
         return "`DetectionScorer`"
     return f"`FuzzingScorer`, `fuzz_type={'active' if active else 'default'}`"
