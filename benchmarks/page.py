@@ -32,6 +32,16 @@ def write(report: Report, tables: Tables, file: Path | None = None) -> None:
     file.write_text(replaced, encoding="utf-8")
 
 
+def write_between(file: Path, begin: str, end: str, blocks: Sequence[str]) -> None:
+    """Put blocks of Markdown between two lines of another page. Raises `ValueError` where they are missing."""
+    before, began, rest = file.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not began or not ended:
+        msg = f"{file} has no lines {begin} and {end} to put the table between; add them"
+        raise ValueError(msg)
+    file.write_text("\n".join([f"{before}{begin}", "\n\n".join(blocks), f"{end}{after}"]), encoding="utf-8")
+
+
 def section(report: Report, tables: Tables) -> str:
     """The report as Markdown."""
     blocks = [

@@ -1,7 +1,6 @@
 """`python -m benchmarks.agreement`: the verdicts of gloss' scorers and delphi's on the same windows."""
 
 import argparse
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from benchmarks.agreement.tables import table
 from benchmarks.readers.recorded import recorded
 from benchmarks.report import Bound, Figure, Report
 from storage import runs
-from storage.errors import RunFailed, WrongRequest
+from storage.errors import WrongRequest
 from storage.lake import Lake
 from tasks.scorers.base import JudgedExplanation
 
@@ -24,27 +23,22 @@ DESCRIPTION = (
 )
 FEATURES = {"quick": 3, "full": 10}
 FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
-MARKED = re.compile(r"(<!-- delphi: [^\n]*-->\n).*?(<!-- end of delphi -->\n)", re.DOTALL)
+BEGIN, END = "<!-- delphi: written by python -m benchmarks.agreement -->", "<!-- end of delphi -->"
 """Where the table stands in the page."""
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 2 for what cannot be done as asked, 1 for a run that failed."""
-    options = command.arguments(_parser(), given)
-    try:
-        report = Report.read(options.report) if options.report else _measured(options)
-    except (WrongRequest, RunFailed) as error:
-        command.say(str(error))
-        return 2 if isinstance(error, WrongRequest) else 1
-    print(page.section(report, lambda read: [table(read)]))
-    if options.json:
-        options.json.write_text(report.text, encoding="utf-8")
-    if not options.quick:
-        text = FILE.read_text(encoding="utf-8")
-        FILE.write_text(
-            MARKED.sub(lambda match: f"{match[1]}{table(report)}\n{match[2]}", text), encoding="utf-8"
-        )
-    return 0
+    return command.main(
+        command.arguments(_parser(), given),
+        _measured,
+        _tables,
+        lambda report: page.write_between(FILE, BEGIN, END, _tables(report)),
+    )
+
+
+def _tables(report: Report) -> list[str]:
+    return [table(report)]
 
 
 def _parser() -> argparse.ArgumentParser:

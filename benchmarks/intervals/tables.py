@@ -1,11 +1,10 @@
 """The table of docs/metrics.md, from the report alone, and where it stands there."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.intervals.cases import DESIGNS, MOODS
-from benchmarks.page import table
+from benchmarks.page import table, write_between
 from benchmarks.report import Figure, Report
 
 FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -59,8 +58,4 @@ def _cell(figure: Figure | None) -> str:
 
 def write(report: Report, file: Path | None = None) -> None:
     """Put the table into the page between its marks."""
-    file = file or FILE
-    page = file.read_text(encoding="utf-8")
-    new = "\n".join([BEGIN, "\n\n".join(tables(report)), END])
-    replaced = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: new, page, flags=re.DOTALL)
-    file.write_text(replaced, encoding="utf-8")
+    write_between(file or FILE, BEGIN, END, [*tables(report)])

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from benchmarks import page
 from benchmarks.report import Figure
 from tests.benchmarks.test_report import REPORT
@@ -55,3 +57,11 @@ def test_numbers_have_three_digits_that_say_something() -> None:
     ]
     assert "2 (1 to 3)" == page.shown(Figure.of("f", [1, 3, 2]))
     assert "" == page.shown(None)
+
+
+def test_a_page_without_a_place_for_a_table_is_refused(tmp_path: Path) -> None:
+    """It would be left as it is without a word."""
+    file = tmp_path / "page.md"
+    file.write_text("<!-- begin -->\nold\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="has no lines <!-- begin --> and <!-- end -->"):
+        page.write_between(file, "<!-- begin -->", "<!-- end -->", ["new"])
