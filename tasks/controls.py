@@ -33,6 +33,8 @@ def mixed_features(
     lake: Lake, contexts: Step, features: Sequence[Feature], n: int, seed: int, special: SpecialTokens
 ) -> list[Feature]:
     """Those of a bucket's features that are among the `n` of the control `mixed`, with contexts of other features."""
+    if not n:
+        return []
     with lake.connect(threads=1) as connection:
         rows = query.records(connection, "ring", samples=lake.parts(contexts, "samples"), seed=seed, n=n)
         ring = [int(str(row["feature"])) for row in rows]
