@@ -1,4 +1,4 @@
-"""The table of scores in a report: mean score, floor and margin of each scorer over the same features."""
+"""The table of scores in a report: mean score of each scorer over all features, floor and margin over the control."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
 """Display names of measures that differ from their column."""
 NOT_MEASURED = "not measured"
 FLOOR = "the same with another feature's explanation; where none is needed, with contexts of other features"
+COUNTS = "n: features with a score, and below it those in the control, which floor and margin are over"
 TUNED = (
     "the baseline reader counts words, by thresholds that were set on the demo's features: its scores of them compare "
     "with nothing published"
@@ -29,7 +30,7 @@ TUNED = (
 
 @dataclass(frozen=True)
 class Line:
-    """One scorer on one explainer's explanations of one coder; all means are over the same features."""
+    """One scorer on one explainer's explanations of one coder; `n` of each number says over how many features it is."""
 
     coder: str
     explainer: str
@@ -40,15 +41,16 @@ class Line:
     """What its scores are; one, unless some features have fewer kinds of contexts than others."""
     chance: float | None
     """None where it is not known."""
-    score: Estimate
-    """Over the features that have a floor, over all where none has."""
+    score: Estimate | None
+    """Mean over all features that have one; None where none has."""
     floor: Estimate | None
+    """Mean over the features of the control that have a score and a floor."""
     above: Estimate | None
-    """Mean of score minus floor."""
-    scored: int
-    """Features with a score, with a floor or without."""
+    """Mean of score minus floor over the same features."""
+    unscored: int
+    """Features that were judged and have no score, since all judgements of a class failed."""
     failed: float
-    """Share of judgements without an answer."""
+    """Share of judgements without an answer, over all features that were judged."""
     discovered: tuple[int, int] = (0, 0)
     """Scores above the floor at `LEVEL`, and all that were compared with it."""
 
@@ -56,6 +58,16 @@ class Line:
     def key(self) -> tuple[str, str, str]:
         """Coder, explainer and scorer."""
         return self.coder, self.explainer, self.scorer
+
+    @property
+    def n(self) -> int:
+        """Features with a score."""
+        return self.score.n if self.score else 0
+
+    @property
+    def controlled(self) -> int:
+        """Features with a score and a floor."""
+        return self.floor.n if self.floor else 0
 
 
 def lines(rows: Sequence[Mapping], above: Sequence[Mapping], setup: ReportSetup, seed: int) -> list[Line]:
@@ -77,20 +89,20 @@ def _line(
     chance: float | None,
     seed: int,
 ) -> Line:
-    both = [row for row in rows if row["floor"] is not None]
-    over = both or rows
-    scores, floors = [row["score"] for row in over], [row["floor"] for row in both]
-    judged = sum(row["n"] + row["n_failed"] for row in over)
+    scored = [row for row in rows if row["score"] is not None]
+    both = [row for row in scored if row["floor"] is not None]
+    floors = [row["floor"] for row in both]
+    judged = sum(row["n"] + row["n_failed"] for row in rows)
     return Line(
         *key,
         alone=rows[0]["alone"],
-        measures=tuple(sorted({row["measure"] for row in rows})),
+        measures=tuple(sorted({row["measure"] for row in scored})),
         chance=chance,
-        score=mean(scores, seed),
+        score=mean([row["score"] for row in scored], seed) if scored else None,
         floor=mean(floors, seed) if both else None,
-        above=margin(scores, floors, seed) if both else None,
-        scored=len(rows),
-        failed=sum(row["n_failed"] for row in over) / judged if judged else 0.0,
+        above=margin([row["score"] for row in both], floors, seed) if both else None,
+        unscored=len(rows) - len(scored),
+        failed=sum(row["n_failed"] for row in rows) / judged if judged else 0.0,
         discovered=discovered,
     )
 
@@ -111,7 +123,7 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
     for line in lines:
         grid.add_row(
             NameCell(who(line) if is_varied(lines) else line.scorer),
-            f"{line.score.n:,}",
+            _counts(line),
             f"{line.failed:.0%}",
             "" if line.chance is None else f"{line.chance:.2f}",
             cell(line.score),
@@ -119,6 +131,11 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
             cell(line.above, sign=True),
         )
     return grid
+
+
+def _counts(line: Line) -> str:
+    """Features with a score, and below them those with a floor, where those are others."""
+    return f"{line.n:,}" if line.controlled in {0, line.n} else f"{line.n:,}\n{line.controlled:,}"
 
 
 def who(line: Line) -> str:
@@ -133,11 +150,23 @@ def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
     return [
         "; ".join(_measured(lines)),
         f"floor: {FLOOR}",
-        *(["n: features in the control"] if any(line.scored > line.score.n for line in lines) else []),
+        *([COUNTS] if any(line.controlled not in {0, line.n} for line in lines) else []),
+        *_unscored(lines),
         "; ".join(by),
         *([f"coders of random weights, a floor: {', '.join(random)}"] if random else []),
         *([TUNED] if setup.has_baseline else []),
     ]
+
+
+def _unscored(lines: Sequence[Line]) -> list[str]:
+    """How many features have no score although they were judged; nothing where all have one."""
+    named = is_varied(lines)
+    counts = [
+        f"{who(line) if named else line.scorer} {line.unscored:,} of {line.n + line.unscored:,}"
+        for line in lines
+        if line.unscored
+    ]
+    return [f"features without a score, since judgements failed: {', '.join(counts)}"] if counts else []
 
 
 def discoveries(lines: Sequence[Line]) -> str:
@@ -151,7 +180,7 @@ def discoveries(lines: Sequence[Line]) -> str:
     if not counts:
         return ""
     sentence = f"Above the floor at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
-    few = any(line.floor.n < FEW_FLOORS for line in lines if line.floor)
+    few = any(line.controlled < FEW_FLOORS for line in lines if line.floor)
     return (
         f"{sentence}; with fewer than {FEW_FLOORS} features in the control little is found"
         if few
@@ -167,7 +196,9 @@ def table(lines: Sequence[Line]) -> list[dict[str, object]]:
             "explainer": line.explainer,
             "scorer": line.scorer,
             "measure": measures(line),
-            "features": line.score.n,
+            "features": line.n,
+            "without score": line.unscored,
+            "in the control": line.controlled,
             "failed": f"{line.failed:.0%}",
             "chance": "" if line.chance is None else f"{line.chance:.2f}",
             "mean score": interval(line.score),
@@ -185,7 +216,8 @@ def _measured(lines: Sequence[Line]) -> list[str]:
     """What the scores are: `balanced accuracy: detection, fuzzing`, the measure of most scorers first."""
     scorers: dict[str, dict[str, None]] = defaultdict(dict)
     for line in lines:
-        scorers[measures(line)][line.scorer] = None
+        if line.score:
+            scorers[measures(line)][line.scorer] = None
     most = sorted(scorers.items(), key=lambda measured: -len(measured[1]))
     return [f"{measure}: {', '.join(names)}" for measure, names in most]
 

@@ -53,10 +53,14 @@ class _Pair:
 
 
 def differences(rows: Sequence[Mapping], setup: ReportSetup, seed: int) -> list[Difference]:
-    """From rows of coder, explainer, scorer, feature and score, without scorers that need no explanation twice."""
+    """From rows of coder, explainer, scorer, feature and score, where a feature has one.
+
+    Scorers that need no explanation stand there once.
+    """
     scores: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
     for row in rows:
-        scores[row["coder"], row["explainer"], row["scorer"]][row["feature"]] = row["score"]
+        if row["score"] is not None:
+            scores[row["coder"], row["explainer"], row["scorer"]][row["feature"]] = row["score"]
     pairs = [*_explainers(scores), *_random_coders(scores, setup)]
     tests = [(paired_p if pair.paired else unpaired_p)(pair.values, pair.others) for pair in pairs]
     rates = false_discovery_rates(tests)

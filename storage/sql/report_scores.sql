@@ -1,25 +1,20 @@
--- One row per score of a feature, with that of its control beside it: means over replicates where several were judged,
--- which are no features of their own; `alone` where it needs no explanation.
+-- One row per feature that a scorer judged: its score, null where too many judgements failed, with that of its control
+-- (floor) and that without an explanation (unexplained) beside it, null where there is none. Means over replicates
+-- where several were judged, which are no features of their own; `alone` where it needs no explanation. n and n_failed
+-- are the feature's own judgements.
 select
-    own.coder,
-    own.explainer,
-    own.scorer,
-    own.feature,
-    own.explainer = '-' as alone,
-    own.measure,
-    avg(own.score order by own.replicate) as score,
-    avg(floor.score order by own.replicate) as floor,
-    sum(own.n)::bigint as n,
-    sum(own.n_failed)::bigint as n_failed
-from scores as own
-left join scores as floor
-    on
-        own.coder = floor.coder
-        and own.explainer = floor.explainer
-        and own.replicate = floor.replicate
-        and own.scorer = floor.scorer
-        and own.feature = floor.feature
-        and floor.control != 'none'
-where own.control = 'none' and own.score is not null
-group by own.coder, own.explainer, own.scorer, own.feature, own.measure
-order by alone, own.coder, own.explainer, own.scorer, own.feature
+    coder,
+    explainer,
+    scorer,
+    feature,
+    explainer = '-' as alone,
+    min(measure) filter (where control = 'none') as measure,
+    avg(score order by replicate) filter (where control = 'none') as score,
+    avg(score order by replicate) filter (where control not in ('none', 'unexplained')) as floor,
+    avg(score order by replicate) filter (where control = 'unexplained') as unexplained,
+    coalesce(sum(n) filter (where control = 'none'), 0)::bigint as n,
+    coalesce(sum(n_failed) filter (where control = 'none'), 0)::bigint as n_failed
+from scores
+group by coder, explainer, scorer, feature
+having count(*) filter (where control = 'none') > 0
+order by alone, coder, explainer, scorer, feature

@@ -20,7 +20,9 @@ from tests.storage.made import RUN, made
 LONG = ("example_embedding", "discrimination_among_eight")
 
 
-def row(feature: int, score: float, floor: float | None, scorer: str = "detection", **other: object) -> dict:
+def row(
+    feature: int, score: float | None, floor: float | None, scorer: str = "detection", **other: object
+) -> dict:
     about = {"coder": "demo", "explainer": "exemplars", "alone": False, "measure": "balanced_accuracy"}
     return {
         **about,
@@ -40,22 +42,49 @@ def printed(result: Report, width: int = 80) -> str:
     return written.getvalue()
 
 
-def test_score_floor_and_margin_are_over_the_same_features() -> None:
-    """Those that have a floor; what else was scored is counted, and stands in no mean."""
+def test_the_mean_score_is_over_all_and_the_margin_over_the_control() -> None:
+    """Floor and margin are paired, over the features that have both; each number knows over how many it is."""
     rows = [row(number, 0.7 + number / 100, 0.5) for number in range(10)]
-    rows += [row(number, 0.1, None, n_failed=20, n=0) for number in range(10, 30)]
+    rows += [row(number, 0.1, None) for number in range(10, 30)]
     (line,) = lines(rows, [], ReportSetup({"detection": 0.5}), 22)
-    assert (10, 30) == (line.score.n, line.scored)
-    assert line.floor is not None
-    assert line.above is not None
-    assert pytest.approx(line.above.value) == line.score.value - line.floor.value
-    assert (0.745, 0.05, 0.5) == (pytest.approx(line.score.value), line.failed, line.chance)
+    assert line.score
+    assert line.floor
+    assert line.above
+    assert (30, 10, 10) == (line.score.n, line.floor.n, line.above.n)
+    assert pytest.approx((0.745 * 10 + 0.1 * 20) / 30) == line.score.value
+    assert pytest.approx((0.5, 0.245)) == (line.floor.value, line.above.value)
+    text = printed(Report("r", "l", [], [], [line], []))
+    assert re.search(r"detection +30 +5% +0[.]50 +0[.]3[12] +0[.]50 +[+]0[.]2[45] *\n +10 ", text)
+    assert "those in the control" in text
+
+
+def test_features_without_a_score_count_as_failed() -> None:
+    """They have no score, and stand in no mean; how many they are is said, in and outside the control."""
+    rows = [row(number, 0.7, 0.5) for number in range(10)]
+    rows += [row(number, None, 0.4, n=0, n_failed=20, measure=None) for number in range(10, 15)]
+    rows += [row(number, None, None, n=10, n_failed=10) for number in range(15, 20)]
+    (line,) = lines(rows, [], ReportSetup(), 22)
+    assert line.score
+    assert line.floor
+    assert pytest.approx((0.7, 0.5)) == (line.score.value, line.floor.value)
+    assert (10, 10, 10) == (line.n, line.controlled, line.unscored)
+    assert (10 * 1 + 5 * 20 + 5 * 10) / 400 == line.failed
+    text = printed(Report("r", "l", [], [], [line], []))
+    assert "features without a score, since judgements failed: detection 10 of 20" in " ".join(text.split())
+
+
+def test_a_scorer_with_nothing_but_failures_has_its_row() -> None:
+    """With all of them counted as failed, and no number."""
+    rows = [row(number, None, None, n=0, n_failed=20, measure=None) for number in range(5)]
+    (line,) = lines(rows, [], ReportSetup(), 22)
+    assert (None, None, 0, 5, 1.0) == (line.score, line.floor, line.n, line.unscored, line.failed)
+    assert re.search("detection +0 +100% +not measured", printed(Report("r", "l", [], [], [line], [])))
 
 
 def test_without_a_floor_a_score_is_over_all() -> None:
     """A run whose controls were left out has means, and says that floors were not measured."""
     (line,) = lines([row(number, 0.6, None) for number in range(5)], [], ReportSetup(), 22)
-    assert (5, 5, None, None) == (line.score.n, line.scored, line.floor, line.above)
+    assert (5, 0, None, None) == (line.n, line.controlled, line.floor, line.above)
     assert "not measured" in printed(Report("r", "l", [], [], [line], []))
 
 
@@ -84,7 +113,7 @@ def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
     alone = [line for line in result.lines if line.alone]
     assert all(line.floor and line.floor.n == 8 for line in alone)
     assert {0.2} == {line.chance for line in alone}
-    assert {8, 7} == {line.score.n for line in result.lines}
+    assert {8, 7} == {line.n for line in result.lines}
     text = printed(result)
     assert "Above the floor at a false discovery rate of 5 %: large/good/detection 0 of 8" in " ".join(
         text.split()
@@ -105,8 +134,8 @@ def test_a_report_with_few_floors_says_that_they_find_little(features: int) -> N
 
 
 def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
-    """Whatever a control is called, a feature has one; replicates are no features of their own."""
-    scored = [
+    """Replicates are no features of their own, and a feature whose judgements failed counts with those alone."""
+    scored: list[tuple] = [
         (feature, explainer, replicate, control, score)
         for feature in range(6)
         for explainer, replicate, control, score in (
@@ -118,20 +147,23 @@ def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
             ("exemplars", 1, "shuffled", 0.4),
         )
     ]
+    scored.append((6, "exemplars", 0, "none", None))
     names = ("feature", "explainer", "replicate", "control", "score")
     with duckdb.connect() as connection:
         connection.register("read_scores", pa.table(dict(zip(names, zip(*scored, strict=True), strict=True))))
         connection.execute(
             "create temp table scores as select *, 'run' as run, 'demo' as coder, 'accuracy' as measure,"
-            " if(explainer = '-', 'intruder', 'detection') as scorer, 20 as n, 0 as n_failed from read_scores"
+            " if(explainer = '-', 'intruder', 'detection') as scorer, if(score is null, 0, 20) as n,"
+            " 20 - n as n_failed from read_scores"
         )
         query.run(connection, "view_tested")
         rows = query.records(connection, "report_scores")
         above = query.records(connection, "report_above", level=0.2)
     judged, alone = lines(rows, above, ReportSetup(), 22)
-    assert (6, 6) == (judged.score.n, alone.score.n)
+    assert (6, 6) == (judged.n, alone.n)
     assert pytest.approx((0.7, 0.45, 0.25)) == _values(judged)
     assert pytest.approx((0.5, 0.3, 0.2)) == _values(alone)
+    assert (1, 20 / 260) == (judged.unscored, judged.failed)
     assert (12, 12) == judged.discovered
     assert (6, 6) == alone.discovered
 
