@@ -1,7 +1,7 @@
 """The table of scores in a report: mean score of each scorer over all features, floor and margin over the control."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -20,6 +20,10 @@ SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
 """Display names of measures that differ from their column."""
 NOT_MEASURED = "not measured"
 FLOOR = "the same with another feature's explanation; where none is needed, with contexts of other features"
+UNEXPLAINED = (
+    "unexplained: the same questions with a description that says nothing, which is what a reader reaches without an "
+    "explanation; an explanation is worth what it scores above the higher of both floors"
+)
 COUNTS = "n: features with a score, and below it those in the control, which floor and margin are over"
 TUNED = (
     "the baseline reader counts words, by thresholds that were set on the demo's features: its scores of them compare "
@@ -47,6 +51,8 @@ class Line:
     """Mean over the features of the control that have a score and a floor."""
     above: Estimate | None
     """Mean of score minus floor over the same features."""
+    unexplained: Estimate | None
+    """Mean with a description that says nothing, over the features of the control that have a score."""
     unscored: int
     """Features that were judged and have no score, since all judgements of a class failed."""
     failed: float
@@ -92,6 +98,7 @@ def _line(
     scored = [row for row in rows if row["score"] is not None]
     both = [row for row in scored if row["floor"] is not None]
     floors = [row["floor"] for row in both]
+    unexplained = [row["unexplained"] for row in scored if row["unexplained"] is not None]
     judged = sum(row["n"] + row["n_failed"] for row in rows)
     return Line(
         *key,
@@ -101,6 +108,7 @@ def _line(
         score=mean([row["score"] for row in scored], seed) if scored else None,
         floor=mean(floors, seed) if both else None,
         above=margin([row["score"] for row in both], floors, seed) if both else None,
+        unexplained=mean(unexplained, seed) if unexplained else None,
         unscored=len(rows) - len(scored),
         failed=sum(row["n_failed"] for row in rows) / judged if judged else 0.0,
         discovered=discovered,
@@ -112,11 +120,18 @@ def is_varied(lines: Sequence[Line]) -> bool:
     return len({(line.coder, line.explainer) for line in lines if not line.alone}) > 1
 
 
+def has_unexplained(lines: Sequence[Line]) -> bool:
+    """Whether any score was measured without an explanation, which older lakes lack."""
+    return any(line.unexplained for line in lines)
+
+
 def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
     """The table for a terminal of 80 columns, each interval below its number."""
+    unexplained = ["mean un-\nexplained"] if has_unexplained(lines) else []
+    names = ("n", "failed", "chance", "mean\nscore", "mean\nfloor", *unexplained, "mean\nmargin")
     grid = terminal_table(
         name_column("scorer"),
-        *map(number_column, ("n", "failed", "chance", "mean score", "mean floor", "mean margin")),
+        *map(number_column, names),
         title="Scores, with 95 % intervals",
         caption="\n".join(map(one_line, caption(lines, setup))),
     )
@@ -128,6 +143,7 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
             "" if line.chance is None else f"{line.chance:.2f}",
             cell(line.score),
             cell(line.floor),
+            *([_unexplained(line, cell)] if has_unexplained(lines) else []),
             cell(line.above, sign=True),
         )
     return grid
@@ -136,6 +152,11 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
 def _counts(line: Line) -> str:
     """Features with a score, and below them those with a floor, where those are others."""
     return f"{line.n:,}" if line.controlled in {0, line.n} else f"{line.n:,}\n{line.controlled:,}"
+
+
+def _unexplained(line: Line, shown: Callable[[Estimate | None], str]) -> str:
+    """Nothing where no explanation is needed."""
+    return "" if line.alone else shown(line.unexplained)
 
 
 def who(line: Line) -> str:
@@ -150,6 +171,7 @@ def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
     return [
         "; ".join(_measured(lines)),
         f"floor: {FLOOR}",
+        *([UNEXPLAINED] if has_unexplained(lines) else []),
         *([COUNTS] if any(line.controlled not in {0, line.n} for line in lines) else []),
         *_unscored(lines),
         "; ".join(by),
@@ -203,6 +225,7 @@ def table(lines: Sequence[Line]) -> list[dict[str, object]]:
             "chance": "" if line.chance is None else f"{line.chance:.2f}",
             "mean score": interval(line.score),
             "mean floor": interval(line.floor),
+            **({"mean unexplained": _unexplained(line, interval)} if has_unexplained(lines) else {}),
             "mean margin": interval(line.above, sign=True),
             f"above the floor at FDR {LEVEL:.0%}": (
                 f"{line.discovered[0]} of {line.discovered[1]}" if line.discovered[1] else ""

@@ -30,6 +30,7 @@ def row(
         "feature": feature,
         "score": score,
         "floor": floor,
+        "unexplained": None,
         "n": 19,
         "n_failed": 1,
         **other,
@@ -55,7 +56,7 @@ def test_the_mean_score_is_over_all_and_the_margin_over_the_control() -> None:
     assert pytest.approx((0.5, 0.245)) == (line.floor.value, line.above.value)
     text = printed(Report("r", "l", [], [], [line], []))
     assert re.search(r"detection +30 +5% +0[.]50 +0[.]3[12] +0[.]50 +[+]0[.]2[45] *\n +10 ", text)
-    assert "those in the control" in text
+    assert "below it those in the control" in " ".join(text.split())
 
 
 def test_features_without_a_score_count_as_failed() -> None:
@@ -119,6 +120,35 @@ def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
         text.split()
     )
     assert "intruder 0 of 8" in discoveries(alone)
+
+
+def test_scores_without_an_explanation_have_a_column_where_they_were_measured(tmp_path: Path) -> None:
+    """From the tables, beside the floor and not in it; scorers that need no explanation have none."""
+    setup = ReportSetup({"detection": 0.5, "intruder": 0.2})
+    before, after = (
+        report(
+            made(f"{tmp_path}/{len(controls)}", alone=("intruder",), controls=controls),
+            RUN,
+            22,
+            setup,
+        )
+        for controls in (("shuffled",), ("shuffled", "unexplained"))
+    )
+    assert {None} == {line.unexplained for line in before.lines}
+    assert "unexplained" not in printed(before)
+    assert [(line.key, line.score, line.floor, line.above) for line in before.lines] == [
+        (line.key, line.score, line.floor, line.above) for line in after.lines
+    ]
+    assert [line.alone for line in after.lines] == [line.unexplained is None for line in after.lines]
+    for line in after.lines:
+        if line.unexplained:
+            assert line.controlled == line.unexplained.n
+            assert 0.4 < line.unexplained.value < 0.6
+            assert line.floor != line.unexplained
+    text = printed(after)
+    assert all(len(each) <= 80 for each in text.splitlines() if "fewer than 200 times" not in each)
+    assert "above the higher of both floors" in " ".join(text.split())
+    assert {"", "0"} == {str(each["mean unexplained"])[:1] for each in report_scores.table(after.lines)}
 
 
 @pytest.mark.parametrize("features", [99, 100])

@@ -31,15 +31,23 @@ EXPLAIN = 5
 CODERS = {"small": "layers.2", "large": "layers.5"}
 EXPLAINERS = ("good", "odd")
 SCORERS = ("detection", "fuzzing")
+CONTROLS = ("shuffled",)
+"""Of scorers that need an explanation."""
 WHOLE = Range(0, WIDTH)
 
 Row = dict[str, object]
 
 
-def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tuple[str, ...] = ()) -> Lake:
+def made(
+    uri: str,
+    scorers: tuple[str, ...] = SCORERS,
+    run: str = RUN,
+    alone: tuple[str, ...] = (),
+    controls: tuple[str, ...] = CONTROLS,
+) -> Lake:
     """Put it into an empty place, with every step committed; scorers that are `alone` need no explanation."""
     lake = Lake(uri)
-    folder = Path(_template(scorers, run, alone).name)
+    folder = Path(_template(scorers, run, alone, controls).name)
     if lake.is_local:
         copytree(folder, uri, copy_function=copyfile, dirs_exist_ok=True)
     else:
@@ -51,14 +59,18 @@ def made(uri: str, scorers: tuple[str, ...] = SCORERS, run: str = RUN, alone: tu
 
 
 @cache
-def _template(scorers: tuple[str, ...], run: str, alone: tuple[str, ...]) -> TemporaryDirectory[str]:
+def _template(
+    scorers: tuple[str, ...], run: str, alone: tuple[str, ...], controls: tuple[str, ...]
+) -> TemporaryDirectory[str]:
     """A folder with the lake, which is made once per process."""
     folder = TemporaryDirectory(prefix="made-lake-")
-    _make(Lake(folder.name), scorers, run, alone)
+    _make(Lake(folder.name), scorers, run, alone, controls)
     return folder
 
 
-def _make(lake: Lake, scorers: tuple[str, ...], run: str, alone: tuple[str, ...]) -> None:
+def _make(
+    lake: Lake, scorers: tuple[str, ...], run: str, alone: tuple[str, ...], controls: tuple[str, ...]
+) -> None:
     steps = []
 
     def commit(stage: str, name: str, rows: Mapping[str, Iterable[Row]]) -> Step:
@@ -84,7 +96,7 @@ def _make(lake: Lake, scorers: tuple[str, ...], run: str, alone: tuple[str, ...]
                 name = f"{coder}/{explainer}/{scorer}"
                 judgements = [
                     _judgement(context, explainer, scorer, control)
-                    for control in ("none", "shuffled")
+                    for control in ("none", *controls)
                     for context in contexts
                     if context["role"] == "score" and not (explainer == "odd" and context["feature"] == 6)
                 ]
