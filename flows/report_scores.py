@@ -76,14 +76,14 @@ class Line:
         return self.floor.n if self.floor else 0
 
 
-def lines(rows: Sequence[Mapping], above: Sequence[Mapping], setup: ReportSetup, seed: int) -> list[Line]:
+def lines(rows: Sequence[Mapping], above: Sequence[Mapping], setup: ReportSetup) -> list[Line]:
     """From rows of `report_scores` and of `report_above`."""
     groups: dict[tuple[str, str, str], list[Mapping]] = defaultdict(list)
     for row in rows:
         groups[row["coder"], row["explainer"], row["scorer"]].append(row)
     counts = {(row["coder"], row["explainer"], row["scorer"]): (row["above"], row["scored"]) for row in above}
     return [
-        _line(key, feature_rows, counts.get(key, (0, 0)), setup.chances.get(key[2]), seed)
+        _line(key, feature_rows, counts.get(key, (0, 0)), setup.chances.get(key[2]))
         for key, feature_rows in groups.items()
     ]
 
@@ -93,7 +93,6 @@ def _line(
     rows: Sequence[Mapping],
     discovered: tuple[int, int],
     chance: float | None,
-    seed: int,
 ) -> Line:
     scored = [row for row in rows if row["score"] is not None]
     both = [row for row in scored if row["floor"] is not None]
@@ -105,10 +104,10 @@ def _line(
         alone=rows[0]["alone"],
         measures=tuple(sorted({row["measure"] for row in scored})),
         chance=chance,
-        score=mean([row["score"] for row in scored], seed) if scored else None,
-        floor=mean(floors, seed) if both else None,
-        above=margin([row["score"] for row in both], floors, seed) if both else None,
-        unexplained=mean(unexplained, seed) if unexplained else None,
+        score=mean([row["score"] for row in scored]) if scored else None,
+        floor=mean(floors) if both else None,
+        above=margin([row["score"] for row in both], floors) if both else None,
+        unexplained=mean(unexplained) if unexplained else None,
         unscored=len(rows) - len(scored),
         failed=sum(row["n_failed"] for row in rows) / judged if judged else 0.0,
         discovered=discovered,

@@ -52,7 +52,7 @@ class _Pair:
     paired: bool
 
 
-def differences(rows: Sequence[Mapping], setup: ReportSetup, seed: int) -> list[Difference]:
+def differences(rows: Sequence[Mapping], setup: ReportSetup) -> list[Difference]:
     """From rows of coder, explainer, scorer, feature and score, where a feature has one.
 
     Scorers that need no explanation stand there once.
@@ -64,7 +64,7 @@ def differences(rows: Sequence[Mapping], setup: ReportSetup, seed: int) -> list[
     pairs = [*_explainers(scores), *_random_coders(scores, setup)]
     tests = [(paired_p if pair.paired else unpaired_p)(pair.values, pair.others) for pair in pairs]
     rates = false_discovery_rates(tests)
-    return [_difference(pair, q, seed) for pair, q in zip(pairs, rates, strict=True)]
+    return [_difference(pair, q) for pair, q in zip(pairs, rates, strict=True)]
 
 
 def _explainers(scores: Mapping[tuple[str, str, str], Scores]) -> Iterator[_Pair]:
@@ -94,9 +94,9 @@ def _random_coders(scores: Mapping[tuple[str, str, str], Scores], setup: ReportS
                 yield _Pair(about, coder, other, list(own.values()), list(random.values()), paired=False)
 
 
-def _difference(pair: _Pair, q: float, seed: int) -> Difference:
-    estimate = (margin if pair.paired else difference)(pair.values, pair.others, seed)
-    means = mean(pair.values, seed), mean(pair.others, seed)
+def _difference(pair: _Pair, q: float) -> Difference:
+    estimate = (margin if pair.paired else difference)(pair.values, pair.others)
+    means = mean(pair.values), mean(pair.others)
     return Difference(pair.about, pair.first, pair.second, pair.paired, *means, estimate, q)
 
 

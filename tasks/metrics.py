@@ -1,20 +1,21 @@
 """Means, medians, differences and rank correlations of scores, with 95 % intervals; what SQL cannot do well."""
 
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
 FEW_RESAMPLES = 500
-"""Of what is drawn one by one."""
+"""Resamples where each one is computed separately."""
 DRAWN = 4_000_000
 """Bootstrap numbers drawn at once: bounds the memory at some hundred megabytes, whatever the count of features."""
 MANY = 2000
 """Features from which on a correlation's interval is calculated and not drawn, which would take minutes."""
 FEWEST = 4
-"""Features without which a correlation or a test says nothing."""
+"""Minimum number of features for an interval, a correlation or a test."""
 _SAME = 1e-12
 """Scores that differ by less differ by rounding alone, and tests of them divide by nothing."""
 _Z = 1.959963985
@@ -22,7 +23,7 @@ _Z = 1.959963985
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval, which is not a number (NaN) over a single feature."""
+    """A number with its 95 % interval, whose ends are not numbers (NaN) over fewer than `FEWEST` features."""
 
     value: float
     low: float
@@ -33,31 +34,54 @@ class Estimate(NamedTuple):
 
 def median(values: ArrayLike, seed: int = 0) -> Estimate:
     """Median over features with a percentile bootstrap interval (Efron 1979). Raises `ValueError` without values."""
-    return _bootstrap((np.asarray(values, dtype=float),), np.median, seed)
+    from scipy.stats import bootstrap  # noqa: PLC0415  (a second to import, and only reports need it)
 
-
-def mean(values: ArrayLike, seed: int = 0) -> Estimate:
-    """Mean over features with a percentile bootstrap interval (Efron 1979). Raises `ValueError` without values."""
-    return _bootstrap((np.asarray(values, dtype=float),), np.mean, seed)
-
-
-def margin(values: ArrayLike, floors: ArrayLike, seed: int = 0) -> Estimate:
-    """Mean of value minus floor over the same features, with a percentile bootstrap interval.
-
-    Paired: both numbers of a feature are drawn together. Raises `ValueError` without values.
-    """
-    return _bootstrap((np.asarray(values, dtype=float) - np.asarray(floors, dtype=float),), np.mean, seed)
-
-
-def difference(values: ArrayLike, others: ArrayLike, seed: int = 0) -> Estimate:
-    """Difference of the means over other features each, with a percentile bootstrap interval; `n` is the smaller count.
-
-    Not paired: each sample is drawn on its own. Raises `ValueError` without values.
-    """
-    first, second = np.asarray(values, dtype=float), np.asarray(others, dtype=float)
-    return _bootstrap(
-        (first, second), lambda x, y, axis=-1: np.mean(x, axis=axis) - np.mean(y, axis=axis), seed
+    sample = _sample(values)
+    centre = float(np.median(sample))
+    if sample.size < FEWEST:
+        return Estimate(centre, float("nan"), float("nan"), sample.size)
+    result = bootstrap(
+        (sample,),
+        np.median,
+        batch=max(1, DRAWN // sample.size),
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
     )
+    low, high = result.confidence_interval
+    return Estimate(centre, float(low), float(high), sample.size)
+
+
+def mean(values: ArrayLike) -> Estimate:
+    """Mean over features with Student's t interval (1908), cut at 1, which no score exceeds.
+
+    Raises `ValueError` without values.
+    """
+    estimate = _student(_sample(values))
+    return estimate._replace(high=float(np.minimum(estimate.high, 1.0)))
+
+
+def margin(values: ArrayLike, floors: ArrayLike) -> Estimate:
+    """Mean of value minus floor over the same features, with the t interval of these differences.
+
+    Raises `ValueError` without values.
+    """
+    return _student(_sample(values) - _sample(floors))
+
+
+def difference(values: ArrayLike, others: ArrayLike) -> Estimate:
+    """Difference of the means over other features each, with the interval of Welch (1947); `n` is the smaller count.
+
+    Raises `ValueError` without values.
+    """
+    first, second = _sample(values), _sample(others)
+    n, centre = min(first.size, second.size), float(first.mean() - second.mean())
+    if n < FEWEST:
+        return Estimate(centre, float("nan"), float("nan"), n)
+    if max(np.ptp(first), np.ptp(second)) < _SAME:
+        return Estimate(centre, centre, centre, n)
+    low, high = _welch(first, second).confidence_interval()
+    return Estimate(centre, float(low), float(high), n)
 
 
 def paired_p(values: ArrayLike, others: ArrayLike) -> float:
@@ -74,14 +98,12 @@ def paired_p(values: ArrayLike, others: ArrayLike) -> float:
 
 def unpaired_p(values: ArrayLike, others: ArrayLike) -> float:
     """Two-sided p of Welch's test (1947) that two means over other features each are equal."""
-    from scipy.stats import ttest_ind  # noqa: PLC0415  (as above)
-
     first, second = np.asarray(values, dtype=float), np.asarray(others, dtype=float)
     if min(first.size, second.size) < FEWEST:
         return 1.0
     if max(np.ptp(first), np.ptp(second)) < _SAME:
         return float(abs(first[0] - second[0]) < _SAME)
-    return float(np.asarray(ttest_ind(first, second, equal_var=False))[1])
+    return float(_welch(first, second).pvalue)
 
 
 def false_discovery_rates(chances: ArrayLike) -> list[float]:
@@ -173,24 +195,29 @@ def _correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.divide(products, sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
 
 
-def _bootstrap(samples: tuple[np.ndarray, ...], statistic: object, seed: int) -> Estimate:
-    """Of one sample or of several that are drawn each on its own; `n` is the size of the smallest."""
-    from scipy.stats import bootstrap  # noqa: PLC0415  (a second to import, and only reports need it)
-
-    fewest, most = min(values.size for values in samples), max(values.size for values in samples)
-    if fewest == 0:
+def _sample(values: ArrayLike) -> np.ndarray:
+    sample = np.asarray(values, dtype=float)
+    if sample.size == 0:
         msg = "no values to estimate from"
         raise ValueError(msg)
-    centre = float(statistic(*samples))  # type: ignore[operator]
-    if fewest == 1:
-        return Estimate(centre, float("nan"), float("nan"), 1)
-    result = bootstrap(
-        samples,
-        statistic,
-        batch=max(1, DRAWN // most),
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    interval = result.confidence_interval
-    return Estimate(centre, float(interval.low), float(interval.high), fewest)
+    return sample
+
+
+def _welch(first: np.ndarray, second: np.ndarray) -> Any:
+    from scipy.stats import ttest_ind  # noqa: PLC0415  (as above)
+
+    with catch_warnings():
+        # That one of the two does not vary, which takes nothing from the test.
+        simplefilter("ignore", RuntimeWarning)
+        return ttest_ind(first, second, equal_var=False)
+
+
+def _student(sample: np.ndarray) -> Estimate:
+    """The mean of a sample; without an interval where it has fewer than `FEWEST` values."""
+    from scipy.stats import sem, t  # noqa: PLC0415  (a second to import, and only reports need it)
+
+    centre = float(sample.mean())
+    if sample.size < FEWEST:
+        return Estimate(centre, float("nan"), float("nan"), sample.size)
+    half = float(t.ppf(0.975, sample.size - 1) * sem(sample))
+    return Estimate(centre, centre - half, centre + half, sample.size)

@@ -47,7 +47,7 @@ def test_the_mean_score_is_over_all_and_the_margin_over_the_control() -> None:
     """Floor and margin are paired, over the features that have both; each number knows over how many it is."""
     rows = [row(number, 0.7 + number / 100, 0.5) for number in range(10)]
     rows += [row(number, 0.1, None) for number in range(10, 30)]
-    (line,) = lines(rows, [], ReportSetup({"detection": 0.5}), 22)
+    (line,) = lines(rows, [], ReportSetup({"detection": 0.5}))
     assert line.score
     assert line.floor
     assert line.above
@@ -64,7 +64,7 @@ def test_features_without_a_score_count_as_failed() -> None:
     rows = [row(number, 0.7, 0.5) for number in range(10)]
     rows += [row(number, None, 0.4, n=0, n_failed=20, measure=None) for number in range(10, 15)]
     rows += [row(number, None, None, n=10, n_failed=10) for number in range(15, 20)]
-    (line,) = lines(rows, [], ReportSetup(), 22)
+    (line,) = lines(rows, [], ReportSetup())
     assert line.score
     assert line.floor
     assert pytest.approx((0.7, 0.5)) == (line.score.value, line.floor.value)
@@ -77,14 +77,14 @@ def test_features_without_a_score_count_as_failed() -> None:
 def test_a_scorer_with_nothing_but_failures_has_its_row() -> None:
     """With all of them counted as failed, and no number."""
     rows = [row(number, None, None, n=0, n_failed=20, measure=None) for number in range(5)]
-    (line,) = lines(rows, [], ReportSetup(), 22)
+    (line,) = lines(rows, [], ReportSetup())
     assert (None, None, 0, 5, 1.0) == (line.score, line.floor, line.n, line.unscored, line.failed)
     assert re.search("detection +0 +100% +not measured", printed(Report("r", "l", [], [], [line], [])))
 
 
 def test_without_a_floor_a_score_is_over_all() -> None:
     """A run whose controls were left out has means, and says that floors were not measured."""
-    (line,) = lines([row(number, 0.6, None) for number in range(5)], [], ReportSetup(), 22)
+    (line,) = lines([row(number, 0.6, None) for number in range(5)], [], ReportSetup())
     assert (5, 0, None, None) == (line.n, line.controlled, line.floor, line.above)
     assert "not measured" in printed(Report("r", "l", [], [], [line], []))
 
@@ -99,7 +99,7 @@ def test_the_table_fits_eighty_columns(explainers: tuple[str, ...]) -> None:
         for scorer in LONG
         for number in range(30)
     ]
-    result = lines(rows, [], ReportSetup(dict.fromkeys(LONG, 1 / 9)), 22)
+    result = lines(rows, [], ReportSetup(dict.fromkeys(LONG, 1 / 9)))
     text = printed(Report("r", "l", [], [], result, []))
     assert all(len(each) <= 80 for each in text.splitlines())
     assert len(result) == len(re.findall(r" 5% +0[.]11 ", text))
@@ -157,7 +157,7 @@ def test_a_report_with_few_floors_says_that_they_find_little(features: int) -> N
     above = [
         {"coder": "demo", "explainer": "exemplars", "scorer": "detection", "above": 3, "scored": features}
     ]
-    result = lines([row(number, 0.6, 0.5) for number in range(features)], above, ReportSetup(), 22)
+    result = lines([row(number, 0.6, 0.5) for number in range(features)], above, ReportSetup())
     sentence = discoveries(result)
     assert f"detection 3 of {features}" in sentence
     assert (features < 100) == ("little is found" in sentence)
@@ -189,7 +189,7 @@ def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
         query.run(connection, "view_tested")
         rows = query.records(connection, "report_scores")
         above = query.records(connection, "report_above", level=0.2)
-    judged, alone = lines(rows, above, ReportSetup(), 22)
+    judged, alone = lines(rows, above, ReportSetup())
     assert (6, 6) == (judged.n, alone.n)
     assert pytest.approx((0.7, 0.45, 0.25)) == _values(judged)
     assert pytest.approx((0.5, 0.3, 0.2)) == _values(alone)
@@ -204,7 +204,7 @@ def _values(line: Line) -> tuple[float, ...]:
 
 def test_the_caption_names_random_coders_and_the_baseline_reader() -> None:
     """Where the baseline explained or judged, the table says how its thresholds came about; nowhere else."""
-    result = lines([row(number, 0.6, 0.5) for number in range(5)], [], ReportSetup(), 22)
+    result = lines([row(number, 0.6, 0.5) for number in range(5)], [], ReportSetup())
     setups = (
         ReportSetup(readers={"exemplars": "baseline"}),
         ReportSetup(judges=frozenset({"baseline"})),

@@ -26,7 +26,7 @@ def test_explainers_are_compared_on_the_features_of_both() -> None:
     own = features(0.6)
     other = {feature: score - 0.02 for feature, score in own.items() if feature % 2}
     (result,) = differences(
-        [*rows("demo", "exemplars", own), *rows("demo", "contrastive", other)], ReportSetup(), 22
+        [*rows("demo", "exemplars", own), *rows("demo", "contrastive", other)], ReportSetup()
     )
     assert ("exemplars", "contrastive", True, 30) == (
         result.first,
@@ -49,7 +49,7 @@ def test_scorers_and_coders_are_kept_apart() -> None:
         *rows("b", "two", features(0.6)),
         *rows("a", "-", features(0.6), "intruder"),
     ]
-    result = differences(scored, ReportSetup(), 22)
+    result = differences(scored, ReportSetup())
     assert [("one", "two"), ("one", "three"), ("two", "three")] == [(d.first, d.second) for d in result]
     assert {"a/detection"} == {d.about for d in result}
 
@@ -64,7 +64,7 @@ def test_a_random_coder_is_a_floor() -> None:
         *rows("elsewhere", "exemplars", features(0.8)),
     ]
     setup = ReportSetup(random_coders={"sae": ("random",), "elsewhere": ()})
-    result = differences(scored, setup, 22)
+    result = differences(scored, setup)
     assert [("exemplars/detection", "sae", "random"), ("intruder", "sae", "random")] == [
         (d.about, d.first, d.second) for d in result
     ]
@@ -86,7 +86,7 @@ def test_explainers_that_are_equal_differ_as_often_as_the_rate_says() -> None:
             for explainer in ("one", "two"):
                 scores = dict(enumerate((draw.binomial(20, truth) / 20).tolist()))
                 scored += rows("demo", explainer, scores, f"scorer{scorer}")
-        reports += any(row.q <= 0.05 for row in differences(scored, ReportSetup(), 22))
+        reports += any(row.q <= 0.05 for row in differences(scored, ReportSetup()))
     assert reports <= 8
 
 
@@ -96,7 +96,7 @@ def test_the_table_fits_eighty_columns() -> None:
         *rows("llama-3.1-8b-layer-23", "exemplars", features(0.6), "discrimination"),
         *rows("llama-3.1-8b-layer-23", "chain_of_thought", features(0.6, seed=2), "discrimination"),
     ]
-    result = differences(scored, ReportSetup(), 22)
+    result = differences(scored, ReportSetup())
     written = io.StringIO()
     show(Report("r", "l", [], [], [], [], differences=result), console(written, width=80))
     text = written.getvalue()

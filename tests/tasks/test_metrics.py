@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from tasks.metrics import (
+    FEWEST,
     MANY,
     difference,
     disattenuated,
@@ -23,7 +24,7 @@ from tasks.metrics import (
     wilson,
 )
 
-SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
+SCORES = st.lists(st.floats(0, 1), min_size=FEWEST, max_size=40)
 BOUNDED = settings(max_examples=20, deadline=None)
 
 
@@ -45,37 +46,48 @@ def test_a_constant_margin_is_certain(values: list[float], gain: float) -> None:
     assert pytest.approx((gain, gain, gain), abs=1e-9) == result[:3]
 
 
-def test_the_interval_of_a_mean_is_the_textbook_one() -> None:
-    """With many values the bootstrap agrees with the normal approximation."""
+def test_the_interval_of_a_mean_is_student_s() -> None:
+    """It leaves out what the paired test tells apart at 5 %, and no more."""
     draw = np.random.default_rng(3)
-    values, floors = draw.normal(0.7, 0.1, 400), draw.normal(0.5, 0.1, 400)
-    differences = values - floors
-    half = 1.96 * differences.std(ddof=1) / 20
+    values, floors = draw.normal(0.7, 0.1, 12), draw.normal(0.5, 0.1, 12)
     result = margin(values, floors)
-    assert pytest.approx((differences.mean() - half, differences.mean() + half), abs=0.15 * half) == (
-        result.low,
-        result.high,
-    )
+    assert pytest.approx(np.mean(values - floors)) == result.value
+    for end in (result.low, result.high):
+        assert pytest.approx(0.05) == paired_p(values - floors, np.full(12, end))
+    assert pytest.approx(result[1:3]) == mean(values - floors)[1:3]
 
 
 def test_the_interval_of_a_difference_adds_both_errors() -> None:
-    """Each sample is drawn on its own, so that pairs that belong together do not narrow it."""
+    """Pairs that belong together do not narrow it; it leaves out what Welch's test tells apart."""
     draw = np.random.default_rng(4)
-    values, others = draw.normal(0.7, 0.1, 400), draw.normal(0.5, 0.1, 100)
-    half = 1.96 * np.hypot(values.std(ddof=1) / 20, others.std(ddof=1) / 10)
+    values, others = draw.normal(0.7, 0.1, 40), draw.normal(0.5, 0.1, 10)
     result = difference(values, others)
     assert pytest.approx(values.mean() - others.mean()) == result.value
-    assert 100 == result.n
-    assert pytest.approx((result.value - half, result.value + half), abs=0.15 * half) == result[1:3]
+    assert 10 == result.n
+    for end in (result.low, result.high):
+        assert pytest.approx(0.05) == unpaired_p(values - end, others)
+    assert (0.0, 0.0, 0.0, 9) == difference([0.5] * 9, [0.5] * 10)
+
+
+@pytest.mark.parametrize("features", [4, 8, 20, 100])
+@pytest.mark.parametrize("shape", [(8, 5), (2, 2), (6, 2)])
+def test_intervals_of_means_contain_the_true_one(features: int, shape: tuple[int, int]) -> None:
+    """In 95 % of samples, also of few features and of skewed scores, less a point and the simulation's error."""
+    draw = np.random.default_rng(features)
+    truth = shape[0] / sum(shape)
+    samples = draw.beta(*shape, (1500, features))
+    contained = np.mean([result.low <= truth <= result.high for result in map(mean, samples)])
+    assert contained >= 0.94 - 2.5 * np.sqrt(0.05 * 0.95 / 1500)
 
 
 @given(SCORES)
 @BOUNDED
 def test_a_mean_lies_in_its_interval(values: list[float]) -> None:
-    """The plain mean, whatever the values."""
+    """The plain mean, whatever the values; no end is above the largest score there can be."""
     result = mean(values)
     assert pytest.approx(np.mean(values)) == result.value
     assert result.low - 1e-9 <= result.value <= result.high + 1e-9
+    assert result.high <= 1 + 1e-9
 
 
 @pytest.mark.parametrize("test", [paired_p, unpaired_p])
@@ -113,13 +125,16 @@ def test_a_seed_gives_one_interval() -> None:
     """The same seed the same, another one another."""
     values = np.random.default_rng(1).random(30)
     assert median(values, seed=1) == median(values, seed=1)
-    assert margin(values, values[::-1], seed=1) != margin(values, values[::-1], seed=2)
+    assert median(values, seed=1) != median(values, seed=2)
 
 
-def test_one_value_has_no_interval() -> None:
-    """A single feature says nothing about how features vary."""
-    result = median([0.7])
-    assert (0.7, 1, True, True) == (result.value, result.n, np.isnan(result.low), np.isnan(result.high))
+@pytest.mark.parametrize("estimate", [median, mean, lambda values: difference(values, [0.5] * 9)])
+def test_few_values_have_no_interval(estimate: Callable) -> None:
+    """Three features hardly say how features vary."""
+    result = estimate([0.5, 0.7, 0.9])
+    assert (3, True, True) == (result.n, np.isnan(result.low), np.isnan(result.high))
+    assert result.value > 0
+    assert not np.isnan(estimate([0.5, 0.7, 0.9, 0.8]).low)
 
 
 @pytest.mark.parametrize(
