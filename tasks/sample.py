@@ -1,8 +1,8 @@
 """Sampling task: the contexts and samples of a span of buckets, from activations. DuckDB draws; see `storage/sql/`.
 
-The firings of a span are read once: Parquet parts are read by whole row groups, and with many features one row group
-holds the firings of many buckets. Small buckets are drawn together, since each statement takes some time however few
-features it covers.
+The firings of a span's own features are read once: Parquet parts are read by whole row groups, and with many features
+one row group holds the firings of many buckets. Those of other features that fire in a context are read for each group
+of buckets. Small buckets are drawn together, since each statement takes some time however few features it covers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -130,17 +131,35 @@ def _drawn(
 
 
 def _other_firings(connection: duckdb.DuckDBPyConnection, work: SampleWork, contexts: pa.Table) -> Firings:
-    """The firings of the features in `other`, in the sequences of the contexts that name them."""
-    named = contexts["other"].drop_null().to_numpy()
-    if not len(named):
-        return Firings.of(ACTIVATIONS.empty())
-    parts, first, end = (
-        work.lake.parts(work.activations, "activations"),
-        int(named.min()),
-        int(named.max()) + 1,
-    )
-    rows = query.rows(connection, "sample_other_firings", activations=parts, first=first, end=end)
-    return Firings.of(rows)
+    """The firings of the features in `other`, in the sequences of the contexts that name them.
+
+    Kind by kind, from the parts that hold such a sequence: the others of one kind are neighbours by index, those of
+    another may be any, but in few sequences. What two kinds name is there twice.
+    """
+    parts = work.lake.parts(work.activations, "activations")
+    named = contexts.select(["kind", "other", "sequence"]).filter(contexts["other"].is_valid())
+    rows = []
+    for kind in named["kind"].unique().to_pylist():
+        of_kind = named.filter(pc.field("kind") == kind)
+        others = of_kind["other"].to_numpy()
+        rows.append(
+            query.rows(
+                connection,
+                "sample_other_firings",
+                activations=_parts_of(np.unique(of_kind["sequence"].to_numpy()), parts),
+                kind=kind,
+                first=int(others.min()),
+                end=int(others.max()) + 1,
+            )
+        )
+    return Firings.of(pa.concat_tables(rows) if rows else ACTIVATIONS.empty())
+
+
+def _parts_of(sequences: np.ndarray, parts: Sequence[str]) -> list[str]:
+    """The parts that hold one of some sequences, which are sorted."""
+    ends = np.array([Range.of(part) for part in parts]).reshape(-1, 2)
+    found = np.searchsorted(sequences, ends)
+    return [part for part, (first, end) in zip(parts, found, strict=True) if first < end]
 
 
 def _numbered(contexts: pa.Table) -> pa.Table:
