@@ -8,6 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from storage import query
+from tasks.sampling.density_groups import density_groups
 from tasks.sampling.firings import Firings, concatenated_ranges, counts, ranked
 from tasks.sampling.negatives.base import Kind, Pool
 from tasks.sampling.random_order import randoms
@@ -17,11 +18,11 @@ BLOCK = 64
 """Features among which the others are found: neighbours by index, whose firings lie in the same row groups."""
 
 WINDOWS = 400
-"""Windows of another feature that are looked at, drawn at random, or four times `n` where that is more."""
+"""Windows of each other feature that are considered, drawn at random, or four times `n` where that is more."""
 
 FIRINGS = 8
-"""Firings of another feature that are placed for each of these windows: where it has more, those of as many sequences
-as hold about so many, drawn at random. Each of its windows is drawn with the same probability either way."""
+"""Firings placed per considered window; of a more frequent feature a random subset of sequences with about that many is
+used. Each of its windows is drawn with the same probability either way."""
 
 AT_ONCE = 4_000_000
 """Firings of other features that are held at a time; a feature with more is read alone."""
@@ -45,15 +46,15 @@ class OtherFeature(Kind, frozen=True):
 
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Windows of the others, which take turns; more of each while they are too few."""
-        others = query.rows(
+        groups = density_groups(
             pool.connection,
-            "negatives_other_feature",
-            features=pool.lake.parts(pool.features, "features"),
-            lacking=pool.lacking(self)["feature"].to_pylist(),
+            pool.lake,
+            pool.features,
             min_firings=pool.min_firings,
             block=BLOCK,
             others=self.features,
         )
+        others = groups.others(pool.lacking(self)["feature"].to_numpy(), self.features)
         seed = int(random_start(pool.seed, self.kind, pool.role))
         windows = _Windows.of(pool, others.select(["other", "firings"]), seed, max(WINDOWS, 4 * self.n))
         done, share = np.zeros(others.num_rows, np.int64), 2
