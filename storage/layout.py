@@ -11,7 +11,8 @@ sites/<address>.json                        mean and deviation of the site that 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -54,6 +55,11 @@ def ranges(total: int, size: int) -> list[Range]:
 def overlapping(parts: Iterable[str], wanted: Range) -> list[str]:
     """The parts whose ranges overlap the wanted one; no others need to be opened."""
     return [part for part in parts if Range.of(part).first < wanted.end and wanted.first < Range.of(part).end]
+
+
+def holding(parts: Iterable[str], places: Sequence[int]) -> list[str]:
+    """The parts whose ranges hold any of `places`, which ascend; no others need to be opened."""
+    return [part for part in parts if len({bisect_left(places, end) for end in Range.of(part)}) > 1]
 
 
 @dataclass(frozen=True)

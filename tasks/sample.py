@@ -19,7 +19,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage import query
-from storage.layout import Range, overlapping
+from storage.layout import Range, holding, overlapping
 from storage.tables import ACTIVATIONS, CONTEXTS, SAMPLES
 from tasks.sampling import activating
 from tasks.sampling.firings import Firings, between, with_activations, with_other_activations
@@ -146,20 +146,13 @@ def _other_firings(connection: duckdb.DuckDBPyConnection, work: SampleWork, cont
             query.rows(
                 connection,
                 "sample_other_firings",
-                activations=_parts_of(np.unique(of_kind["sequence"].to_numpy()), parts),
+                activations=holding(parts, np.unique(of_kind["sequence"].to_numpy()).tolist()),
                 kind=kind,
                 first=int(others.min()),
                 end=int(others.max()) + 1,
             )
         )
     return Firings.of(pa.concat_tables(rows) if rows else ACTIVATIONS.empty())
-
-
-def _parts_of(sequences: np.ndarray, parts: Sequence[str]) -> list[str]:
-    """The parts that hold one of some sequences, which are sorted."""
-    ends = np.array([Range.of(part) for part in parts]).reshape(-1, 2)
-    found = np.searchsorted(sequences, ends)
-    return [part for part, (first, end) in zip(parts, found, strict=True) if first < end]
 
 
 def _numbered(contexts: pa.Table) -> pa.Table:

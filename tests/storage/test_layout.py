@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.layout import Range, Step, ranges
+from storage.layout import Range, Step, holding, ranges
 from tests.storage.toys import step
 
 NUMBER = st.integers(0, 10**10 - 1)
@@ -81,3 +81,11 @@ def test_two_steps_never_share_a_folder_of_a_table() -> None:
     item = step("contexts", "samples")
     assert f"contexts/{item.fingerprint}/0000000003-0000000007.parquet" == item.part("contexts", Range(3, 7))
     assert f"manifests/activations/{item.fingerprint}.json" == item.manifest
+
+
+def test_parts_that_hold_a_place_are_found() -> None:
+    """The first of a range is in it and its end is not; no place is in none."""
+    parts = [f"activations/x/{part.name}" for part in ranges(12, 4)]
+    assert parts[1:] == holding(parts, [4, 7, 8])
+    assert parts[:1] == holding(parts, [3])
+    assert [] == holding(parts, []) == holding(parts, [12, 99])
