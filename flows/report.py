@@ -78,7 +78,7 @@ def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) ->
         compared = agreements(rows("report_together"), seed)
         if compared:
             reliable = reliabilities(lake, run, connection, setup.measures, seed)
-            compared = [agreement.with_reliabilities(reliable) for agreement in compared]
+            compared = [agreement.with_reliabilities(reliable, seed) for agreement in compared]
         return Report(
             run=run,
             lake=lake.uri,

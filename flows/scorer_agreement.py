@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import isnan
 
+import numpy as np
 from rich.table import Table as Grid
 
+from flows.scorer_reliability import Reliability
 from flows.terminal import NameCell, name_column, number_column
 from flows.terminal import table as terminal_table
 from storage.tables import NO_EXPLAINER
@@ -19,13 +21,19 @@ from tasks.metrics import Estimate, disattenuated, spearman
 
 COMMON = 20
 """Features that two scorers must have in common: with fewer the interval spans nearly everything."""
+UNRELIABLE = 0.3
+"""Lower end of a reliability's interval below which no correlation is corrected by it: it would be divided by noise."""
+WIDEST = 0.5
+"""Width of the interval of a corrected correlation above which it is left out."""
 LEGEND = (
     "below the diagonal: of the scores as they are; on it: reliability; above it: without the scores' errors (r / root "
-    "of both reliabilities, at most 1), where both reliabilities are above 0"
+    f"of both reliabilities, at most 1), left out where a reliability may be below {UNRELIABLE:g} or the interval is "
+    f"wider than {WIDEST:g}. Errors that scorers share, since they judge the same contexts, raise all of them, and "
+    "those above the diagonal most; these are approximate, since their formulas are not made for ranks"
 )
-"""What stands where in a matrix."""
+"""What stands where in a matrix, and what speaks against its numbers."""
 ACROSS = 7
-"""Scorers that fit side by side on a line of 80 characters, if the last has no interval below it."""
+"""Scorers that fit side by side on a line of 80 characters."""
 
 Pair = tuple[str, str]
 
@@ -39,25 +47,44 @@ class Agreement:
     scorers: tuple[str, ...]
     correlations: Mapping[Pair, Estimate]
     """By names in the order of `scorers`; pairs with too few common features are left out."""
+    scores: Mapping[str, Mapping[int, float]] = field(default_factory=dict, repr=False)
+    """Of each scorer, by feature."""
     reliabilities: Mapping[str, Estimate] = field(default_factory=dict)
     """Of the scorers whose questions can be halved."""
+    corrected: Mapping[Pair, Estimate] = field(default_factory=dict)
+    """Correlations without the errors of both scorers, of pairs for which that says something."""
 
-    def with_reliabilities(self, reliabilities: Mapping[tuple[str, str, str], Estimate]) -> "Agreement":
+    def with_reliabilities(
+        self, reliabilities: Mapping[tuple[str, str, str], Reliability], seed: int
+    ) -> "Agreement":
         """The same with the reliabilities of its scorers, which are given by coder, explainer and scorer."""
         known = {
-            scorer: estimate
+            scorer: result
             for scorer in self.scorers
             for explainer in (self.explainer, NO_EXPLAINER)
-            if (estimate := reliabilities.get((self.coder, explainer, scorer))) and estimate.n >= COMMON
+            if (result := reliabilities.get((self.coder, explainer, scorer))) and result.estimate.n >= COMMON
         }
-        return replace(self, reliabilities=known)
+        corrected = {
+            pair: estimate
+            for pair in self.correlations
+            if all(scorer in known and known[scorer].estimate.low >= UNRELIABLE for scorer in pair)
+            and (estimate := self._corrected(pair, known, seed))
+        }
+        estimates = {scorer: result.estimate for scorer, result in known.items()}
+        return replace(self, reliabilities=estimates, corrected=corrected)
 
-    def corrected(self, pair: Pair) -> float | None:
-        """A pair's correlation without the errors of both; None where a reliability's interval begins below 0."""
-        reliable = [self.reliabilities[scorer] for scorer in pair if scorer in self.reliabilities]
-        if pair not in self.correlations or len([each for each in reliable if each.low > 0]) < len(pair):
+    def _corrected(self, pair: Pair, known: Mapping[str, Reliability], seed: int) -> Estimate | None:
+        """Over the features that both scored as a whole and by halves; None where it says too little."""
+        by_feature = [*(self.scores[scorer] for scorer in pair), *(known[scorer].halves for scorer in pair)]
+        common = sorted(set.intersection(*(set(each) for each in by_feature)))
+        if len(common) < COMMON:
             return None
-        return disattenuated(self.correlations[pair].value, *(each.value for each in reliable))
+        arrays = (np.stack([np.asarray(each[feature]) for feature in common], axis=-1) for each in by_feature)
+        estimate = disattenuated(*arrays, seed=seed)
+        if not estimate.high - estimate.low <= WIDEST:
+            return None
+        value, low, high = np.clip(estimate[:3], -1.0, 1.0).tolist()
+        return Estimate(value, low, high, estimate.n)
 
 
 def agreements(rows: Sequence[Mapping], seed: int) -> list[Agreement]:
@@ -74,7 +101,7 @@ def agreements(rows: Sequence[Mapping], seed: int) -> list[Agreement]:
                 values = ([scores[name][feature] for feature in common] for name in (first, second))
                 correlations[first, second] = spearman(*values, seed=seed)
         named = tuple(scorer for scorer in scores if any(scorer in pair for pair in correlations))
-        made.append(Agreement(coder, explainer, named, correlations))
+        made.append(Agreement(coder, explainer, named, correlations, scores))
     return [agreement for agreement in made if agreement.correlations]
 
 
@@ -116,8 +143,8 @@ def _place(agreement: Agreement, row: int, column: int) -> str:
         return "" if reliability is None else _short(reliability.value)
     if row > column:
         return _cell(agreement.correlations.get((first, second)))
-    corrected = agreement.corrected((first, second))
-    return "" if corrected is None else _short(corrected)
+    corrected = agreement.corrected.get((first, second))
+    return "" if corrected is None else _cell(corrected)
 
 
 def table(agreements: Sequence[Agreement]) -> list[dict[str, object]]:
@@ -139,7 +166,7 @@ def table(agreements: Sequence[Agreement]) -> list[dict[str, object]]:
                     strict=True,
                 )
             ),
-            "without errors": _number(agreement.corrected((first, second))),
+            **_without_errors(agreement.corrected.get((first, second))),
         }
         for agreement in agreements
         for (first, second), estimate in agreement.correlations.items()
@@ -159,7 +186,12 @@ def _short(value: float) -> str:
     """`.42`, `-.07`: without the zero, so that more scorers fit side by side; nothing for what is not known."""
     if isnan(value):
         return ""
-    return f"{value:.2f}".replace("0.", ".", 1)
+    return "1.0" if value > 0.995 else f"{value:.2f}".replace("0.", ".", 1)
+
+
+def _without_errors(corrected: Estimate | None) -> dict[str, float | None]:
+    names = ("without errors", "without errors, low", "without errors, high")
+    return dict(zip(names, map(_number, corrected[:3] if corrected else [None] * 3), strict=True))
 
 
 def _reliabilities(agreement: Agreement, *scorers: str) -> list[float | None]:

@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 
 from storage import runs
 from storage.lake import Lake
@@ -20,13 +22,22 @@ Key = tuple[str, str, str]
 """Coder, explainer and scorer."""
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """How reliable the scores of a scorer are, and what that was found from."""
+
+    estimate: Estimate
+    halves: Mapping[int, np.ndarray]
+    """Scores (splits, 2) of the halves of each feature's questions."""
+
+
 def reliabilities(
     lake: Lake,
     run: str,
     connection: duckdb.DuckDBPyConnection,
     measures: Mapping[str, Measure | None],
     seed: int,
-) -> dict[Key, Estimate]:
+) -> dict[Key, Reliability]:
     """Split-half reliability of each scorer's scores; without those that too few features have two halves of.
 
     `measures` holds the measures of scorers that are meant for another than that of their judgements.
@@ -45,17 +56,18 @@ def reliabilities(
 
 def _reliability(
     halves: Mapping[tuple[int, int], Mapping[int, Sequence[float]]], seed: int
-) -> Estimate | None:
+) -> Reliability | None:
     """Over the features that have a score in every half; the mean of replicates is one score."""
     common = sorted(set.intersection(*(set(scores) for scores in halves.values())))
     if len(common) < FEWEST or len(halves) < 2 * SPLITS:
         return None
-    means = {
-        place: [sum(scores[feature]) / len(scores[feature]) for feature in common]
-        for place, scores in halves.items()
+    scores = {
+        feature: np.array(
+            [[np.mean(halves[split, half][feature]) for half in range(2)] for split in range(SPLITS)]
+        )
+        for feature in common
     }
-    firsts, seconds = ([means[split, half] for split in range(SPLITS)] for half in range(2))
-    return split_half(firsts, seconds, seed)
+    return Reliability(split_half(np.stack(list(scores.values()), axis=-1), seed), scores)
 
 
 def _half_scores(

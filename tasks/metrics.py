@@ -1,5 +1,6 @@
 """Means, medians, differences and rank correlations of scores, with 95 % intervals; what SQL cannot do well."""
 
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
@@ -147,36 +148,60 @@ def spearman(x_values: ArrayLike, y_values: ArrayLike, seed: int = 0) -> Estimat
     return Estimate(value, float(low), float(high), x.size)
 
 
-def split_half(firsts: ArrayLike, seconds: ArrayLike, seed: int = 0) -> Estimate:
-    """Reliability of a score over features from the scores (splits, features) of two halves of its questions each.
+def split_half(halves: ArrayLike, seed: int = 0) -> Estimate:
+    """Reliability of a score over features from scores (splits, 2, features) of halves of its questions.
 
     The mean over the splits of the halves' rank correlation r, stepped up to the whole by 2 r / (1 + r) (Spearman
-    1910; Brown 1910); interval: percentile bootstrap over features. NaN where a half does not vary. Raises
-    `ValueError` for fewer than four features.
+    1910; Brown 1910), which holds for product moments and is an approximation for ranks; interval: percentile
+    bootstrap over features. NaN where a half does not vary. Raises `ValueError` for fewer than four features.
     """
-    first, second = np.asarray(firsts, dtype=float), np.asarray(seconds, dtype=float)
-    features = first.shape[-1]
+    return _resampled(_reliability, [np.asarray(halves, dtype=float)], seed)
+
+
+def disattenuated(
+    x_values: ArrayLike, y_values: ArrayLike, x_halves: ArrayLike, y_halves: ArrayLike, seed: int = 0
+) -> Estimate:
+    """Rank correlation of two scores as it would be without their errors, r / sqrt(reliability * other).
+
+    Spearman (1904), whose formula is for product moments and an approximation for ranks; it takes the errors of the two
+    scores for independent. Reliabilities are those of `split_half`, from halves (splits, 2, features) over the same
+    features. It may exceed 1. Interval: percentile bootstrap over features of all of it. NaN where a reliability is not
+    above 0. Raises `ValueError` for fewer than four features.
+    """
+    values = [np.asarray(each, dtype=float) for each in (x_values, y_values, x_halves, y_halves)]
+    return _resampled(_without_errors, values, seed)
+
+
+def _resampled(statistic: Callable[..., np.ndarray], arrays: Sequence[np.ndarray], seed: int) -> Estimate:
+    """A statistic of arrays whose last axis is features, with a percentile bootstrap interval over these.
+
+    It gives one number for each place of the axis before, on which there are as many draws of features as fit.
+    """
+    features = arrays[0].shape[-1]
     if features < FEWEST:
         msg = f"{features} features have no reliability worth an interval; give {FEWEST} or more"
         raise ValueError(msg)
-    value = float(_stepped_up(_correlation(first, second).mean()))
+    (value,) = statistic(*(array[..., None, :] for array in arrays)).tolist()
     if np.isnan(value):
         return Estimate(value, value, value, features)
-    draw = np.random.default_rng(seed)
-    drawn = [draw.integers(0, features, features) for _ in range(FEW_RESAMPLES)]
-    resampled = [_correlation(first[:, each], second[:, each]).mean() for each in drawn]
-    low, high = np.nanpercentile(_stepped_up(np.array(resampled)), [2.5, 97.5])
+    drawn = np.random.default_rng(seed).integers(0, features, (FEW_RESAMPLES, features))
+    several = np.array_split(drawn, -(-drawn.size * sum(array.size for array in arrays) // features // DRAWN))
+    resampled = [statistic(*(array[..., draws] for array in arrays)) for draws in several]
+    low, high = np.nanpercentile(np.concatenate(resampled), [2.5, 97.5])
     return Estimate(value, float(low), float(high), features)
 
 
-def disattenuated(correlation: float, reliability: float, other: float) -> float:
-    """A correlation as it would be without the errors of both numbers, r / sqrt(reliability * other) (Spearman 1904).
+def _without_errors(x: np.ndarray, y: np.ndarray, x_halves: np.ndarray, y_halves: np.ndarray) -> np.ndarray:
+    """Of scores (draws, features) and their halves (splits, 2, draws, features)."""
+    reliabilities = _reliability(x_halves), _reliability(y_halves)
+    reliable = np.minimum(*reliabilities) > 0
+    products = np.where(reliable, reliabilities[0] * reliabilities[1], np.nan)
+    return _correlation(x, y) / np.sqrt(products)
 
-    At most 1, which errors of the three may exceed; NaN where a reliability is not above 0.
-    """
-    if not min(reliability, other) > 0:
-        return float("nan")
-    return max(-1.0, min(1.0, correlation / sqrt(reliability * other)))
+
+def _reliability(halves: np.ndarray) -> np.ndarray:
+    """Of halves (splits, 2, draws, features)."""
+    return _stepped_up(_correlation(halves[:, 0], halves[:, 1]).mean(axis=0))
 
 
 def _stepped_up(correlation: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """How alike scorers rank features, and how that is shown."""
 
 import re
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -8,7 +9,17 @@ import pytest
 from scipy.stats import spearmanr
 
 from flows import terminal
-from flows.scorer_agreement import COMMON, Agreement, agreements, grids, heading, reliability, table
+from flows.scorer_agreement import (
+    COMMON,
+    UNRELIABLE,
+    Agreement,
+    agreements,
+    grids,
+    heading,
+    reliability,
+    table,
+)
+from flows.scorer_reliability import Reliability
 from tasks.metrics import Estimate
 
 
@@ -31,17 +42,21 @@ def drawn(count: int, features: int = 60) -> dict[str, dict[int, float]]:
     }
 
 
-def reliable(agreement: Agreement, value: float = 0.64, low: float = 0.5) -> Agreement:
-    """With the same reliability of every scorer."""
-    estimate = Estimate(value, low, 0.7, 60)
-    return agreement.with_reliabilities(
-        {("demo", agreement.explainer, scorer): estimate for scorer in agreement.scorers}
-    )
+def reliable(agreement: Agreement, error: float = 0.1, low: float = 0.5) -> Agreement:
+    """With halves of each scorer's questions whose scores differ from its own by an error each way."""
+    draw = np.random.default_rng(6)
+    given = {}
+    for scorer, scores in agreement.scores.items():
+        errors = error * draw.choice([-1, 1], (len(scores), 2, 1)) * [[-1, 1]]
+        halves = dict(zip(scores, np.array(list(scores.values()))[:, None, None] + errors, strict=True))
+        estimate = Estimate(0.64, low, 0.7, len(scores))
+        given["demo", agreement.explainer, scorer] = Reliability(estimate, halves)
+    return agreement.with_reliabilities(given, 22)
 
 
-def shown(result: list[dict]) -> str:
+def shown(*agreements: Agreement) -> str:
     console = terminal.console(StringIO(), width=100, record=True)
-    for agreement in map(reliable, agreements(result, 22)):
+    for agreement in agreements:
         for grid in grids(agreement):
             console.print(grid)
     return console.export_text()
@@ -75,40 +90,51 @@ def test_too_few_common_features_are_no_correlation() -> None:
 
 @pytest.mark.parametrize("count", [2, 7, 10])
 def test_a_matrix_fits_a_line_of_eighty(count: int) -> None:
-    """However many scorers there are, each pair stands there once, with its interval, and once without errors."""
-    text = shown(rows(drawn(count)))
+    """However many scorers there are, each pair stands there twice with its interval, the second without errors."""
+    (result,) = agreements(rows(drawn(count)), 22)
+    corrected = dict.fromkeys(result.correlations, Estimate(0.87, 0.55, 1.0, 60))
+    text = shown(replace(result, corrected=corrected))
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert count * (count - 1) // 2 == len(
-        re.findall(r"(?<![0-9])-?[.][0-9]{2} -?[.][0-9]{2}(?![0-9])", text)
+    assert count * (count - 1) == len(
+        re.findall(r"(?<![0-9.])-?[.][0-9]{2} (?:-?[.][0-9]{2}|1[.]0)(?![0-9])", text)
     )
     assert "…" not in text
 
 
 def test_a_correlation_stands_beside_the_one_without_errors() -> None:
-    """Below the diagonal as it is, above it divided by the reliabilities, at most 1; the diagonal has those."""
-    scores = {"example_embedding": drawn(1)["scorer0"], "discrimination": drawn(2)["scorer1"]}
+    """Below the diagonal as it is, above it divided by the reliabilities, with its interval; the diagonal has those."""
+    scores = {"example_embedding": drawn(1, 200)["scorer0"], "discrimination": drawn(3, 200)["scorer2"]}
     (result,) = agreements(rows(scores), 22)
-    (estimate,) = result.correlations.values()
-    assert 0.64 < estimate.value
-    text = shown(rows(scores))
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    assert ["1", "example_embedding", ".64", "1.00"] in lines
-    assert ["2", "discrimination", f"{estimate.value:.2f}"[1:], ".64"] in lines
-    (row,) = table([reliable(result, 0.9)])
-    assert (0.9, 0.9) == (row["reliability"], row["other reliability"])
-    assert row["without errors"] == pytest.approx(min(1.0, estimate.value / 0.9), abs=1e-3)
-    assert "discrimination .64 [.50, .70]" in reliability(reliable(result))
+    result = reliable(result)
+    (observed,), (corrected,) = result.correlations.values(), result.corrected.values()
+    assert observed.value < corrected.value < 1
+    assert corrected.low < corrected.value < corrected.high <= 1
+    assert corrected.high - corrected.low > observed.high - observed.low
+    lines = [line.split() for line in shown(result).splitlines() if line.strip()]
+    assert ["1", "example_embedding", ".64", f"{corrected.value:.2f}"[1:]] in lines
+    assert ["2", "discrimination", f"{observed.value:.2f}"[1:], ".64"] in lines
+    (row,) = table([result])
+    assert (0.64, 0.64) == (row["reliability"], row["other reliability"])
+    assert pytest.approx(corrected[:3], abs=1e-3) == tuple(
+        row[name] for name in ("without errors", "without errors, low", "without errors, high")
+    )
+    assert "discrimination .64 [.50, .70]" in reliability(result)
 
 
-def test_without_a_reliability_above_zero_nothing_is_corrected() -> None:
-    """Division by what may be nothing gives anything; scorers of other explainers lend none."""
+def test_a_correlation_that_says_little_is_not_corrected() -> None:
+    """Where a reliability may be small, or the interval is wide; scorers of other explainers lend no reliability."""
     (result,) = agreements(rows(drawn(2)), 22)
-    assert [None] == [result.corrected(pair) for pair in result.correlations]
-    uncertain = reliable(result, low=-0.1)
-    assert [None] == [uncertain.corrected(pair) for pair in result.correlations]
-    other = result.with_reliabilities({("demo", "other", "scorer0"): Estimate(0.9, 0.8, 1, 60)})
+    assert {} == result.corrected
+    assert 1 == len(reliable(result, low=UNRELIABLE).corrected)
+    assert {} == reliable(result, low=UNRELIABLE - 0.01).corrected
+    few = {name: dict(list(scores.items())[:24]) for name, scores in drawn(5).items() if name[-1] in "04"}
+    (uncertain,) = agreements(rows(few), 22)
+    assert {} == reliable(uncertain, error=0.6).corrected
+
+    known = Reliability(Estimate(0.9, 0.8, 1, 60), {})
+    other = result.with_reliabilities({("demo", "other", "scorer0"): known}, 22)
     assert {} == other.reliabilities
-    alone = result.with_reliabilities({("demo", "-", "scorer0"): Estimate(0.9, 0.8, 1, 60)})
+    alone = result.with_reliabilities({("demo", "-", "scorer0"): known}, 22)
     assert {"scorer0"} == alone.reliabilities.keys()
 
 
@@ -117,7 +143,7 @@ def test_a_constant_score_is_named_constant() -> None:
     scores = drawn(2)
     scores["scorer1"] = dict.fromkeys(scores["scorer1"], 0.5)
     result = agreements(rows(scores), 22)
-    assert "constant" in shown(rows(scores))
+    assert "constant" in shown(*result)
     assert [(None, None, 60)] == [(row["Spearman"], row["low"], row["features"]) for row in table(result)]
 
 

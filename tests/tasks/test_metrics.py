@@ -184,12 +184,10 @@ def test_the_interval_is_wilsons() -> None:
 
 
 def _halves(draw: np.random.Generator, truth: np.ndarray, questions: int, splits: int = 2) -> np.ndarray:
-    """Shares of right answers (2, splits, features) in random halves of the same questions."""
+    """Shares of right answers (splits, 2, features) in random halves of the same questions."""
     right = draw.random((truth.size, questions)) < truth[:, None]
     orders = [draw.permuted(right, axis=1) for _ in range(splits)]
-    return np.array(
-        [[half.mean(axis=1) for half in np.split(order, 2, axis=1)] for order in orders]
-    ).swapaxes(0, 1)
+    return np.array([[half.mean(axis=1) for half in np.split(order, 2, axis=1)] for order in orders])
 
 
 def test_halves_tell_the_reliability_of_the_whole() -> None:
@@ -198,29 +196,47 @@ def test_halves_tell_the_reliability_of_the_whole() -> None:
     truth = draw.beta(4, 3, 1500)
     for questions in (20, 100):
         expected = spearman(draw.binomial(questions, truth), draw.binomial(questions, truth)).value
-        result = split_half(*_halves(draw, truth, questions))
+        result = split_half(_halves(draw, truth, questions))
         assert pytest.approx(expected, abs=0.05) == result.value
         assert result.low < result.value < result.high
 
 
+def _judged(draw: np.random.Generator, features: int) -> tuple[float, list[np.ndarray]]:
+    """Two scorers' scores and halves of 20 questions per feature, and the correlation of what they measure."""
+    first = draw.normal(size=features)
+    second = 0.8 * first + 0.6 * draw.normal(size=features)
+    halves = [_halves(draw, 1 / (1 + np.exp(-values)), 20) for values in (first, second)]
+    return spearman(first, second).value, [*(each.mean(axis=(0, 1)) for each in halves), *halves]
+
+
 def test_a_correlation_without_errors_is_that_of_the_truths() -> None:
     """Scores of 20 questions correlate less than what they measure; dividing by their reliabilities undoes that."""
-    draw = np.random.default_rng(12)
-    first = draw.normal(size=3000)
-    second = 0.8 * first + 0.6 * draw.normal(size=3000)
-    truths = [1 / (1 + np.exp(-values)) for values in (first, second)]
-    halves = [_halves(draw, truth, 20) for truth in truths]
-    observed = spearman(*(pair.mean(axis=(0, 1)) for pair in halves)).value
-    expected = spearman(first, second).value
+    expected, (x, y, x_halves, y_halves) = _judged(np.random.default_rng(12), 1500)
+    observed = spearman(x, y).value
     assert observed < 0.9 * expected
-    corrected = disattenuated(observed, *(split_half(*pair).value for pair in halves))
-    assert pytest.approx(expected, abs=0.05) == corrected
+    result = disattenuated(x, y, x_halves, y_halves)
+    reliabilities = [split_half(halves).value for halves in (x_halves, y_halves)]
+    assert pytest.approx(observed / np.sqrt(np.prod(reliabilities))) == result.value
+    assert pytest.approx(expected, abs=0.05) == result.value
+    assert result.low < expected < result.high
+
+
+def test_the_interval_of_a_correlation_without_errors_has_the_errors_of_all_three() -> None:
+    """It is as wide as such correlations spread over other features, judged in other questions."""
+    draw = np.random.default_rng(13)
+    several = [_judged(draw, 150)[1] for _ in range(40)]
+    results = [disattenuated(x, y, x_halves, y_halves) for x, y, x_halves, y_halves in several]
+    spread = 2 * 1.96 * np.std([result.value for result in results], ddof=1)
+    width = np.mean([result.high - result.low for result in results])
+    assert pytest.approx(spread, rel=0.3) == width
 
 
 def test_what_is_not_reliable_has_no_correlation_without_errors() -> None:
     """Halves that differ in nothing, or are unrelated, and too few features."""
-    assert np.isnan(split_half([[0.5] * 9], [[0.5] * 9]).value)
-    assert np.isnan(disattenuated(0.4, 0.0, 0.9))
-    assert [1.0, -1.0] == [disattenuated(sign * 0.9, 0.5, 0.5) for sign in (1, -1)]
+    same = [[[0.5] * 9, [0.5] * 9]]
+    opposite = [[list(range(9)), list(range(9))[::-1]]]
+    assert np.isnan(split_half(same).value)
+    for halves in (same, opposite):
+        assert np.isnan(disattenuated(range(9), range(9), halves, halves).value)
     with pytest.raises(ValueError, match="3 features"):
-        split_half([[1, 2, 3]], [[1, 2, 3]])
+        split_half([[[1, 2, 3], [1, 2, 3]]])
