@@ -21,6 +21,11 @@ from storage import query, runs
 from storage.lake import Lake
 
 BEST = 5
+RANKED = (
+    "mean: over the scorers that judge the explanation, whose chance levels differ: it ranks features, and measures "
+    "nothing else; a lower bound is of its feature alone: the highest of many are too high more often than in 2.5 %"
+)
+"""What the numbers of the best features are."""
 QUOTED = 120
 """Characters of an explanation that is quoted in a line."""
 TEXT = "there may be too little text (corpus.tokens)"
@@ -126,10 +131,8 @@ def _show_best(report: Report, console: Console) -> None:
     if report.best:
         title = f"\nBest {len(report.best)} explained features, by the lower bound of their mean score"
         console.print(Text(title, "bold"))
+        console.print(Text(RANKED))
     for row in report.best:
-        scores = ", ".join(
-            f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)
-        )
         of = f" of {row['coder']} by {row['explainer']}" if is_varied(report.lines) else ""
         console.print(
             Text.assemble(
@@ -138,8 +141,15 @@ def _show_best(report: Report, console: Console) -> None:
                 f"{one_line(of)}  mean {row['score']:.2f}, {_bound(row['low'])}  {row['firings']:,} firings",
             )
         )
-        console.print(Padding(Text(scores, style="dim"), (0, 0, 0, 10)))
+        console.print(Padding(Text(_scores(row), style="dim"), (0, 0, 0, 10)))
         console.print(Padding(Text(one_line(row["explanation"])), (0, 0, 0, 10)))
+
+
+def _scores(row: dict) -> str:
+    """Each scorer's score of a feature; last those that the mean is not of."""
+    scores = [f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)]
+    judging, alone = scores[: row["judging"]], scores[row["judging"] :]
+    return ", ".join(judging) + (f"; not in the mean: {', '.join(alone)}" if alone else "")
 
 
 def _bound(low: float | None) -> str:
@@ -287,6 +297,7 @@ def _markdown(report: Report) -> str:
             "",
             *head,
             *best,
+            *(["", plain(RANKED)] if best else []),
             "",
             f"Tables: {plain(report.lake)}",
         ]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.report import Report, _markdown, advice, report, show
-from flows.terminal import console
+from flows.report import BEST, RANKED, Report, _markdown, advice, report, show
+from flows.terminal import console, plain
 from storage import query
 from tests.storage.made import CODERS, RUN, made
 
@@ -49,6 +49,23 @@ def test_every_chosen_feature_is_counted_once(tmp_path: Path) -> None:
     assert "8 features explained of 10 chosen among the 12 of small; 2 skipped\n" in written.getvalue()
     assert "      1 explained of small by others and not by odd\n" in written.getvalue()
     assert "- 1 explained of small by others and not by odd" in _markdown(result)
+
+
+def test_the_best_features_name_the_scorers_of_their_mean(tmp_path: Path) -> None:
+    """The mean is over those that judge the explanation; what needs none stands apart from them."""
+    result = report(made(f"{tmp_path}/lake", alone=("intruder",)), RUN, seed=22)
+    written = io.StringIO()
+    show(result, console(written, width=200))
+    lines = re.findall(
+        r"mean ([\d.]+), lower bound .*\n +detection ([\d.]+), fuzzing ([\d.]+); not in the mean: intruder [\d.]+ *\n",
+        written.getvalue(),
+    )
+    assert BEST == len(lines)
+    for line in lines:
+        mean, *scores = map(float, line)
+        assert pytest.approx(sum(scores) / 2, abs=0.011) == mean
+    assert RANKED in " ".join(written.getvalue().split())
+    assert plain(RANKED) in _markdown(result)
 
 
 EXPLAINED = """
