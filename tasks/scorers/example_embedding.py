@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.marks import elsewhere
+from tasks.contexts.marks import wrong_positions
 from tasks.contexts.special_tokens import raw
 from tasks.fields import ComponentName
 from tasks.llm import prompt
@@ -78,7 +78,7 @@ class ExampleEmbedding(Numeric, frozen=True):
         """Which tokens of each context are marked, by its number."""
         active = [context for context in shown if context.activating]
         others = [context for context in shown if not context.activating]
-        wrong = elsewhere(others, active, self.seeded_random(feature, "marks"))
+        wrong = wrong_positions(others, active, self.seeded_random(feature, "marks"))
         return wrong | {context.context: render.strongest(context) for context in active}
 
     def _shown(self, context: Context, marks: Mapping[int, tuple[int, ...]]) -> str:

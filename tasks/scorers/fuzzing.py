@@ -10,19 +10,22 @@ which tokens the feature fires; says nothing of contexts that the reader would h
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, Self
 
 from pydantic import model_validator
 
-from tasks.contexts import marks, render
+from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
+from tasks.contexts.marks import wrong_positions
+from tasks.contexts.mismarked import shared_out
+from tasks.contexts.paper_marks import PaperMarks
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers.classification import Classification, few_shot_turns
 
-WRONG_OF, SHARED, MOST = 2, 7, 7
-"""With `mismarked`, so many of so many activating contexts are marked wrongly, of at most so many in a decile."""
+MISMARKED, OUT_OF, MAX_PER_DECILE = 2, 7, 7
+"""With `mismarked`, two of seven activating contexts are marked wrongly, of at most seven in a decile."""
 
 WRONG = "mismarked"
 """Kind of an activating context while a question shows it with wrong marks."""
@@ -58,7 +61,7 @@ class Fuzzing(Classification, frozen=True):
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about contexts with marked tokens."""
-        contexts = self._posed(feature)
+        contexts = self.posed(feature)
         places = self._places(feature, contexts)
         return self.classification_requests(
             key,
@@ -73,29 +76,41 @@ class Fuzzing(Classification, frozen=True):
         """Which tokens of a context are marked."""
         positives = [context for context in contexts if context.activating]
         if self.marked == "paper":
-            paper = marks.Paper.of(positives, self.seed)
-            return lambda context: paper.rightly(context) if context.activating else paper.wrongly(context)
-        negatives = [context for context in contexts if not context.activating]
-        wrong = marks.elsewhere(negatives, positives, self.seeded_random(feature.feature, "marks"))
+            paper = PaperMarks.of(positives, self.seed)
+            return lambda context: (
+                paper.correct_marks(context) if context.activating else paper.wrong_marks(context)
+            )
+        wrong = _wrong_positions(self, feature)
         return lambda context: render.strongest(context) if context.activating else wrong[context.context]
 
     def _can_be_wrong(self, context: Context) -> bool:
         """Whether an activating context has a token to be marked wrongly."""
-        bar = render.MARKED * context.peak if self.marked == "paper" else 0.0
-        return min(context.activations) <= bar
+        if self.marked == "paper":
+            return min(context.activations) <= render.MARKED * context.peak
+        return 0 in context.activations
 
-    def _posed(self, feature: Feature) -> list[Context]:
+    def posed(self, feature: Feature) -> list[Context]:
         """The contexts that are asked about; those that will be marked wrongly are no positives."""
         if self.marks == "silent":
             return self.shown_of(feature.contexts)
         active = [context for context in feature.contexts if context.activating]
         if self.marks == "active":
-            rightly, wrongly = active, [context for context in active if self._can_be_wrong(context)]
+            positives, mismarked = active, [context for context in active if self._can_be_wrong(context)]
         else:
             draw = self.seeded_random(feature.feature, "shares")
-            rightly, wrongly = marks.shared_out(active, WRONG_OF, SHARED, MOST, draw)
-        shown = [*rightly, *(replace(context, kind=WRONG) for context in wrongly)]
+            positives, mismarked = shared_out(active, MISMARKED, OUT_OF, MAX_PER_DECILE, draw)
+        shown = [*positives, *(replace(context, kind=WRONG) for context in mismarked)]
         return sorted(shown, key=lambda context: (context.context, context.kind))
+
+
+@lru_cache(maxsize=16)
+def _wrong_positions(scorer: Fuzzing, feature: Feature) -> dict[int, tuple[int, ...]]:
+    """Positions to mark in negatives, by the windows' numbers; found once for all explanations of a feature."""
+    contexts = scorer.posed(feature)
+    positives, negatives = (
+        [context for context in contexts if context.activating == active] for active in (True, False)
+    )
+    return wrong_positions(negatives, positives, scorer.seeded_random(feature.feature, "marks"))
 
 
 @cache

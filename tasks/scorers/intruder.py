@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
-from tasks.contexts.marks import elsewhere
+from tasks.contexts.marks import wrong_positions
 from tasks.contexts.render import Named
 from tasks.fields import ComponentName
 from tasks.llm.request import Message, Request, RequestKey
@@ -68,8 +68,10 @@ class Intruder(Choice, frozen=True):
         again, place = divmod(turn, len(there) // TOGETHER)
         order = self.seeded_random(feature.feature, decile, again).sample(there, len(there))
         group = order[place * TOGETHER : (place + 1) * TOGETHER]
-        lenders = [context for context in there if context not in group] or group
-        marks = elsewhere([intruder], lenders, self.seeded_random(feature.feature, "marks", intruder.context))
+        templates = [context for context in there if context not in group] or group
+        marks = wrong_positions(
+            [intruder], templates, self.seeded_random(feature.feature, "marks", intruder.context)
+        )
         sought = intruder, render.text(intruder.strings, marks[intruder.context])
         others = [render.text(context.strings, render.strongest(context)) for context in group]
         return self.choice_request(key, _few_shots(), feature, sought, others, None)

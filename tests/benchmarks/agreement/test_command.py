@@ -14,7 +14,7 @@ from benchmarks.agreement.verdict import verdict
 from benchmarks.peers import Peers
 from benchmarks.report import Report
 from tasks.contexts.context import Context
-from tasks.contexts.marks import Paper
+from tasks.contexts.paper_marks import PaperMarks
 from tests.benchmarks.readers.recorded_run import recorded_run
 
 SEED = 22
@@ -43,17 +43,19 @@ def delphi(_module: str, request: Mapping[str, Any], **_: object) -> dict[str, A
             )
             for i, w in enumerate(about["windows"])
         ]
-        paper = Paper.of([window for window in windows if window.activating], SEED)
+        paper = PaperMarks.of([window for window in windows if window.activating], SEED)
         shown = []
         for window in windows:
             text = (
-                marked(window, paper.rightly(window)) if request["kind"] == "fuzzing" else marked(window, ())
+                marked(window, paper.correct_marks(window))
+                if request["kind"] == "fuzzing"
+                else marked(window, ())
             )
             if not window.activating and request["kind"] == "fuzzing":
-                text = marked(window, paper.wrongly(window))
+                text = marked(window, paper.wrong_marks(window))
             shown.append((window.context, window.activating, text))
             if "fuzz_type" in request["options"]:
-                shown.append((window.context, False, marked(window, paper.wrongly(window))))
+                shown.append((window.context, False, marked(window, paper.wrong_marks(window))))
         judged.append([(place, truth, verdict(about["explanation"], text)) for place, truth, text in shown])
     return {"judged": judged, "versions": {"eai-delphi": "0.1.3"}}
 

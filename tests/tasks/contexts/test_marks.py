@@ -1,4 +1,4 @@
-"""Marks where the feature is silent look like those where it fires, and delphi's are where delphi has them."""
+"""Marks where the feature is silent look like those where it fires."""
 
 import random
 from collections import Counter
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.contexts import render
 from tasks.contexts.context import Context, context
-from tasks.contexts.marks import Paper, elsewhere, fired, matched
+from tasks.contexts.marks import matched_positions, other_positions, wrong_positions
 
 LENGTH = 8
 STRINGS = st.sampled_from([" the", "er", " Big", ",", " 12", "\n", " lighthouse"])
@@ -50,21 +50,21 @@ def test_wrong_marks_lie_where_the_feature_is_silent(
     windows: list[Context], positives: list[Context], seed: int
 ) -> None:
     """None on a firing, however weak; as many as one of the positives has, or as there are silent tokens."""
-    marks = matched(windows, positives, draw(seed))
+    marks = matched_positions(windows, positives, draw(seed))
     counts = {len(render.strongest(positive)) for positive in positives}
     for window in windows:
         places = marks[window.context]
         assert all(window.activations[place] == 0 for place in places)
         assert sorted(set(places)) == list(places)
         assert len(places) in {min(window.activations.count(0), count) for count in counts}
-    assert marks == matched(windows, positives, draw(seed))
+    assert marks == matched_positions(windows, positives, draw(seed))
 
 
 @given(SILENT, FIRING)
 @settings(deadline=None)
 def test_every_positive_is_followed_as_often(windows: list[Context], positives: list[Context]) -> None:
     """The numbers of marks are those of positives, each counted once before any is counted again."""
-    marks = matched(windows, positives, draw())
+    marks = matched_positions(windows, positives, draw())
     counts = Counter(map(len, marks.values()))
     lent = Counter(len(render.strongest(positive)) for positive in positives)
     rounds = -(-len(windows) // len(positives))
@@ -72,28 +72,28 @@ def test_every_positive_is_followed_as_often(windows: list[Context], positives: 
     assert len(windows) == counts.total()
 
 
-def test_a_mark_goes_to_a_token_of_the_same_looks() -> None:
+def test_a_mark_goes_to_a_token_of_the_same_surface() -> None:
     """A capital for a capital, a number for a number, a piece of a word for a piece, a run for a run."""
-    lends = [context("it| was| Ann:9| who| left| 12| li|ght|,| and")]
+    templates = [context("it| was| Ann:9| who| left| 12| li|ght|,| and")]
     window = context("sun| and| rain| in| May| of| 1912| ye|ars|.", 1)
-    assert (4,) == matched([window], lends, draw())[1]
+    assert (4,) == matched_positions([window], templates, draw())[1]
     for written, place in ((" 12:9", 6), ("ght:9", 8), (",:9", 9)):
         there = "it| was| Ann| who| left| 12| li|ght|,| and".replace(written[:-2], written)
-        assert (place,) == matched([window], [context(there)], draw())[1]
+        assert (place,) == matched_positions([window], [context(there)], draw())[1]
     run = [context("it| was| a| li:9|ght:9| and")]
-    assert (7, 8) == matched([window], run, draw())[1]
+    assert (7, 8) == matched_positions([window], run, draw())[1]
 
 
 def test_of_equal_tokens_the_nearest_is_marked() -> None:
     """The earlier of two as near."""
-    lends = [context("a| b| c| d:9| e| f| g")]
-    assert (3,) == matched([context("h| i| j| k| l| m| n", 1)], lends, draw())[1]
-    assert (2,) == matched([context("h| i| j| k:9| l| m| n", 1)], lends, draw())[1]
+    templates = [context("a| b| c| d:9| e| f| g")]
+    assert (3,) == matched_positions([context("h| i| j| k| l| m| n", 1)], templates, draw())[1]
+    assert (2,) == matched_positions([context("h| i| j| k:9| l| m| n", 1)], templates, draw())[1]
 
 
 def test_who_follows_whom_is_chosen_for_all_together() -> None:
     """The one window with a number follows the one positive that has one marked, whatever their order."""
-    lends = [
+    templates = [
         context("a| word:9| and| more"),
         context("in| 12:9| days| time"),
         context("the| sea:9| is| calm"),
@@ -104,48 +104,21 @@ def test_who_follows_whom_is_chosen_for_all_together() -> None:
         context("by| day| she| slept", 2),
     ]
     for seed in range(20):
-        assert (3,) == matched(windows, lends, draw(seed))[1]
+        assert (3,) == matched_positions(windows, templates, draw(seed))[1]
 
 
 def test_where_another_feature_fires_that_is_marked() -> None:
     """Above 0.3 of its own peak in the window; the other windows follow the feature's own."""
     window = other("a| b:9| c:2.6| d:3", 1)
-    assert (1, 3) == fired(window)
+    assert (1, 3) == other_positions(window)
     silent = context("w| x| y| z", 2)
-    marks = elsewhere([window, silent], [context("a| b| c:9| d")], draw())
+    marks = wrong_positions([window, silent], [context("a| b| c:9| d")], draw())
     assert {1: (1, 3), 2: (2,)} == marks
-    assert () == fired(silent) == fired(replace(window, other_activations=(0.0,) * 4))
+    assert () == other_positions(silent) == other_positions(replace(window, other_activations=(0.0,) * 4))
 
 
-def test_without_positives_there_is_nothing_to_follow() -> None:
-    """The message names the context; where another feature fires nothing is followed."""
-    with pytest.raises(ValueError, match="no activating context is there whose marks context 3"):
-        matched([context("a| b", 3)], [], draw())
-    assert {1: (0,)} == elsewhere([other("a:2| b", 1)], [], draw())
-
-
-def test_the_paper_marks_as_many_as_positives_have_firing_tokens() -> None:
-    """The mean over positives, rounded up, at places that depend on the seed and the window's length alone."""
-    positives = [
-        context("a:9|b:1|c|d|e|f|g|h"),
-        context("a:9|b:1|c:1|d|e|f|g|h"),
-        context("a:9|b|c|d|e|f|g|h"),
-    ]
-    paper = Paper.of(positives, 22)
-    assert 2 == paper.number
-    windows = [context("s|t|u|v|w|x|y|z", number) for number in range(5)]
-    (places,) = {paper.wrongly(window) for window in windows}
-    assert 6 in places
-    rest = [0, 1, 2, 3, 4, 5, 7]
-    assert tuple(sorted([6, *random.Random(22).sample(rest, 1)])) == places
-    assert 1 < len({Paper(2, seed).wrongly(windows[0]) for seed in range(9)})
-
-
-def test_the_paper_marks_weak_firings_wrongly_too() -> None:
-    """What does not lie above 0.3 of the peak; rightly what reaches it."""
-    window = context("a:10|b:3|c:2|d")
-    assert (0, 1) == Paper.rightly(window)
-    assert (0,) == render.strongest(window)
-    assert (1, 2, 3) == Paper(9, 22).wrongly(window)
-    assert (3,) == Paper(1, 22).wrongly(window)
-    assert () == Paper(2, 22).wrongly(context("a:9|b:8"))
+def test_without_positives_there_is_nothing_to_copy() -> None:
+    """The message names the context; where another feature fires nothing is copied."""
+    with pytest.raises(ValueError, match="no activating context is there whose marks context 3 could copy"):
+        matched_positions([context("a| b", 3)], [], draw())
+    assert {1: (0,)} == wrong_positions([other("a:2| b", 1)], [], draw())

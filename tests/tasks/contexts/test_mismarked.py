@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.contexts.context import Context, context
-from tasks.contexts.marks import shared_out
+from tasks.contexts.mismarked import shared_out
 
 
 def draw(seed: int = 22) -> random.Random:
