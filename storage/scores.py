@@ -15,9 +15,11 @@ Measure = Literal["accuracy", "balanced_accuracy"]
 
 _MACROS = (
     "student",
-    "certainty",
+    "few_questions_factor",
+    "satterthwaite",
     "wilson",
     "effective_size",
+    "area_size",
     "share_variance",
     "share_correlation",
     "clustered",

@@ -1,7 +1,8 @@
 -- Temporary table: one row per explanation and control whose contexts of both classes have a probability: the mean
 -- squared distance of the probability from the truth. Its variance is that of the sums of its residuals, each from its
 -- class's mean, over questions; its interval is Wilson's at the effective size, which may be larger than the number of
--- contexts, since a squared distance varies less than a verdict.
+-- contexts, since a squared distance varies less than a verdict. Degrees of freedom are two fewer than Satterthwaite's:
+-- a few large distances decide, and few questions show too little of them.
 create or replace temp table briers as
 with distances as (
     select
@@ -38,27 +39,47 @@ questions as (
     group by feature, replicate, control, question
 ),
 
-moments as (
+sums as (
     select
         feature,
         replicate,
         control,
         sum(contexts) as contexts,
         sum(distance) / sum(contexts) as brier,
-        clustered(
-            sum(positive ** 2),
-            count(*) filter (where has_positive),
-            sum(negative ** 2),
-            count(*) filter (where has_negative),
-            sum(positive * negative),
-            count(*)
-        ) / sum(contexts) ** 2 as variance,
-        (
-            1.959963985 / student(least(count(*) filter (where has_positive), count(*) filter (where has_negative)) - 1)
-        ) ** 2 as certain
+        count(*) as questions,
+        count(*) filter (where has_positive) as positive_questions,
+        count(*) filter (where has_negative) as negative_questions,
+        sum(positive ** 2) / sum(contexts) ** 2 as positive_squares,
+        sum(negative ** 2) / sum(contexts) ** 2 as negative_squares,
+        sum(positive * negative) / sum(contexts) ** 2 as products
     from questions
     group by feature, replicate, control
     having bool_or(has_positive) and bool_or(has_negative)
+),
+
+variances as (
+    select
+        *,
+        clustered(positive_squares, positive_questions) as positive_variance,
+        clustered(negative_squares, negative_questions) as negative_variance,
+        clustered(products, questions) as covariance
+    from sums
+),
+
+sizes as (
+    select
+        *,
+        few_questions_factor(
+            greatest(
+                1,
+                satterthwaite(positive_variance, positive_questions, negative_variance, negative_questions, questions)
+                - 2
+            )
+        ) * coalesce(
+            brier * (1 - brier) / nullif(greatest(0, positive_variance + negative_variance + 2 * covariance), 0),
+            contexts
+        ) as size
+    from variances
 )
 
 select
@@ -66,8 +87,5 @@ select
     replicate,
     control,
     brier,
-    wilson(
-        brier,
-        case when variance is not null then certain * coalesce(brier * (1 - brier) / nullif(variance, 0), contexts) end
-    ) as brier_interval
-from moments
+    wilson(brier, case when positive_variance + negative_variance is not null then size end) as brier_interval
+from sizes

@@ -111,7 +111,8 @@ questions as (
         control,
         any_value(auroc) as auroc,
         any_value(auprc) as auprc,
-        any_value(all_positives + all_negatives) as contexts,
+        any_value(all_positives) as all_positives,
+        any_value(all_negatives) as all_negatives,
         bool_or(truth) as has_positive,
         bool_or(not truth) as has_negative,
         coalesce(sum(auroc_residual) filter (where truth), 0) as auroc_positive,
@@ -122,33 +123,50 @@ questions as (
     group by feature, replicate, control, question
 ),
 
-areas as (
+sums as (
     select
         feature,
         replicate,
         control,
         any_value(auroc) as auroc,
         any_value(auprc) as auprc,
-        any_value(contexts) as contexts,
-        certainty(count(*), any_value(contexts)) as certain,
-        clustered(
-            sum(auroc_positive ** 2),
-            count(*) filter (where has_positive),
-            sum(auroc_negative ** 2),
-            count(*) filter (where has_negative),
-            sum(auroc_positive * auroc_negative),
-            count(*)
-        ) as auroc_variance,
-        clustered(
-            sum(auprc_positive ** 2),
-            count(*) filter (where has_positive),
-            sum(auprc_negative ** 2),
-            count(*) filter (where has_negative),
-            sum(auprc_positive * auprc_negative),
-            count(*)
-        ) as auprc_variance
+        any_value(all_positives) as positives,
+        any_value(all_negatives) as negatives,
+        count(*) as questions,
+        count(*) filter (where has_positive) as positive_questions,
+        count(*) filter (where has_negative) as negative_questions,
+        sum(auroc_positive ** 2) as auroc_positive_squares,
+        sum(auroc_negative ** 2) as auroc_negative_squares,
+        sum(auroc_positive * auroc_negative) as auroc_products,
+        sum(auprc_positive ** 2) as auprc_positive_squares,
+        sum(auprc_negative ** 2) as auprc_negative_squares,
+        sum(auprc_positive * auprc_negative) as auprc_products
     from questions
     group by feature, replicate, control
+),
+
+variances as (
+    select
+        *,
+        clustered(auroc_positive_squares, positive_questions) as auroc_positive_variance,
+        clustered(auroc_negative_squares, negative_questions) as auroc_negative_variance,
+        clustered(auroc_products, questions) as auroc_covariance,
+        clustered(auprc_positive_squares, positive_questions) as auprc_positive_variance,
+        clustered(auprc_negative_squares, negative_questions) as auprc_negative_variance,
+        clustered(auprc_products, questions) as auprc_covariance
+    from sums
+),
+
+freedoms as (
+    select
+        *,
+        satterthwaite(
+            auroc_positive_variance, positive_questions, auroc_negative_variance, negative_questions, questions
+        ) as auroc_df,
+        satterthwaite(
+            auprc_positive_variance, positive_questions, auprc_negative_variance, negative_questions, questions
+        ) as auprc_df
+    from variances
 )
 
 select
@@ -157,6 +175,24 @@ select
     control,
     auroc,
     auprc,
-    wilson(auroc, effective_size(auroc, auroc_variance, contexts, certain)) as auroc_interval,
-    wilson(auprc, effective_size(auprc, auprc_variance, contexts, certain)) as auprc_interval
-from areas
+    wilson(
+        auroc,
+        area_size(
+            auroc,
+            auroc_positive_variance + auroc_negative_variance + 2 * auroc_covariance,
+            positives,
+            negatives,
+            few_questions_factor(auroc_df)
+        )
+    ) as auroc_interval,
+    wilson(
+        auprc,
+        area_size(
+            auprc,
+            auprc_positive_variance + auprc_negative_variance + 2 * auprc_covariance,
+            positives,
+            negatives,
+            few_questions_factor(auprc_df)
+        )
+    ) as auprc_interval
+from freedoms

@@ -33,13 +33,9 @@ with shares as (
 sizes as (
     select
         *,
-        effective_size(hit_rate, hit_variance, positives, certainty(positive_questions, positives)) as hit_size,
-        effective_size(
-            specificity, specificity_variance, negatives, certainty(negative_questions, negatives)
-        ) as specificity_size,
-        effective_size(
-            silent_specificity, silent_variance, silents, certainty(silent_questions, silents)
-        ) as silent_size
+        effective_size(hit_rate, hit_variance, positives, positive_questions) as hit_size,
+        effective_size(specificity, specificity_variance, negatives, negative_questions) as specificity_size,
+        effective_size(silent_specificity, silent_variance, silents, silent_questions) as silent_size
     from shares
 )
 

@@ -36,7 +36,9 @@ def test_intervals_of_verdicts_hold_the_truth(tmp_path: Path, mood: str) -> None
         assert min(at.share for at in covered) > 0.85, number
 
 
-@pytest.mark.parametrize("name", ["20 choices", "10 + 10 values", "10 + 10 simulated contexts"])
+@pytest.mark.parametrize(
+    "name", ["20 choices", "10 + 10 values", "5 + 45 values", "10 + 10 simulated contexts"]
+)
 def test_intervals_of_few_contexts_hold_the_truth(tmp_path: Path, name: str) -> None:
     """Choices, numbers and simulations, each context by itself."""
     covers = cover(NAMED[name], "independent", SIZE, Lake(tmp_path.as_posix()))

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import root_scalar
-from scipy.stats import norm, t
+from scipy.stats import t
 from sklearn import metrics
 
 from storage import query
 from tests.storage.sql.test_scores import Judged, scores
-from tests.storage.sql.test_scores_intervals import Z, interval
+from tests.storage.sql.test_scores_intervals import Sum, Z, area_size, certain, interval
 
 BOUNDED = settings(max_examples=15, deadline=None)
 
@@ -35,11 +35,6 @@ def enough(judged: Sequence[Judged]) -> bool:
 
 
 GROUPED = ASKED.filter(enough)
-
-
-def certain(questions: int) -> float:
-    """What is left of a size where so many questions tell the variance."""
-    return float((norm.ppf(0.975) / t.ppf(0.975, questions - 1)) ** 2)
 
 
 def sums(judged: Sequence[Judged], residual: Callable[[Judged], float]) -> dict[int | None, float]:
@@ -62,9 +57,9 @@ class Share:
         squares = sum(part**2 for part in self.by_question.values())
         self.variance = questions / (questions - 1) * squares * (n - 1) / n
         varies = 0 < share < 1 and self.variance > 0
-        left = certain(questions)
+        left = certain(questions - 1)
         size = min(n, left * share * (1 - share) / self.variance) if varies else left * n
-        self.low, self.high = interval(share, share * (1 - share) / size, 10**9)
+        self.low, self.high = interval(share, size)
         if share in (0, 1):
             far = (Z**2 / size) / (1 + Z**2 / size)
             self.low, self.high = (0.0, far) if share == 0 else (1 - far, 1.0)
@@ -168,30 +163,25 @@ def test_areas_and_brier_resample_by_question(judged: list[Judged]) -> None:
         "brier": (distances, {True: 1 / len(judged), False: 1 / len(judged)}),
     }
     count = len(set(questions))
-    least = min(len(set(questions[truths == truth])) for truth in (True, False))
+    asked = tuple(len(set(questions[truths == truth])) for truth in (True, False))
     for name, (parts, weights) in names.items():
-        added = {}
+        added = []
         for truth in (True, False):
             own = truths == truth
             residuals = np.where(own, (parts - parts[own].mean()) * weights[truth], 0)
-            added[truth] = np.array([residuals[questions == q].sum() for q in sorted(set(questions))])
-        variance = 2 * count / (count - 1) * (added[True] * added[False]).sum()
-        for truth in (True, False):
-            asked = len(set(questions[truths == truth]))
-            variance += asked / (asked - 1) * (added[truth] ** 2).sum()
-        score, left = row[name], certain(least if name == "brier" else count)
-        size = (
-            left * score * (1 - score) / variance
-            if 0 < score < 1 and variance > 1e-14
-            else left * len(judged)
-        )
-        low, high = row[f"{name}_low"], row[f"{name}_high"]
+            added.append(np.array([residuals[questions == q].sum() for q in sorted(set(questions))]))
+        variances = [n / (n - 1) * (each**2).sum() for n, each in zip(asked, added, strict=True)]
+        covariance = count / (count - 1) * (added[0] * added[1]).sum()
+        of = Sum((variances[0], variances[1]), (asked[0], asked[1]), covariance, count - 1)
+        score, low, high = (row[end] for end in (name, f"{name}_low", f"{name}_high"))
+        if name != "brier":
+            size = area_size(score, of, truths.sum(), (~truths).sum())
+        elif of.variance > 1e-14:
+            size = certain(max(1, of.freedom - 2)) * score * (1 - score) / of.variance
+        else:
+            size = certain(max(1, of.freedom - 2)) * len(judged)
         if 0 < score < 1:
-            most = 10**9 if name == "brier" else len(judged)
-            assert pytest.approx(interval(score, score * (1 - score) / min(size, most), 10**9), abs=2e-3) == (
-                low,
-                high,
-            ), name
+            assert pytest.approx(interval(score, size), abs=5e-3) == (low, high), name
         assert low <= score <= high
 
 
@@ -243,6 +233,12 @@ def test_quantiles_of_students_t() -> None:
         between = connection.execute(
             "select df, student(df) from (values (2.1), (2.5), (3.5)) as _ (df)"
         ).fetchall()
+        small = connection.execute(
+            "select df, student(df) from (values (1.01), (1.5), (1.9)) as _ (df)"
+        ).fetchall()
+    assert all(
+        quantile == pytest.approx(t.ppf(0.975, float(freedom)), rel=3e-3) for freedom, quantile in small
+    )
     assert all(quantile == pytest.approx(t.ppf(0.975, freedom), abs=1e-3) for freedom, quantile in rows)
     assert all(
         quantile == pytest.approx(t.ppf(0.975, float(freedom)), abs=0.04) for freedom, quantile in between

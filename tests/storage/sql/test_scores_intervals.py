@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist, correlation
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,29 +18,67 @@ BOUNDED = settings(max_examples=15, deadline=None)
 Z = NormalDist().inv_cdf(0.975)
 
 
-def jackknife(truths: Sequence[bool], score: Callable[[list[int]], float]) -> float:
-    """Variance of a score of some contexts, by leaving each of them out; the classes were drawn apart."""
-    variance = 0.0
+def jackknife(truths: Sequence[bool], score: Callable[[list[int]], float]) -> tuple[float, float]:
+    """What each class adds to the variance of a score, by leaving each context out."""
+    variances = []
     for wanted in (True, False):
         own = [place for place, truth in enumerate(truths) if truth == wanted]
         left_out = [score([other for other in range(len(truths)) if other != place]) for place in own]
-        variance += (len(own) - 1) * float(np.var(left_out))
-    return variance
+        variances.append((len(own) - 1) * float(np.var(left_out)))
+    return variances[0], variances[1]
 
 
-def interval(score: float, variance: float, n: int) -> tuple[float, float]:
-    """Wilson's, of a share of so many contexts that it has this variance, but of no more than there are."""
-    size = min(n, score * (1 - score) / variance) if variance > 0 else n
+def interval(score: float, size: float) -> tuple[float, float]:
+    """Wilson's, of a share of so many contexts."""
     centre, z2 = score + Z**2 / (2 * size), Z**2 / size
     half = Z * math.sqrt(max(0.0, score * (1 - score)) / size + z2 / (4 * size))
     return (centre - half) / (1 + z2), (centre + half) / (1 + z2)
 
 
-def delong(positives: Sequence[float], negatives: Sequence[float]) -> float:
-    """Variance of the AUROC from its structural components (DeLong, DeLong and Clarke-Pearson 1988)."""
+def certain(freedom: float) -> float:
+    """What is left of a size where a variance has so many degrees of freedom."""
+    return float((Z / t.ppf(0.975, freedom)) ** 2)
+
+
+class Sum(NamedTuple):
+    """The sum of what two classes add to a score."""
+
+    variances: tuple[float, float]
+    questions: tuple[int, int]
+    """That have contexts of the class."""
+    covariance: float = 0.0
+    most: float = math.inf
+    """Degrees of freedom."""
+
+    @property
+    def variance(self) -> float:
+        """Of the sum."""
+        return sum(self.variances) + 2 * self.covariance
+
+    @property
+    def freedom(self) -> float:
+        """Satterthwaite's; where nothing varies that of the lesser class."""
+        pairs = list(zip(self.variances, self.questions, strict=True))
+        # What a plain computation leaves of nothing is something.
+        if sum(self.variances) < 1e-20:
+            return min(self.questions) - 1
+        welch = sum(self.variances) ** 2 / sum(variance**2 / (n - 1) for variance, n in pairs)
+        return min(self.most, welch)
+
+
+def area_size(area: float, of: Sum, positives: int, negatives: int) -> float:
+    """Effective size of an area under a curve: at most that of two classes as large as each other."""
+    most, left = 4 / (1 / positives + 1 / negatives), certain(of.freedom)
+    if area in (0, 1) or of.variance < 1e-14:
+        return most * left
+    return min(most, 1 + left * area * (1 - area) / of.variance)
+
+
+def delong(positives: Sequence[float], negatives: Sequence[float]) -> tuple[float, float]:
+    """What each class adds to the variance of the AUROC, from its components (DeLong et al. 1988)."""
     above, below = np.array(positives)[:, None], np.array(negatives)[None, :]
     won = (above > below) + 0.5 * (above == below)
-    return won.mean(1).var(ddof=1) / len(positives) + won.mean(0).var(ddof=1) / len(negatives)
+    return won.mean(1).var(ddof=1) / len(positives), won.mean(0).var(ddof=1) / len(negatives)
 
 
 NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.integers(-900, 900).map(lambda number: number / 64))
@@ -73,13 +112,30 @@ def test_intervals_are_wilsons_at_the_effective_size(judged: list[Judged]) -> No
         "auprc": jackknife(truths, precision),
     }
     measures = {"auroc": metrics.roc_auc_score(truths, values), "auprc": precision(every)}
-    for name, variance in variances.items():
-        # What a plain computation leaves of nothing is something.
-        expected = interval(measures[name], variance if variance > 1e-14 else 0.0, len(judged))
-        assert pytest.approx((measures[name], *expected), abs=1e-5) == tuple(
+    positives, negatives = sum(truths), len(truths) - sum(truths)
+    for name, parts in variances.items():
+        size = area_size(measures[name], Sum(parts, (positives, negatives)), positives, negatives)
+        expected = interval(measures[name], size)
+        assert pytest.approx((measures[name], *expected), abs=5e-3) == tuple(
             row[end] for end in (name, f"{name}_low", f"{name}_high")
         ), name
         assert 0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
+
+
+def test_an_area_is_no_better_known_than_its_smaller_class() -> None:
+    """Three contexts that are above 97 others say as little as six above six, not as much as a hundred."""
+    few, even, many = scores(
+        *(
+            [
+                Judged(place < positives, None, failed=False, value=-place)
+                for place in range(positives + negatives)
+            ]
+            for positives, negatives in ((3, 97), (6, 6), (50, 50))
+        )
+    )
+    for name in ("auroc", "auprc"):
+        assert (1.0, 1.0) == (few[name], few[f"{name}_high"])
+        assert few[f"{name}_low"] < even[f"{name}_low"] < many[f"{name}_low"]
 
 
 @pytest.mark.parametrize("positives", [1, 9])
