@@ -81,7 +81,7 @@ class Bench:
 
 
 def asked(cache: Cache, sequences: int, spans: Sequence[Span] | None) -> dict[str, Any]:
-    """A request for the contexts of some spans: one worker, as many contexts as gloss draws by default."""
+    """A request for the contexts of some spans: one worker, gloss' own defaults."""
     return {
         "lake": cache.lake,
         "sequences": sequences,

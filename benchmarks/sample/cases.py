@@ -20,8 +20,11 @@ DELPHI: dict[str, Any] = {
     "apart": "window",
 }
 """As many contexts as delphi draws by default: 40 for training, 50 for testing, 50 non-activating."""
-GLOSS: dict[str, Any] = {"negatives": [{"kind": "random", "n": 100}], "apart": "window"}
-"""The paper's sampling, as many contexts as in its main results."""
+GLOSS: dict[str, Any] = {}
+"""What gloss draws by default: 340 contexts of a feature with enough windows, documents apart where that is possible."""
+EARLIER: dict[str, Any] = {"negatives": [{"kind": "random", "n": 100}], "apart": "window"}
+"""What gloss drew by default before it had windows of other features: the paper's sampling. For comparison of versions.
+"""
 STRONGEST = 10
 """Windows of each feature that are compared with delphi's."""
 TOP: dict[str, Any] = {

@@ -7,7 +7,12 @@ from benchmarks.page import shown, table
 from benchmarks.report import Report
 from benchmarks.sample.cases import READ
 
-SYSTEMS = {"gloss": "gloss", "peer": "delphi", "default": "gloss, its own defaults"}
+SYSTEMS = {
+    "gloss": "gloss",
+    "peer": "delphi",
+    "default": "gloss, its own defaults",
+    "earlier": "gloss, the defaults of earlier versions",
+}
 
 
 def tables(report: Report) -> list[str]:
@@ -31,7 +36,8 @@ def _speed(report: Report) -> Iterator[str]:
         return
     yield (
         "Every feature of one cache, from files to contexts that can be asked about: delphi with its defaults, gloss "
-        "with as many contexts of each kind, and gloss with its own defaults:"
+        "with as many contexts of each kind, and gloss with its own defaults and those of earlier versions (`random` "
+        "windows alone, `apart: window`):"
     )
     yield table(["system", *columns.values()], rows)
     if "peer_features" in report.named:

@@ -7,7 +7,7 @@ from benchmarks import child
 from benchmarks.command import say
 from benchmarks.sample.agreement import Agreement
 from benchmarks.sample.bench import Bench, Cache, Spent, asked, told
-from benchmarks.sample.cases import DELPHI, SEQUENCE, STRONGEST, TOP, Versus
+from benchmarks.sample.cases import DELPHI, EARLIER, SEQUENCE, STRONGEST, TOP, Versus
 from benchmarks.sample.firings import Coder
 from benchmarks.sample.splits import HOOKPOINT
 from storage.errors import RunFailed
@@ -31,8 +31,10 @@ def measure(bench: Bench, case: Versus) -> None:
                     ]
             if turn == 0 and bench.peers:
                 _check(bench, cache, case.sequences, spent["peer"][0]["made"])
-        say("every feature, as many contexts as gloss draws by default")
-        spent["default"] = [bench.gloss(cache, case.sequences, None, **default) for _ in range(case.rounds)]
+        for turn in range(case.rounds):
+            say(f"every feature by gloss' own defaults and by earlier ones, round {turn + 1} of {case.rounds}")
+            spent["default"].append(bench.gloss(cache, case.sequences, None, **default))
+            spent["earlier"].append(bench.gloss(cache, case.sequences, None, **default | {"sampling": EARLIER}))
     _require_all(spent, case.width)
     bench.note("versus_firings", [cache.firings[case.sequences]], "firings")
     _figures(bench, spent)

@@ -25,7 +25,8 @@ from benchmarks.sample.tables import tables
 from flows import parts
 from storage import part
 from storage.layout import ranges
-from tasks.sampling import corpus_text
+from tasks.sampling import DECILES, corpus_text
+from tasks.sampling.config import Sampling
 
 pytestmark = pytest.mark.e2e
 
@@ -129,7 +130,10 @@ def test_a_run_has_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ours = report["gloss_features_per_second"]
     assert report["features_per_second_over_peer"].value == pytest.approx(ours.value / (256 / 100), rel=0.3)
     assert 140 == report["gloss_contexts_per_feature"].value
-    assert 240 == report["default_contexts_per_feature"].value
+    own = Sampling()
+    drawn = own.explain + DECILES * own.per_decile + sum(kind.n for kind in own.negatives)
+    assert drawn == report["default_contexts_per_feature"].value
+    assert 240 == report["earlier_contexts_per_feature"].value
     firings = [int(name.split("_")[2]) for name in report.named if name.startswith("span_ms_")][:4]
     assert [pytest.approx(firings[-1] / n, rel=0.1) for n in (8, 4, 2, 1)] == firings
     assert 2 == report["spans_sampled"].value
