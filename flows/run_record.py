@@ -19,7 +19,10 @@ VERSIONS: Mapping[tuple[str, int], str] = {
         "features",
         5,
     ): "features have the information that position gives, and the number of their strong tokens",
-    ("contexts", 6): "contexts say which other feature fires in them, where their kind asks for one",
+    (
+        "contexts",
+        7,
+    ): "contexts say which other feature fires in them, and lie in documents of their own role alone",
     ("explanations", 5): "characters of several tokens, tabs and carriage returns are shown whole",
     ("judgements", 5): "questions say last what is asked, and few-shot examples are others",
 }

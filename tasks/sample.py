@@ -84,6 +84,7 @@ def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> P
         tokens=work.lake.parts(work.tokens, "tokens"),
         length=work.sequence,
         apart=apart,
+        seed=work.seed,
     )
     if work.sampling.windows == "peak" and apart:
         return replace(placing, segments=query.rows(connection, "sample_segments_of_documents"))
@@ -111,12 +112,7 @@ def _drawn(
     sampling = work.sampling
     whole = joined(buckets)
     windows = activating.draw(connection, work, placing, whole, firings.between(*whole.part))
-    for role, other, kinds in (
-        ("explain", "score", sampling.contrast),
-        ("score", "explain", sampling.negatives),
-    ):
-        if kinds:
-            query.run(connection, "sample_barred", window=sampling.window, other=other)
+    for role, kinds in (("explain", sampling.contrast), ("score", sampling.negatives)):
         pool = work.pool(connection, role, windows, placing)
         for kind in kinds:
             negatives.draw(pool, kind)

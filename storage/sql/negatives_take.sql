@@ -1,16 +1,31 @@
 -- Adds to `drawn` one row per non-activating context: the first windows of `silent`, until a feature has $n of the kind
--- for the role. Holds for every kind: no text is drawn twice, and no window overlaps an earlier context or a barred
--- stretch; those of `silent` overlap none of each other. Needs `barred` and `drawn`.
+-- for the role. Holds for every kind: no text is drawn twice, no window overlaps an earlier context, and none lies in a
+-- document of the other role where documents are kept apart; those of `silent` overlap none of each other. Needs
+-- `cuts`, `segments` and `drawn`.
 insert into drawn by name
-with allowed as (
+with misplaced as (
+    select
+        silent.feature,
+        silent.sequence,
+        silent.start
+    from silent
+    inner join cuts on silent.feature = cuts.feature
+    inner join segments
+        on
+            silent.sequence = segments.sequence
+            and silent.start < segments.end
+            and silent.start + $window > segments.first
+    where (segments.random <= cuts.last) = ($role = 'score')
+),
+
+allowed as (
     select silent.*
     from silent
-    anti join barred
+    anti join misplaced
         on
-            silent.feature = barred.feature
-            and silent.sequence = barred.sequence
-            and silent.start < barred.end
-            and silent.start + $window > barred.first
+            silent.feature = misplaced.feature
+            and silent.sequence = misplaced.sequence
+            and silent.start = misplaced.start
     anti join drawn
         on
             silent.feature = drawn.feature

@@ -1,6 +1,6 @@
 """Which windows of a feature are drawn as contexts: activating ones, and non-activating ones of every kind."""
 
-VERSION = 6
+VERSION = 7
 """Raise it when the same cache gives other contexts."""
 
 DECILES = 10

@@ -12,6 +12,9 @@ from tasks.sampling.random_order import shuffled
 from tasks.sampling.silent_windows import SilentWindows
 from tasks.sampling.work import Bucket, SampleWork
 
+CUTS = pa.schema([pa.field("feature", pa.int32()), pa.field("last", pa.uint64())])
+"""The table `cuts` (storage/sql/sample_cuts.sql), empty where only windows are kept apart."""
+
 
 def draw(
     connection: duckdb.DuckDBPyConnection,
@@ -22,8 +25,8 @@ def draw(
 ) -> SilentWindows:
     """Make the temporary table `drawn` with the explainer's and the scorers' contexts; returns the silent windows.
 
-    Needs the span's `segments` and `described`; leaves the tables `firings`, `fired` and `drawable` for the kinds of
-    negatives.
+    Needs the span's `segments` and `described`; leaves the tables `firings`, `fired`, `drawable` and `cuts` for the
+    kinds of negatives.
     """
     window, length = work.sampling.window, work.sequence
     active, sequences = firings.active_windows(window, length), len(placing.text.ids)
@@ -66,9 +69,11 @@ def _drawable(
     windows = ranked(placed.windows, placed.left_out, sampled, work.seed)
     connection.register("ranked", windows)
     if sampling.apart == "window":
+        connection.register("cuts", CUTS.empty_table())
         query.run(connection, "sample_windows_window")
         return windows
     _keep_documents_apart(connection, work)
+    query.run(connection, "sample_cuts")
     query.run(connection, "sample_windows_document")
     return query.rows(connection, "sample_windows")
 
@@ -81,7 +86,6 @@ def _keep_documents_apart(connection: duckdb.DuckDBPyConnection, work: SampleWor
         "sample_sides",
         window=sampling.window,
         length=work.sequence,
-        seed=work.seed,
         explain=sampling.explain,
         score=DECILES * per_decile,
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import EMBEDDINGS
+from tasks.sampling.activating import CUTS
 from tasks.sampling.config import Sampling
 from tasks.sampling.firings import Firings
 from tasks.sampling.negatives import Negatives, SimilarText, base
@@ -154,14 +155,14 @@ def draw(
     features: Sequence[int] | None = None,
     *,
     given: Sequence[Mapping[str, object]] = (),
-    barred: Sequence[Mapping[str, int]] = (),
+    taken: Sequence[Mapping[str, int]] = (),
     threads: int = 1,
     seed: int = 22,
 ) -> list[dict]:
     """What the kinds add to `drawn` for a bucket of features (all by default), in a total order.
 
-    `given` are the rows that are in `drawn` before, `barred` the stretches that no context may touch. Where similar
-    text is drawn, `shown` are there as well.
+    `given` are the rows that are in `drawn` before, `taken` the stretches of documents that are the explainer's
+    for a feature. Where similar text is drawn, `shown` are there as well.
     """
     chosen = range(cache.width) if features is None else features
     asked = embedded(
@@ -177,9 +178,11 @@ def draw(
             "firings": firings.table(),
             "fired": fired,
             "drawable": _drawable(cache, chosen),
-            "barred": pa.Table.from_pylist(
-                list(barred), pa.schema([("feature", INT), ("sequence", BIG), ("first", INT), ("end", INT)])
+            "segments": pa.Table.from_pylist(
+                [{**row, "random": 0} for row in taken],
+                pa.schema([("sequence", BIG), ("first", INT), ("end", INT), ("random", pa.uint64())]),
             ),
+            "cuts": pa.Table.from_pylist([{**row, "last": 0} for row in taken], CUTS),
             "drawn": before,
         }
         for name, rows in tables.items():

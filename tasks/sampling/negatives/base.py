@@ -98,7 +98,7 @@ class SearchingKind(Kind, ABC, frozen=True):
 class Pool:
     """What the non-activating contexts of one role are drawn from.
 
-    The connection has the bucket's temporary tables `firings`, `fired`, `drawable`, `texts`, `segments`, `barred` and
+    The connection has the bucket's temporary tables `firings`, `fired`, `drawable`, `texts`, `segments`, `cuts` and
     `drawn`.
     """
 

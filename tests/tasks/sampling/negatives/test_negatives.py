@@ -90,8 +90,8 @@ def test_no_kind_contains_a_firing(cache: Worded, kinds: Sequence[Negatives], da
     """Whatever the kinds and their order: silent, no window and no text twice, at most n of each, in order."""
     feature = data.draw(st.integers(0, cache.width - 1))
     seen = {"feature": feature, "role": "score", "kind": "activating", "sequence": 0, "start": 2}
-    barred = {"feature": feature, "sequence": 1, "first": 5, "end": 9}
-    rows = tried(cache, kinds, given=[seen | {"peak": 1.0, "place": 0, "text": 7}], barred=[barred])
+    taken = {"feature": feature, "sequence": 1, "first": 5, "end": 9}
+    rows = tried(cache, kinds, given=[seen | {"peak": 1.0, "place": 0, "text": 7}], taken=[taken])
     assert all(cache.silent(row["feature"], row["sequence"], row["start"]) for row in rows)
     texts = [(row["feature"], cache.text(row["sequence"], row["start"])) for row in rows]
     assert len(texts) == len(set(texts))
