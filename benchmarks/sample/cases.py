@@ -21,7 +21,7 @@ DELPHI: dict[str, Any] = {
 }
 """As many contexts as delphi draws by default: 40 for training, 50 for testing, 50 non-activating."""
 GLOSS: dict[str, Any] = {}
-"""What gloss draws by default: 340 contexts of a feature with enough windows, documents apart where that is possible."""
+"""What gloss draws by default: 340 contexts of a feature with enough windows, documents apart where they can be."""
 EARLIER: dict[str, Any] = {"negatives": [{"kind": "random", "n": 100}], "apart": "window"}
 """What gloss drew by default before it had windows of other features: the paper's sampling. For comparison of versions.
 """

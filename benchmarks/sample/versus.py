@@ -32,9 +32,13 @@ def measure(bench: Bench, case: Versus) -> None:
             if turn == 0 and bench.peers:
                 _check(bench, cache, case.sequences, spent["peer"][0]["made"])
         for turn in range(case.rounds):
-            say(f"every feature by gloss' own defaults and by earlier ones, round {turn + 1} of {case.rounds}")
+            say(
+                f"every feature by gloss' own defaults and by earlier ones, round {turn + 1} of {case.rounds}"
+            )
             spent["default"].append(bench.gloss(cache, case.sequences, None, **default))
-            spent["earlier"].append(bench.gloss(cache, case.sequences, None, **default | {"sampling": EARLIER}))
+            spent["earlier"].append(
+                bench.gloss(cache, case.sequences, None, **default | {"sampling": EARLIER})
+            )
     _require_all(spent, case.width)
     bench.note("versus_firings", [cache.firings[case.sequences]], "firings")
     _figures(bench, spent)

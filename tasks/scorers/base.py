@@ -33,7 +33,7 @@ class ScorerOptions(ConfigModel, frozen=True):
     """Which of `readers` is asked."""
     kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Kinds of non-activating contexts that are shown. Null shows `other_feature` alone where their tokens are marked,
-    and every other kind where none are; all kinds where that leaves none."""
+    and every other kind where none are; of a feature that has none of these, all kinds."""
     seed: Seed = 22
     """Seeds whatever is drawn: which contexts are shown, in which order, with which marks; servers that take a seed get
     it too. The run's where none is given."""
@@ -42,7 +42,7 @@ class ScorerOptions(ConfigModel, frozen=True):
 
     @property
     def chance(self) -> float:
-        """Expected score of the best reader who does not look at the contexts."""
+        """Expected score of the best strategy that ignores the contexts."""
         return 0.5  # of AUROC and of balanced accuracy
 
     def unmet_need(self, kinds: Mapping[str, bool]) -> str | None:
@@ -60,21 +60,21 @@ class ScorerOptions(ConfigModel, frozen=True):
         """Whether it marks tokens of non-activating contexts."""
         return False
 
-    def by_default(self, kind: str) -> bool:
+    def shows_by_default(self, kind: str) -> bool:
         """Whether it shows non-activating contexts of a kind where `kinds` is null, if there are any."""
         return (kind == OTHER_FEATURE) == self.marks_silent
 
-    def silent(self, contexts: Iterable[Context]) -> list[Context]:
+    def negatives(self, contexts: Iterable[Context]) -> list[Context]:
         """The non-activating ones of some contexts that it shows, in their order."""
         there = [context for context in contexts if not context.activating]
         if self.kinds is not None:
             return [context for context in there if context.kind in self.kinds]
-        return [context for context in there if self.by_default(context.kind)] or there
+        return [context for context in there if self.shows_by_default(context.kind)] or there
 
-    def shown_of(self, contexts: Sequence[Context]) -> list[Context]:
+    def shown_contexts(self, contexts: Sequence[Context]) -> list[Context]:
         """The activating ones of some contexts, and the others that it shows, in their order."""
-        silent = {context.context for context in self.silent(contexts)}
-        return [context for context in contexts if context.activating or context.context in silent]
+        negatives = {context.context for context in self.negatives(contexts)}
+        return [context for context in contexts if context.activating or context.context in negatives]
 
     def seeded_random(self, *about: object) -> random.Random:
         """A random number generator that depends on the seed, the scorer's name and `about` only.

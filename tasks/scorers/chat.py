@@ -123,7 +123,7 @@ class ChatScorer(ScorerOptions, frozen=True):
         self, key: RequestKey, explanation: str, feature: Feature, form: Form
     ) -> list[Request]:
         """A question about each context that is shown, by itself and unmarked."""
-        contexts = self.shown_of(feature.contexts)
+        contexts = self.shown_contexts(feature.contexts)
         return [
             self.request(
                 key.with_question(number),

@@ -24,7 +24,7 @@ class Detection(Classification, frozen=True):
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about plain, unmarked contexts."""
-        contexts = self.shown_of(feature.contexts)
+        contexts = self.shown_contexts(feature.contexts)
         return self.classification_requests(
             key, explanation, contexts, feature, _plain, _few_shots(singly=self.shown == 1)
         )

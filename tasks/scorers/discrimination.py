@@ -57,7 +57,7 @@ class Discrimination(Choice, frozen=True):
 
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context of the feature, each among those of neighbours that were shown least."""
-        near = [context for context in self.silent(feature.contexts) if context.near is not None]
+        near = [context for context in self.negatives(feature.contexts) if context.near is not None]
         if len(near) < self.others:
             return []
         draw = self.seeded_random(feature.feature)

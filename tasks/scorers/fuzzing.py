@@ -92,7 +92,7 @@ class Fuzzing(Classification, frozen=True):
     def posed(self, feature: Feature) -> list[Context]:
         """The contexts that are asked about; those that will be marked wrongly are no positives."""
         if self.marks == "silent":
-            return self.shown_of(feature.contexts)
+            return self.shown_contexts(feature.contexts)
         active = [context for context in feature.contexts if context.activating]
         if self.marks == "active":
             positives, mismarked = active, [context for context in active if self._can_be_wrong(context)]

@@ -52,7 +52,7 @@ class Intruder(Choice, frozen=True):
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:  # noqa: ARG002  (needs none)
         """One question per intruder, decile by decile in turn; a decile of fewer than four contexts has none."""
         deciles = self._deciles(feature)
-        intruders = self.silent(feature.contexts)
+        intruders = self.negatives(feature.contexts)
         self.seeded_random(feature.feature).shuffle(intruders)
         places = [(turn, decile) for turn in range(self.per_decile) for decile in deciles]
         return [

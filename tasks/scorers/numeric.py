@@ -39,7 +39,7 @@ class Numeric(ScorerOptions, frozen=True):
 
     def judged(self, contexts: Sequence[Context], feature: int) -> list[Context]:
         """The contexts to judge, in their order: a systematic sample over kinds and deciles."""
-        drawn = spread(self.stratified(self.shown_of(contexts), feature), self.contexts)
+        drawn = spread(self.stratified(self.shown_contexts(contexts), feature), self.contexts)
         return sorted(drawn, key=lambda context: context.context)
 
     def stratified(self, contexts: Sequence[Context], feature: int) -> list[Context]:

@@ -10,7 +10,7 @@ contexts, none of which the explainer was shown, so that the highest peaks are t
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -51,21 +51,27 @@ class SAEBench(ChatScorer, frozen=True):
     name: ComponentName = "saebench"
     """What the tables call it; two scorers of one kind need two names."""
     kinds: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Kinds of non-activating contexts that are shown; null shows `random` and `silent`."""
+    """Kinds of non-activating contexts that are shown; null shows `random` and `silent`. A feature with fewer than ten
+    of them is not asked about."""
 
     @property
     def chance(self) -> float:
         """The share of silent windows, which is the accuracy of one who lists nothing."""
         return RANDOM / (TOP + WEIGHTED + RANDOM)
 
-    def by_default(self, kind: str) -> bool:
+    def shows_by_default(self, kind: str) -> bool:
         """Windows of anywhere, as SAEBench's are."""
         return kind in ANYWHERE
+
+    def negatives(self, contexts: Iterable[Context]) -> list[Context]:
+        """Those of its kinds alone: with any other ones the number would have another meaning."""
+        shown = super().negatives(contexts)
+        return shown if self.kinds else [context for context in shown if self.shows_by_default(context.kind)]
 
     def unmet_need(self, kinds: Mapping[str, bool]) -> str | None:
         """What all scorers need, and windows of anywhere where no other kind is named."""
         absent = super().unmet_need(kinds)
-        if absent is None and self.kinds is None and not any(map(self.by_default, kinds)):
+        if absent is None and self.kinds is None and not any(map(self.shows_by_default, kinds)):
             return (
                 f"sample.negatives has {listed(kinds)}, and saebench shows {listed(ANYWHERE)} windows; "
                 "add one of these, or name other kinds"
@@ -103,7 +109,7 @@ class SAEBench(ChatScorer, frozen=True):
         # Without replacement, by exponential clocks (Efraimidis and Spirakis 2006).
         clocks = {context.context: draw.expovariate(max(context.peak, FAINTEST)) for context in active[TOP:]}
         weighted = sorted(active[TOP:], key=lambda context: clocks[context.context])[:WEIGHTED]
-        silent = self.silent(feature.contexts)
+        silent = self.negatives(feature.contexts)
         drawn = [*active[:TOP], *weighted, *draw.sample(silent, min(RANDOM, len(silent)))]
         draw.shuffle(drawn)
         return drawn

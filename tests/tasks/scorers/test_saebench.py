@@ -87,6 +87,18 @@ def test_a_feature_with_fewer_windows_is_not_asked_about() -> None:
     assert [] == SAEBENCH.requests(RequestKey(7, 0, "none"), "x", few)
 
 
+def test_no_other_kind_stands_in_for_windows_of_anywhere() -> None:
+    """A feature that has too few of them is not asked about, and one that has none is not either."""
+    key = RequestKey(7, 0, "none")
+    for kept_kinds in ({"similar"}, {"similar", "random"}):
+        feature = many(1, 2, 3, 4)
+        contexts = [item for item in feature.contexts if item.activating or item.kind in kept_kinds]
+        near = [replace(item, context=500 + item.context, kind="similar") for item in contexts[4:]]
+        short = replace(feature, contexts=(*contexts[:4], *contexts[5:], *near))
+        assert [] == SAEBENCH.requests(key, "x", short)
+        assert 1 == len(SAEBENCH.model_copy(update={"kinds": ("similar",)}).requests(key, "x", short))
+
+
 def test_random_windows_are_needed_by_default() -> None:
     """Or silent ones; another kind has to be named."""
     lacking = SAEBENCH.unmet_need({"similar": True})
