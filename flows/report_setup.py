@@ -1,7 +1,8 @@
 """What a report takes from a run's config: chance by scorer, kinds of readers, random coders, choice of features."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from flows.config import (
     AllFeatures,
@@ -11,7 +12,9 @@ from flows.config import (
     RunConfig,
     SampledFeatures,
 )
+from storage.errors import WrongRequest
 from storage.scores import Measure
+from tasks.activations.sites import Site, named_site, unwrapped
 
 BASELINE = "baseline"
 """The kind of the embedded reader that counts words."""
@@ -42,8 +45,8 @@ class ReportSetup:
 
 def report_setup(config: RunConfig) -> ReportSetup:
     """What a report takes from the config."""
-    sites = {coder.name: coder.site for coder in config.coders}
     random = {coder.name for coder in config.coders if coder.source.kind == "random"}
+    sites = _sites(config) if random else dict.fromkeys(coder.name for coder in config.coders)
     return ReportSetup(
         chances={scorer.name: scorer.chance for scorer in config.scorers},
         measures={scorer.name: getattr(scorer, "measure", None) for scorer in config.scorers},
@@ -61,16 +64,35 @@ def report_setup(config: RunConfig) -> ReportSetup:
     )
 
 
+def _sites(config: RunConfig) -> dict[str, Site | str | None]:
+    """The site of each coder, whether its config or its checkpoint names it, and in whichever library's terms.
+
+    The centred form of a site is the site here. A name that cannot be read stays as it is: the run has ended.
+    """
+    from transformers import AutoConfig  # noqa: PLC0415  (seconds to import, for runs with random coders alone)
+
+    sites: dict[str, Site | str | None] = {}
+    for coder in config.coders:
+        declared = coder.named_site()
+        sites[coder.name] = declared.site if declared else None
+        with suppress(WrongRequest, OSError, ValueError):
+            subject = AutoConfig.from_pretrained(config.subject.model, revision=config.subject.revision)
+            site = named_site(declared.site if declared else "", subject)
+            form = "raw" if site.form == "centred" else site.form
+            sites[coder.name] = replace(site, module=unwrapped(site.module), form=form)
+    return sites
+
+
 def choice(config: RunConfig) -> str:
     """How the features were chosen, for a sentence on a number of them."""
     match config.features:
         case AllFeatures():
-            return "chosen, that is all"
+            return "(all) of"
         case ListedFeatures():
             return "listed among"
         case RangeOfFeatures(first=first, end=end):
-            return f"from {first:,} to {end - 1:,} among"
+            return f"with indices {first:,} to {end - 1:,} of"
         case SampledFeatures():
             return f"drawn at random (seed {config.seed}) from"
         case FeaturesByDensity(low=low, high=high):
-            return f"that fire on {low:g} to {high:g} of all tokens, among"
+            return f"whose density is between {low:g} and {high:g}, of"

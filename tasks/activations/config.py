@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from storage.errors import WrongRequest
 from tasks.activations.sites import Site
 from tasks.coders import Source
+from tasks.coders.base import DeclaredSite
 from tasks.fields import LONGEST_NAME, ConfigModel
 
 
@@ -58,3 +59,7 @@ class Coder(ConfigModel, frozen=True):
         except WrongRequest as error:
             raise ValueError(str(error)) from error
         return self
+
+    def named_site(self) -> DeclaredSite | None:
+        """Its site from the config, else from its checkpoint, as it is written there; None if neither names one."""
+        return DeclaredSite(self.site) if self.site is not None else self.source.declared_site()

@@ -14,7 +14,7 @@ from storage.errors import WrongRequest
 from tasks.activations.collect import HookedCoder, site_vectors
 from tasks.activations.hooks import capture_vectors
 from tasks.activations.model import LoadedSubject
-from tasks.activations.sites import Site
+from tasks.activations.sites import Site, unwrapped
 from tasks.coders.sparse_coder import SparseCoder
 
 WORST_FVU = 1.0
@@ -114,7 +114,7 @@ def site_widths(subject: LoadedSubject, block: str, tokens: np.ndarray) -> dict[
     widths: dict[Site, int] = {}
     ids = torch.from_numpy(tokens.astype(np.int64)).to(subject.device)
     for path, module in subject.model.named_modules():
-        name = subject.unwrapped(path)
+        name = unwrapped(path)
         for side in ("output", "input") if f"{name}.".startswith(f"{block}.") else ():
             site = Site(name, side)
             try:

@@ -20,19 +20,8 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 from storage.errors import WrongRequest
-from tasks.activations.sites import Site, named_site
+from tasks.activations.sites import WRAPPERS, Site, named_site, unwrapped
 from tasks.coders import files
-
-WRAPPERS = (
-    "",
-    "model.",
-    "transformer.",
-    "gpt_neox.",
-    "language_model.",
-    "model.language_model.",
-    "language_model.model.",
-)
-"""Prefixes of module names, in present and former versions of transformers, that published coders' names leave out."""
 
 LIBRARIES = {
     "aqlm": "aqlm",
@@ -74,7 +63,7 @@ class LoadedSubject:
         """
         site = named_site(name, self.model.config, centred=centred)
         self.resolve(site)
-        return replace(site, module=self.unwrapped(site.module))
+        return replace(site, module=unwrapped(site.module))
 
     def resolve(self, site: Site) -> nn.Module:
         """The module of a site, whichever prefix the architecture or the site's name has.
@@ -82,19 +71,14 @@ class LoadedSubject:
         Raises `WrongRequest` with the nearest names if there is none.
         """
         modules = dict(self.model.named_modules())
-        bare = self.unwrapped(site.module)
+        bare = unwrapped(site.module)
         for name in (site.module, *(wrapper + bare for wrapper in WRAPPERS)):
             if name in modules:
                 return modules[name]
-        names = {self.unwrapped(name) for name in modules if name}
+        names = {unwrapped(name) for name in modules if name}
         near = difflib.get_close_matches(site.module, sorted(names), n=5, cutoff=0.4)
         msg = f"the model has no site {site}: the nearest modules are {', '.join(near or sorted(names)[:5])}"
         raise WrongRequest(msg)
-
-    def unwrapped(self, name: str) -> str:
-        """A module's name without the architecture's prefix, as in `Site.module`."""
-        longest = max(WRAPPERS, key=lambda wrapper: len(wrapper) if name.startswith(wrapper) else -1)
-        return name.removeprefix(longest)
 
     def writes(self, site: Site) -> Tensor | None:
         """The vector that each coordinate of a site writes, as rows [d, d_out]; None unless one linear map reads it.

@@ -234,12 +234,11 @@ def _measure(model: LoadedSubject, coders: tuple[Coder, ...], tokens: np.ndarray
 
 def _site(model: LoadedSubject, coder: Coder) -> Site:
     """The coder's site from the config, else from its checkpoint. Raises `WrongRequest` if neither names one."""
-    declared = None if coder.site is not None else coder.source.declared_site()
-    name = coder.site or (declared.site if declared else None)
-    if name is None:
+    declared = coder.named_site()
+    if declared is None:
         msg = f"nothing names the site of the coder {coder.name}: give it one, such as layers.5"
         raise WrongRequest(msg)
-    return model.site(name, centred=declared is not None and declared.centred)
+    return model.site(declared.site, centred=declared.centred)
 
 
 def _centred(coder: Coder) -> bool:

@@ -25,6 +25,18 @@ Form = Literal["raw", "normalised", "centred"]
 _MODULE = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
 
+WRAPPERS = (
+    "",
+    "model.",
+    "transformer.",
+    "gpt_neox.",
+    "language_model.",
+    "model.language_model.",
+    "language_model.model.",
+)
+"""Prefixes of module names, in present and former versions of transformers, that published coders' names leave out."""
+
+
 @dataclass(frozen=True, order=True)
 class Site:
     """One tensor of the subject model."""
@@ -228,6 +240,12 @@ LOCATIONS = {name: hook for format_ in get_args(Format) for name, hook in format
 
 _LOCATION = re.compile(r"(\w+?)(?:_layer_?|\.)(\d+)", re.ASCII)
 _NUMBER = re.compile(r"(?<=\.)\d+(?=[.:]|$)", re.ASCII)
+
+
+def unwrapped(name: str) -> str:
+    """A module's name without the architecture's prefix, as in `Site.module`."""
+    longest = max(WRAPPERS, key=lambda wrapper: len(wrapper) if name.startswith(wrapper) else -1)
+    return name.removeprefix(longest)
 
 
 def named_site(name: str, config: "PreTrainedConfig", *, centred: bool = False) -> Site:

@@ -48,16 +48,33 @@ def test_random_coders_are_floors_of_their_site() -> None:
     assert {"sae": ("again", "random"), "elsewhere": ()} == report_setup(demo(coders=coders)).random_coders
 
 
+def test_a_site_has_many_names() -> None:
+    """That of a checkpoint, with the architecture's prefix or another library's, is the random coder's."""
+    source = {"kind": "sparsify", "path": "p"}
+    coders = [
+        {"name": "declared", "source": {"kind": "goodfire", "path": "here/Demo-SAE-l2.pth"}},
+        {"name": "elsewhere", "source": {"kind": "goodfire", "path": "here/Demo-SAE-l1.pth"}},
+        {"name": "hook", "site": "blocks.2.hook_resid_post", "source": source},
+        {"name": "centred", "site": "model.layers.2.output:centred", "source": source},
+        {"name": "input", "site": "layers.2.input", "source": source},
+        {"name": "unknown", "site": "blocks.2.hook_unheard_of", "source": source},
+        {"name": "random", "site": "layers.2", "source": {"kind": "random", "width": 64, "k": 4}},
+    ]
+    random = report_setup(demo(coders=coders)).random_coders
+    assert {name: ("random",) * (name in {"declared", "hook", "centred"}) for name in random} == random
+    assert 6 == len(random)
+
+
 @pytest.mark.parametrize(
     ("features", "sentence"),
     [
         ({"choose": "sample", "n": 200}, "200 drawn at random (seed 22) from the 2,048 of demo"),
-        ({"choose": "all"}, "200 chosen, that is all the 2,048 of demo"),
+        ({"choose": "all"}, "200 (all) of the 2,048 of demo"),
         ({"choose": "list", "features": [3, 5]}, "200 listed among the 2,048 of demo"),
-        ({"choose": "range", "first": 0, "end": 1024}, "200 from 0 to 1,023 among the 2,048 of demo"),
+        ({"choose": "range", "first": 0, "end": 1024}, "200 with indices 0 to 1,023 of the 2,048 of demo"),
         (
             {"choose": "density", "low": 1e-5, "high": 0.1},
-            "200 that fire on 1e-05 to 0.1 of all tokens, among the 2,048 of demo",
+            "200 whose density is between 1e-05 and 0.1, of the 2,048 of demo",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from storage.errors import WrongRequest
 from tasks.activations.hooks import capture_vectors
 from tasks.activations.model import LoadedSubject
-from tasks.activations.sites import ARCHITECTURES, CENTRED, Site
+from tasks.activations.sites import ARCHITECTURES, CENTRED, Site, unwrapped
 from tests.tasks.activations import models
 from tests.tasks.activations.models import EPS, architecture, model, tokens, words
 
@@ -401,7 +401,7 @@ def test_paths_and_forms(name: str, text: str, result: Site) -> None:
 def test_a_site_keeps_its_name(every: LoadedSubject) -> None:
     """Every module's own path is a site of that module, on both sides."""
     for path, module in every.model.named_modules():
-        bare = every.unwrapped(path)
+        bare = unwrapped(path)
         for side in ("input", "output") if path else ():
             there = Site(bare, side)  # pyright: ignore[reportArgumentType]
             assert there == every.site(str(there))
