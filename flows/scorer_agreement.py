@@ -17,7 +17,8 @@ from flows.scorer_reliability import Reliability
 from flows.terminal import NameCell, name_column, number_column
 from flows.terminal import table as terminal_table
 from storage.tables import NO_EXPLAINER
-from tasks.metrics import Estimate, disattenuated, spearman
+from tasks.correlations import disattenuated, spearman
+from tasks.metrics import Estimate
 
 COMMON = 20
 """Features that two scorers must have in common: with fewer the interval spans nearly everything."""

@@ -11,7 +11,8 @@ from storage import runs
 from storage.lake import Lake
 from storage.layout import Range
 from storage.scores import Measure, half_scores
-from tasks.metrics import FEWEST, Estimate, split_half
+from tasks.correlations import split_half
+from tasks.metrics import FEWEST, Estimate
 
 SPLITS = 2
 """Times that each scorer's questions are halved: one division alone is a matter of luck."""

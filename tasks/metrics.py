@@ -1,6 +1,5 @@
-"""Means, medians, differences and rank correlations of scores, with 95 % intervals; what SQL cannot do well."""
+"""Means, medians and differences of scores over features, with 95 % intervals and tests; what SQL cannot do well."""
 
-from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
@@ -9,17 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
-FEW_RESAMPLES = 500
-"""Resamples where each one is computed separately."""
 DRAWN = 4_000_000
 """Bootstrap numbers drawn at once: bounds the memory at some hundred megabytes, whatever the count of features."""
-MANY = 2000
-"""Features from which on a correlation's interval is calculated and not drawn, which would take minutes."""
 FEWEST = 4
 """Minimum number of features for an interval, a correlation or a test."""
 _SAME = 1e-12
 """Scores that differ by less differ by rounding alone, and tests of them divide by nothing."""
-_Z = 1.959963985
+Z = 1.959963985
 """Standard deviations to each side that a 95 % interval takes."""
 
 
@@ -117,107 +112,9 @@ def false_discovery_rates(chances: ArrayLike) -> list[float]:
 
 def wilson(share: float, n: int) -> Estimate:
     """A share of n with Wilson's 95 % interval (1927), as `storage/sql/wilson.sql` has it."""
-    middle, square = share + _Z**2 / (2 * n), share * (1 - share) / n + _Z**2 / (4 * n * n)
-    low, high = ((middle + sign * _Z * sqrt(square)) / (1 + _Z**2 / n) for sign in (-1, 1))
+    middle, square = share + Z**2 / (2 * n), share * (1 - share) / n + Z**2 / (4 * n * n)
+    low, high = ((middle + sign * Z * sqrt(square)) / (1 + Z**2 / n) for sign in (-1, 1))
     return Estimate(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
-
-
-def spearman(x_values: ArrayLike, y_values: ArrayLike, seed: int = 0) -> Estimate:
-    """Rank correlation of two numbers over the same features, ties with their midranks.
-
-    Interval: percentile bootstrap over features; from `MANY` features on by Fisher's transform with the variance of
-    Bonett and Wright (2000), `(1 + r^2 / 2) / (n - 3)`. NaN where one of the two does not vary. Raises `ValueError`
-    for fewer than four features.
-    """
-    x, y = np.asarray(x_values, dtype=float), np.asarray(y_values, dtype=float)
-    if x.size < FEWEST or x.size != y.size:
-        msg = (
-            f"{x.size} and {y.size} values have no correlation worth an interval; give {FEWEST} or more pairs"
-        )
-        raise ValueError(msg)
-    value = float(_correlation(x, y))
-    if np.isnan(value):
-        return Estimate(value, value, value, x.size)
-    if x.size >= MANY:
-        half = _Z * np.sqrt((1 + value**2 / 2) / (x.size - 3))
-        z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
-        return Estimate(value, float(np.tanh(z - half)), float(np.tanh(z + half)), x.size)
-    drawn = np.random.default_rng(seed).integers(0, x.size, (RESAMPLES // 2, x.size))
-    # A draw in which one number does not vary has no correlation, and says nothing.
-    low, high = np.nanpercentile(_correlation(x[drawn], y[drawn]), [2.5, 97.5])
-    return Estimate(value, float(low), float(high), x.size)
-
-
-def split_half(halves: ArrayLike, seed: int = 0) -> Estimate:
-    """Reliability of a score over features from scores (splits, 2, features) of halves of its questions.
-
-    The mean over the splits of the halves' rank correlation r, stepped up to the whole by 2 r / (1 + r) (Spearman
-    1910; Brown 1910), which holds for product moments and is an approximation for ranks; interval: percentile
-    bootstrap over features. NaN where a half does not vary. Raises `ValueError` for fewer than four features.
-    """
-    return _resampled(_reliability, [np.asarray(halves, dtype=float)], seed)
-
-
-def disattenuated(
-    x_values: ArrayLike, y_values: ArrayLike, x_halves: ArrayLike, y_halves: ArrayLike, seed: int = 0
-) -> Estimate:
-    """Rank correlation of two scores as it would be without their errors, r / sqrt(reliability * other).
-
-    Spearman (1904), whose formula is for product moments and an approximation for ranks; it takes the errors of the two
-    scores for independent. Reliabilities are those of `split_half`, from halves (splits, 2, features) over the same
-    features. It may exceed 1. Interval: percentile bootstrap over features of all of it. NaN where a reliability is not
-    above 0. Raises `ValueError` for fewer than four features.
-    """
-    values = [np.asarray(each, dtype=float) for each in (x_values, y_values, x_halves, y_halves)]
-    return _resampled(_without_errors, values, seed)
-
-
-def _resampled(statistic: Callable[..., np.ndarray], arrays: Sequence[np.ndarray], seed: int) -> Estimate:
-    """A statistic of arrays whose last axis is features, with a percentile bootstrap interval over these.
-
-    It gives one number for each place of the axis before, on which there are as many draws of features as fit.
-    """
-    features = arrays[0].shape[-1]
-    if features < FEWEST:
-        msg = f"{features} features have no reliability worth an interval; give {FEWEST} or more"
-        raise ValueError(msg)
-    (value,) = statistic(*(array[..., None, :] for array in arrays)).tolist()
-    if np.isnan(value):
-        return Estimate(value, value, value, features)
-    drawn = np.random.default_rng(seed).integers(0, features, (FEW_RESAMPLES, features))
-    several = np.array_split(drawn, -(-drawn.size * sum(array.size for array in arrays) // features // DRAWN))
-    resampled = [statistic(*(array[..., draws] for array in arrays)) for draws in several]
-    low, high = np.nanpercentile(np.concatenate(resampled), [2.5, 97.5])
-    return Estimate(value, float(low), float(high), features)
-
-
-def _without_errors(x: np.ndarray, y: np.ndarray, x_halves: np.ndarray, y_halves: np.ndarray) -> np.ndarray:
-    """Of scores (draws, features) and their halves (splits, 2, draws, features)."""
-    reliabilities = _reliability(x_halves), _reliability(y_halves)
-    reliable = np.minimum(*reliabilities) > 0
-    products = np.where(reliable, reliabilities[0] * reliabilities[1], np.nan)
-    return _correlation(x, y) / np.sqrt(products)
-
-
-def _reliability(halves: np.ndarray) -> np.ndarray:
-    """Of halves (splits, 2, draws, features)."""
-    return _stepped_up(_correlation(halves[:, 0], halves[:, 1]).mean(axis=0))
-
-
-def _stepped_up(correlation: np.ndarray) -> np.ndarray:
-    """Of a test twice as long; a correlation of nearly -1 has no meaning as a reliability."""
-    bounded = np.maximum(correlation, -0.5)
-    return 2 * bounded / (1 + bounded)
-
-
-def _correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    from scipy.stats import rankdata  # noqa: PLC0415  (a second to import, and only reports need it)
-
-    ranks = (rankdata(values, axis=axis) for values in (x, y))
-    x_ranks, y_ranks = (values - values.mean(axis=axis, keepdims=True) for values in ranks)
-    sizes = np.sqrt((x_ranks**2).sum(axis=axis) * (y_ranks**2).sum(axis=axis))
-    products = (x_ranks * y_ranks).sum(axis=axis)
-    return np.divide(products, sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
 
 
 def _sample(values: ArrayLike) -> np.ndarray:

@@ -43,6 +43,7 @@ def _loaded(module: str) -> set[str]:
         "tasks.explainers",
         "tasks.llm.baseline.reader",
         "tasks.llm.readers",
+        "tasks.correlations",
         "tasks.metrics",
         "tasks.scorers",
     ],

@@ -13,9 +13,10 @@ from benchmarks.report import Bound, Figure
 from storage import query, runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
+from tasks.correlations import spearman
 from tasks.explainers.best_of import balanced_accuracy
 from tasks.llm.request import Request, RequestKey
-from tasks.metrics import Estimate, spearman
+from tasks.metrics import Estimate
 from tasks.scorers.ask import Adaptive, PendingQuestions
 from tasks.scorers.base import Judgement
 

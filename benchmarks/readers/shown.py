@@ -25,11 +25,12 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 from storage.scores import scores
 from storage.tables import JUDGEMENTS
+from tasks.correlations import spearman
 from tasks.llm.readers import AnyReader
 from tasks.llm.request import Prices, Usage
 from tasks.llm.request_log import check_answered
 from tasks.llm.token_count import Bill
-from tasks.metrics import FEWEST, Estimate, median, spearman
+from tasks.metrics import FEWEST, Estimate, median
 from tasks.scorers import ask
 from tasks.scorers.base import JudgedExplanation, judgement_rows
 from tasks.scorers.detection import Detection
