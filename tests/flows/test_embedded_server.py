@@ -17,7 +17,7 @@ from tests.flows.processes import left_of, server_of
 
 ALONE = """
 import sys
-from flows.local_prefect import EmbeddedServer
+from flows.embedded_server import EmbeddedServer
 
 server = EmbeddedServer(lambda line: print(line, flush=True))
 server.start()
