@@ -103,11 +103,14 @@ def unpaired_p(values: ArrayLike, others: ArrayLike) -> float:
 
 
 def false_discovery_rates(chances: ArrayLike) -> list[float]:
-    """The q of each p by Benjamini and Hochberg (1995): the least false discovery rate at which it counts."""
+    """The q of each p: the least false discovery rate at which it counts, however the tests depend on each other.
+
+    By Benjamini and Yekutieli (2001), since comparisons of several explainers by several scorers share their features.
+    """
     from scipy.stats import false_discovery_control  # noqa: PLC0415  (as above)
 
     p = np.asarray(chances, dtype=float)
-    return [] if not p.size else [float(q) for q in false_discovery_control(p)]
+    return [] if not p.size else [float(q) for q in false_discovery_control(p, method="by")]
 
 
 def wilson(share: float, n: int) -> Estimate:

@@ -56,14 +56,32 @@ def test_without_a_control_nothing_is_tested() -> None:
     assert [None] * 3 == [row["q"] for row in _tested(_rows([0.3, 0.6, 0.9], []))]
 
 
-def _drawn(draw: np.random.Generator, gains: np.ndarray, contexts: int = 100) -> np.ndarray:
-    """Balanced accuracies (2, n) of explanations that tell more or less by chance, and their standard errors."""
-    fits = draw.beta(2, 4, gains.size)
-    told = draw.normal(0, 0.05, gains.size) + gains
-    recalls = draw.binomial(contexts, np.clip(fits + told, 0, 1)) / contexts
-    specificities = draw.binomial(contexts, np.clip(1 - fits + told, 0, 1)) / contexts
+def _drawn(
+    draw: np.random.Generator, gains: np.ndarray, fits: np.ndarray, told: np.ndarray, contexts: int = 100
+) -> np.ndarray:
+    """Balanced accuracies (2, n) of explanations and their standard errors.
+
+    `fits` is how much of everything an explanation fits, `told` what it and the contexts tell by chance.
+    """
+    recalls = draw.binomial(contexts, np.clip(fits + told + gains, 0, 1)) / contexts
+    specificities = draw.binomial(contexts, np.clip(1 - fits + told + gains, 0, 1)) / contexts
     variances = sum(share * (1 - share) / contexts for share in (recalls, specificities))
     return np.array([(recalls + specificities) / 2, np.sqrt(variances + 1e-9) / 2])
+
+
+def _judged(draw: np.random.Generator, gains: np.ndarray, *, shared: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and floors of features: drawn apart, or as a run has them.
+
+    There a feature's score and floor share its contexts, and its floor and its neighbour's score an explanation.
+    """
+    fits, other_fits = draw.beta(2, 4, (2, gains.size))
+    told, other_told = draw.normal(0, 0.05, (2, gains.size))
+    if shared:
+        contexts = other_told / np.sqrt(2)
+        told = told / np.sqrt(2)
+        other_fits, other_told = np.roll(fits, 1), np.roll(told, 1) + contexts
+        told = told + contexts
+    return _drawn(draw, gains, fits, told), _drawn(draw, np.zeros(gains.size), other_fits, other_told)
 
 
 def _false_share(above: np.ndarray, null: np.ndarray) -> float:
@@ -71,17 +89,17 @@ def _false_share(above: np.ndarray, null: np.ndarray) -> float:
     return float(np.mean((above & null).sum(axis=1) / np.maximum(above.sum(axis=1), 1)))
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("worthless", [1.0, 0.5, 0.2])
-def test_the_false_discovery_rate_is_kept(worthless: float) -> None:
+def test_the_false_discovery_rate_is_kept(worthless: float, shared: bool) -> None:
     """Worthless explanations are at most 5 % of those above the floor, unlike by a test against the own floor alone.
 
-    Most of the good ones are found, unless hardly any is good.
+    Most of the good ones are found, unless hardly any is good; both also where scores and floors depend on each other.
     """
     draw = np.random.default_rng(3)
     features, runs = 100, 200
     gains = draw.uniform(0.15, 0.4, (runs, features)) * (draw.random((runs, features)) >= worthless)
-    own = np.array([_drawn(draw, gain) for gain in gains])
-    floors = np.array([_drawn(draw, np.zeros(features)) for _ in range(runs)])
+    own, floors = map(np.array, zip(*(_judged(draw, gain, shared=shared) for gain in gains), strict=True))
     rows = [
         row
         for run in range(runs)
