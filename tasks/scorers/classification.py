@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
 from pydantic import Field
@@ -68,7 +69,7 @@ class Classification(ChatScorer, frozen=True):
         order = list(contexts)
         self.seeded_random(feature.feature).shuffle(order)
         order = far_apart(order)
-        groups = [order[i : i + self.shown] for i in range(0, len(order), self.shown)]
+        groups = with_one_other([order[i : i + self.shown] for i in range(0, len(order), self.shown)])
         return [
             self.request(
                 key.with_question(number),
@@ -114,6 +115,41 @@ def far_apart(order: Sequence[Context]) -> list[Context]:
     for context in order:
         (again if context.context in first else first)[context.context] = context
     return [*first.values(), *(again[number] for number in first if number in again)]
+
+
+def with_one_other(groups: Sequence[Sequence[Context]]) -> list[list[Context]]:
+    """The same questions with contexts exchanged, so that each has those of one other feature as far as possible.
+
+    Positives are all of one feature: among negatives of several a reader would know them by what they have in common,
+    without the explanation. Questions with the most such contexts come first, and take the other feature with the
+    fewest left that are enough.
+    """
+    left: dict[int, deque[Context]] = defaultdict(deque)
+    places = [[place for place, context in enumerate(group) if context.other is not None] for group in groups]
+    for group, there in zip(groups, places, strict=True):
+        for place in there:
+            left[_other(group[place])].append(group[place])
+    exchanged = [list(group) for group in groups]
+    for number in sorted(range(len(groups)), key=lambda number: -len(places[number])):
+        open_places = places[number]
+        while open_places:
+            enough = [other for other in left if len(left[other]) >= len(open_places)]
+            other = (
+                min(enough, key=lambda other: len(left[other]))
+                if enough
+                else max(left, key=lambda other: len(left[other]))
+            )
+            taken, open_places = open_places[: len(left[other])], open_places[len(left[other]) :]
+            for place in taken:
+                exchanged[number][place] = left[other].popleft()
+            if not left[other]:
+                del left[other]
+    return exchanged
+
+
+def _other(context: Context) -> int:
+    assert context.other is not None
+    return context.other
 
 
 def _of(length: int) -> Callable[[str], bool]:

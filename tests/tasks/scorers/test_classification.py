@@ -1,9 +1,11 @@
 """Detection and fuzzing: what they ask, and what they take from the answers."""
 
 import json
+import random
 import re
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contexts import render
-from tasks.contexts.context import context
+from tasks.contexts.context import Context, context
 from tasks.contexts.render import ASKED
 from tasks.llm.request import Outcome, Reply, Request, RequestKey, Unreadable
 from tasks.scorers.base import Judgement, judgement_rows, match_explanations, read_judgements
+from tasks.scorers.classification import with_one_other
 from tasks.scorers.detection import Detection
 from tasks.scorers.fuzzing import Fuzzing
 from tests.tasks.snapshots import kept, rendered
@@ -74,6 +77,34 @@ def test_every_context_is_asked_about_once(scorer: Detection | Fuzzing, shown: i
     assert len(requests) == len({request.key for request in requests})
     assert all(request.key.startswith("7/0/none/") for request in requests)
     assert requests == asked(again)
+
+
+@given(
+    others=st.integers(1, 6),
+    each=st.integers(1, 12),
+    own=st.integers(0, 60),
+    shown=st.integers(1, 8),
+    draw=st.randoms(use_true_random=False),
+)
+def test_a_question_has_contexts_of_one_other_feature_as_far_as_possible(
+    others: int, each: int, own: int, shown: int, draw: random.Random
+) -> None:
+    """None is lost, the feature's own keep their places, and few questions have those of two others."""
+    contexts = [
+        Context(number, "activating" if number < own else "other_feature", None, ("a",), (1.0,))
+        for number in range(own + others * each)
+    ]
+    contexts[own:] = [replace(item, other=place % others) for place, item in enumerate(contexts[own:])]
+    draw.shuffle(contexts)
+    before = [contexts[i : i + shown] for i in range(0, len(contexts), shown)]
+    after = with_one_other(before)
+    assert [len(group) for group in before] == [len(group) for group in after]
+    assert sorted(chain(*before), key=str) == sorted(chain(*after), key=str)
+    kept = [(a if a.activating else None) for group in before for a in group]
+    assert kept == [(a if a.activating else None) for group in after for a in group]
+    mixed = sum(len({item.other for item in group if not item.activating}) > 1 for group in after)
+    # What is left of each other feature when no question fits any more.
+    assert mixed <= others
 
 
 @BOTH
