@@ -1,4 +1,4 @@
-"""`python -m benchmarks.surface --lake L`: how far the looks of what is shown tell right answers, by no explanation."""
+"""`python -m benchmarks.surface --lake L`: how far surface cues give right answers away, without an explanation."""
 
 import argparse
 import sys
@@ -10,16 +10,16 @@ from benchmarks import command, machine
 from benchmarks.report import Bound, Figure, Report
 from benchmarks.surface.cases import CASES, MOST, examples
 from benchmarks.surface.classify import FOLDS, RESAMPLES, judge
-from benchmarks.surface.looks import NAMES
-from benchmarks.surface.tables import COLUMNS, name, tables, write
+from benchmarks.surface.cues import COMPARED, NAMES
+from benchmarks.surface.tables import ALONE, BESIDE, FARTHEST, OVER_ALL, name, tables, write
 from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
 from tasks.contexts.context import CONTEXT_COLUMNS, Feature, features
 
 DESCRIPTION = (
-    "Questions of scorers about the contexts of a run, answered by a classifier that sees one example at a time, no "
-    "explanation, and learned from other features."
+    "Questions of scorers about the contexts of a run, answered by a classifier that sees no explanation and learned "
+    "from other features: from each example alone, and beside the others of its question."
 )
 FEATURES = {"quick": 60, "full": 1_000}
 """Features of the run at most, by the size of the benchmark."""
@@ -48,17 +48,25 @@ def _measured(options: argparse.Namespace) -> Report:
     figures, bounds, left_out = [], {}, []
     for case in CASES:
         seen = examples(case.scorer, shown)
-        if case.wants not in kinds or len({example.feature for example in seen}) < 2 * FOLDS:
-            left_out.append(f"{case.name}: the run has no such contexts, or too few.")
+        if case.wants not in kinds or len({example.group for example in seen}) < 2 * FOLDS:
+            left_out.append(f"{case.name}: the run has no such contexts, or too few features.")
             continue
         command.say(f"{case.name}: {len(seen):,} examples")
-        result = judge(seen, named=case.names)
-        for column in COLUMNS:
-            reach = getattr(result, column)
-            named = name(case.name, column)
-            figures.append(Figure(named, reach.value, "", reach.low, reach.high, result.features))
-            if case.bound:
-                bounds[named] = Bound(at_most=True, value=MOST)
+        alone = judge(seen, named=case.names)
+        reached = {ALONE: alone.within, OVER_ALL: alone.pooled}
+        if not case.names:
+            reached[BESIDE] = judge(seen, named=False, beside=True).within
+        figures += [
+            Figure(name(case.name, column), reach.value, "", reach.low, reach.high, alone.features)
+            for column, reach in reached.items()
+        ]
+        if case.bound:
+            # An example that is to be named stands among four of one feature, which are alike: the likeliest of five is
+            # the fifth more often than any other, whatever its cues.
+            reach = reached[OVER_ALL if case.names else case.bound]
+            named = name(case.name, FARTHEST)
+            figures.append(Figure(named, reach.farthest, "", reach.low, reach.high, alone.features))
+            bounds[named] = Bound(at_most=True, value=MOST)
     return Report(
         benchmark="surface",
         machine=machine.machine(),
@@ -67,7 +75,8 @@ def _measured(options: argparse.Namespace) -> Report:
         date=command.today(),
         workload={
             "features": len(shown),
-            "numbers of an example": len(NAMES),
+            "cues of an example": len(NAMES),
+            "cues beside others": len(COMPARED),
             "folds": FOLDS,
             "resamples": RESAMPLES,
         },

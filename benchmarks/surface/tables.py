@@ -8,7 +8,16 @@ from benchmarks.surface.cases import CASES
 
 FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
 BEGIN, END = "<!-- surface: python -m benchmarks.surface -->", "<!-- end of surface -->"
-COLUMNS = ("within", "pooled")
+ALONE, OVER_ALL, BESIDE = "alone", "alone, over all", "beside"
+"""What is said of a case: within features from each example alone, over the examples of all features, and within
+features from each beside the others of its question."""
+FARTHEST = "farthest from 0.5"
+"""The end of the interval that is bound."""
+HEADS = {
+    ALONE: "from each example alone",
+    OVER_ALL: "the same, AUROC over all",
+    BESIDE: "beside the others of its question",
+}
 
 
 def name(case: str, column: str) -> str:
@@ -20,11 +29,12 @@ def tables(report: Report) -> list[str]:
     """What the classifier reaches in each case: a block of Markdown."""
     rows = []
     for case in CASES:
-        figures = [report.named.get(name(case.name, column)) for column in COLUMNS]
+        figures = [report.named.get(name(case.name, column)) for column in HEADS]
         if any(figures):
             chance = case.scorer.chance if case.names else 0.5
-            rows.append([case.name, f"{chance:.2f}", *map(_cell, figures), "yes" if case.bound else ""])
-    head = ["questions of", "chance", "within features", "AUROC over all", "bound to 0.53"]
+            bound = HEADS[OVER_ALL if case.names else case.bound] if case.bound else ""
+            rows.append([case.name, f"{chance:.2f}", *map(_cell, figures), bound])
+    head = ["questions of", "chance", *HEADS.values(), "held within 0.03 of 0.5"]
     return [table(head, rows)]
 
 

@@ -1,94 +1,118 @@
-"""Features that are invented on the demo's text: each fires on one token, most on rather rare ones, as real ones do."""
+"""Features that are invented on the demo's text and sampled as real ones are: each fires on one token."""
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from tasks.contexts.context import Context, Feature
+from storage.lake import Lake
+from storage.layout import Range
+from storage.tables import ACTIVATIONS, FEATURES, TOKENS
+from tasks.contexts.context import CONTEXT_COLUMNS, Feature
+from tasks.contexts.context import features as records
+from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import OtherFeature, Silent
+from tasks.sampling.work import SampleWork
+from tests.storage.toys import value
+from tests.tasks.caches import CODER, sample, steps
 
 DEMO = Path(__file__).parents[3] / "deployments" / "demo"
-WINDOW = 32
-CHARACTERS = 400_000
-NUMBER = 120
+LENGTH = 256
+"""Tokens per sequence."""
+SEQUENCES = 800
+NUMBER = 160
 """Features."""
+RARE, FREQUENT = 80, 2_000
+"""Firings of a feature at least and at most."""
 EACH = 50
-"""Contexts of each kind."""
-OTHERS = 10
-BLOCK = 24
-"""Features of similar density, among which each has its others."""
+"""Contexts of each kind for the scorers."""
 
 
-def features(seed: int = 0) -> list[Feature]:
-    """Features with activating contexts in ten deciles, silent ones, and silent ones in which another one fires."""
+def features(folder: Path, windows: Literal["grid", "peak"] = "grid", seed: int = 0) -> list[Feature]:
+    """Features with contexts for scorers: activating, silent, and silent ones in which another one fires."""
+    lake = Lake(folder.as_posix())
+    _write(lake, seed)
+    tokens, activations, coder_features, contexts = steps()
+    asked = Sampling(
+        windows=windows,
+        explain=10,
+        per_decile=EACH // 10,
+        negatives=(Silent(n=EACH), OtherFeature(n=EACH)),
+        min_firings=RARE,
+    )
+    work = SampleWork(lake, CODER, contexts, tokens, activations, coder_features, asked, LENGTH, 22)
+    whole = Range(0, NUMBER)
+    sample(work, [whole], range(NUMBER))
+    drawn = lake.read("contexts", [lake.path(contexts.part("contexts", whole))], (*CONTEXT_COLUMNS, "role"))
+    sampled = lake.read("samples", [lake.path(contexts.part("samples", whole))], ("feature", "status", "max"))
+    scored = drawn.filter([role == "score" for role in drawn["role"].to_pylist()])
+    return records(scored, sampled.filter([status == "sampled" for status in sampled["status"].to_pylist()]))
+
+
+def _write(lake: Lake, seed: int) -> None:
+    """Write and commit a cache of the features: tokens, activations, features."""
+    ids, strings = _tokens()
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, token in enumerate(ids):
+        if place % LENGTH:
+            places[token].append(place)
     draw = random.Random(seed)
-    windows = _windows()
-    where: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for number, strings in enumerate(windows):
-        for place, string in enumerate(strings):
-            where[string][number].append(place)
-    frequent = [string for string, there in where.items() if 1.2 * EACH <= len(there) <= len(windows) / 3]
-    chosen = sorted(draw.sample(frequent, NUMBER), key=lambda string: len(where[string]))
-    blocks = [chosen[first : first + BLOCK] for first in range(0, NUMBER, BLOCK)]
-    return [
-        Feature(BLOCK * i + j, 9.0, tuple(_contexts(string, block, where, windows, draw)))
-        for i, block in enumerate(blocks)
-        for j, string in enumerate(block)
+    chosen = draw.sample(sorted(t for t, there in places.items() if RARE <= len(there) <= FREQUENT), NUMBER)
+    tokens, activations, coder_features, _ = steps()
+    whole = Range(0, SEQUENCES)
+    rows = [
+        {
+            "sequence": sequence,
+            "tokens": ids[sequence * LENGTH : (sequence + 1) * LENGTH],
+            "strings": strings[sequence * LENGTH : (sequence + 1) * LENGTH],
+            "documents": [sequence],
+            "starts": [1],
+            "offsets": [0],
+        }
+        for sequence in range(SEQUENCES)
     ]
+    lake.write(TOKENS, tokens.part("tokens", whole), TOKENS.rows(rows))
+    fired = [
+        {
+            "coder": CODER,
+            "feature": feature,
+            "sequence": place // LENGTH,
+            "position": place % LENGTH,
+            "activation": 1.0 + draw.randrange(64) / 8,
+        }
+        for feature, token in enumerate(chosen)
+        for place in places[token]
+    ]
+    lake.write(ACTIVATIONS, activations.part("activations", whole), ACTIVATIONS.rows(fired))
+    blank = {field.name: None if field.nullable else value(field.type) for field in FEATURES.schema}
+    described = [
+        {**blank, "coder": CODER, "feature": feature, "firings": len(places[token]), "max": 9.0}
+        | {"density": len(places[token]) / len(ids), "dead": False}
+        for feature, token in enumerate(chosen)
+    ]
+    lake.write(FEATURES, coder_features.part("features", Range(0, NUMBER)), FEATURES.rows(described))
+    for step, cut in ((tokens, whole), (activations, whole), (coder_features, Range(0, NUMBER))):
+        lake.commit(step, [cut])
 
 
-def _windows() -> list[tuple[str, ...]]:
+def _tokens() -> tuple[list[int], list[str]]:
+    """Ids and texts of sequences, each with the sign of a beginning first."""
     tokenizer = Tokenizer.from_file(str(DEMO / "subject" / "tokenizer.json"))
     texts = pq.read_table(DEMO / "corpus.parquet")["text"].to_pylist()
     random.Random(3).shuffle(texts)
-    tokens: list[str] = []
-    read = 0
+    ids: list[int] = []
+    strings: list[str] = []
     for text in texts:
         encoded = tokenizer.encode(text, add_special_tokens=False)
-        tokens += [text[begin:end] for begin, end in encoded.offsets]
-        read += len(text)
-        if read > CHARACTERS:
+        for token, (begin, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            if len(ids) % LENGTH == 0:
+                ids.append(0)
+                strings.append("<s>")
+            ids.append(token)
+            strings.append(text[begin:end])
+        if len(ids) >= SEQUENCES * LENGTH:
             break
-    return [tuple(tokens[first : first + WINDOW]) for first in range(0, len(tokens) - WINDOW, WINDOW)]
-
-
-def _contexts(
-    string: str,
-    block: Sequence[str],
-    where: dict[str, dict[int, list[int]]],
-    windows: Sequence[tuple[str, ...]],
-    draw: random.Random,
-) -> list[Context]:
-    own = where[string]
-    contexts = [
-        Context(number, "activating", number * 10 // EACH, windows[window], _on(own[window]))
-        for number, window in enumerate(draw.sample(sorted(own), EACH))
-    ]
-    silent = [window for window in range(len(windows)) if window not in own]
-    others = draw.sample([other for other in block if other != string], OTHERS)
-    fired = [(other, window) for other in others for window in where[other] if window not in own]
-    quiet = (0.0,) * WINDOW
-    contexts += [
-        Context(EACH + number, "silent", None, windows[window], quiet)
-        for number, window in enumerate(draw.sample(silent, EACH))
-    ]
-    drawn = [draw.choice([item for item in fired if item[0] == others[n % OTHERS]]) for n in range(EACH)]
-    return contexts + [
-        Context(
-            2 * EACH + number,
-            "other_feature",
-            None,
-            windows[window],
-            quiet,
-            other=block.index(other),
-            other_activations=_on(where[other][window]),
-        )
-        for number, (other, window) in enumerate(drawn)
-    ]
-
-
-def _on(places: Sequence[int]) -> tuple[float, ...]:
-    return tuple(9.0 if place in places else 0.0 for place in range(WINDOW))
+    return ids[: SEQUENCES * LENGTH], strings[: SEQUENCES * LENGTH]

@@ -1,11 +1,11 @@
-"""What one rendered example looks like, as numbers: its text, and which of it is marked.
+"""Surface cues of a rendered example, as numbers: its text, which of it is marked, what it shares with those beside it.
 
-Nothing else goes in: no explanation, no activations, and none of the examples beside it.
+Nothing else goes in: no explanation and no activations.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log
 
 import numpy as np
@@ -58,24 +58,40 @@ NAMES = (
 )
 """What each number is."""
 
+COMPARED = (
+    "examples beside it that have one of its marked words marked",
+    "examples beside it that have one of its marked words",
+    "share of its words that examples beside it have",
+)
+"""What each number is that compares an example with the others of its question."""
+
 
 class Frequencies:
-    """How often words occur in the examples that a classifier learns from, each text once."""
+    """How often words occur in the examples of other features, each text of a feature once."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        """Of these texts."""
-        self._texts = frozenset(texts)
-        self._counts: Counter[str] = Counter()
-        for text in self._texts:
-            self._counts.update(words_of(text))
+    def __init__(self, texts: Mapping[int, Iterable[str]]) -> None:
+        """Of the texts of each feature."""
+        self._each = {feature: _counted(there) for feature, there in texts.items()}
+        self._all = _together(self._each.values())
 
-    def beside(self, text: str) -> Callable[[str], float]:
-        """The natural logarithm of a word's occurrences and one more, without those in one text.
+    def without(self, features: Iterable[int]) -> Callable[[str], float]:
+        """The natural logarithm of a word's occurrences and one more, without those of some features.
 
-        An example that is learned from would else know its own words better than one that is not.
+        A feature's words come again in its own examples, and those of others in the examples of these others.
         """
-        own = Counter(words_of(text)) if text in self._texts else Counter()
-        return lambda word: log(1 + self._counts[word] - own[word])
+        own = _together(self._each[feature] for feature in features)
+        return lambda word: log(1 + self._all[word] - own[word])
+
+
+def _counted(texts: Iterable[str]) -> Counter[str]:
+    return _together(Counter(words_of(text)) for text in frozenset(texts))
+
+
+def _together(counts: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for there in counts:
+        total.update(there)
+    return total
 
 
 def words_of(text: str) -> list[str]:
@@ -83,10 +99,28 @@ def words_of(text: str) -> list[str]:
     return [word.lower() for word in WORD.findall(text)]
 
 
-def looks(example: Shown, frequencies: Frequencies) -> np.ndarray:
-    """The numbers of one example, float64 (`NAMES`)."""
-    frequency = frequencies.beside(example.text)
+def cues(example: Shown, frequency: Callable[[str], float]) -> np.ndarray:
+    """The numbers of one example, float64 (`NAMES`), with the frequency of words elsewhere."""
     return np.array([*_of_text(example.text, frequency), *_of_marks(example, frequency)])
+
+
+def compared(example: Shown, beside: Sequence[Shown]) -> np.ndarray:
+    """The numbers of one example among others, float64 (`COMPARED`)."""
+    words, marked = set(words_of(example.text)), _marked_words(example)
+    others = [set(words_of(other.text)) for other in beside]
+    every = set().union(*others)
+    return np.array(
+        [
+            sum(bool(marked & _marked_words(other)) for other in beside),
+            sum(bool(marked & other) for other in others),
+            len(words & every) / max(len(words), 1),
+        ]
+    )
+
+
+def _marked_words(example: Shown) -> set[str]:
+    """The words, or signs where there are none, that an example has marked, in small letters."""
+    return {word for span, _ in example.spans for word in words_of(span) or [span.strip()]}
 
 
 def _of_text(text: str, frequency: Callable[[str], float]) -> list[float]:
