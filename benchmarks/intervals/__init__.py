@@ -1,1 +1,1 @@
-"""Intervals of scores on judgements whose truth is known: how often they hold it."""
+"""Intervals of scores on judgements whose truth is known: how often they contain it."""

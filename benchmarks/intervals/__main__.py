@@ -1,4 +1,4 @@
-"""`python -m benchmarks.intervals`: how often the intervals of scores hold the truth, on simulated judgements."""
+"""`python -m benchmarks.intervals`: how often intervals of scores contain the true value, by simulated judgements."""
 
 import argparse
 import sys
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from statistics import mean
 
 from benchmarks import command, machine
-from benchmarks.intervals.cases import DENSITY, MOODS, SIZES, WITHIN
-from benchmarks.intervals.cover import LEAST, MOST, cover
+from benchmarks.intervals.cases import DENSITY, EFFECTS, SIZES, WITHIN
+from benchmarks.intervals.coverage import LEAST, MOST, coverage
 from benchmarks.intervals.tables import name, tables, write
 from benchmarks.report import Bound, Figure, Report
 from storage.errors import WrongRequest
@@ -16,12 +16,12 @@ from storage.lake import Lake
 
 DESCRIPTION = (
     "Intervals of every number of scores, by the statements that make them, on judgements of a simulated reader: how "
-    "often they hold the true value, for verdicts that are independent and for ones that share a question's mood."
+    "often they contain the true value, for verdicts that are independent and for ones that share a question's effect."
 )
 BOUNDS = {
-    "least mean cover": Bound(at_most=False, value=0.93),
-    "greatest mean cover": Bound(at_most=True, value=0.97),
-    "least cover": Bound(at_most=False, value=0.90),
+    "least mean coverage": Bound(at_most=False, value=0.93),
+    "greatest mean coverage": Bound(at_most=True, value=0.97),
+    "least coverage": Bound(at_most=False, value=0.90),
 }
 
 
@@ -38,19 +38,19 @@ def _measured(options: argparse.Namespace) -> Report:
     size = SIZES["quick" if options.quick else "full"]
     figures = []
     for design in size.designs:
-        for mood in design.moods:
-            command.say(f"{design.name}, {mood}")
+        for effect in design.effects:
+            command.say(f"{design.name}, {effect}")
             with tempfile.TemporaryDirectory() as scratch:
-                covers = cover(design, mood, size, Lake(scratch))
-            for number, covered in covers.items():
-                shares = [at.share for at in covered]
-                named = name(design.name, mood, number)
+                covered = coverage(design, effect, size, Lake(scratch))
+            for number, found in covered.items():
+                shares = [at.share for at in found]
+                named = name(design.name, effect, number)
                 figures.append(Figure(named, mean(shares), "", min(shares), max(shares), len(shares)))
     means = [figure.value for figure in figures]
     figures += [
-        Figure.of("least mean cover", [min(means)]),
-        Figure.of("greatest mean cover", [max(means)]),
-        Figure.of("least cover", [min(figure.low for figure in figures)]),
+        Figure.of("least mean coverage", [min(means)]),
+        Figure.of("greatest mean coverage", [max(means)]),
+        Figure.of("least coverage", [min(figure.low for figure in figures)]),
     ]
     return Report(
         benchmark="intervals",
@@ -61,9 +61,9 @@ def _measured(options: argparse.Namespace) -> Report:
         workload={
             "features per true value": f"{size.features:,}",
             "true values from": f"{LEAST} to {MOST}",
-            "correlation of two verdicts of a question with moods": WITHIN,
+            "correlation of two verdicts that share an effect": WITHIN,
             "density": DENSITY,
-            "moods": ", ".join(f"{mood} ({what})" for mood, what in MOODS.items()),
+            "effects": ", ".join(f"{effect} ({what})" for effect, what in EFFECTS.items()),
         },
         bounds=BOUNDS,
     )

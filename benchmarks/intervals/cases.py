@@ -1,21 +1,23 @@
-"""What is simulated: how many contexts in how many questions, which moods, which true values."""
+"""What is simulated: how many contexts in how many questions, effects of questions and windows, true values."""
 
 from dataclasses import dataclass
 from itertools import product
 from math import asin, pi, sin
+from typing import Literal
 
 WITHIN = 0.2
-"""Correlation of two verdicts of one question where a reader has moods and says yes to half of the contexts."""
+"""Correlation of two verdicts that share an effect where a reader says yes to half of the contexts."""
 LATENT = sin(WITHIN * pi / 2)
 """Correlation of the normal deviates behind them (Sheppard 1899)."""
 DENSITY = 0.04
 """Share of the windows in which a simulated feature fires."""
 
-MOODS = {
+EFFECTS = {
     "independent": "each verdict by itself",
-    "readier": "in some questions the reader says yes more readily, in others less",
-    "better": "in some questions the reader is good at it, in others bad",
+    "shared bias": "in some questions the reader says yes more often, in others less",
+    "shared skill": "in some questions the reader is good at it, in others bad",
 }
+"""Of questions on the verdicts of a reader."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Design:
     """Contexts per question."""
     kind: str = "verdicts"
     """`verdicts` with probabilities, `values`, `choices` or `simulations`."""
+    windows: Literal["", "shared bias", "shared skill"] = ""
+    """Effect that the two verdicts on each window share, which is judged in both classes, as with `marks: active`;
+    empty where each context is judged once."""
     adaptive: bool = False
     """Whether asking stops as soon as the score is known well enough, with the defaults of `adaptive`."""
 
@@ -38,17 +43,19 @@ class Design:
         return self.positives + self.negatives
 
     @property
-    def moods(self) -> tuple[str, ...]:
+    def effects(self) -> tuple[str, ...]:
         """Those that can make a difference: where each context has its own question there is none."""
         if self.kind == "simulations":
-            return ("independent", "better")
-        return tuple(MOODS) if self.shown > 1 else ("independent",)
+            return ("independent", "shared skill")
+        return tuple(EFFECTS) if self.shown > 1 else ("independent",)
 
 
 DESIGNS = (
     Design("100 + 100 in 40 questions", 100, 100, 5),
     Design("50 + 50 in 20 questions", 50, 50, 5),
     Design("100 + 100, adaptive", 100, 100, 5, adaptive=True),
+    Design("100 windows twice, with shared bias", 100, 100, 5, windows="shared bias"),
+    Design("100 windows twice, with shared skill", 100, 100, 5, windows="shared skill"),
     Design("20 + 180 in 40 questions", 20, 180, 5),
     Design("5 + 45 in 10 questions", 5, 45, 5),
     Design("7 + 13 in 4 questions", 7, 13, 5),
@@ -83,7 +90,7 @@ class Size:
 
 SIZES = {
     "quick": Size(100, (0.05, 0.5, 0.95)),
-    "full": Size(500, (0.05, 0.2, 0.5, 0.8, 0.95)),
+    "full": Size(300, (0.05, 0.2, 0.5, 0.8, 0.95)),
 }
 
 

@@ -1,8 +1,9 @@
 """Judgements of features by a simulated reader, as the tables that scores are made from.
 
 Behind each verdict stands a normal deviate, whose mean is that of its class; the verdict is whether it is above 0, and
-the probability its normal integral. A reader's mood is a part of the deviate that all contexts of a question share:
-with one sign for both classes it says yes more or less readily, with opposite ones it is better or worse.
+the probability its normal integral. An effect of questions is a part of the deviate that all contexts of a question
+share: with one sign for both classes the reader's bias, with opposite ones its skill. One of windows is shared by the
+two verdicts on a window.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ TOKENS = 32
 """Per simulated context."""
 FIRING = (1, 4)
 """Tokens of an activating context on which the feature fires, the upper end excluded."""
+
+SHARED = ("shared bias", "shared skill")
+"""Effects that are not nothing."""
 
 ABOUT = {"coder": "simulated", "explainer": "-", "control": "none", "scorer": "simulated", "status": "ok"}
 
@@ -44,33 +48,31 @@ def asked(design: Design, features: int, draw: np.random.Generator) -> Asked:
 
 
 def deviates(
-    design: Design, of: Asked, recall: float, specificity: float, mood: str, draw: np.random.Generator
+    design: Design, of: Asked, recall: float, specificity: float, effect: str, draw: np.random.Generator
 ) -> np.ndarray:
     """The deviate behind each verdict, positive where it is yes."""
     features = len(of.truths)
-    latent = 0.0 if mood == "independent" else LATENT
-    moods = draw.standard_normal((features, -(-design.contexts // design.shown)))
-    shared = np.take_along_axis(moods, of.questions, axis=1)
-    if mood == "better":
-        shared = np.where(of.truths, shared, -shared)
-    own = draw.standard_normal(of.truths.shape)
-    return (
-        np.where(of.truths, ndtri(recall), -ndtri(specificity))
-        + sqrt(latent) * shared
-        + sqrt(1 - latent) * own
-    )
+    means = np.where(of.truths, ndtri(recall), -ndtri(specificity))
+    shared, latent = np.zeros(of.truths.shape), 0.0
+    for kind, groups in ((effect, of.questions), (design.windows, of.contexts % design.positives)):
+        if kind in SHARED:
+            drawn = draw.standard_normal((features, groups.max() + 1))
+            part = np.take_along_axis(drawn, groups, axis=1)
+            shared += sqrt(LATENT) * np.where(of.truths | (kind == "shared bias"), part, -part)
+            latent += LATENT
+    return means + shared + sqrt(1 - latent) * draw.standard_normal(of.truths.shape)
 
 
 def judgements(
-    design: Design, features: int, recall: float, specificity: float, mood: str, draw: np.random.Generator
+    design: Design, features: int, recall: float, specificity: float, effect: str, draw: np.random.Generator
 ) -> pa.Table:
     """Rows of `judgements` of so many features."""
     of = asked(design, features, draw)
-    latent = deviates(design, of, recall, specificity, mood, draw)
+    latent = deviates(design, of, recall, specificity, effect, draw)
     kept = rounds(of, (latent > 0) == of.truths) if design.adaptive else np.ones_like(of.truths)
     columns = {
         "feature": np.broadcast_to(np.arange(features)[:, None], kept.shape)[kept],
-        "context": of.contexts[kept],
+        "context": (of.contexts % design.positives if design.windows else of.contexts)[kept],
         "request": of.questions[kept].astype(str),
         "truth": of.truths[kept],
     }
@@ -105,11 +107,11 @@ def rounds(of: Asked, right: np.ndarray) -> np.ndarray:
 
 
 def simulated(
-    design: Design, features: int, pearson: float, mood: str, draw: np.random.Generator
+    design: Design, features: int, pearson: float, effect: str, draw: np.random.Generator
 ) -> tuple[pa.Table, pa.Table]:
     """Rows of `judgements` and of `contexts` of a simulation that has this correlation with the activations.
 
-    Half of the contexts are activating; a mood is a fifth of the noise that a context's tokens share.
+    Half of the contexts are activating; an effect of questions is a fifth of the noise, which a context's tokens share.
     """
     shape = (features, design.contexts, TOKENS)
     firing = draw.integers(*FIRING, size=shape[:2])
@@ -119,7 +121,7 @@ def simulated(
     # Of an exponential strength on a share of the tokens: mean, and mean square.
     share = design.positives / design.contexts * (FIRING[0] + FIRING[1] - 1) / 2 / TOKENS
     spread = sqrt(2 * share - share**2)
-    shared = 0.2 if mood == "better" else 0.0
+    shared = 0.2 if effect == "shared skill" else 0.0
     noise = sqrt(shared) * draw.standard_normal((*shape[:2], 1)) + sqrt(1 - shared) * draw.standard_normal(
         shape
     )
@@ -147,11 +149,12 @@ def simulated(
 
 def contexts(design: Design, features: int) -> pa.Table:
     """Rows of `contexts` of so many features."""
-    numbers = np.tile(np.arange(design.contexts), features)
+    each = design.positives if design.windows else design.contexts
+    numbers = np.tile(np.arange(each), features)
     kinds = np.where(numbers < design.positives, "activating", "silent")
     return filled(
         CONTEXTS,
-        {"feature": np.repeat(np.arange(features), design.contexts), "context": numbers, "kind": kinds},
+        {"feature": np.repeat(np.arange(features), each), "context": numbers, "kind": kinds},
     )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.intervals.cases import DESIGNS, MOODS
+from benchmarks.intervals.cases import DESIGNS, EFFECTS
 from benchmarks.page import table, write_between
 from benchmarks.report import Figure, Report
 
 FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
-BEGIN, END = "<!-- cover of intervals: python -m benchmarks.intervals -->", "<!-- end of cover -->"
+BEGIN, END = "<!-- coverage of intervals: python -m benchmarks.intervals -->", "<!-- end of coverage -->"
 NUMBERS = (
     "recall",
     "specificity",
@@ -24,19 +24,19 @@ NUMBERS = (
 )
 
 
-def name(design: str, mood: str, number: str) -> str:
+def name(design: str, effect: str, number: str) -> str:
     """Of the figure of how often the intervals of a number hold its true value."""
-    return f"{design}, {mood}: {number}"
+    return f"{design}, {effect}: {number}"
 
 
 def tables(report: Report) -> list[str]:
-    """How often intervals hold the truth, for each number and design: what was simulated, and a table."""
+    """How often intervals contain the true value, for each number and design: what was simulated, and a table."""
     about = report.workload
-    alike = about["correlation of two verdicts of a question with moods"]
+    alike = about["correlation of two verdicts that share an effect"]
     simulated = (
-        f"Of 100 intervals, so many hold the true value: mean over true values from {about['true values from']}, in "
-        f"brackets the least; {about['features per true value']} features at each. With moods two verdicts of a "
-        f"question have a correlation of {alike} where half of them are yes."
+        f"Of 100 intervals, so many contain the true value: mean over true values from {about['true values from']}, in "
+        f"brackets the least; {about['features per true value']} features at each. Two verdicts that share a bias "
+        f"or a skill have a correlation of {alike} where half of them are yes."
     )
     return [simulated, *_by_design(report)]
 
@@ -45,10 +45,10 @@ def _by_design(report: Report) -> Iterator[str]:
     rows = []
     for design in DESIGNS:
         for number in NUMBERS:
-            figures = [report.named.get(name(design.name, mood, number)) for mood in MOODS]
+            figures = [report.named.get(name(design.name, effect, number)) for effect in EFFECTS]
             if any(figures):
                 rows.append([design.name, f"`{number}`", *map(_cell, figures)])
-    yield table(["contexts", "number", *MOODS], rows)
+    yield table(["contexts", "number", *EFFECTS], rows)
 
 
 def _cell(figure: Figure | None) -> str:

@@ -1,8 +1,9 @@
 -- Temporary table: one row per explanation and control whose contexts of both classes have a probability: the mean
 -- squared distance of the probability from the truth. Its variance is that of the sums of its residuals, each from its
--- class's mean, over questions; its interval is Wilson's at the effective size, which may be larger than the number of
--- contexts, since a squared distance varies less than a verdict. Degrees of freedom are two fewer than Satterthwaite's:
--- a few large distances decide, and few questions show too little of them.
+-- class's mean, over questions, and over contexts that are in two of them; its interval is Wilson's at the effective
+-- size, which may be larger than the number of contexts, since a squared distance varies less than a verdict. Degrees
+-- of freedom are two fewer than Satterthwaite's: a few large distances decide, and few questions show too little of
+-- them.
 create or replace temp table briers as
 with distances as (
     select
@@ -10,6 +11,7 @@ with distances as (
         replicate,
         control,
         question,
+        context,
         truth,
         (probability::double - truth::integer) ** 2 as distance
     from judged
@@ -39,6 +41,28 @@ questions as (
     group by feature, replicate, control, question
 ),
 
+-- Of contexts that are judged in two questions, once of each class.
+asked_twice as (
+    select
+        feature,
+        replicate,
+        control,
+        sum(residual) filter (where truth) * sum(residual) filter (where not truth) as product
+    from centred
+    group by feature, replicate, control, context
+    having min(question) < max(question)
+),
+
+crossed as (
+    select
+        feature,
+        replicate,
+        control,
+        sum(product) as products
+    from asked_twice
+    group by feature, replicate, control
+),
+
 sums as (
     select
         feature,
@@ -51,7 +75,7 @@ sums as (
         count(*) filter (where has_negative) as negative_questions,
         sum(positive ** 2) / sum(contexts) ** 2 as positive_squares,
         sum(negative ** 2) / sum(contexts) ** 2 as negative_squares,
-        sum(positive * negative) / sum(contexts) ** 2 as products
+        sum(positive * negative) as products
     from questions
     group by feature, replicate, control
     having bool_or(has_positive) and bool_or(has_negative)
@@ -59,11 +83,12 @@ sums as (
 
 variances as (
     select
-        *,
+        sums.*,
         clustered(positive_squares, positive_questions) as positive_variance,
         clustered(negative_squares, negative_questions) as negative_variance,
-        clustered(products, questions) as covariance
+        clustered(sums.products + coalesce(crossed.products, 0), questions) / contexts ** 2 as covariance
     from sums
+    left join crossed using (feature, replicate, control)
 ),
 
 sizes as (

@@ -1,5 +1,7 @@
 -- Temporary table: one row per explanation and control: how many judgements of each kind it has, and how the right
--- verdicts of its two classes spread over questions, as sums of products over questions.
+-- verdicts of its two classes spread over questions, as sums of products over  Judgements of one context in
+-- two questions, once of each class, as with fuzzing's `marks: active`, are correlated as those of one question are:
+-- their products are added (two-way clusters, Cameron, Gelbach and Miller 2011).
 create or replace temp table counts as
 with questions as (
     select
@@ -25,6 +27,33 @@ with questions as (
         count(verdict) filter (where kind = 'silent' and not truth)::double as silents
     from judged
     group by all
+),
+
+asked_twice as (
+    select
+        feature,
+        replicate,
+        control,
+        count(*) filter (where truth and verdict)::double as hits,
+        count(verdict) filter (where truth)::double as positives,
+        count(*) filter (where not truth and not verdict)::double as rejections,
+        count(verdict) filter (where not truth)::double as negatives
+    from judged
+    group by feature, replicate, control, context
+    having min(question) < max(question)
+),
+
+crossed as (
+    select
+        feature,
+        replicate,
+        control,
+        sum(hits * rejections) as hits_rejections_apart,
+        sum(hits * negatives) as hits_negatives_apart,
+        sum(positives * rejections) as positives_rejections_apart,
+        sum(positives * negatives) as positives_negatives_apart
+    from asked_twice
+    group by feature, replicate, control
 )
 
 select
@@ -59,13 +88,14 @@ select
     sum(silent_rejections * silent_rejections) as silent_rejections_silent_rejections,
     sum(silent_rejections * silents) as silent_rejections_silents,
     sum(silents * silents) as silents_silents,
-    sum(hits * rejections) as hits_rejections,
-    sum(hits * negatives) as hits_negatives,
-    sum(positives * rejections) as positives_rejections,
-    sum(positives * negatives) as positives_negatives,
+    sum(hits * rejections) + coalesce(any_value(hits_rejections_apart), 0) as hits_rejections,
+    sum(hits * negatives) + coalesce(any_value(hits_negatives_apart), 0) as hits_negatives,
+    sum(positives * rejections) + coalesce(any_value(positives_rejections_apart), 0) as positives_rejections,
+    sum(positives * negatives) + coalesce(any_value(positives_negatives_apart), 0) as positives_negatives,
     sum(hits * silent_rejections) as hits_silent_rejections,
     sum(hits * silents) as hits_silents,
     sum(positives * silent_rejections) as positives_silent_rejections,
     sum(positives * silents) as positives_silents
 from questions
+left join crossed using (feature, replicate, control)
 group by coder, feature, explainer, replicate, control, explanation_of, scorer

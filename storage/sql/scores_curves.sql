@@ -1,7 +1,8 @@
 -- Temporary table: one row per explanation and control whose contexts have a probability or a value, of both classes.
 -- AUROC: Mann-Whitney with midranks; its residuals are the components of DeLong, DeLong and Clarke-Pearson (1988).
 -- AUPRC: average precision over distinct thresholds; its residuals are what leaving a context out changes, as the
--- jackknife has it. The variances are those of sums of residuals by question, as in Obuchowski (1997), the intervals
+-- jackknife has it. The variances are those of sums of residuals by question, as in Obuchowski (1997), and by
+-- context where one is judged in two questions (two-way clusters, Cameron, Gelbach and Miller 2011); the intervals are
 -- Wilson's at the effective size.
 create or replace temp table curves as
 with ranked as (
@@ -82,6 +83,7 @@ contexts as (
         judged.replicate,
         judged.control,
         judged.question,
+        judged.context,
         judged.truth,
         means.auroc,
         means.auprc,
@@ -123,6 +125,30 @@ questions as (
     group by feature, replicate, control, question
 ),
 
+-- The same of contexts that are judged in two questions, once of each class.
+asked_twice as (
+    select
+        feature,
+        replicate,
+        control,
+        sum(auroc_residual) filter (where truth) * sum(auroc_residual) filter (where not truth) as auroc_product,
+        sum(auprc_residual) filter (where truth) * sum(auprc_residual) filter (where not truth) as auprc_product
+    from contexts
+    group by feature, replicate, control, context
+    having min(question) < max(question)
+),
+
+crossed as (
+    select
+        feature,
+        replicate,
+        control,
+        sum(auroc_product) as auroc_products,
+        sum(auprc_product) as auprc_products
+    from asked_twice
+    group by feature, replicate, control
+),
+
 sums as (
     select
         feature,
@@ -147,14 +173,15 @@ sums as (
 
 variances as (
     select
-        *,
+        sums.*,
         clustered(auroc_positive_squares, positive_questions) as auroc_positive_variance,
         clustered(auroc_negative_squares, negative_questions) as auroc_negative_variance,
-        clustered(auroc_products, questions) as auroc_covariance,
+        clustered(sums.auroc_products + coalesce(crossed.auroc_products, 0), questions) as auroc_covariance,
         clustered(auprc_positive_squares, positive_questions) as auprc_positive_variance,
         clustered(auprc_negative_squares, negative_questions) as auprc_negative_variance,
-        clustered(auprc_products, questions) as auprc_covariance
+        clustered(sums.auprc_products + coalesce(crossed.auprc_products, 0), questions) as auprc_covariance
     from sums
+    left join crossed using (feature, replicate, control)
 ),
 
 freedoms as (

@@ -28,11 +28,14 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
 
 def test_a_report_has_a_figure_per_number_and_the_least_of_them(report: Report) -> None:
     """Its bounds are those of the worst number."""
-    assert "50 + 50 in 20 questions, better: balanced_accuracy" in report.named
+    assert "50 + 50 in 20 questions, shared skill: balanced_accuracy" in report.named
     assert "20 choices, independent: accuracy" in report.named
     means = [figure.value for name, figure in report.named.items() if ": " in name]
-    assert (min(means), max(means)) == (report["least mean cover"].value, report["greatest mean cover"].value)
-    assert set(report.bounds) == {"least mean cover", "greatest mean cover", "least cover"}
+    assert (min(means), max(means)) == (
+        report["least mean coverage"].value,
+        report["greatest mean coverage"].value,
+    )
+    assert set(report.bounds) == {"least mean coverage", "greatest mean coverage", "least coverage"}
 
 
 def test_the_table_is_written_between_its_marks(report: Report, tmp_path: Path) -> None:
@@ -48,7 +51,7 @@ def test_the_table_is_written_between_its_marks(report: Report, tmp_path: Path) 
     assert "earlier" not in text
 
 
-def test_the_page_shows_intervals_that_hold_what_they_say() -> None:
+def test_the_page_shows_intervals_that_keep_their_level() -> None:
     """Mean cover within 93 and 97 %, and at no true value below 90 %, for every number and design."""
     table = FILE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
     cells = [(float(mean), float(least)) for mean, least in CELL.findall(table)]

@@ -39,6 +39,8 @@ class Judged(NamedTuple):
     """Of a context in which the feature is silent."""
     question: int | None = None
     """What it was asked in with others; null: a question of its own."""
+    context: int | None = None
+    """Shared with another judgement; null: a context of its own."""
 
 
 def record(table: Table, **known: object) -> dict[str, object]:
@@ -62,13 +64,15 @@ def scores(
     for feature, group in enumerate(groups):
         samples.append(record(SAMPLES, coder="toy", feature=feature, windows=windows, windows_total=total))
         for number, judged in enumerate(group):
-            known = {"coder": "toy", "feature": feature, "context": number}
+            context = number if judged.context is None else judged.context
+            known = {"coder": "toy", "feature": feature, "context": context}
             shown = {
                 "activations": list(judged.activations),
                 "decile": judged.decile if judged.truth else None,
             }
             kind = "activating" if judged.truth else judged.kind
-            contexts.append(record(CONTEXTS, **known, **shown, kind=kind))
+            if judged.context is None or judged.truth:
+                contexts.append(record(CONTEXTS, **known, **shown, kind=kind))
             failed = judged.verdict is None if judged.failed is None else judged.failed
             judgements.append(
                 record(

@@ -213,6 +213,34 @@ def test_a_mood_makes_an_interval_wider() -> None:
     assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
 
 
+def test_judgements_of_one_context_in_two_questions_are_no_independent_ones() -> None:
+    """As with `marks: active`: where both on a window are right or both wrong, they say as much as one."""
+    draw = np.random.default_rng(4)
+    rights, noise = draw.random(60) < 0.7, draw.random(60) / 3
+
+    def judged(right: np.ndarray, *, same: bool) -> list[Judged]:
+        pairs = [(place, truth) for truth in (True, False) for place in range(60)]
+        return [
+            Judged(
+                truth,
+                bool(right[place] == truth),
+                float(np.abs((right[place] == truth) - noise[place])),
+                context=place if same else None,
+            )
+            for place, truth in pairs
+        ]
+
+    (twice,), (apart,) = scores(judged(rights, same=True)), scores(judged(rights, same=False))
+    for name in ("balanced_accuracy", "accuracy", "precision", "f1", "auroc", "auprc", "brier"):
+        assert twice[name] == pytest.approx(apart[name])
+        ratio = (twice[f"{name}_high"] - twice[f"{name}_low"]) / (
+            apart[f"{name}_high"] - apart[f"{name}_low"]
+        )
+        assert 1.2 < ratio < 1.5, name
+    for name in ("recall_low", "specificity_high"):
+        assert twice[name] == apart[name]
+
+
 def test_a_perfect_score_of_few_questions_is_less_certain_than_of_many() -> None:
     """Where nothing varies nothing says how questions vary: the fewer there are, the wider the interval."""
     lows = [

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth: simulated judgements through the statements that make every score."""
+"""How often intervals contain the true value: simulated judgements through the statements that make every score."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,31 +16,31 @@ from storage.scores import scores
 from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES
 
 LEAST, MOST = 0.05, 0.95
-"""True values between which intervals are held to their level."""
+"""True values between which intervals have to keep their level."""
 
 
-class Covered(NamedTuple):
+class Coverage(NamedTuple):
     """What was found at one true value."""
 
     truth: float
     share: float
-    """Of the intervals that hold it."""
+    """Of the intervals that contain it."""
     width: float
     """Mean, from end to end."""
 
 
-def cover(
-    design: Design, mood: str, size: Size, lake: Lake, *, apart: bool = False
-) -> dict[str, list[Covered]]:
-    """For each number, what its intervals are worth at each of its true values.
+def coverage(
+    design: Design, effect: str, size: Size, lake: Lake, *, apart: bool = False
+) -> dict[str, list[Coverage]]:
+    """For each number, how often its intervals contain each of its true values.
 
     `apart` takes each context's question for its own, as if it did not matter that several are asked at once.
     """
-    covers: dict[str, list[Covered]] = defaultdict(list)
+    found: dict[str, list[Coverage]] = defaultdict(list)
     lake.write(SAMPLES, "samples", drawn.samples(size.features, DENSITY))
     if design.kind != "simulations":
         lake.write(CONTEXTS, "contexts", drawn.contexts(design, size.features))
-    for truths, judgements in _judged(design, mood, size, lake):
+    for truths, judgements in _judged(design, effect, size, lake):
         lake.write(JUDGEMENTS, "judgements", _apart(judgements) if apart else judgements)
         judged, shown, sampled = ([lake.path(name)] for name in ("judgements", "contexts", "samples"))
         with lake.connect(threads=1) as connection:
@@ -53,31 +53,31 @@ def cover(
             known = ~np.isnan(ends[0])
             if LEAST - 1e-9 <= truth.mean() <= MOST + 1e-9 and known.any():
                 low, high = ends
-                holds = (low <= truth + 1e-9) & (high >= truth - 1e-9)
-                covers[name].append(
-                    Covered(
-                        float(truth.mean()), float(holds[known].mean()), float((high - low)[known].mean())
+                contains = (low <= truth + 1e-9) & (high >= truth - 1e-9)
+                found[name].append(
+                    Coverage(
+                        float(truth.mean()), float(contains[known].mean()), float((high - low)[known].mean())
                     )
                 )
-    return dict(covers)
+    return dict(found)
 
 
 def _judged(
-    design: Design, mood: str, size: Size, lake: Lake
+    design: Design, effect: str, size: Size, lake: Lake
 ) -> Iterator[tuple[Mapping[str, np.ndarray], pa.Table]]:
     """The truth of each number for each feature, and judgements that were drawn with it."""
-    seed = [ord(letter) for letter in f"{design.name} {mood}"]
+    seed = [ord(letter) for letter in f"{design.name} {effect}"]
     draw = np.random.default_rng(seed)
     if design.kind == "simulations":
         for pearson in np.linspace(LEAST, MOST, 2 * len(size.shares) - 1):
-            judgements, contexts = drawn.simulated(design, size.features, pearson, mood, draw)
+            judgements, contexts = drawn.simulated(design, size.features, pearson, effect, draw)
             lake.write(CONTEXTS, "contexts", contexts)
             yield {"pearson": np.full(size.features, pearson)}, judgements
         return
     for recall, specificity in size.pairs:
         if design.kind == "choices" and specificity != size.shares[0]:
             continue
-        judgements = drawn.judgements(design, size.features, recall, specificity, mood, draw)
+        judgements = drawn.judgements(design, size.features, recall, specificity, effect, draw)
         yield _truths(design, judgements, recall, specificity), judgements
 
 
