@@ -1,4 +1,4 @@
-"""How many features of each coder never fired, fired rarely, are positional or unigram, said when a cache is complete.
+"""Counts of silent, rare, positional and unigram features per coder, printed when a cache is complete.
 
 The counts are those that the paper gives of its caches (section 3.1), and that EleutherAI's blog gives of features that
 simple rules tell.

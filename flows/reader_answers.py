@@ -1,4 +1,4 @@
-"""Statistics of the readers' answers in a report: share of yes, yes by place, commonest answer, moods and failures.
+"""Statistics of the readers' answers in a report: share of yes, yes by place, commonest answer, correlation, failures.
 
 They show a reader that always gives the same answer, or prefers a place in the list, which no score does.
 """
@@ -19,8 +19,8 @@ RIGHTLY = 0.8
 """Share of questions to which that answer is right, from which on there is no warning."""
 FEWEST = 10
 """Answers below which there is no warning."""
-WORTH = 2 / 3
-"""Independent verdicts that one is worth below which it is said that those of a question are alike."""
+LIGHT = 2 / 3
+"""Warn when a verdict counts as less than this many independent ones."""
 PAIRS = 400
 """Pairs of verdicts below which their correlation, whose error is then 0.05, is neither shown nor said."""
 
@@ -33,30 +33,31 @@ def is_constant(row: dict) -> bool:
 
 def correlation(row: dict) -> float | None:
     """Of two verdicts of one question on contexts of one class; null where too few are known."""
-    return row["alike"] if row["alike"] is not None and row["pairs"] >= PAIRS else None
+    within = row["within_question_correlation"]
+    return within if within is not None and row["pairs"] >= PAIRS else None
 
 
-def is_moody(row: dict) -> bool:
-    """Whether the verdicts of a question are so much alike that they are worth far fewer independent ones."""
-    return correlation(row) is not None and row["worth"] < WORTH
+def is_correlated(row: dict) -> bool:
+    """Whether the verdicts of a question are so correlated that each counts as far less than an independent one."""
+    return correlation(row) is not None and row["effective_weight"] < LIGHT
 
 
 def warnings(rows: Sequence[dict], *, varied: bool) -> list[str]:
-    """A sentence on each reader whose answers do not depend on the question, or whose verdicts share its mood."""
+    """A sentence on each reader whose answers do not depend on the question, or are correlated within it."""
     constant = [
         f"{who(row, varied=varied)}: {row['answer']} is {row['answer_share']:.0%} of {row['answers']:,} answers and "
         f"right in {row['right_share']:.0%}: the score says nothing of the explanations; gloss check tries the reader"
         for row in rows
         if is_constant(row)
     ]
-    moody = [
-        f"{who(row, varied=varied)}: verdicts of one question are alike (correlation {share(correlation(row))}), so "
-        f"that one is worth {share(row['worth'])} independent ones and intervals are wider: fewer contexts per "
-        "question (shown) tell more"
+    correlated = [
+        f"{who(row, varied=varied)}: verdicts in one question are correlated ({share(correlation(row))}), so each "
+        f"counts as {share(row['effective_weight'])} of an independent one and intervals are wider: show fewer "
+        "contexts per question (shown)"
         for row in rows
-        if is_moody(row)
+        if is_correlated(row)
     ]
-    return [*constant, *moody]
+    return [*constant, *correlated]
 
 
 def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
@@ -67,12 +68,12 @@ def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
         number_column("true"),
         Column("yes by place", justify="right"),
         Column("commonest", justify="right"),
-        number_column("alike"),
+        number_column("within"),
         number_column("failed"),
         title="How the readers answered",
         caption="yes: share of positive verdicts, true: the same if all were right\n"
         "commonest: a question's verdicts in order, or the example named\n"
-        "alike: correlation of two verdicts on one class in one question",
+        "within: correlation of two verdicts on one class within one question",
     )
     for row in rows:
         style = "bold red" if is_constant(row) else "yellow" if row["failed_share"] >= 0.5 else None
@@ -101,7 +102,7 @@ def table(rows: Sequence[dict]) -> list[dict[str, object]]:
             "yes by place": " ".join(map(share, row["places"])) if len(row["places"]) > 1 else "",
             "commonest answer": commonest(row),
             "right": "" if row["right_share"] is None else f"in {row['right_share']:.0%}",
-            "alike": share(correlation(row)),
+            "correlation within questions": share(correlation(row)),
             "failed": f"{row['failed_share']:.0%}",
         }
         for row in rows

@@ -108,7 +108,7 @@ def show(report: Report, console: Console) -> None:
     if report.lines:
         console.print()
         console.print(report_scores.grid(report.lines, report.setup))
-        above = report_scores.discoveries(report.lines)
+        above = report_scores.above_floor_counts(report.lines)
         if above:
             console.print(Text(f"\n{one_line(above)}"))
     if report.differences:
@@ -293,7 +293,7 @@ def _markdown(report: Report) -> str:
             "",
             *counts,
             *warned,
-            *([f"- {plain(above)}"] if (above := report_scores.discoveries(report.lines)) else []),
+            *([f"- {plain(above)}"] if (above := report_scores.above_floor_counts(report.lines)) else []),
             "",
             *head,
             *best,

@@ -19,15 +19,15 @@ FEW_FLOORS = 100
 SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
 """Display names of measures that differ from their column."""
 NOT_MEASURED = "not measured"
-FLOOR = "the same with another feature's explanation; where none is needed, with contexts of other features"
+FLOOR = "the score with another feature's explanation; for scorers without explanation, with other features' contexts"
 UNEXPLAINED = (
     "unexplained: the same questions with a description that says nothing, which is what a reader reaches without an "
     "explanation; an explanation is worth what it scores above the higher of both floors"
 )
 COUNTS = "n: features with a score, and below it those in the control, which floor and margin are over"
 TUNED = (
-    "the baseline reader counts words, by thresholds that were set on the demo's features: its scores of them compare "
-    "with nothing published"
+    "the baseline reader counts words, by thresholds that were set on the demo's features, so its scores cannot be "
+    "compared with published ones"
 )
 """What is said of scores that the baseline reader had part in."""
 
@@ -57,7 +57,7 @@ class Line:
     """Features that were judged and have no score, since all judgements of a class failed."""
     failed: float
     """Share of judgements without an answer, over all features that were judged."""
-    discovered: tuple[int, int] = (0, 0)
+    above_floor: tuple[int, int] = (0, 0)
     """Scores above the floor at `LEVEL`, and all that were compared with it."""
 
     @property
@@ -91,7 +91,7 @@ def lines(rows: Sequence[Mapping], above: Sequence[Mapping], setup: ReportSetup)
 def _line(
     key: tuple[str, str, str],
     rows: Sequence[Mapping],
-    discovered: tuple[int, int],
+    above_floor: tuple[int, int],
     chance: float | None,
 ) -> Line:
     scored = [row for row in rows if row["score"] is not None]
@@ -110,7 +110,7 @@ def _line(
         unexplained=mean(unexplained) if unexplained else None,
         unscored=len(rows) - len(scored),
         failed=sum(row["n_failed"] for row in rows) / judged if judged else 0.0,
-        discovered=discovered,
+        above_floor=above_floor,
     )
 
 
@@ -190,20 +190,20 @@ def _unscored(lines: Sequence[Line]) -> list[str]:
     return [f"features without a score, since judgements failed: {', '.join(counts)}"] if counts else []
 
 
-def discoveries(lines: Sequence[Line]) -> str:
+def above_floor_counts(lines: Sequence[Line]) -> str:
     """How many scores are above the floor, by scorer; empty where no floor was measured."""
     named = is_varied(lines)
     counts = [
-        f"{who(line) if named else line.scorer} {line.discovered[0]:,} of {line.discovered[1]:,}"
+        f"{who(line) if named else line.scorer} {line.above_floor[0]:,} of {line.above_floor[1]:,}"
         for line in lines
-        if line.discovered[1]
+        if line.above_floor[1]
     ]
     if not counts:
         return ""
     sentence = f"Above the floor at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
     few = any(line.controlled < FEW_FLOORS for line in lines if line.floor)
     return (
-        f"{sentence}; with fewer than {FEW_FLOORS} features in the control little is found"
+        f"{sentence}; with fewer than {FEW_FLOORS} control features hardly any score can reach this rate"
         if few
         else sentence
     )
@@ -227,7 +227,7 @@ def table(lines: Sequence[Line]) -> list[dict[str, object]]:
             **({"mean unexplained": _unexplained(line, interval)} if has_unexplained(lines) else {}),
             "mean margin": interval(line.above, sign=True),
             f"above the floor at FDR {LEVEL:.0%}": (
-                f"{line.discovered[0]} of {line.discovered[1]}" if line.discovered[1] else ""
+                f"{line.above_floor[0]} of {line.above_floor[1]}" if line.above_floor[1] else ""
             ),
         }
         for line in lines

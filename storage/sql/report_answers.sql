@@ -1,9 +1,10 @@
 -- One row per coder, explainer and scorer: how its reader answered the questions about each feature's own explanation,
 -- or about the feature alone. An answer is the verdicts of a question in the order of its examples (`01001`), or the
 -- number that was named; `right_share` is the share of questions to which the commonest one would have been right.
--- Places are the examples of a question, with how often the reader said yes there. `alike` is the correlation of two
--- verdicts on contexts of one class in one question, beyond what the class and the explanation are judged like on
--- average; `worth` is how many independent verdicts one of them is worth then, at most 1.
+-- Places are the examples of a question, with how often the reader said yes there. `within_question_correlation` is
+-- that of two verdicts on contexts of one class in one question, after subtracting the mean verdict of the class for
+-- that explanation; `effective_weight` is how many independent verdicts each counts as then (1 / design effect), at
+-- most 1.
 with judged as (
     select
         coder,
@@ -149,7 +150,8 @@ correlated as (
         coder,
         explainer,
         scorer,
-        sum(products + pairs * variance / verdicts) / nullif(sum(pairs * variance), 0) as alike,
+        sum(products + pairs * variance / verdicts) / nullif(sum(pairs * variance), 0)
+            as within_question_correlation,
         sum(pairs) / sum(verdicts) as others,
         sum(pairs) / 2 as pairs
     from classes
@@ -184,8 +186,8 @@ select
     commonest.answer_share,
     commonest.answers,
     rightly.right_share,
-    correlated.alike,
-    1 / (1 + correlated.others * greatest(0, correlated.alike)) as worth,
+    correlated.within_question_correlation,
+    1 / (1 + correlated.others * greatest(0, correlated.within_question_correlation)) as effective_weight,
     correlated.pairs
 from counted
 left join places using (coder, explainer, scorer)

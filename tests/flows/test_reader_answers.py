@@ -159,7 +159,7 @@ def test_many_places_are_cut_in_the_middle_on_a_terminal() -> None:
 
 
 @cache
-def moods(within: float, shown: int) -> dict:
+def correlated(within: float, shown: int) -> dict:
     """How a simulated reader answered about four features, whose verdicts in a question have this correlation."""
     draw = np.random.default_rng(5)
     rows = []
@@ -167,9 +167,9 @@ def moods(within: float, shown: int) -> dict:
         truths = draw.permutation([True, False] * 100)
         for question, own in enumerate(truths.reshape(-1, shown)):
             # Each verdict is its question's with a probability of the root of it, else its own.
-            mood = draw.random()
+            common = draw.random()
             for place, truth in enumerate(own, start=1):
-                drawn = mood if draw.random() < within**0.5 else draw.random()
+                drawn = common if draw.random() < within**0.5 else draw.random()
                 rows.append(
                     {
                         **{
@@ -193,25 +193,27 @@ def moods(within: float, shown: int) -> dict:
 
 
 @pytest.mark.parametrize("within", [0.0, 0.2, 0.6])
-def test_verdicts_of_one_question_are_found_to_be_as_alike_as_they_are(within: float) -> None:
-    """Beyond what is true and how the reader judges the explanation; what they are worth follows."""
-    result = moods(within, 5)
-    assert within == pytest.approx(result["alike"], abs=0.07)
-    assert result["worth"] == pytest.approx(1 / (1 + 2 * max(0, result["alike"])), abs=0.02)
-    assert (within > 0.5) == reader_answers.is_moody(result)
+def test_the_correlation_within_questions_is_the_one_that_was_drawn(within: float) -> None:
+    """Beyond what is true and how the reader judges the explanation; what a verdict counts as follows."""
+    result = correlated(within, 5)
+    assert within == pytest.approx(result["within_question_correlation"], abs=0.07)
+    assert result["effective_weight"] == pytest.approx(
+        1 / (1 + 2 * max(0, result["within_question_correlation"])), abs=0.02
+    )
+    assert (within > 0.5) == reader_answers.is_correlated(result)
 
 
-def test_a_reader_with_moods_is_named() -> None:
+def test_a_reader_with_correlated_verdicts_is_named() -> None:
     """In a sentence, and its correlation in the table."""
-    (line,) = reader_answers.warnings([moods(0.6, 5)], varied=False)
-    assert "alike" in line
-    (shown,) = reader_answers.table([moods(0.6, 5)])
-    assert 0.5 < float(str(shown["alike"])) < 0.7
-    assert [] == reader_answers.warnings([moods(0.0, 5)], varied=False)
+    (line,) = reader_answers.warnings([correlated(0.6, 5)], varied=False)
+    assert "correlated" in line
+    (shown,) = reader_answers.table([correlated(0.6, 5)])
+    assert 0.5 < float(str(shown["correlation within questions"])) < 0.7
+    assert [] == reader_answers.warnings([correlated(0.0, 5)], varied=False)
 
 
-def test_questions_about_one_context_have_no_moods() -> None:
+def test_questions_about_one_context_have_no_correlated() -> None:
     """Nothing is said of what nobody can know."""
-    result = moods(0.0, 1)
+    result = correlated(0.0, 1)
     assert reader_answers.correlation(result) is None
-    assert "" == reader_answers.table([result])[0]["alike"]
+    assert "" == reader_answers.table([result])[0]["correlation within questions"]

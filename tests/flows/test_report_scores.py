@@ -11,7 +11,7 @@ import pytest
 
 from flows import report_scores
 from flows.report import Report, report, show
-from flows.report_scores import TUNED, Line, discoveries, is_varied, lines
+from flows.report_scores import TUNED, Line, above_floor_counts, is_varied, lines
 from flows.report_setup import ReportSetup
 from flows.terminal import console
 from storage import query
@@ -119,7 +119,7 @@ def test_floors_of_every_control_are_read(tmp_path: Path) -> None:
     assert "Above the floor at a false discovery rate of 5 %: large/good/detection 0 of 8" in " ".join(
         text.split()
     )
-    assert "intruder 0 of 8" in discoveries(alone)
+    assert "intruder 0 of 8" in above_floor_counts(alone)
 
 
 def test_scores_without_an_explanation_have_a_column_where_they_were_measured(tmp_path: Path) -> None:
@@ -158,9 +158,9 @@ def test_a_report_with_few_floors_says_that_they_find_little(features: int) -> N
         {"coder": "demo", "explainer": "exemplars", "scorer": "detection", "above": 3, "scored": features}
     ]
     result = lines([row(number, 0.6, 0.5) for number in range(features)], above, ReportSetup())
-    sentence = discoveries(result)
+    sentence = above_floor_counts(result)
     assert f"detection 3 of {features}" in sentence
-    assert (features < 100) == ("little is found" in sentence)
+    assert (features < 100) == ("hardly any score can reach this rate" in sentence)
 
 
 def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
@@ -194,8 +194,8 @@ def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
     assert pytest.approx((0.7, 0.45, 0.25)) == _values(judged)
     assert pytest.approx((0.5, 0.3, 0.2)) == _values(alone)
     assert (1, 20 / 260) == (judged.unscored, judged.failed)
-    assert (12, 12) == judged.discovered
-    assert (6, 6) == alone.discovered
+    assert (12, 12) == judged.above_floor
+    assert (6, 6) == alone.above_floor
 
 
 def _values(line: Line) -> tuple[float, ...]:
