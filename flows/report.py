@@ -23,7 +23,7 @@ from storage.lake import Lake
 BEST = 5
 RANKED = (
     "mean: over the scorers that judge the explanation, whose chance levels differ: it ranks features, and measures "
-    "nothing else; a lower bound is of its feature alone: the highest of many are too high more often than in 2.5 %"
+    "nothing else; a lower bound is of its feature alone: among the highest of many, more than 2.5 % are too high"
 )
 """What the numbers of the best features are."""
 QUOTED = 120
