@@ -113,11 +113,11 @@ def false_discovery_rates(chances: ArrayLike) -> list[float]:
     return [] if not p.size else [float(q) for q in false_discovery_control(p, method="by")]
 
 
-def wilson(share: float, n: int) -> Estimate:
+def wilson(share: float, n: float) -> Estimate:
     """A share of n with Wilson's 95 % interval (1927), as `storage/sql/wilson.sql` has it."""
     middle, square = share + Z**2 / (2 * n), share * (1 - share) / n + Z**2 / (4 * n * n)
     low, high = ((middle + sign * Z * sqrt(square)) / (1 + Z**2 / n) for sign in (-1, 1))
-    return Estimate(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, n)
+    return Estimate(share, 0.0 if share == 0 else low, 1.0 if share == 1 else high, round(n))
 
 
 def _sample(values: ArrayLike) -> np.ndarray:

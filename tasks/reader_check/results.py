@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import NamedTuple
 
 from tasks.explainers import reply_text
@@ -12,6 +11,7 @@ from tasks.explainers.base import read_explanation
 from tasks.explainers.chat import ChatExplainer
 from tasks.llm.request import Outcome, Unreadable
 from tasks.metrics import Estimate, wilson
+from tasks.reader_check.by_question import balanced_accuracy
 from tasks.reader_check.questions import Component, theme_of, themes
 from tasks.scorers import Scorer
 from tasks.scorers.base import Judgement, read_judgements
@@ -170,8 +170,8 @@ def _judged(component: Component, outcomes: Sequence[Outcome]) -> _Answers:
         return _valued(answered, reasons)
     if component.kind == "choices":
         return _chosen(asker, answered, reasons)
-    flat = [judgement for _, judged in answered for judgement in judged]
-    return _Answers(_balanced(flat), 0.5, _one_answer(answered), reasons)
+    right = balanced_accuracy([judged for _, judged in answered])
+    return _Answers(right, 0.5, _one_answer(answered), reasons)
 
 
 _Answered = Sequence[tuple[Outcome, Sequence[Judgement]]]
@@ -200,20 +200,6 @@ def _one_answer(answered: _Answered) -> str | None:
         return str(int(bool(verdicts.pop())))
     lists = {tuple(int(bool(judgement.verdict)) for judgement in judged) for _, judged in answered}
     return str(list(lists.pop())) if len(lists) == 1 else None
-
-
-def _balanced(judged: Sequence[Judgement]) -> Estimate | None:
-    """Balanced accuracy; its interval combines the Wilson intervals of both classes by MOVER, as in `scores`."""
-    classes = []
-    for truth in (True, False):
-        verdicts = [judgement.verdict for judgement in judged if judgement.truth == truth]
-        if not verdicts:
-            return None
-        classes.append(wilson(verdicts.count(truth) / len(verdicts), len(verdicts)))
-    value = sum(share.value for share in classes) / 2
-    below = sqrt(sum((share.value - share.low) ** 2 for share in classes)) / 2
-    above = sqrt(sum((share.high - share.value) ** 2 for share in classes)) / 2
-    return Estimate(value, value - below, value + above, sum(share.n for share in classes))
 
 
 def _valued(answered: _Answered, reasons: Sequence[str]) -> _Answers:

@@ -1,0 +1,61 @@
+"""Balanced accuracy of a reader check, by question: the intervals of `scores`."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import pytest
+
+from tasks.reader_check.by_question import balanced_accuracy
+from tasks.scorers.base import Judgement
+from tests.storage.sql.test_scores import Judged, scores
+
+
+def drawn(seed: int, questions: int, shown: int, shared: float) -> list[Judged]:
+    """Verdicts of a reader that is right in two of three cases; some whole questions it judges alike."""
+    draw = np.random.default_rng(seed)
+    judged = []
+    for question in range(questions):
+        whole, together = draw.random() < 2 / 3, draw.random() < shared
+        for _ in range(shown):
+            truth, right = bool(draw.random() < 0.5), whole if together else draw.random() < 2 / 3
+            judged.append(Judged(truth, bool(truth == right), question=question))
+    return judged
+
+
+def by_question(judged: Sequence[Judged]) -> list[list[Judgement]]:
+    """The same as a reader check has them."""
+    return [
+        [Judgement(0, item.truth, item.verdict) for item in of]
+        for _, of in groupby(judged, key=lambda item: item.question)
+    ]
+
+
+@pytest.mark.parametrize(("questions", "shown"), [(5, 5), (30, 1), (12, 4)])
+def test_the_interval_is_that_of_scores(questions: int, shown: int) -> None:
+    """The same verdicts have the same interval in a reader check and in `scores`."""
+    every = [drawn(seed, questions, shown, 0.5) for seed in range(6)]
+    for judged, row in zip(every, scores(*every), strict=True):
+        found = balanced_accuracy(by_question(judged))
+        assert found is not None
+        expected = (row["score"], row["low"], row["high"])
+        assert pytest.approx(expected, abs=2e-3) == (found.value, found.low, found.high)
+        assert row["n"] == found.n
+
+
+def test_a_reader_that_judges_whole_questions_alike_is_rarely_called_better_than_it_is() -> None:
+    """Its verdicts are no independent ones: two in three are right, and so many intervals contain that."""
+    found = [balanced_accuracy(by_question(drawn(seed, 12, 5, 1.0))) for seed in range(300)]
+    held = [estimate.low <= 2 / 3 <= estimate.high for estimate in found if estimate]
+    assert len(held) > 290
+    assert sum(held) / len(held) > 0.92
+
+
+def test_one_question_says_nothing_of_the_next() -> None:
+    """Its interval contains everything; a class that was not asked has no balanced accuracy."""
+    one = [[Judgement(0, truth, truth) for truth in (True, True, False, False)]]
+    found = balanced_accuracy(one)
+    assert found is not None
+    assert (1.0, 1.0) == (found.value, found.high)
+    assert found.low < 0.5
+    assert balanced_accuracy([[Judgement(0, True, verdict=True)]] * 3) is None
