@@ -1,5 +1,9 @@
 """Fixtures that tests of several folders use, and the tiers of the tests."""
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 from tests.prefect_server import add_cache, prefect, undisturbed
@@ -20,3 +24,11 @@ __all__ = [
 # A property holds however long a machine takes to try it.
 settings.register_profile("gloss", deadline=None)
 settings.load_profile("gloss")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """Wait for no disk: only a machine that loses power would notice. Commands, processes of their own, do wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield

@@ -20,7 +20,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.scores import scores
 from storage.tables import NO_EXPLAINER, TABLES
-from tests.storage.toys import value
+from tests.storage.toys import blank
 
 RUN = "made"
 WIDTH = 12
@@ -140,8 +140,7 @@ def _recorded(step: Step) -> dict[str, object]:
 def _table(name: str, rows: Iterable[Row]) -> pa.Table:
     """Rows that say what matters, with some value in every other column."""
     table = TABLES[name]
-    blank = {field.name: None if field.nullable else value(field.type) for field in table.schema}
-    return table.rows([{**blank, **row} for row in rows])
+    return table.rows([{**blank(name), **row} for row in rows])
 
 
 def _draw(*key: object) -> int:

@@ -1,10 +1,14 @@
 """Small steps and rows to write."""
 
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
 import pyarrow as pa
 
 from storage.layout import Range, Step
 from storage.table import Table
-from storage.tables import ACTIVATIONS
+from storage.tables import ACTIVATIONS, TABLES
 
 WANTED = (Range(0, 10), Range(10, 15))
 
@@ -42,6 +46,13 @@ def value(kind: pa.DataType) -> object:
     if pa.types.is_integer(kind):
         return 3
     return 0.5 if pa.types.is_floating(kind) else "é\n"
+
+
+@cache
+def blank(table: str) -> Mapping[str, object]:
+    """A row of a table with some value in every column that cannot be null; made once, since rows are many."""
+    schema = TABLES[table].schema
+    return MappingProxyType({field.name: None if field.nullable else value(field.type) for field in schema})
 
 
 def toy_rows(table: Table, rows: int = 2) -> pa.Table:

@@ -1,10 +1,14 @@
 """What is peculiar to a lake in a folder: a crash in the middle of a write."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from storage.backends.local import LocalBackend
 from storage.lake import Lake
 
 SIZE = 16_000_000
@@ -31,3 +35,18 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         sizes = Lake(folder.as_posix()).files("parts")
         assert len(sizes) >= 2
         assert {SIZE} == set(sizes.values())
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that loses power leaves no short file under a final name either."""
+    flushed = []
+
+    def flush(file: int) -> None:
+        flushed.append((os.fstat(file).st_size, (tmp_path / "parts/0").exists()))
+
+    monkeypatch.setattr(os, "fsync", flush)
+    LocalBackend(str(tmp_path)).put("parts/0", bytes(SIZE))
+
+    assert [(SIZE, False)] == flushed

@@ -17,7 +17,7 @@ from storage.scores import Measure
 from storage.scores import scores as derived
 from storage.table import Table
 from storage.tables import CONTEXTS, JUDGEMENTS, SAMPLES, SCORES
-from tests.storage.toys import value
+from tests.storage.toys import blank
 
 BOUNDED = settings(max_examples=15, deadline=None)
 CLOSE = 1e-6
@@ -45,10 +45,8 @@ class Judged(NamedTuple):
 
 def record(table: Table, **known: object) -> dict[str, object]:
     """A row in which only some columns matter."""
-    return {
-        field.name: known.get(field.name, None if field.nullable else value(field.type))
-        for field in table.schema
-    }
+    row = blank(table.name)
+    return {**row, **{name: given for name, given in known.items() if name in row}}
 
 
 def scores(

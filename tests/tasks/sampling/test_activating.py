@@ -1,6 +1,7 @@
 """Which windows the explainer and the scorers get, against the plain-Python account of it."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from itertools import combinations
 from tempfile import TemporaryDirectory
 
@@ -51,17 +52,31 @@ SAMPLINGS = st.builds(
 Row = dict
 
 
-def tried(cache: Cache, asked: Sampling, seed: int = 22) -> tuple[dict[int, list[Row]], dict[int, Row]]:
-    """Contexts and samples by feature."""
+Tried = tuple[dict[int, list[Row]], dict[int, Row]]
+"""Contexts and samples by feature."""
+
+
+def tried(cache: Cache, asked: Sampling, seed: int = 22) -> Tried:
+    """What is drawn from a cache."""
+    (result,) = tried_all(cache, [(asked, seed)])
+    return result
+
+
+def tried_all(cache: Cache, all_asked: Iterable[tuple[Sampling, int]]) -> list[Tried]:
+    """What is drawn from a cache, which is written once, with each sampling and seed."""
     with TemporaryDirectory() as folder:
         lake = Lake(folder)
         cache.write(lake)
-        part = Range(0, cache.width)
-        sample(work(lake, asked, seed), [part], range(cache.width))
-        step = steps()[-1]
-        lake.commit(step, [part])
-        contexts = lake.read("contexts", lake.parts(step, "contexts")).to_pylist()
-        samples = lake.read("samples", lake.parts(step, "samples")).to_pylist()
+        return [_tried(lake, cache.width, asked, seed) for asked, seed in all_asked]
+
+
+def _tried(lake: Lake, width: int, asked: Sampling, seed: int) -> Tried:
+    part = Range(0, width)
+    sample(work(lake, asked, seed), [part], range(width))
+    step = steps()[-1]
+    lake.commit(step, [part])
+    contexts = lake.read("contexts", lake.parts(step, "contexts")).to_pylist()
+    samples = lake.read("samples", lake.parts(step, "samples")).to_pylist()
     result: dict[int, list[Row]] = defaultdict(list)
     for row in contexts:
         result[row["feature"]].append(row)
@@ -203,7 +218,9 @@ def test_importance_prefers_strong_windows() -> None:
     mean = sum(window.peak for window in windows) / len(windows)
     weighted = sum(window.peak**2 for window in windows) / len(windows) / mean
     result = [
-        peak for seed in range(20) for _, peak, _, _ in shown(tried(cache, asked, seed)[0][0], "explain")
+        peak
+        for contexts, _ in tried_all(cache, [(asked, seed) for seed in range(20)])
+        for _, peak, _, _ in shown(contexts[0], "explain")
     ]
     assert abs(sum(result) / len(result) - weighted) < abs(sum(result) / len(result) - mean)
 
@@ -237,10 +254,9 @@ def test_documents_are_apart_where_that_leaves_enough(
 ) -> None:
     """Such a feature has the contexts that it has with documents apart, and every other those with windows apart."""
     asked = asked.model_copy(update={"contrast": contrast, "windows": "grid"})
-    of = {
-        apart: tried(cache, asked.model_copy(update={"apart": apart}), seed)
-        for apart in ("auto", "document", "window")
-    }
+    ways = ("auto", "document", "window")
+    all_asked = [(asked.model_copy(update={"apart": apart}), seed) for apart in ways]
+    of = dict(zip(ways, tried_all(cache, all_asked), strict=True))
     contexts, samples = of["auto"]
     for feature, told in samples.items():
         if told["status"] != "sampled":
