@@ -1,6 +1,6 @@
--- One row per sampled feature that has fewer than $n contexts of a kind for a role so far: `silent`, the number of
--- windows in which it is silent, and `in_silent_sequences`, the number of those in sequences without a firing. Needs
--- `drawable` and `drawn`.
+-- One row per sampled feature that has fewer than $n contexts of a kind for a role so far: about how many windows it
+-- may be given, all those in which it is silent (`silent`) and those in sequences without a firing
+-- (`in_silent_sequences`), times the share of documents that are the role's. Needs `drawable`, `cuts` and `drawn`.
 with given as (
     select
         feature,
@@ -8,13 +8,21 @@ with given as (
     from drawn
     where role = $role and kind = $kind
     group by feature
+),
+
+shares as (
+    select
+        feature,
+        if($role = 'explain', last::double / pow(2, 64), 1 - last::double / pow(2, 64)) as share
+    from cuts
 )
 
 select
     drawable.feature,
-    drawable.windows_total - drawable.windows as silent,
-    drawable.silent_windows as in_silent_sequences
+    ceil((drawable.windows_total - drawable.windows) * coalesce(shares.share, 1))::bigint as silent,
+    ceil(drawable.silent_windows * coalesce(shares.share, 1))::bigint as in_silent_sequences
 from drawable
 left join given using (feature)
+left join shares using (feature)
 where drawable.status = 'sampled' and coalesce(given.given, 0) < $n
 order by drawable.feature

@@ -11,6 +11,10 @@ from tasks.sampling.negatives.base import Kind, Pool
 from tasks.sampling.random_order import splitmix64
 from tasks.sampling.silent_windows import random_start
 
+ROUNDS = 1, 4
+"""Times as many draws as are needed on average, for all features and for those for which the fewer are too few: each
+round is one statement, where all windows of a feature take one for each."""
+
 PAPER_START = 10
 """Where the authors' code begins a window without a firing, in tokens from the beginning of its sequence."""
 
@@ -68,10 +72,12 @@ def _of_the_paper(kind: Random, pool: Pool) -> Iterator[pa.Table]:
 
 
 def _anywhere(kind: Random | Silent, pool: Pool) -> Iterator[pa.Table]:
-    """A few draws for all features; then, for each feature for which they were too few, all of its windows."""
+    """A few draws for all features, more where they were too few, and where those are, all windows of the feature."""
     start, silent_sequences = random_start(pool.seed, kind.kind, pool.role), kind.in_silent_sequences
     count = "in_silent_sequences" if silent_sequences else "silent"
-    features = pool.lacking(kind).select(["feature", count]).rename_columns(["feature", "silent"])
-    yield pool.windows.sample(features, kind.n, start, silent_sequences=silent_sequences)
+    for times in ROUNDS:
+        features = pool.lacking(kind).select(["feature", count]).rename_columns(["feature", "silent"])
+        if features.num_rows:
+            yield pool.windows.sample(features, times * kind.n, start, silent_sequences=silent_sequences)
     for feature in pool.lacking(kind)["feature"].to_pylist():
         yield pool.windows.all_silent(feature, start, silent_sequences=silent_sequences)

@@ -120,8 +120,8 @@ class Pool:
     def lacking(self, kind: Kind) -> pa.Table:
         """Sampled features with fewer contexts of a kind than its `n`, in ascending order.
 
-        Columns: `feature`; `silent`, its silent windows; `in_silent_sequences`, those in sequences without
-        a firing.
+        Columns: `feature`; `silent`, about how many silent windows it may be given; `in_silent_sequences`, how many of
+        those lie in sequences without a firing.
         """
         return query.rows(self.connection, "negatives_short", n=kind.n, kind=kind.kind, role=self.role)
 
