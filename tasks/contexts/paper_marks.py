@@ -1,4 +1,4 @@
-"""Marks as the paper's code and delphi 0.1.3 have them (`delphi/scorers/classifier/sample.py`), for comparison.
+"""Marks as the paper's code and delphi 0.1.3 have them (`delphi.scorers.classifier.sample`), for comparison.
 
 Every negative is marked at the same positions, and marks are counted by another rule than in positives, so that a judge
 could tell the two apart without reading.
