@@ -116,8 +116,11 @@ class Controls(ConfigModel, frozen=True):
     """Floors that are measured beside every run."""
 
     shuffled: int = Field(default=200, ge=0)
-    """Features that are also scored with another feature's explanation, or, by scorers that need none, with contexts of
-    different other features; 0 leaves the control out."""
+    """Features that are also scored with another feature's explanation (2 or more), or, by scorers that need none, with
+    contexts of different other features (5 or more); 0 leaves the control out."""
+    unexplained: int = Field(default=200, ge=0)
+    """Features that are also scored without an explanation (2 or more), which is what the questions themselves tell; 0
+    leaves the control out."""
 
 
 class Budget(ConfigModel, frozen=True):

@@ -20,6 +20,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.replies import ReplyStore, paid
 from tasks.contexts.special_tokens import SpecialTokens
+from tasks.controls import Controls
 from tasks.explain import ExplainWork
 from tasks.llm.base import Finding, Note, Reader
 from tasks.llm.budget import Budget, BudgetedReader
@@ -144,7 +145,7 @@ def score_work(plan: Plan, scoring: Scoring) -> ScoreWork:
         contexts=scoring.coder.contexts,
         explanations=scoring.explaining.step if scoring.explaining else None,
         scorer=scorer,
-        controls=plan.config.controls.shuffled,
+        controls=Controls(**plan.config.controls.model_dump()),
         seed=plan.config.seed,
         asked=asked(plan.config, coder, "score", f"{scoring.explainer}/{scorer.name}", scorer.reader),
         special=special_tokens(plan),

@@ -20,8 +20,9 @@ UNASKED = "nobody was asked to explain it"
 UNSCORED = "there is no score"
 UNCONTROLLED = "it is not in the control"
 OWN = "control = 'none'"
-CONTROLLED = "control != 'none'"
-"""SQL for scores of a control: another feature's explanation, or contexts of different features."""
+CONTROLLED = "control in ('shuffled', 'mixed')"
+UNEXPLAINED = "control = 'unexplained'"
+"""SQL for scores of a control: another feature's explanation, or contexts of different features; no explanation."""
 
 BEGIN = (
     column("run", pa.string(), "Name of the run."),
@@ -71,8 +72,8 @@ MEANS = (
 Q = column(
     "q",
     pa.float64(),
-    "False discovery rate at which the score is above the floor: its rank among all scores of the control, "
-    "Benjamini-Hochberg over the explainer's explanations.",
+    "False discovery rate at which the score is above the floors: its rank among all scores of a control, the worse "
+    "one of two, Benjamini-Hochberg over the explainer's explanations.",
     null="no feature is in the control",
 )
 """Column of the view `tested`."""
@@ -171,6 +172,7 @@ def _measures(label: str) -> list[tuple[str, pa.Field, str]]:
         (label, score, OWN),
         (f"{label}_floor", score, CONTROLLED),
         *((f"{label}_floor_{end}", numbers[end], CONTROLLED) for end in ("low", "high")),
+        (f"{label}_unexplained", score, UNEXPLAINED),
         (f"{label}_q", Q, OWN),
         *((f"{label}_{name}", field, OWN) for name, field in numbers.items() if name not in ends),
     ]
@@ -187,6 +189,8 @@ def _scored(scorer: str, label: str) -> list[pa.Field]:
 
 
 def _doc(measure: pa.Field, control: str) -> str:
+    if control == UNEXPLAINED:
+        return "the same without an explanation."
     if control == CONTROLLED:
         return FLOOR_DOCS[measure.name]
     doc = measure.metadata[b"doc"].decode()
@@ -195,7 +199,7 @@ def _doc(measure: pa.Field, control: str) -> str:
 
 def _null(measure: pa.Field, control: str) -> str:
     null = (measure.metadata or {}).get(b"null", b"").decode()
-    missing = UNCONTROLLED if control == CONTROLLED else UNSCORED
+    missing = UNSCORED if control == OWN else UNCONTROLLED
     return f"{missing}, or {null}" if null else missing
 
 

@@ -9,8 +9,8 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.scores import scores
 from storage.tables import JUDGEMENTS, REQUESTS, SCORES
-from tasks import controls
 from tasks.contexts.special_tokens import NONE, SpecialTokens
+from tasks.controls import Controls, explanations, mixed_features
 from tasks.explain import sampled
 from tasks.llm.base import Reader
 from tasks.llm.request_log import RequestOrigin, check_answered, request_rows
@@ -32,8 +32,7 @@ class ScoreWork:
     explanations: Step | None
     """None where the scorer needs none."""
     scorer: Scorer
-    controls: int
-    """Features that are judged with another feature's explanation as well, or with contexts of others."""
+    controls: Controls
     seed: int
     asked: RequestOrigin
     special: SpecialTokens = NONE
@@ -52,13 +51,11 @@ async def judge_bucket(work: ScoreWork, part: Range, reader: Reader) -> int:
     lake, step = work.lake, work.judgements
     features = sampled(lake, work.contexts, part, "score", work.special)
     posed = (
-        match_explanations(
-            features, controls.explanations(lake, work.explanations, part, work.controls, work.seed)
-        )
+        match_explanations(features, explanations(lake, work.explanations, part, work.controls, work.seed))
         if work.explanations
         else features_alone(features)
         + features_alone(
-            controls.mixed_features(lake, work.contexts, features, work.controls, work.seed, work.special),
+            mixed_features(lake, work.contexts, features, work.controls.shuffled, work.seed, work.special),
             "mixed",
         )
     )

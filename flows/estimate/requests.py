@@ -14,6 +14,7 @@ from flows.plan import Checking, CoderSteps, Explaining, Plan, Scoring
 from storage import query
 from storage.tables import NO_CODER
 from tasks.contexts.context import Feature
+from tasks.controls import UNEXPLAINED
 from tasks.explainers import best_of
 from tasks.explainers.base import Explanation
 from tasks.explainers.best_of import Replicate
@@ -22,7 +23,7 @@ from tasks.llm.dispatch import ask_all
 from tasks.llm.request import RequestKey
 from tasks.llm.token_count import Bill, DryRunReader, PrefixCache, Tokenizer
 from tasks.scorers.base import JudgedExplanation, features_alone, match_explanations
-from tasks.scorers.mixed import LEAST, lenders, mixed
+from tasks.scorers.mixed import MIN_SOURCES, mixed, sources
 
 STAND_IN = (
     "Words and phrases that name a place or a direction in accounts of a journey, often at the end of a sentence, and "
@@ -218,18 +219,21 @@ class RequestCounter:
         for posed in _each(
             [*features_alone(sample.score), *features_alone(_mixed(sample.score), "mixed")]
             if alone
-            else match_explanations(sample.score, [*texts, *_shuffled(texts)])
+            else match_explanations(sample.score, [*texts, *_shuffled(texts), *_unexplained(texts)])
         ):
             requests = {item.key: scorer.requests(item.key, item.text, item.feature) for item in posed}
             asked |= {key: len(questions) for key, questions in requests.items()}
             await ask_all(reader, [request for questions in requests.values() for request in questions])
-        kinds = ("none", "mixed" if alone else "shuffled")
-        own, control = ([_of(reader, feature.feature, kind) for feature in sample.score] for kind in kinds)
-        controls = min(self.plan.config.controls.shuffled, sample.features)
-        if alone and controls <= LEAST:
-            controls = 0
+        kinds = ("none", "mixed" if alone else "shuffled", "unexplained")
+        own, floor, unexplained = (
+            [_of(reader, feature.feature, kind) for feature in sample.score] for kind in kinds
+        )
+        asked_for = self.plan.config.controls
+        floors, blind = (min(n, sample.features) for n in (asked_for.shuffled, asked_for.unexplained))
+        if alone and floors <= MIN_SOURCES:
+            floors = 0
         # The first control finds in the cache what the features' own questions left there.
-        bill = spread(own, sample.features) + _mean(control).times(controls)
+        bill = spread(own, sample.features) + _mean(floor).times(floors) + _mean(unexplained).times(blind)
         return bill, sum(asked.values()) / len(asked) if asked else 0.0
 
     def _line(self, line: Line) -> Line:
@@ -299,7 +303,7 @@ def _made(sample: FeatureSample, texts: Mapping[int, Sequence[str]]) -> Texts:
             words = text.split()
             turned = feature.feature % max(len(words), 1)
             other = " ".join(words[turned:] + words[:turned])
-            rows.append(_text(feature.feature, replicate, feature.feature, other))
+            rows.append(_text(feature.feature, replicate, feature.feature, other, "none"))
     return rows
 
 
@@ -309,26 +313,32 @@ def _written(plan: Plan, explaining: Explaining, sample: FeatureSample) -> Texts
     with plan.lake.connect() as connection:
         parts = plan.lake.parts(explaining.step, "explanations")
         return [
-            dict(row)
+            {**row, "control": "none"}
             for row in query.records(connection, "explained", explanations=parts)
             if row["feature"] in wanted
         ]
 
 
-def _text(feature: int, replicate: int, of: int, text: str) -> dict[str, object]:
-    return {"feature": feature, "replicate": replicate, "explanation_of": of, "text": text}
+def _text(feature: int, replicate: int, of: int, text: str, control: str) -> dict[str, object]:
+    return {
+        "feature": feature,
+        "replicate": replicate,
+        "explanation_of": of,
+        "text": text,
+        "control": control,
+    }
 
 
 def _mixed(features: Sequence[Feature]) -> list[Feature]:
     """The features of the control `mixed`: each with contexts of those after it."""
-    ring = [feature.feature for feature in features]
+    places = {feature.feature: place for place, feature in enumerate(features)}
     contexts = {
         feature.feature: [context for context in feature.contexts if context.activating]
         for feature in features
     }
     # Of a few features only, which is all that a sample may have, each stands for many.
     return [
-        mixed(feature, [contexts[other] for other in lenders(ring, feature.feature) or ring])
+        mixed(feature, [contexts[other] for other in sources(places, feature.feature) or places])
         for feature in features
     ]
 
@@ -342,9 +352,19 @@ def _shuffled(texts: Texts) -> Texts:
             int(str(own["replicate"])),
             int(str(other["feature"])),
             str(other["text"]),
+            "shuffled",
         )
         for own, other in zip(texts, before, strict=False)
         if own["feature"] != other["feature"]
+    ]
+
+
+def _unexplained(texts: Texts) -> Texts:
+    """What the control without explanations asks: each feature once."""
+    features = {int(str(row["feature"])): int(str(row["replicate"])) for row in reversed(texts)}
+    return [
+        _text(feature, replicate, feature, UNEXPLAINED, "unexplained")
+        for feature, replicate in features.items()
     ]
 
 

@@ -1,4 +1,4 @@
--- One row per feature of [$first, $end) that is judged with another feature's explanation as well: the floor.
+-- One row per feature that is judged with another feature's explanation as well: the floor.
 -- The first $n explained features in a seeded random order form a ring; each is given its neighbour's explanation.
 -- Where several replicates of each are judged, the first of all features form one, the second another, and so on.
 with explained as (
@@ -46,5 +46,5 @@ from ring as own
 inner join sizes on own.draw = sizes.draw
 inner join ring as other
     on own.draw = other.draw and other.place = own.place % sizes.size + 1
-where own.feature != other.feature and own.feature >= $first and own.feature < $end
+where own.feature != other.feature
 order by own.feature, own.replicate

@@ -1,7 +1,7 @@
 -- View `tested`: one row per row of `scores`, with q of those about an explanation, or a feature, itself: the false
--- discovery rate at which its score lies above the floor. p: the rank of the score among all scores of the control
+-- discovery rate at which its score lies above the floors. p: the rank of the score among all scores of a control
 -- (conformal p-values, Bates, Candes, Lei, Romano and Sesia 2023), which takes for granted neither a distribution nor
--- that floors vary by sampling alone; q: Benjamini and Hochberg's (1995) over the scores of one scorer on one
+-- that floors vary by sampling alone, the larger one where there are two controls; q: Benjamini and Hochberg's (1995) over the scores of one scorer on one
 -- explainer's explanations of one coder. Windows have only the columns that they need, since they hold all rows in
 -- memory; with a filter count(*) over one takes time by the square of the rows, and count(score) does not.
 create or replace view tested as
@@ -16,8 +16,10 @@ with ranked as (
         measure,
         control,
         score,
-        count(score) filter (where control != 'none') over everything as floors,
-        count(score) filter (where control != 'none') over at_least as floors_at_least
+        count(score) filter (where control in ('shuffled', 'mixed')) over everything as floors,
+        count(score) filter (where control in ('shuffled', 'mixed')) over at_least as floors_at_least,
+        count(score) filter (where control = 'unexplained') over everything as unexplained,
+        count(score) filter (where control = 'unexplained') over at_least as unexplained_at_least
     from scores
     where score is not null
     window
@@ -31,10 +33,13 @@ with ranked as (
 
 chances as (
     select
-        * exclude (floors, floors_at_least, score),
-        (1 + floors_at_least) / (1 + floors) as p
+        * exclude (floors, floors_at_least, unexplained, unexplained_at_least, score),
+        greatest(
+            if(floors > 0, (1 + floors_at_least) / (1 + floors), null),
+            if(unexplained > 0, (1 + unexplained_at_least) / (1 + unexplained), null)
+        ) as p
     from ranked
-    where control = 'none' and floors > 0
+    where control = 'none' and floors + unexplained > 0
 ),
 
 adjusted as (

@@ -204,18 +204,22 @@ class JudgedExplanation:
     explanation_of: int
     text: str
     control: str = "none"
-    """`shuffled` when the explanation is another feature's, `mixed` when the contexts are other features'."""
+    """`shuffled` when the explanation is another feature's, `unexplained` when there is none, `mixed` when the contexts
+    are other features'."""
 
 
 def match_explanations(
     features: Sequence[Feature], explanations: Sequence[Mapping[str, object]]
 ) -> list[JudgedExplanation]:
-    """Match explanations (feature, replicate, explanation_of, text) to the features that they are judged on."""
+    """Match explanations (feature, replicate, explanation_of, text) to the features that they are judged on.
+
+    A row may have its `control`; without it an explanation of another feature is of `shuffled`.
+    """
     by_number = {feature.feature: feature for feature in features}
     posed = []
     for row in explanations:
         number, other = int(str(row["feature"])), int(str(row["explanation_of"]))
-        control = "none" if number == other else "shuffled"
+        control = str(row.get("control") or ("none" if number == other else "shuffled"))
         key = RequestKey(number, int(str(row["replicate"])), control)
         posed.append(
             JudgedExplanation(

@@ -391,7 +391,7 @@ def test_the_papers_token_counts(kind: str, tmp_path: Path, capsys: pytest.Captu
         features={"choose": "all"},
         sample={"explain": 40, "per_decile": 5, "negatives": [{"kind": "random", "n": 50}]},
         scorers=[{"kind": kind, "reader": "judge", "shown": 5}],
-        controls={"shuffled": 0},
+        controls={"shuffled": 0, "unexplained": 0},
         readers={
             "baseline": {"kind": "baseline"},
             "judge": {

@@ -88,6 +88,7 @@ OTHER = {
     "scorers.0.max_tokens": 90,
     "scorers.0.prompt": str(DEMO / "demo.yaml"),
     "controls.shuffled": 9,
+    "controls.unexplained": 9,
     "seed": 23,
 }
 """Keys that change rows of some table."""

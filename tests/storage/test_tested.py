@@ -1,5 +1,7 @@
 """The view `tested`: at which false discovery rate a score lies above the scores of the control."""
 
+from collections.abc import Sequence
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -32,23 +34,42 @@ def _tested(rows: list[tuple]) -> list[dict]:
         return result.to_arrow_table().to_pylist()
 
 
-def _rows(own: list, floors: list, scorer: str = "detection", run: int = 0) -> list[tuple]:
-    named = (("none", own), ("shuffled", floors))
+def _rows(
+    own: list, floors: list, scorer: str = "detection", run: int = 0, unexplained: Sequence = ()
+) -> list[tuple]:
+    named = (("none", own), ("shuffled", floors), ("unexplained", unexplained))
     return [(run, scorer, i, control, score) for control, scores in named for i, score in enumerate(scores)]
 
 
 @settings(deadline=None, max_examples=40)
-@given(own=st.lists(SHARES, min_size=1, max_size=12), floors=st.lists(SHARES, min_size=1, max_size=12))
-def test_q_is_benjamini_and_hochbergs_of_ranks_among_the_floors(own: list, floors: list) -> None:
-    """Ties count against a score; what has no score counts nowhere, and other scorers are a family of their own."""
-    rows = _tested([*_rows(own, floors), *_rows([0.9], [0.1], "fuzzing")])
+@given(
+    own=st.lists(SHARES, min_size=1, max_size=12),
+    floors=st.lists(SHARES, min_size=1, max_size=12),
+    unexplained=st.lists(SHARES, max_size=12),
+)
+def test_q_is_benjamini_and_hochbergs_of_ranks_among_the_floors(
+    own: list, floors: list, unexplained: list
+) -> None:
+    """Ties count against a score; what has no score counts nowhere, and other scorers are a family of their own.
+
+    Of two controls the one counts among whose floors a score ranks lower.
+    """
+    rows = _tested([*_rows(own, floors, unexplained=unexplained), *_rows([0.9], [0.1], "fuzzing")])
     result = [row["q"] for row in rows if row["scorer"] == "detection"]
 
-    there = [floor for floor in floors if floor is not None]
+    controls = [[floor for floor in there if floor is not None] for there in (floors, unexplained)]
+    controls = [there for there in controls if there]
     scores = [score for score in own if score is not None]
-    ranks = [(1 + sum(floor >= score for floor in there)) / (1 + len(there)) for score in scores]
-    expected = iter(false_discovery_control(ranks) if scores and there else [])
-    assert result == [None if score is None or not there else pytest.approx(next(expected)) for score in own]
+    ranks = [
+        max(
+            ((1 + sum(floor >= score for floor in there)) / (1 + len(there)) for there in controls), default=1
+        )
+        for score in scores
+    ]
+    expected = iter(false_discovery_control(ranks) if scores and controls else [])
+    assert result == [
+        None if score is None or not controls else pytest.approx(next(expected)) for score in own
+    ]
 
 
 def test_without_a_control_nothing_is_tested() -> None:

@@ -7,6 +7,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from storage.tables import CONTEXTS, EXPLANATIONS, NO_EXPLAINER, SAMPLES
 from tasks.contexts.context import Context
+from tasks.controls import Controls
 from tasks.llm.base import Reader
 from tasks.llm.request_log import RequestOrigin
 from tasks.score import ScoreWork, judge_bucket, score_bucket
@@ -23,6 +24,7 @@ def judge(
     reader: Reader,
     controls: int = 0,
     windows: int = 25,
+    unexplained: int = 0,
 ) -> tuple[list[dict], list[dict], list[dict]]:
     """Judgements, scores and requests for features with their explanations and score-contexts.
 
@@ -46,7 +48,7 @@ def judge(
         contexts=contexts,
         explanations=explanations if scorer.needs_explanation else None,
         scorer=scorer,
-        controls=controls,
+        controls=Controls(controls, unexplained),
         seed=22,
         asked=RequestOrigin(CODER, "score", f"{explainer}/{scorer.name}", scorer.reader),
     )

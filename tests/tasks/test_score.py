@@ -8,6 +8,7 @@ import pytest
 from storage.lake import Lake
 from tasks.contexts import render
 from tasks.contexts.context import Context
+from tasks.controls import UNEXPLAINED
 from tasks.llm.base import Reader
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers.detection import Detection
@@ -68,6 +69,25 @@ def test_what_needs_no_explanation_is_asked_once_per_feature(
     assert {f"{explainer}/detection"} == {row["component"] for row in requests}
     message = [request.messages[-1].text for request in reader.asked]
     assert (explainer == "e") == any("on sea" in text for text in message)
+
+
+def test_without_an_explanation_the_same_questions_are_asked(tmp_path: Path) -> None:
+    """All of them, with a description that says nothing of the feature."""
+    reader = Yes()
+    judgements, scores, _ = judge(
+        Lake(f"{tmp_path}/lake"), FEATURES, Detection(kind="detection", reader="r"), reader, unexplained=5
+    )
+    by_control = {
+        control: [request.messages[-1].text for request in reader.asked if f"/{control}/" in request.key]
+        for control in ("none", "unexplained")
+    }
+    explained, unexplained = by_control.values()
+    assert len(explained) == len(unexplained) > 0
+    for number, word in enumerate(WORDS):
+        asked = [text for text in explained if f"on {word}" in text]
+        assert {text.replace(f"on {word}", UNEXPLAINED) for text in asked} <= set(unexplained), number
+    assert {"none", "unexplained"} == {row["control"] for row in (*judgements, *scores)}
+    assert all(row["explanation_of"] == row["feature"] for row in scores)
 
 
 def test_the_mixed_control_shows_contexts_of_others(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from storage import query
 from storage.lake import Lake
+from storage.layout import Range, Step
 from storage.tables import EXPLANATIONS
+from tasks.controls import UNEXPLAINED, Controls, explanations
 from tests.storage.sql.test_scores import record
 
 WIDTH = 100
@@ -18,20 +20,31 @@ FEATURES = st.dictionaries(st.integers(0, WIDTH - 1), st.sampled_from(["ok", "fa
 Pairs = dict[int, int]
 
 
-def controls(features: dict[int, str], n: int, seed: int = 22, cuts: tuple[int, ...] = (0, WIDTH)) -> Pairs:
-    """Whose explanation each feature is given, by buckets."""
-    rows = [
-        record(EXPLANATIONS, feature=feature, replicate=0, status=status, text=f"about {feature}")
-        for feature, status in sorted(features.items())
-    ]
+def judged(features: dict[int, str], asked: Controls, seed: int, cuts: tuple[int, ...]) -> list[dict]:
+    """What the features are judged with, by buckets."""
+    step = Step("explanations", "toy/e", ("explanations",), {}, 1)
+    buckets = [Range(first, end) for first, end in pairwise(cuts) if first < end]
     with TemporaryDirectory() as folder:
         lake = Lake(folder)
-        lake.write(EXPLANATIONS, "e", EXPLANATIONS.rows(rows))
-        result: list = []
-        with lake.connect() as connection:
-            for first, end in pairwise(cuts):
-                asked = {"n": n, "seed": seed, "first": first, "end": end}
-                result += query.records(connection, "controls", explanations=[lake.path("e")], **asked)
+        for bucket in buckets:
+            rows = [
+                record(EXPLANATIONS, feature=feature, replicate=0, status=status, text=f"about {feature}")
+                for feature, status in sorted(features.items())
+                if bucket.first <= feature < bucket.end
+            ]
+            lake.write(EXPLANATIONS, step.part("explanations", bucket), EXPLANATIONS.rows(rows))
+        lake.commit(step, buckets)
+        return [row for bucket in buckets for row in explanations(lake, step, bucket, asked, seed)]
+
+
+def controls(features: dict[int, str], n: int, seed: int = 22, cuts: tuple[int, ...] = (0, WIDTH)) -> Pairs:
+    """Whose explanation each feature is given."""
+    rows = judged(features, Controls(shuffled=n), seed, cuts)
+    own = {row["feature"]: row for row in rows if row["control"] == "none"}
+    assert {feature for feature, status in features.items() if status == "ok"} == set(own)
+    assert all(row["explanation_of"] == feature for feature, row in own.items())
+    result = [row for row in rows if row["control"] == "shuffled"]
+    assert len(own) + len(result) == len(rows)
     assert all(row["text"] == f"about {row['explanation_of']}" for row in result)
     assert len(result) == len({row["feature"] for row in result})
     return {row["feature"]: row["explanation_of"] for row in result}
@@ -54,6 +67,20 @@ def test_explanations_go_round_in_a_ring(features: dict[int, str], n: int) -> No
 def test_buckets_do_not_change_the_ring(features: dict[int, str], n: int, cuts: list[int]) -> None:
     """The same pairs however features are cut into buckets."""
     assert controls(features, n) == controls(features, n, cuts=(0, *sorted(cuts), WIDTH))
+
+
+@given(FEATURES, st.integers(1, 40), st.lists(st.integers(1, WIDTH - 1), max_size=4))
+@BOUNDED
+def test_the_features_of_the_ring_are_judged_without_an_explanation(
+    features: dict[int, str], n: int, cuts: list[int]
+) -> None:
+    """As many of them as are asked for, each once, with a text that is the same for all."""
+    rows = judged(features, Controls(unexplained=n), 22, (0, *sorted(cuts), WIDTH))
+    result = [row for row in rows if row["control"] != "none"]
+    assert {("unexplained", UNEXPLAINED)} >= {(row["control"], row["text"]) for row in result}
+    assert all(row["explanation_of"] == row["feature"] for row in result)
+    assert set(controls(features, n)) == {row["feature"] for row in result}
+    assert len(result) == len({row["feature"] for row in result})
 
 
 def test_the_seed_decides_the_ring() -> None:
@@ -79,9 +106,8 @@ def drawn(*rows: tuple[int, int, bool]) -> list[tuple[int, int, int]]:
     with TemporaryDirectory() as folder:
         lake = Lake(folder)
         lake.write(EXPLANATIONS, "e", table)
-        asked = {"n": 40, "seed": 22, "first": 0, "end": WIDTH}
         with lake.connect() as connection:
-            result = query.records(connection, "controls", explanations=[lake.path("e")], **asked)
+            result = query.records(connection, "controls", explanations=[lake.path("e")], n=40, seed=22)
     names = ("feature", "replicate", "explanation_of")
     return [tuple(int(str(row[name])) for name in names) for row in result]  # type: ignore[misc]
 

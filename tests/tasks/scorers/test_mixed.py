@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tasks.contexts.context import Context, Feature, context
 from tasks.llm.request import RequestKey
 from tasks.scorers.intruder import Intruder
-from tasks.scorers.mixed import LEAST, MOST, lenders, mixed
+from tasks.scorers.mixed import MAX_SOURCES, MIN_SOURCES, mixed, sources
 
 
 def active(feature: int, per_decile: int = 10) -> list[Context]:
@@ -25,14 +25,14 @@ def feature(number: int) -> Feature:
 
 
 @given(st.lists(st.integers(0, 99), unique=True, max_size=30), st.integers(0, 99))
-def test_the_next_of_a_ring_lend_theirs(ring: list[int], number: int) -> None:
+def test_the_next_features_replace_one(order: list[int], number: int) -> None:
     """At most ten, none twice and never the feature itself; none where a question would have two of one."""
-    others = lenders(ring, number)
+    others = sources({feature: place for place, feature in enumerate(order)}, number)
     assert number not in others
     assert len(set(others)) == len(others)
-    enough = number in ring and len(ring) > LEAST
-    assert (min(MOST, len(ring) - 1) if enough else 0) == len(others)
-    assert set(others) <= set(ring)
+    enough = number in order and len(order) > MIN_SOURCES
+    assert (min(MAX_SOURCES, len(order) - 1) if enough else 0) == len(others)
+    assert set(others) <= set(order)
 
 
 def test_each_context_keeps_number_decile_and_kind() -> None:
