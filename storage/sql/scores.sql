@@ -39,9 +39,21 @@ weighed as (
         *,
         recall * density / nullif(recall * density + (1 - silent_specificity) * (1 - density), 0)
             as weighted_precision,
-        weighted(over_silent_alarms, density) as weighted_precision_above,
-        1 - weighted(silent_alarms_over, 1 - density) as weighted_precision_below
+        weighted(recall_over_silent_alarms_low, density) as weighted_precision_above,
+        1 - weighted(silent_alarms_over_recall_low, 1 - density) as weighted_precision_below
     from joined
+),
+
+measured as (
+    select
+        *,
+        case measure
+            when 'pearson' then [pearson, pearson_low, pearson_high]
+            when 'balanced_accuracy' then [balanced_accuracy, balanced_accuracy_low, balanced_accuracy_high]
+            when 'accuracy' then [accuracy, accuracy_low, accuracy_high]
+            when 'auroc' then [auroc, auroc_interval['low'], auroc_interval['high']]
+        end as chosen
+    from weighed
 )
 
 select
@@ -53,24 +65,9 @@ select
     explanation_of,
     scorer,
     measure,
-    case measure
-        when 'pearson' then pearson
-        when 'balanced_accuracy' then balanced_accuracy
-        when 'accuracy' then accuracy
-        when 'auroc' then auroc
-    end as score,
-    case measure
-        when 'pearson' then pearson_low
-        when 'balanced_accuracy' then balanced_accuracy_low
-        when 'accuracy' then accuracy_low
-        when 'auroc' then auroc_interval['low']
-    end as low,
-    case measure
-        when 'pearson' then pearson_high
-        when 'balanced_accuracy' then balanced_accuracy_high
-        when 'accuracy' then accuracy_high
-        when 'auroc' then auroc_interval['high']
-    end as high,
+    chosen[1] as score,
+    chosen[2] as low,
+    chosen[3] as high,
     n,
     n_failed,
     accuracy,
@@ -107,5 +104,5 @@ select
     weighted_precision,
     case when weighted_precision is not null then weighted_precision_above end as weighted_precision_low,
     case when weighted_precision is not null then weighted_precision_below end as weighted_precision_high
-from weighed
+from measured
 order by feature, replicate, control

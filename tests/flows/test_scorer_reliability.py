@@ -64,7 +64,7 @@ def test_every_judgement_is_in_one_half_of_each_split(lake: Lake) -> None:
         for split in range(3):
             first, second = halves[split, 0, truth], halves[split, 1, truth]
             assert not first & second
-            assert len(second) - len(first) in {0, 1}
+            assert abs(len(second) - len(first)) <= 1
         assert halves[0, 0, truth] != halves[1, 0, truth]
 
 
@@ -92,6 +92,45 @@ def test_questions_are_not_torn() -> None:
             "select control, count(*), count(distinct request) from judged group by all order by all"
         ).fetchall()
     assert [("0/0", 20, 4), ("0/1", 20, 4), ("1/0", 20, 4), ("1/1", 20, 4)] == rows
+
+
+def _halved(questions: str) -> list[tuple]:
+    """Rows of `judged` in halves: control, request, context and truth."""
+    with duckdb.connect() as connection:
+        connection.execute(f"create temp table judged as {questions}")
+        query.run(connection, "scores_halves", splits=2)
+        return connection.sql("select control, request, context, truth from judged order by all").fetchall()
+
+
+def test_questions_of_odd_numbers_are_dealt_out_evenly() -> None:
+    """One of positives, one of negatives and one of both make halves of two and one, not of three and none."""
+    rows = _halved("""
+        select 1 as feature, 0 as replicate, 'none' as control, number as context, number in (0, 2) as truth,
+            (number // 2 + number % 2 * (number // 3))::varchar as request, 1 as place
+        from range(4) as numbers (number)
+    """)
+    requests = {
+        control: {row[1] for row in rows if row[0] == control} for control in {row[0] for row in rows}
+    }
+    for split in range(2):
+        assert {1, 2} == {len(requests[f"{split}/{half}"]) for half in range(2)}
+
+
+def test_halves_have_no_window_in_common() -> None:
+    """Of windows that are shown twice, in two questions, each is in one half, and half of the questions' are left."""
+    rows = _halved("""
+        select 1 as feature, 0 as replicate, 'none' as control, number % 100 as context, number < 100 as truth,
+            (if(number < 100, number, (number * 7 + 3) % 100) // 5)::varchar as request, number % 5 + 1 as place
+        from range(200) as numbers (number)
+    """)
+    for split in range(2):
+        first, second = ([row for row in rows if row[0] == f"{split}/{half}"] for half in range(2))
+        assert not {row[2] for row in first} & {row[2] for row in second}
+        assert not {row[1] for row in first} & {row[1] for row in second}
+        assert {row[2] for row in (*first, *second)} == set(range(100))
+        assert 60 < len(first) < 90
+        assert 60 < len(second) < 90
+        assert abs(sum(row[3] for row in first) - len(first) / 2) < 15
 
 
 def test_every_scorer_of_a_run_has_its_reliability(lake: Lake) -> None:

@@ -185,6 +185,7 @@ def test_one_class_alone_has_no_balanced_accuracy(truth: bool) -> None:
     assert [None] * 6 == [row[name] for name in both]
     assert row["weighted_precision"] is None
     assert (0.5, "balanced_accuracy") == (row["recall" if truth else "specificity"], row["measure"])
+    assert [None] * 3 == [row[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
 
 
 TWO = {"failed": False, "simulated": (0.0, 1.0, 0.5), "activations": (0.0, 2.0, 2.0)}
