@@ -39,15 +39,20 @@ order by low desc nulls last, score desc, feature
 limit 1
 """
 SCORES = """
-select own.scorer, own.measure, own.score, own.low, own.high, floor.score, own.q
-from tested as own
-left join scores as floor
-    on own.run = floor.run and own.coder = floor.coder and own.feature = floor.feature
-    and own.explainer = floor.explainer and own.replicate = floor.replicate and own.scorer = floor.scorer
-    and floor.control != 'none'
-where own.control = 'none' and own.replicate = 0 and own.score is not null
-    and own.coder = $coder and own.feature = $feature and own.explainer in ($explainer, '-')
-order by own.explainer = '-', own.scorer
+select
+    scorer,
+    any_value(measure) filter (where control = 'none'),
+    max(score) filter (where control = 'none') as own,
+    max(low) filter (where control = 'none'),
+    max(high) filter (where control = 'none'),
+    max(score) filter (where control in ('shuffled', 'mixed')),
+    max(score) filter (where control = 'unexplained'),
+    max(q) filter (where control = 'none')
+from tested
+where replicate = 0 and coder = $coder and feature = $feature and explainer in ($explainer, '-')
+group by explainer, scorer
+having own is not null
+order by explainer = '-', scorer
 """
 EVIDENCE = """
 select kind, decile, strings, activations, peak, verdict, verdict is not distinct from truth as is_right
@@ -136,12 +141,14 @@ def feature(connection: duckdb.DuckDBPyConnection, chance: Mapping[str, float]) 
     lines = [
         f"feature {best.feature} of {best.coder} ({best.site}): {best.firings:,} firings; best of {best.explained}",
         *wrap(best.explanation, WIDTH, initial_indent="  ", subsequent_indent="  "),
-        f"  {'scorer':<17} {'score':>5}  95 % interval  chance  floor      q",
+        f"  {'scorer':<17} {'score':>5}  95 % interval  chance  floor  unexplained      q",
     ]
-    for scorer, measure, score, low, high, floor, q in connection.execute(SCORES, key).fetchall():
+    for scorer, measure, score, low, high, floor, unexplained, q in connection.execute(
+        SCORES, key
+    ).fetchall():
         lines.append(
             f"  {scorer:<17} {score:>5.2f}  {low:.2f} to {high:.2f}   {number(chance.get(scorer)):>6}"
-            f"  {number(floor):>5}  {number(q, 3):>5}  {spelt(measure)}"
+            f"  {number(floor):>5}  {number(unexplained):>11}  {number(q, 3):>5}  {spelt(measure)}"
         )
     (_, firing, hits), (_, silent, rejections) = connection.execute(COUNTS, key).fetchall()
     alarms = silent - rejections

@@ -26,7 +26,8 @@ def test_the_best_feature_is_shown_with_its_scores(connection: duckdb.DuckDBPyCo
     assert explanation.split()[0] in text
     (line,) = [line for line in text.splitlines() if line.startswith("  detection   ")]
     numbers = line.split()
-    assert [f"{score:.2f}", "0.50", f"{floor:.2f}", f"{q:.3f}"] == [numbers[1], *numbers[5:8]]
+    # It was not judged without an explanation.
+    assert [f"{score:.2f}", "0.50", f"{floor:.2f}", "-", f"{q:.3f}"] == [numbers[1], *numbers[5:9]]
     assert "  silent " in text
 
 
