@@ -200,8 +200,10 @@ def above_floor_counts(lines: Sequence[Line]) -> str:
     ]
     if not counts:
         return ""
-    sentence = f"Above the floor at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
-    few = any(line.controlled < FEW_FLOORS for line in lines if line.floor)
+    floors = "both floors" if has_unexplained(lines) else "the floor"
+    sentence = f"Above {floors} at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
+    measured = [estimate.n for line in lines for estimate in (line.floor, line.unexplained) if estimate]
+    few = any(n < FEW_FLOORS for n in measured)
     return (
         f"{sentence}; with fewer than {FEW_FLOORS} control features hardly any score can reach this rate"
         if few
