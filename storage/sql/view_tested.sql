@@ -1,9 +1,10 @@
 -- View `tested`: one row per row of `scores`, with q of those about an explanation, or a feature, itself: the false
 -- discovery rate at which its score lies above the floors. p: the rank of the score among all scores of a control
 -- (conformal p-values, Bates, Candes, Lei, Romano and Sesia 2023), which takes for granted neither a distribution nor
--- that floors vary by sampling alone, the larger one where there are two controls; q: Benjamini and Hochberg's (1995) over the scores of one scorer on one
--- explainer's explanations of one coder. Windows have only the columns that they need, since they hold all rows in
--- memory; with a filter count(*) over one takes time by the square of the rows, and count(score) does not.
+-- that floors vary by sampling alone, the larger one where there are two controls; q: Benjamini and Hochberg's (1995)
+-- over the scores of one scorer on one explainer's explanations of one coder. Windows have only the columns that they
+-- need, since they hold all rows in memory; with a filter count(*) over one takes time by the square of the rows, and
+-- count(score) does not.
 create or replace view tested as
 with ranked as (
     select
