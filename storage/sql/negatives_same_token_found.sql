@@ -1,7 +1,8 @@
 -- Adds to `token_windows` one row per feature of $lacking and silent window of the searched sequences that contains one
--- of its tokens, one for each text: $places windows of each token at random, the same ones for every feature. Searched
--- are the blocks $blocks of $block sequences; $tokens: the parts of `tokens` that hold them. Needs `wanted_tokens`,
--- `texts` and `fired`.
+-- of its tokens, one for each text: $places windows of each token at random, the same ones for every feature. With
+-- $peak they are those that a firing on the token would have (as in `sample_placed_peak`), else those of the grid.
+-- Searched are the blocks $blocks of $block sequences; $tokens: the parts of `tokens` that hold them. Needs
+-- `wanted_tokens`, `texts`, `segments` and `firings`.
 insert into token_windows
 with wanted as (
     select *
@@ -18,13 +19,34 @@ occurrences as (
     where sequence // $block in (select unnest($blocks))
 ),
 
+-- Documents matter around peaks alone.
+documents as (
+    select
+        sequence,
+        first,
+        "end"
+    from segments
+    where $peak
+),
+
 containing as materialized (
     select distinct
-        token,
-        sequence,
-        (position // $window * $window)::integer as start
+        occurrences.token,
+        occurrences.sequence,
+        if(
+            $peak,
+            greatest(
+                coalesce(documents.first, 0),
+                least(occurrences.position - $window // 2, coalesce(documents.end, $length) - $window)
+            ),
+            occurrences.position // $window * $window
+        )::integer as start
     from occurrences
-    where token in (select wanted.token from wanted)
+    asof left join documents
+        on occurrences.sequence = documents.sequence and occurrences.position >= documents.first
+    where
+        occurrences.token in (select wanted.token from wanted)
+        and coalesce(documents.end, $length) - coalesce(documents.first, 0) >= $window
 ),
 
 places as (
@@ -54,12 +76,15 @@ select
     offers.sequence,
     offers.start
 from offers
-anti join fired
+anti join firings
     on
-        offers.feature = fired.feature
-        and offers.sequence * $length + offers.start = fired.origin
-inner join texts on offers.sequence = texts.sequence and offers.start = texts.start
+        offers.feature = firings.feature
+        and offers.sequence = firings.sequence
+        and offers.start <= firings.position
+        and offers.start + $window > firings.position
+left join texts on offers.sequence = texts.sequence and offers.start = texts.start
+where $peak or texts.text is not null
 qualify row_number() over (
-    partition by offers.feature, texts.text
+    partition by offers.feature, coalesce(texts.text, hash(offers.sequence, offers.start))
     order by offers.best desc, offers.sequence, offers.start
 ) = 1

@@ -82,8 +82,9 @@ class Sampling(ConfigModel, frozen=True):
     window: int = Field(default=32, ge=2)
     """Tokens per context; at most a sequence."""
     windows: Literal["grid", "peak"] = "grid"
-    """Where activating contexts lie. `grid`: sequences cut from their beginning, what is left over dropped (the
-    paper's). `peak`: around the feature's peaks, the strongest first, so that none overlap."""
+    """Where contexts lie. `grid`: sequences cut from their beginning, what is left over dropped (the paper's). `peak`:
+    around the feature's peaks, the strongest first, so that none overlap; negatives around another feature's peaks or
+    around any token, so that where a window begins does not tell them."""
     explain: int = Field(default=40, ge=1)
     """Activating contexts for the explainer."""
     strategy: Choice = Quantiles()
@@ -103,6 +104,17 @@ class Sampling(ConfigModel, frozen=True):
     """What explainer and scorers never share: windows, or documents. `document` skips a feature that leaves one of them
     fewer than ten windows; `auto` keeps documents apart where that leaves both as many as they are asked for, and
     windows elsewhere. `samples.apart` says what a feature got."""
+
+    @model_validator(mode="after")
+    def _windows_can_be_placed(self) -> "Sampling":
+        on_grid = [kind.kind for kind in (*self.contrast, *self.negatives) if kind.on_grid]
+        if self.windows == "peak" and on_grid:
+            msg = (
+                f"windows: peak cannot place the windows of {on_grid[0]} with drawn: paper, which begin at one place "
+                "and could be told from the feature's own by it; leave drawn out, or set windows: grid"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _each_kind_once(self) -> "Sampling":

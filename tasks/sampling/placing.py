@@ -59,7 +59,7 @@ class Placing:
     ) -> Placed:
         """The windows of some features' firings; `fired` are those of the grid, where they are known already.
 
-        Needs the temporary table `segments`. Makes `placed`, `window_texts` and `alike`, in the place of earlier ones.
+        Needs the temporary table `segments`. Replaces the tables `placed`, `window_texts` and `alike`.
         """
         window, length, window_texts = self.text.window, self.text.length, self.text.windows
         if self.windows == "peak":

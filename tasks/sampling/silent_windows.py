@@ -83,6 +83,24 @@ class SilentWindows:
             feature, turn, sequence, place = feature[kept], turn[kept], sequence[kept], place[kept]
         return self._table(feature, sequence, place * step, turn.astype(np.uint64))
 
+    def sample_sequences(self, features: np.ndarray, n: int, start: np.uint64) -> pa.Table:
+        """`n` draws with replacement of the sequences in which each of `features` is silent, if there are any.
+
+        Columns: `feature`, `sequence` and `turn`, the number of the draw. `start` seeds the draws.
+        """
+        feature, sequence = (self.active_sequences[name].to_numpy() for name in ("feature", "sequence"))
+        begins, ends = (np.searchsorted(feature, features, side) for side in ("left", "right"))
+        silent = self.sequences - (ends - begins)
+        features, begins, silent = (np.repeat(values[silent > 0], n) for values in (features, begins, silent))
+        turn = np.tile(np.arange(n, dtype=np.uint64), len(features) // n)
+        random = splitmix64(splitmix64(features.astype(np.uint64) + start) + turn)
+        place = (random % silent.astype(np.uint64)).astype(np.int64)
+        # The i-th silent sequence is i + k, where k are the sequences in which it fires that have at most i silent ones
+        # before them.
+        silent_before = sequence - (np.arange(len(feature)) - np.searchsorted(feature, feature))
+        before = np.searchsorted(keys(feature, silent_before), keys(features, place), "right") - begins
+        return pa.table({"feature": features, "sequence": place + before, "turn": turn})
+
     def all_silent(self, feature: int, start: np.uint64, *, silent_sequences: bool) -> pa.Table:
         """All silent windows of a feature in a random order; with `silent_sequences` those of silent sequences.
 

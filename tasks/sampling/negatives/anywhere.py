@@ -6,9 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from tasks.sampling.firings import between
 from tasks.sampling.negatives.base import Kind, Pool
-from tasks.sampling.random_order import splitmix64
 from tasks.sampling.silent_windows import random_start
 
 ROUNDS = 1, 4
@@ -26,10 +24,15 @@ class Random(Kind, frozen=True):
 
     drawn: Literal["anywhere", "paper"] = "anywhere"
     """`anywhere`: each window alike. `paper`: as the authors' code draws them, `n` sequences with replacement, and of
-    each the tokens from the tenth on. A sequence that comes again is shown once, so that there may be fewer than `n`:
+    each the tokens from index 10 on. A sequence that comes again is shown once, so that there may be fewer than `n`:
     a reader that has given its verdict on a text would repeat it."""
 
     in_silent_sequences: ClassVar[bool] = True
+
+    @property
+    def on_grid(self) -> bool:
+        """The paper's begin at one place."""
+        return self.drawn == "paper"
 
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Random windows of sequences in which the feature is silent."""
@@ -49,26 +52,9 @@ class Silent(Kind, frozen=True):
 def _of_the_paper(kind: Random, pool: Pool) -> Iterator[pa.Table]:
     """One window of each of `n` silent sequences, drawn with replacement; the last window where they are short."""
     begin = min(PAPER_START, pool.windows.length - pool.windows.window)
-    features = pool.lacking(kind)["feature"].to_numpy()
-    draws = np.arange(kind.n, dtype=np.uint64)
     start = random_start(pool.seed, kind.kind, kind.drawn, pool.role)
-    drawn = []
-    for feature in features:
-        silent = np.ones(pool.windows.sequences, bool)
-        silent[between(pool.windows.active_sequences, feature, feature + 1)["sequence"].to_numpy()] = False
-        rows = np.flatnonzero(silent)
-        random = splitmix64(splitmix64(np.array([feature], np.uint64) + start) + draws)
-        drawn.append(rows[(random % np.uint64(len(rows))).astype(np.int64)] if len(rows) else rows)
-    sizes = [len(rows) for rows in drawn]
-    sequence = np.concatenate([np.zeros(0, np.int64), *drawn])
-    yield pa.table(
-        {
-            "feature": np.repeat(features, sizes),
-            "sequence": sequence,
-            "start": np.full(len(sequence), begin, np.int32),
-            "turn": np.tile(draws, sum(size > 0 for size in sizes)),
-        }
-    )
+    drawn = pool.windows.sample_sequences(pool.lacking(kind)["feature"].to_numpy(), kind.n, start)
+    yield drawn.append_column("start", [np.full(drawn.num_rows, begin, np.int32)])
 
 
 def _anywhere(kind: Random | Silent, pool: Pool) -> Iterator[pa.Table]:

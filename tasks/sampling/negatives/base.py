@@ -64,6 +64,11 @@ class Kind(ConfigModel, ABC, frozen=True):
     """Whether another feature, `near`, fires in its windows."""
 
     @property
+    def on_grid(self) -> bool:
+        """Whether its windows begin at fixed places, whatever `windows` of the sampling says."""
+        return False
+
+    @property
     def others(self) -> int:
         """How many other features fire in a feature's contexts of this kind, as `other`; 0 if it asks for none."""
         return 0

@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from storage import query
+from tasks.sampling.firings import Firings
 from tasks.sampling.negatives.base import Pool, SearchingKind
+from tasks.sampling.random_order import randoms
 
 FIRINGS = 1_000
 """Firings of a feature, drawn at random, that decide with which features it fires."""
 
 WINDOWS = 1_000
-"""Windows of a neighbour that are looked at, drawn at random."""
+"""Windows of a neighbour that are considered, drawn at random; around peaks, those of sequences with so many firings.
+"""
 
 
 class Cooccurring(SearchingKind, frozen=True):
@@ -87,14 +91,34 @@ class Similar(SearchingKind, frozen=True):
 
 def _windows_of_nearest(kind: Cooccurring | Similar, pool: Pool) -> Iterator[pa.Table]:
     """Silent windows in which the neighbours of the temporary table `nearest` fire."""
-    query.run(
-        pool.connection,
-        "negatives_near",
-        each=-(-kind.n // kind.neighbours),
-        most=WINDOWS,
-        window=pool.windows.window,
-        length=pool.windows.length,
-        seed=pool.seed,
-        **pool.parts_of_blocks(pool.activations, "activations", pool.blocks(kind)),
-    )
+    searched = pool.parts_of_blocks(pool.activations, "activations", pool.blocks(kind))
+    window = pool.windows.window
+    if pool.placing.windows == "grid":
+        query.run(
+            pool.connection, "negatives_near_windows", most=WINDOWS, window=window, seed=pool.seed, **searched
+        )
+    else:
+        firings = query.rows(
+            pool.connection, "negatives_near_firings", None, most=WINDOWS, seed=pool.seed, **searched
+        )
+        pool.connection.register("near_windows", _around_peaks(pool, Firings.of(firings)))
+    query.run(pool.connection, "negatives_near", each=-(-kind.n // kind.neighbours), window=window)
     yield query.rows(pool.connection, "candidates")
+
+
+def _around_peaks(pool: Pool, firings: Firings) -> pa.Table:
+    """The windows in which neighbours fire, placed as a feature's own: the columns of `near_windows`."""
+    placed = pool.placing.place(pool.connection, firings)
+    near, origin = (
+        np.delete(placed.windows[name].to_numpy(), placed.left_out) for name in ("feature", "origin")
+    )
+    sequence, start = np.divmod(origin, pool.windows.length)
+    return pa.table(
+        {
+            "near": near,
+            "sequence": sequence,
+            "start": start.astype(np.int32),
+            "text": pool.placing.text.hashes(sequence, start),
+            "random": randoms(near, origin, pool.seed),
+        }
+    )

@@ -57,6 +57,7 @@ class SameToken(SearchingKind, frozen=True):
                 lacking=lacking,
                 places=OCCURRENCES * GROWTH**turn * self.n,
                 window=pool.windows.window,
+                peak=pool.placing.windows == "peak",
                 length=pool.windows.length,
                 seed=pool.seed,
                 **pool.parts_of_blocks(pool.tokens, "tokens", searched),

@@ -21,6 +21,7 @@ from storage.layout import Step
 from tasks.llm.sentence_transformers import SentenceModel
 from tasks.sampling.corpus_text import corpus_text
 from tasks.sampling.negatives.base import BLOCK, Pool, SearchingKind
+from tasks.sampling.random_order import randoms
 
 ROOM = 2**26
 """Bytes of cosines that are held at once; blocks of vectors take as much again."""
@@ -245,10 +246,20 @@ def _texts(pool: Pool, contexts: pa.Table) -> list[str]:
 
 
 def _table(pool: Pool, searched: Vectors, results: Mapping[int, Nearest]) -> pa.Table:
-    """One row per feature and window, the nearest first, with its turn and its distance."""
+    """One row per feature and window, the nearest first, with its turn and its distance.
+
+    Windows of the grid have vectors. Around peaks each is moved by up to half a window, to lie around a random token of
+    its own: it would begin there if the feature fired on that.
+    """
     sizes = [len(result.rows) for result in results.values()]
     rows = np.concatenate([np.zeros(0, np.int64), *(result.rows for result in results.values())])
     sequence, start = np.divmod(searched.origins[rows], pool.windows.length)
+    fits = np.ones(len(rows), dtype=bool)
+    if pool.placing.start_of is not None:
+        random = randoms(sequence, start, pool.seed)
+        start, fits = pool.placing.start_of(
+            sequence, start + (random % np.uint64(pool.windows.window)).astype(np.int64)
+        )
     columns = {
         "feature": np.repeat(np.array([*results], np.int32), sizes),
         "sequence": sequence,
@@ -256,4 +267,4 @@ def _table(pool: Pool, searched: Vectors, results: Mapping[int, Nearest]) -> pa.
         "turn": np.concatenate([np.zeros(0, np.int64), *(np.arange(size) for size in sizes)]),
         "distance": np.concatenate([np.zeros(0), *(result.distance for result in results.values())]),
     }
-    return pa.table({name: pa.array(values) for name, values in columns.items()})
+    return pa.table({name: pa.array(values[fits]) for name, values in columns.items()})

@@ -140,6 +140,21 @@ def test_draws_are_the_same_alone_and_among_others(
             assert (len(result) > 0) <= (count > 0)
 
 
+@given(ROWS, st.integers(1, 20), st.integers(0, 99))
+@PATIENT
+def test_sequences_are_drawn_with_replacement_from_silent_ones(rows: dict, n: int, seed: int) -> None:
+    """`n` of each feature that has any, the same alone and among others; in time each of them is drawn."""
+    grid, start = silent_windows(rows), random_start(seed, "paper")
+    drawn = grid.sample_sequences(np.arange(6, dtype=np.int32), n, start)
+    for feature in range(6):
+        possible = {sequence for sequence, _ in silent(rows, feature, silent_sequences=True)}
+        mine = [row["sequence"] for row in drawn.to_pylist() if row["feature"] == feature]
+        assert len(mine) == (n if possible else 0)
+        alone = grid.sample_sequences(np.array([feature], np.int32), 40 * SEQUENCES, start)
+        assert mine == alone["sequence"].to_pylist()[:n]
+        assert possible == set(alone["sequence"].to_pylist())
+
+
 def test_draws_favour_no_window() -> None:
     """Each of the windows is met about as often as any other."""
     wanted = pa.table({"feature": np.arange(200, dtype=np.int32), "silent": np.full(200, len(PLACES))})
