@@ -22,7 +22,7 @@ from storage.layout import Range, ranges
 from storage.tables import ACTIVATIONS, DENSE, FEATURES, TOKENS
 
 FEATURES_AT_ONCE, FEATURE_PARTS = 4096, 32
-"""Features in a part of `features` at least, and parts at most: those of `flows.cache`, which would load torch."""
+"""Features in a part of `features` at least, and parts at most: of `flows.cache_stage`, which would load torch."""
 
 
 def tokens(shard: Range, length: int) -> pa.Table:

@@ -10,7 +10,7 @@ from benchmarks.sample import workload
 from benchmarks.sample.firings import Coder
 from benchmarks.sample.sampling import cached
 from benchmarks.sample.splits import HOOKPOINT
-from flows import cache
+from flows import cache_stage
 from storage.lake import Lake
 
 CODER = Coder(width=40, per_token=2, sequence=16)
@@ -67,7 +67,7 @@ def test_delphis_splits_hold_the_same(made: tuple[Path, list[int]]) -> None:
 
 def test_features_are_cut_as_the_cache_stage_does() -> None:
     """By the same two numbers."""
-    assert (cache.FEATURES_AT_ONCE, cache.FEATURE_PARTS) == (
+    assert (cache_stage.FEATURES_AT_ONCE, cache_stage.FEATURE_PARTS) == (
         workload.FEATURES_AT_ONCE,
         workload.FEATURE_PARTS,
     )
