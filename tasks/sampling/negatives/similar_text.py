@@ -248,15 +248,15 @@ def _texts(pool: Pool, contexts: pa.Table) -> list[str]:
 def _table(pool: Pool, searched: Vectors, results: Mapping[int, Nearest]) -> pa.Table:
     """One row per feature and window, the nearest first, with its turn and its distance.
 
-    Windows of the grid have vectors. Around peaks each is moved by up to half a window, to lie around a random token of
-    its own: it would begin there if the feature fired on that.
+    Windows of the grid have vectors. Around peaks those of a sequence are moved by one random distance, half a window
+    at most, to begin where windows of firings on their tokens would.
     """
     sizes = [len(result.rows) for result in results.values()]
     rows = np.concatenate([np.zeros(0, np.int64), *(result.rows for result in results.values())])
     sequence, start = np.divmod(searched.origins[rows], pool.windows.length)
     fits = np.ones(len(rows), dtype=bool)
     if pool.placing.start_of is not None:
-        random = randoms(sequence, start, pool.seed)
+        random = randoms(np.zeros_like(sequence), sequence, pool.seed)
         start, fits = pool.placing.start_of(
             sequence, start + (random % np.uint64(pool.windows.window)).astype(np.int64)
         )

@@ -143,7 +143,7 @@ def test_texts_that_are_not_searched_are_turned_into_vectors(
             "per_decile": 2,
             "min_firings": 20,
             "apart": "window",
-            "negatives": [{"kind": "similar_text", "n": 20, "search": 30}],
+            "negatives": [{"kind": "similar_text", "n": 15, "search": 30}],
             "contrast": [{"kind": "similar_text", "n": 5, "search": 90}],
         }
     )
@@ -159,7 +159,7 @@ def test_texts_that_are_not_searched_are_turned_into_vectors(
     given_ = Counter((row["role"], row["feature"]) for row in result[0] if row["kind"] == "similar_text")
     drawn = {row["feature"] for row in result[0]}
     assert len(drawn) > 2
-    assert {(role, f): n for f in drawn for role, n in (("explain", 5), ("score", 20))} == given_
+    assert {(role, f): n for f in drawn for role, n in (("explain", 5), ("score", 15))} == given_
     for row in result[0]:
         if row["kind"] == "similar_text":
             assert ({0.0}, None) == (set(row["activations"]), row["near"])
