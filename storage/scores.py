@@ -30,6 +30,7 @@ _MACROS = (
 )
 _JUDGED = "scores_judged"
 _SUBJECTS = (
+    "scores_asked_twice",
     "scores_counts",
     "scores_verdicts",
     "scores_combined",

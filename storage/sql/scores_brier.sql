@@ -2,8 +2,8 @@
 -- squared distance of the probability from the truth. Its variance is that of the sums of its residuals, each from its
 -- class's mean, over questions, and over contexts that are in two of them; its interval is Wilson's at the effective
 -- size, which may be larger than the number of contexts, since a squared distance varies less than a verdict. Degrees
--- of freedom are two fewer than Satterthwaite's: a few large distances decide, and few questions show too little of
--- them.
+-- of freedom are two fewer than Satterthwaite's: a few large distances decide, and with few questions their
+-- inequality is underestimated.
 create or replace temp table briers as
 with distances as (
     select
@@ -42,15 +42,15 @@ questions as (
 ),
 
 -- Of contexts that are judged in two questions, once of each class.
-asked_twice as (
+pairs as (
     select
         feature,
         replicate,
         control,
         sum(residual) filter (where truth) * sum(residual) filter (where not truth) as product
     from centred
+    inner join asked_twice using (feature, replicate, control, context)
     group by feature, replicate, control, context
-    having min(question) < max(question)
 ),
 
 crossed as (
@@ -59,7 +59,7 @@ crossed as (
         replicate,
         control,
         sum(product) as products
-    from asked_twice
+    from pairs
     group by feature, replicate, control
 ),
 

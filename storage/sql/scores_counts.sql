@@ -29,7 +29,7 @@ with questions as (
     group by all
 ),
 
-asked_twice as (
+pairs as (
     select
         feature,
         replicate,
@@ -39,8 +39,8 @@ asked_twice as (
         count(*) filter (where not truth and not verdict)::double as rejections,
         count(verdict) filter (where not truth)::double as negatives
     from judged
+    inner join asked_twice using (feature, replicate, control, context)
     group by feature, replicate, control, context
-    having min(question) < max(question)
 ),
 
 crossed as (
@@ -52,7 +52,7 @@ crossed as (
         sum(hits * negatives) as hits_negatives_apart,
         sum(positives * rejections) as positives_rejections_apart,
         sum(positives * negatives) as positives_negatives_apart
-    from asked_twice
+    from pairs
     group by feature, replicate, control
 )
 

@@ -126,7 +126,7 @@ questions as (
 ),
 
 -- The same of contexts that are judged in two questions, once of each class.
-asked_twice as (
+pairs as (
     select
         feature,
         replicate,
@@ -134,8 +134,8 @@ asked_twice as (
         sum(auroc_residual) filter (where truth) * sum(auroc_residual) filter (where not truth) as auroc_product,
         sum(auprc_residual) filter (where truth) * sum(auprc_residual) filter (where not truth) as auprc_product
     from contexts
+    inner join asked_twice using (feature, replicate, control, context)
     group by feature, replicate, control, context
-    having min(question) < max(question)
 ),
 
 crossed as (
@@ -145,7 +145,7 @@ crossed as (
         control,
         sum(auroc_product) as auroc_products,
         sum(auprc_product) as auprc_products
-    from asked_twice
+    from pairs
     group by feature, replicate, control
 ),
 

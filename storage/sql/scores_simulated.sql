@@ -1,7 +1,7 @@
 -- Temporary table: one row per explanation and control with simulated activations: their correlation with the real ones
 -- over all tokens of all contexts, but for those that have no simulated one. Interval: Fisher's transform, with the
 -- jackknife over questions for its variance, and Student's t with two degrees of freedom fewer than that has by
--- Satterthwaite: a few strong firings decide a correlation, and few questions show too little of how unequal they are.
+-- Satterthwaite: a few strong firings decide a correlation, and with few questions the inequality is underestimated.
 create or replace temp table simulations as
 with paired as (
     select

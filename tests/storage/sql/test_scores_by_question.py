@@ -204,11 +204,11 @@ def test_a_value_is_a_contexts_own() -> None:
     assert together["auroc_low"] is not None
 
 
-def test_a_mood_makes_an_interval_wider() -> None:
+def test_an_effect_of_questions_makes_an_interval_wider() -> None:
     """Ten questions that are answered all right or all wrong say as much as ten verdicts, not as fifty."""
-    moody = [Judged(True, place % 10 < 6, question=place % 10) for place in range(50)]
-    steady = [item._replace(question=None) for item in moody]
-    (wide,), (narrow,) = scores(moody), scores(steady)
+    correlated = [Judged(True, place % 10 < 6, question=place % 10) for place in range(50)]
+    steady = [item._replace(question=None) for item in correlated]
+    (wide,), (narrow,) = scores(correlated), scores(steady)
     assert wide["score"] == narrow["score"]
     assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
 
