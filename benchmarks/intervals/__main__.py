@@ -42,8 +42,8 @@ def _measured(options: argparse.Namespace) -> Report:
             command.say(f"{design.name}, {effect}")
             with tempfile.TemporaryDirectory() as scratch:
                 covered = coverage(design, effect, size, Lake(scratch))
-            for number, found in covered.items():
-                shares = [at.share for at in found]
+            for number, coverages in covered.items():
+                shares = [at.share for at in coverages]
                 named = name(design.name, effect, number)
                 figures.append(Figure(named, mean(shares), "", min(shares), max(shares), len(shares)))
     means = [figure.value for figure in figures]

@@ -36,7 +36,7 @@ def coverage(
 
     `apart` takes each context's question for its own, as if it did not matter that several are asked at once.
     """
-    found: dict[str, list[Coverage]] = defaultdict(list)
+    coverages: dict[str, list[Coverage]] = defaultdict(list)
     lake.write(SAMPLES, "samples", drawn.samples(size.features, DENSITY))
     if design.kind != "simulations":
         lake.write(CONTEXTS, "contexts", drawn.contexts(design, size.features))
@@ -54,12 +54,12 @@ def coverage(
             if LEAST - 1e-9 <= truth.mean() <= MOST + 1e-9 and known.any():
                 low, high = ends
                 contains = (low <= truth + 1e-9) & (high >= truth - 1e-9)
-                found[name].append(
+                coverages[name].append(
                     Coverage(
                         float(truth.mean()), float(contains[known].mean()), float((high - low)[known].mean())
                     )
                 )
-    return dict(found)
+    return dict(coverages)
 
 
 def _judged(

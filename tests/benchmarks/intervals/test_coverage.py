@@ -21,7 +21,7 @@ LEAST = 0.93 - 0.03
 def test_intervals_of_verdicts_contain_the_true_value(tmp_path: Path, effect: str) -> None:
     """Every number, whether the verdicts of a question are independent or correlated."""
     design = NAMED["50 + 50 in 20 questions"]
-    found = coverage(design, effect, SIZE, Lake(tmp_path.as_posix()))
+    coverages = coverage(design, effect, SIZE, Lake(tmp_path.as_posix()))
     assert {
         "recall",
         "specificity",
@@ -29,9 +29,9 @@ def test_intervals_of_verdicts_contain_the_true_value(tmp_path: Path, effect: st
         "balanced_accuracy",
         "precision",
         "weighted_precision",
-    } < set(found)
-    assert {"f1", "auroc", "auprc", "brier"} < set(found)
-    for number, each in found.items():
+    } < set(coverages)
+    assert {"f1", "auroc", "auprc", "brier"} < set(coverages)
+    for number, each in coverages.items():
         assert LEAST < mean(at.share for at in each) < 0.99, number
         assert min(at.share for at in each) > 0.85, number
 
@@ -41,8 +41,8 @@ def test_intervals_of_verdicts_contain_the_true_value(tmp_path: Path, effect: st
 )
 def test_intervals_of_few_contexts_contain_the_true_value(tmp_path: Path, name: str) -> None:
     """Choices, numbers and simulations, each context by itself."""
-    found = coverage(NAMED[name], "independent", SIZE, Lake(tmp_path.as_posix()))
-    for number, each in found.items():
+    coverages = coverage(NAMED[name], "independent", SIZE, Lake(tmp_path.as_posix()))
+    for number, each in coverages.items():
         assert LEAST < mean(at.share for at in each), number
 
 
@@ -60,9 +60,9 @@ def test_an_effect_that_intervals_do_not_know_of_breaks_them(tmp_path: Path) -> 
 def test_windows_that_are_asked_about_twice_are_known_to_be(tmp_path: Path, effect: str) -> None:
     """As with `marks: active`: what the reader's two verdicts on a window share makes intervals wider or narrower."""
     design = NAMED[f"100 windows twice, with {effect}"]
-    found = coverage(design, "independent", SIZE, Lake(tmp_path.as_posix()))
+    coverages = coverage(design, "independent", SIZE, Lake(tmp_path.as_posix()))
     for number in ("balanced_accuracy", "accuracy", "precision", "f1", "auroc", "auprc", "brier"):
-        assert LEAST < mean(at.share for at in found[number]) < 0.985, number
+        assert LEAST < mean(at.share for at in coverages[number]) < 0.985, number
 
 
 @pytest.mark.parametrize(("effect", "sign"), [("shared bias", 1), ("shared skill", -1)])

@@ -36,17 +36,17 @@ def test_the_interval_is_that_of_scores(questions: int, shown: int) -> None:
     """The same verdicts have the same interval in a reader check and in `scores`."""
     every = [drawn(seed, questions, shown, 0.5) for seed in range(6)]
     for judged, row in zip(every, scores(*every), strict=True):
-        found = balanced_accuracy(by_question(judged))
-        assert found is not None
+        estimate = balanced_accuracy(by_question(judged))
+        assert estimate is not None
         expected = (row["score"], row["low"], row["high"])
-        assert pytest.approx(expected, abs=2e-3) == (found.value, found.low, found.high)
-        assert row["n"] == found.n
+        assert pytest.approx(expected, abs=2e-3) == (estimate.value, estimate.low, estimate.high)
+        assert row["n"] == estimate.n
 
 
 def test_a_reader_that_judges_whole_questions_alike_is_rarely_called_better_than_it_is() -> None:
     """Its verdicts are no independent ones: two in three are right, and so many intervals contain that."""
-    found = [balanced_accuracy(by_question(drawn(seed, 12, 5, 1.0))) for seed in range(300)]
-    held = [estimate.low <= 2 / 3 <= estimate.high for estimate in found if estimate]
+    estimates = [balanced_accuracy(by_question(drawn(seed, 12, 5, 1.0))) for seed in range(300)]
+    held = [estimate.low <= 2 / 3 <= estimate.high for estimate in estimates if estimate]
     assert len(held) > 290
     assert sum(held) / len(held) > 0.92
 
@@ -54,8 +54,8 @@ def test_a_reader_that_judges_whole_questions_alike_is_rarely_called_better_than
 def test_one_question_says_nothing_of_the_next() -> None:
     """Its interval contains everything; a class that was not asked has no balanced accuracy."""
     one = [[Judgement(0, truth, truth) for truth in (True, True, False, False)]]
-    found = balanced_accuracy(one)
-    assert found is not None
-    assert (1.0, 1.0) == (found.value, found.high)
-    assert found.low < 0.5
+    estimate = balanced_accuracy(one)
+    assert estimate is not None
+    assert (1.0, 1.0) == (estimate.value, estimate.high)
+    assert estimate.low < 0.5
     assert balanced_accuracy([[Judgement(0, True, verdict=True)]] * 3) is None
