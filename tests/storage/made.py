@@ -290,7 +290,7 @@ def _scores(lake: Lake, judged: Step, sampled: Step) -> list[Row]:
     def parts(step: Step, table: str) -> list[str]:
         return [lake.path(step.part(table, WHOLE))]
 
-    with lake.connect() as connection:
+    with lake.connect(threads=1) as connection:  # the rows are few: threads would only wait for each other
         return scores(
             connection,
             judgements=parts(judged, "judgements"),
