@@ -53,8 +53,8 @@ def test_a_reader_that_judges_whole_questions_alike_is_rarely_called_better_than
 
 def test_one_question_says_nothing_of_the_next() -> None:
     """Its interval contains everything; a class that was not asked has no balanced accuracy."""
-    one = [[Judgement(0, truth, truth) for truth in (True, True, False, False)]]
-    estimate = balanced_accuracy(one)
+    question = [[Judgement(0, truth, truth) for truth in (True, True, False, False)]]
+    estimate = balanced_accuracy(question)
     assert estimate is not None
     assert (1.0, 1.0) == (estimate.value, estimate.high)
     assert estimate.low < 0.5
