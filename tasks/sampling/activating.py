@@ -30,7 +30,7 @@ def draw(
     """
     window, length = work.sampling.window, work.sequence
     active, sequences = firings.active_windows(window, length), len(placing.text.ids)
-    windows = SilentWindows(firings, active, sequences, length, window, placing.start_of)
+    windows = SilentWindows(firings, active, sequences, length, window, placing.window_start)
     connection.register("firings", firings.table())
     connection.register("fired", windows.active_windows)
     placed = placing.place(connection, firings, windows.active_windows)

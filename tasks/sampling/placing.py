@@ -14,7 +14,7 @@ import pyarrow as pa
 from storage import query
 from tasks.sampling.corpus_text import CorpusText
 from tasks.sampling.firings import Firings
-from tasks.sampling.silent_windows import StartOf
+from tasks.sampling.silent_windows import WindowStart
 
 
 class Placed(NamedTuple):
@@ -37,7 +37,7 @@ class Placing:
     by these."""
 
     @property
-    def start_of(self) -> StartOf | None:
+    def window_start(self) -> WindowStart | None:
         """Where the window of a token begins whose feature is silent; null on the grid."""
         return self._around if self.windows == "peak" else None
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tasks.sampling.firings import Firings, between, keys
 from tasks.sampling.random_order import splitmix64
 
-StartOf = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+WindowStart = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Of tokens, by sequence [n] and position [n]: where the window of each begins [n], and whether it has one [n]."""
 
 DRAWS_PER_WINDOW = 1.25
@@ -34,7 +34,7 @@ class SilentWindows:
     """Tokens per sequence."""
     window: int
     """Tokens per window."""
-    start_of: StartOf | None = None
+    window_start: WindowStart | None = None
     """Where the window of a token begins; null: where that of the grid does."""
 
     @property
@@ -71,7 +71,9 @@ class SilentWindows:
         """
         total, silent = self.sequences * self.slots, np.maximum(1, features["silent"].to_numpy())
         # Off the grid any token may be drawn; the share of silent windows is about that of the grid.
-        step, places = (self.window, total) if self.start_of is None else (1, self.sequences * self.length)
+        step, places = (
+            (self.window, total) if self.window_start is None else (1, self.sequences * self.length)
+        )
         turns = np.minimum(total, np.ceil((DRAWS_PER_WINDOW * n + SPARE) * (total / silent))).astype(np.int64)
         feature = np.repeat(features["feature"].to_numpy().astype(np.int64), turns)
         turn = np.arange(len(feature)) - np.repeat(np.cumsum(turns) - turns, turns)
@@ -110,14 +112,14 @@ class SilentWindows:
         silent = np.ones((self.sequences, self.slots), bool)
         if silent_sequences:
             silent[between(self.active_sequences, feature, feature + 1)["sequence"].to_numpy()] = False
-        if self.start_of is None:
+        if self.window_start is None:
             origin = between(self.active_windows, feature, feature + 1)["origin"].to_numpy()
             silent[origin // self.length, origin % self.length // self.window] = False
         place = np.flatnonzero(silent)
         sequence, slot = np.divmod(place, self.slots)
         of_feature = splitmix64(np.array([feature], np.uint64) + start)
         random, position = splitmix64(of_feature + place.astype(np.uint64)), slot * self.window
-        if self.start_of is not None:
+        if self.window_start is not None:
             phase = splitmix64(of_feature ^ sequence.astype(np.uint64)) % np.uint64(self.window)
             position = np.minimum(position + phase.astype(np.int64), self.length - 1)
         return self._table(np.full(len(place), feature), sequence, position, random)
@@ -127,8 +129,8 @@ class SilentWindows:
     ) -> pa.Table:
         """The windows of tokens; those that have none are left out."""
         start, fits = position, np.ones(len(position), bool)
-        if self.start_of is not None:
-            start, fits = self.start_of(sequence, position)
+        if self.window_start is not None:
+            start, fits = self.window_start(sequence, position)
         columns = {
             "feature": feature.astype(np.int32),
             "sequence": sequence,

@@ -255,9 +255,9 @@ def _table(pool: Pool, searched: Vectors, results: Mapping[int, Nearest]) -> pa.
     rows = np.concatenate([np.zeros(0, np.int64), *(result.rows for result in results.values())])
     sequence, start = np.divmod(searched.origins[rows], pool.windows.length)
     fits = np.ones(len(rows), dtype=bool)
-    if pool.placing.start_of is not None:
+    if pool.placing.window_start is not None:
         random = randoms(np.zeros_like(sequence), sequence, pool.seed)
-        start, fits = pool.placing.start_of(
+        start, fits = pool.placing.window_start(
             sequence, start + (random % np.uint64(pool.windows.window)).astype(np.int64)
         )
     columns = {
