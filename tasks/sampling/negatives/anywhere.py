@@ -25,7 +25,7 @@ class Random(Kind, frozen=True):
     drawn: Literal["anywhere", "paper"] = "anywhere"
     """`anywhere`: each window alike. `paper`: as the authors' code draws them, `n` sequences with replacement, and of
     each the tokens from index 10 on. A sequence that comes again is shown once, so that there may be fewer than `n`:
-    a reader that has given its verdict on a text would repeat it."""
+    asking twice about one text adds no information."""
 
     in_silent_sequences: ClassVar[bool] = True
 
