@@ -16,6 +16,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from tasks.contexts import render
@@ -122,9 +123,15 @@ def _framed(messages: Sequence[Message], tokenizer: Tokenizer) -> list[int]:
     ids: list[int] = []
     for message in messages:
         ids += [_FRAME] * _TURN
-        ids += tokenizer.encode(message.text, add_special_tokens=False)
+        ids += _plain_ids(tokenizer, message.text)
         ids.append(_FRAME)
     return ids + [_FRAME] * _TURN
+
+
+@lru_cache(maxsize=1024)
+def _plain_ids(tokenizer: Tokenizer, text: str) -> Sequence[int]:
+    """The ids of a text; kept, since the instructions and few-shot turns of a prompt come with every question."""
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
 
 
 def reply_tokens(request: Request, tokenizer: Tokenizer) -> int:
@@ -132,7 +139,7 @@ def reply_tokens(request: Request, tokenizer: Tokenizer) -> int:
     shown = answers(request)
     if not shown:
         return request.max_tokens
-    lengths = [len(tokenizer.encode(answer, add_special_tokens=False)) + 1 for answer in shown]
+    lengths = [len(_plain_ids(tokenizer, answer)) + 1 for answer in shown]
     return min(request.max_tokens, round(sum(lengths) / len(lengths)))
 
 
