@@ -157,7 +157,8 @@ def _explaining(name: str, asking: ChatExplainer) -> Component:
 
 def _scoring(name: str, scorer: Scorer) -> Component:
     """A scorer's requests with right explanations, alternating between features, and some with a wrong one."""
-    silent = (scorer.kinds or ("similar",))[0]
+    kinds = scorer.kinds or ("similar", "silent")
+    silent = next((kind for kind in kinds if scorer.negatives(_feature(0, kind).contexts)), kinds[0])
 
     def asked(number: int, which: str, explanation: str) -> list[Request]:
         return scorer.requests(RequestKey(number, name, which), explanation, _feature(number, silent))
