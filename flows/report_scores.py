@@ -200,7 +200,7 @@ def above_floor_counts(lines: Sequence[Line]) -> str:
     ]
     if not counts:
         return ""
-    floors = "both floors" if has_unexplained(lines) else "the floor"
+    floors = "the floors" if has_unexplained(lines) else "the floor"
     sentence = f"Above {floors} at a false discovery rate of {LEVEL * 100:g} %: {', '.join(counts)}"
     measured = [estimate.n for line in lines for estimate in (line.floor, line.unexplained) if estimate]
     few = any(n < FEW_FLOORS for n in measured)

@@ -191,7 +191,7 @@ class RequestCounter:
         return lines, Explanations(made, made if longest == texts else _made(sample, longest))
 
     async def _scoring(self, scoring: Scoring, sample: FeatureSample, made: Explanations) -> Line:
-        """The line of a scorer, for each feature's own explanation and for the shuffled control."""
+        """The line of a scorer, for each feature's own explanation and for the controls."""
         scorer, plan = scoring.scorer, self.plan
         name = f"{scoring.explainer}/{scorer.name}"
         bill, each = await self._scored(scoring, sample, made.texts)
@@ -230,8 +230,11 @@ class RequestCounter:
         )
         asked_for = self.plan.config.controls
         floors, blind = (min(n, sample.features) for n in (asked_for.shuffled, asked_for.unexplained))
-        if alone and floors <= MIN_SOURCES:
+        # Fewer features than a control needs are in none.
+        if floors <= (MIN_SOURCES if alone else 1):
             floors = 0
+        if blind <= 1:
+            blind = 0
         # The first control finds in the cache what the features' own questions left there.
         bill = spread(own, sample.features) + _mean(floor).times(floors) + _mean(unexplained).times(blind)
         return bill, sum(asked.values()) / len(asked) if asked else 0.0

@@ -1,8 +1,8 @@
 -- Adds to `token_windows` one row per feature of $lacking and silent window of the searched sequences that contains one
--- of its tokens, one for each text: $places windows of each token at random, the same ones for every feature. With
--- $peak they are those that a firing on the token would have (as in `sample_placed_peak`), else those of the grid.
--- Searched are the blocks $blocks of $block sequences; $tokens: the parts of `tokens` that hold them. Needs
--- `wanted_tokens`, `texts`, `segments` and `firings`.
+-- of its tokens and may be shown for $role, one for each text: $places windows of each token at random, the same ones
+-- for every feature. With $peak they are those that a firing on the token would have (as in `sample_placed_peak`), else
+-- those of the grid. Searched are the blocks $blocks of $block sequences; $tokens: the parts of `tokens` that hold
+-- them. Needs `wanted_tokens`, `texts`, `segments`, `cuts` and `firings`.
 insert into token_windows
 with wanted as (
     select *
@@ -67,6 +67,21 @@ offers as (
     from places
     inner join wanted on places.token = wanted.token
     group by all
+),
+
+misplaced as (
+    select
+        offers.feature,
+        offers.sequence,
+        offers.start
+    from offers
+    inner join cuts on offers.feature = cuts.feature
+    inner join segments
+        on
+            offers.sequence = segments.sequence
+            and offers.start < segments.end
+            and offers.start + $window > segments.first
+    where (segments.random <= cuts.last) = ($role = 'score')
 )
 
 select
@@ -82,6 +97,11 @@ anti join firings
         and offers.sequence = firings.sequence
         and offers.start <= firings.position
         and offers.start + $window > firings.position
+anti join misplaced
+    on
+        offers.feature = misplaced.feature
+        and offers.sequence = misplaced.sequence
+        and offers.start = misplaced.start
 left join texts on offers.sequence = texts.sequence and offers.start = texts.start
 where $peak or texts.text is not null
 qualify row_number() over (

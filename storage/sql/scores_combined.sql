@@ -1,8 +1,7 @@
 -- Temporary table: one row per explanation and control with what follows from recall r and specificity s together.
 -- Accuracy and balanced accuracy are weighted means of the two, with MOVER's interval, and null where a class was asked
--- about and all of it failed; precision, F1 and weighted
--- precision grow with the ratio of r to 1 - s, or for F1 to 1 + (1 - s) negatives / positives, with MOVER-R's. Both
--- heed the correlation of r and s by question.
+-- about and all of it failed; precision, F1 and weighted precision grow with the ratio of r to 1 - s, or for F1 to
+-- 1 + (1 - s) negatives / positives, with MOVER-R's. Both heed the correlation of r and s by question.
 create or replace temp table combined as
 with ends as (
     select

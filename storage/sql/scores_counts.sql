@@ -1,5 +1,5 @@
 -- Temporary table: one row per explanation and control: how many judgements of each kind it has, and how the right
--- verdicts of its two classes spread over questions, as sums of products over  Judgements of one context in
+-- verdicts of its two classes spread over questions, as sums of products over questions. Judgements of one context in
 -- two questions, once of each class, as with fuzzing's `marks: active`, are correlated as those of one question are:
 -- their products are added (two-way clusters, Cameron, Gelbach and Miller 2011).
 create or replace temp table counts as

@@ -148,7 +148,7 @@ def test_scores_without_an_explanation_have_a_column_where_they_were_measured(tm
     text = printed(after)
     assert all(len(each) <= 80 for each in text.splitlines() if "fewer than 200 times" not in each)
     assert "above the higher of both floors" in " ".join(text.split())
-    assert "Above both floors at" in text
+    assert "Above the floors at" in text
     assert "Above the floor at" in printed(before)
     assert {"", "0"} == {str(each["mean unexplained"])[:1] for each in report_scores.table(after.lines)}
 

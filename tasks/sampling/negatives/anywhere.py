@@ -25,7 +25,8 @@ class Random(Kind, frozen=True):
     drawn: Literal["anywhere", "paper"] = "anywhere"
     """`anywhere`: each window alike. `paper`: as the authors' code draws them, `n` sequences with replacement, and of
     each the tokens from index 10 on. A sequence that comes again is shown once, so that there may be fewer than `n`:
-    asking twice about one text adds no information."""
+    asking twice about one text adds no information. Where documents are kept apart those in documents of the other role
+    are left out too, a third or more: set `apart: window` with it, as the paper does."""
 
     in_silent_sequences: ClassVar[bool] = True
 

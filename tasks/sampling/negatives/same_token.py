@@ -55,6 +55,7 @@ class SameToken(SearchingKind, frozen=True):
                 pool.connection,
                 "negatives_same_token_found",
                 lacking=lacking,
+                role=pool.role,
                 places=OCCURRENCES * GROWTH**turn * self.n,
                 window=pool.windows.window,
                 peak=pool.placing.windows == "peak",

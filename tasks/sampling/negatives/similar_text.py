@@ -42,7 +42,7 @@ class SimilarText(SearchingKind, frozen=True):
     """Branch, tag or commit on the Hub; null takes the main branch."""
     nearest: int = Field(default=1_000, ge=1)
     """Silent windows that are looked at, the nearest; those whose text was shown already are passed over, and those
-    that share a document with what the explainer is shown where documents are kept apart."""
+    in documents of the other role where documents are kept apart."""
 
     @model_validator(mode="after")
     def _looks_at_enough(self) -> "SimilarText":
