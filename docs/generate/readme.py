@@ -141,14 +141,14 @@ def feature(connection: duckdb.DuckDBPyConnection, chance: Mapping[str, float]) 
     lines = [
         f"feature {best.feature} of {best.coder} ({best.site}): {best.firings:,} firings; best of {best.explained}",
         *wrap(best.explanation, WIDTH, initial_indent="  ", subsequent_indent="  "),
-        f"  {'scorer':<17} {'score':>5}  95 % interval  chance  floor  unexplained      q",
+        f"  {'scorer':<17} {'score':>5}  {'95 %':^12} chance  floor   none      q",
     ]
     for scorer, measure, score, low, high, floor, unexplained, q in connection.execute(
         SCORES, key
     ).fetchall():
         lines.append(
-            f"  {scorer:<17} {score:>5.2f}  {low:.2f} to {high:.2f}   {number(chance.get(scorer)):>6}"
-            f"  {number(floor):>5}  {number(unexplained):>11}  {number(q, 3):>5}  {spelt(measure)}"
+            f"  {scorer:<17} {score:>5.2f}  {low:.2f} to {high:.2f} {number(chance.get(scorer)):>6}"
+            f"  {number(floor):>5}  {number(unexplained):>5}  {number(q, 3):>5}  {spelt(measure)}"
         )
     (_, firing, hits), (_, silent, rejections) = connection.execute(COUNTS, key).fetchall()
     alarms = silent - rejections
