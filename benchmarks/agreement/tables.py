@@ -13,11 +13,12 @@ def table(report: Report) -> str:
         "features with equal verdicts",
         "windows",
         "with another verdict",
+        "of these with a split character",
         "median score, gloss",
         "delphi",
         "largest difference",
     ]
-    columns = ("windows", "unequal", "gloss", "delphi", "largest")
+    columns = ("windows", "unequal", "split", "gloss", "delphi", "largest")
     rows = [
         [
             case.label,

@@ -1,6 +1,7 @@
 """The command from its options to its report and the page, with a stand-in for delphi."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from benchmarks.agreement import compare
 from benchmarks.agreement.cases import CASES
 from benchmarks.agreement.verdict import verdict
 from benchmarks.peers import Peers
+from benchmarks.readers.recorded import recorded
 from benchmarks.report import Report
 from tasks.contexts.context import Context
 from tasks.contexts.paper_marks import PaperMarks
@@ -97,6 +99,28 @@ def test_a_quick_run_leaves_the_page_alone(tmp_path: Path, monkeypatch: pytest.M
     assert 0 == command.main(["--quick", "--lake", lake.uri, "--json", str(tmp_path / "report.json")])
     assert 3 == Report.read(tmp_path / "report.json").workload["features"]
     assert PAGE == page.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("_environment")
+def test_without_windows_of_the_paper_it_says_what_to_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2: delphi is given windows of kind random."""
+    lake = recorded_run(f"{tmp_path}/lake")
+    given = recorded(lake, "tiny", 3)
+    others = [
+        replace(
+            about,
+            feature=replace(
+                about.feature,
+                contexts=tuple(context for context in about.feature.contexts if context.activating),
+            ),
+        )
+        for about in given.posed
+    ]
+    monkeypatch.setattr(command, "recorded", lambda *_: replace(given, posed=tuple(others)))
+    assert 2 == command.main(["--quick", "--lake", lake.uri])
+    assert "{kind: random} in sample.negatives" in capsys.readouterr().err
 
 
 def test_without_the_peers_environment_it_says_how_to_make_one(
