@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import NamedTuple
 
+from flows.estimate.controls import Texts, explanation_row, mixed_contexts, shuffled, unexplained
 from flows.estimate.features import FeatureSample
 from flows.estimate.history import Component, Pace, PastRequests, explainer_parts, find_pace
 from flows.estimate.tokenizers import ReaderTokenizer
@@ -13,17 +14,15 @@ from flows.optional_readers import Optional
 from flows.plan import Checking, CoderSteps, Explaining, Plan, Scoring
 from storage import query
 from storage.tables import NO_CODER
-from tasks.contexts.context import Feature
-from tasks.controls import UNEXPLAINED
 from tasks.explainers import best_of
 from tasks.explainers.base import Explanation
 from tasks.explainers.best_of import Replicate
 from tasks.explainers.chat import ChatExplainer
 from tasks.llm.dispatch import ask_all
-from tasks.llm.request import RequestKey
+from tasks.llm.request import Request, RequestKey
 from tasks.llm.token_count import Bill, DryRunReader, PrefixCache, Tokenizer
 from tasks.scorers.base import JudgedExplanation, features_alone, match_explanations
-from tasks.scorers.mixed import MIN_SOURCES, mixed, sources
+from tasks.scorers.mixed import MIN_SOURCES
 
 STAND_IN = (
     "Words and phrases that name a place or a direction in accounts of a journey, often at the end of a sentence, and "
@@ -71,10 +70,6 @@ class Line(NamedTuple):
     def guessed(self) -> bool:
         """Whether it may take more tokens, since the lengths of replies are guessed."""
         return self.most != self.bill
-
-
-Texts = list[dict[str, object]]
-"""Explanations as `pose` takes them."""
 
 
 class Explanations(NamedTuple):
@@ -216,27 +211,36 @@ class RequestCounter:
         scorer, reader = scoring.scorer, self._rehearsal(scoring.scorer.reader)
         alone = scoring.explaining is None
         asked: dict[RequestKey, int] = {}
+        told: set[str] = set()
         for posed in _each(
-            [*features_alone(sample.score), *features_alone(_mixed(sample.score), "mixed")]
+            [*features_alone(sample.score), *features_alone(mixed_contexts(sample.score), "mixed")]
             if alone
-            else match_explanations(sample.score, [*texts, *_shuffled(texts), *_unexplained(texts)])
+            else match_explanations(sample.score, [*texts, *shuffled(texts), *unexplained(texts)])
         ):
-            requests = {item.key: scorer.requests(item.key, item.text, item.feature) for item in posed}
-            asked |= {key: len(questions) for key, questions in requests.items()}
-            await ask_all(reader, [request for questions in requests.values() for request in questions])
+            sent: list[Request] = []
+            for item in posed:
+                questions = scorer.requests(item.key, item.text, item.feature)
+                asked[item.key] = len(questions)
+                parts = [part for question in questions for part in question.parts or (question,)]
+                if item.control == "unexplained":
+                    # What asks about the text alone is the same for every feature, and sent once.
+                    parts = [part for part in parts if part.fingerprint not in told]
+                    told |= {part.fingerprint for part in parts}
+                sent += parts
+            await ask_all(reader, sent)
         kinds = ("none", "mixed" if alone else "shuffled", "unexplained")
-        own, floor, unexplained = (
+        own, floor, without = (
             [_of(reader, feature.feature, kind) for feature in sample.score] for kind in kinds
         )
-        asked_for = self.plan.config.controls
-        floors, blind = (min(n, sample.features) for n in (asked_for.shuffled, asked_for.unexplained))
+        controls = self.plan.config.controls
+        floors, blinded = (min(n, sample.features) for n in (controls.shuffled, controls.unexplained))
         # Fewer features than a control needs are in none.
         if floors <= (MIN_SOURCES if alone else 1):
             floors = 0
-        if blind <= 1:
-            blind = 0
+        if blinded <= 1:
+            blinded = 0
         # The first control finds in the cache what the features' own questions left there.
-        bill = spread(own, sample.features) + _mean(floor).times(floors) + _mean(unexplained).times(blind)
+        bill = spread(own, sample.features) + _mean(floor).times(floors) + spread(without, blinded)
         return bill, sum(asked.values()) / len(asked) if asked else 0.0
 
     def _line(self, line: Line) -> Line:
@@ -306,7 +310,7 @@ def _made(sample: FeatureSample, texts: Mapping[int, Sequence[str]]) -> Texts:
             words = text.split()
             turned = feature.feature % max(len(words), 1)
             other = " ".join(words[turned:] + words[:turned])
-            rows.append(_text(feature.feature, replicate, feature.feature, other, "none"))
+            rows.append(explanation_row(feature.feature, replicate, feature.feature, other, "none"))
     return rows
 
 
@@ -320,55 +324,6 @@ def _written(plan: Plan, explaining: Explaining, sample: FeatureSample) -> Texts
             for row in query.records(connection, "explained", explanations=parts)
             if row["feature"] in wanted
         ]
-
-
-def _text(feature: int, replicate: int, of: int, text: str, control: str) -> dict[str, object]:
-    return {
-        "feature": feature,
-        "replicate": replicate,
-        "explanation_of": of,
-        "text": text,
-        "control": control,
-    }
-
-
-def _mixed(features: Sequence[Feature]) -> list[Feature]:
-    """The features of the control `mixed`: each with contexts of those after it."""
-    places = {feature.feature: place for place, feature in enumerate(features)}
-    contexts = {
-        feature.feature: [context for context in feature.contexts if context.activating]
-        for feature in features
-    }
-    # Of a few features only, which is all that a sample may have, each stands for many.
-    return [
-        mixed(feature, [contexts[other] for other in sources(places, feature.feature) or places])
-        for feature in features
-    ]
-
-
-def _shuffled(texts: Texts) -> Texts:
-    """The explanations of the shuffled control: each feature with that of the one before."""
-    before = [texts[-1], *texts[:-1]] if len(texts) > 1 else []
-    return [
-        _text(
-            int(str(own["feature"])),
-            int(str(own["replicate"])),
-            int(str(other["feature"])),
-            str(other["text"]),
-            "shuffled",
-        )
-        for own, other in zip(texts, before, strict=False)
-        if own["feature"] != other["feature"]
-    ]
-
-
-def _unexplained(texts: Texts) -> Texts:
-    """What the control without explanations asks: each feature once."""
-    features = {int(str(row["feature"])): int(str(row["replicate"])) for row in reversed(texts)}
-    return [
-        _text(feature, replicate, feature, UNEXPLAINED, "unexplained")
-        for feature, replicate in features.items()
-    ]
 
 
 def _each(posed: Sequence[JudgedExplanation]) -> list[list[JudgedExplanation]]:

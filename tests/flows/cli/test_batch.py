@@ -129,8 +129,8 @@ def test_a_run_needs_no_server_where_batches_answered_all(
 
     assert 2 == main(["score", str(config)])
     message = capsys.readouterr().err
-    lines = _kept(config, "score", tmp_path)
-    assert f"requests of detection without a kept reply: {len(lines)}, which" in message
+    assert len(_kept(config, "score", tmp_path)) > 1_000
+    assert "requests of detection without a kept reply: more than 1,000, which" in message
     ended = gloss(["run", str(config)], prefect)
     assert 0 == ended.returncode, ended.stderr
 
