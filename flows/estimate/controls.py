@@ -11,7 +11,7 @@ Texts = list[dict[str, object]]
 
 
 def explanation_row(feature: int, replicate: int, of: int, text: str, control: str) -> dict[str, object]:
-    """A row as `match_explanations` takes it: what a feature is judged with, and whose it is."""
+    """A row for `match_explanations`: a text about the feature `of`, with which another or the same is judged."""
     return {
         "feature": feature,
         "replicate": replicate,
