@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from storage.lake import Lake
-from storage.layout import Range
+from storage.layout import Range, Step
 from storage.tables import ACTIVATIONS, FEATURES, TOKENS
 from tasks.contexts.context import CONTEXT_COLUMNS, Feature
 from tasks.contexts.context import features as records
@@ -35,7 +36,7 @@ def features(folder: Path, windows: Literal["grid", "peak"] = "grid", seed: int 
     """Features with contexts for scorers: activating, silent, and silent ones in which another one fires."""
     lake = Lake(folder.as_posix())
     _write(lake, seed)
-    tokens, activations, coder_features, contexts = steps()
+    cached_tokens, activations, coder_features, contexts = steps()
     asked = Sampling(
         windows=windows,
         explain=10,
@@ -43,7 +44,7 @@ def features(folder: Path, windows: Literal["grid", "peak"] = "grid", seed: int 
         negatives=(Silent(n=EACH), OtherFeature(n=EACH)),
         min_firings=RARE,
     )
-    work = SampleWork(lake, CODER, contexts, tokens, activations, coder_features, asked, LENGTH, 22)
+    work = SampleWork(lake, CODER, contexts, cached_tokens, activations, coder_features, asked, LENGTH, 22)
     whole = Range(0, NUMBER)
     sample(work, [whole], range(NUMBER))
     drawn = lake.read("contexts", [lake.path(contexts.part("contexts", whole))], (*CONTEXT_COLUMNS, "role"))
@@ -54,15 +55,27 @@ def features(folder: Path, windows: Literal["grid", "peak"] = "grid", seed: int 
 
 def _write(lake: Lake, seed: int) -> None:
     """Write and commit a cache of the features: tokens, activations, features."""
-    ids, strings = _tokens()
+    ids, strings = tokens()
     places: dict[int, list[int]] = defaultdict(list)
     for place, token in enumerate(ids):
         if place % LENGTH:
             places[token].append(place)
     draw = random.Random(seed)
     chosen = draw.sample(sorted(t for t, there in places.items() if RARE <= len(there) <= FREQUENT), NUMBER)
-    tokens, activations, coder_features, _ = steps()
-    whole = Range(0, SEQUENCES)
+    write(lake, steps()[:3], CODER, ids, strings, [places[token] for token in chosen], draw)
+
+
+def write(
+    lake: Lake,
+    cached: Sequence[Step],
+    coder: str,
+    ids: Sequence[int],
+    strings: Sequence[str],
+    places: Sequence[Sequence[int]],
+    draw: random.Random,
+) -> None:
+    """Write and commit the steps tokens, activations and features; each feature fires at its places."""
+    parts = Range(0, len(ids) // LENGTH), Range(0, len(ids) // LENGTH), Range(0, len(places))
     rows = [
         {
             "sequence": sequence,
@@ -72,33 +85,32 @@ def _write(lake: Lake, seed: int) -> None:
             "starts": [1],
             "offsets": [0],
         }
-        for sequence in range(SEQUENCES)
+        for sequence in range(*parts[0])
     ]
-    lake.write(TOKENS, tokens.part("tokens", whole), TOKENS.rows(rows))
     fired = [
         {
-            "coder": CODER,
+            "coder": coder,
             "feature": feature,
             "sequence": place // LENGTH,
             "position": place % LENGTH,
             "activation": 1.0 + draw.randrange(64) / 8,
         }
-        for feature, token in enumerate(chosen)
-        for place in places[token]
+        for feature, there in enumerate(places)
+        for place in there
     ]
-    lake.write(ACTIVATIONS, activations.part("activations", whole), ACTIVATIONS.rows(fired))
     blank = {field.name: None if field.nullable else value(field.type) for field in FEATURES.schema}
     described = [
-        {**blank, "coder": CODER, "feature": feature, "firings": len(places[token]), "max": 9.0}
-        | {"density": len(places[token]) / len(ids), "dead": False}
-        for feature, token in enumerate(chosen)
+        {**blank, "coder": coder, "feature": feature, "firings": len(there), "max": 9.0}
+        | {"density": len(there) / len(ids), "dead": False}
+        for feature, there in enumerate(places)
     ]
-    lake.write(FEATURES, coder_features.part("features", Range(0, NUMBER)), FEATURES.rows(described))
-    for step, cut in ((tokens, whole), (activations, whole), (coder_features, Range(0, NUMBER))):
-        lake.commit(step, [cut])
+    made = ((TOKENS, rows), (ACTIVATIONS, fired), (FEATURES, described))
+    for step, part, (table, content) in zip(cached, parts, made, strict=True):
+        lake.write(table, step.part(table.name, part), table.rows(content))
+        lake.commit(step, [part])
 
 
-def _tokens() -> tuple[list[int], list[str]]:
+def tokens() -> tuple[list[int], list[str]]:
     """Ids and texts of sequences, each with the sign of a beginning first."""
     tokenizer = Tokenizer.from_file(str(DEMO / "subject" / "tokenizer.json"))
     texts = pq.read_table(DEMO / "corpus.parquet")["text"].to_pylist()
