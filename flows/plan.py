@@ -34,7 +34,7 @@ EMBEDDINGS_VERSION = 1
 CHECK_VERSION = 1
 """Raise it when the same answers to a reader's check give other rows of `requests`."""
 
-SCORES_VERSION = 5
+SCORES_VERSION = 6
 """Raise it when the same statements give other rows, or judgements are read in another way; a changed statement needs
 no raising, since a hash of all is in the step."""
 

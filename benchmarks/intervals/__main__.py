@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from benchmarks import command, machine
-from benchmarks.intervals.cases import DENSITY, EFFECTS, SIZES, WITHIN
+from benchmarks.intervals.cases import DENSITY, EFFECTS, FEW, SIZES, WITHIN, Size
 from benchmarks.intervals.coverage import LEAST, MOST, coverage
 from benchmarks.intervals.tables import name, tables, write
 from benchmarks.report import Bound, Figure, Report
@@ -41,7 +41,7 @@ def _measured(options: argparse.Namespace) -> Report:
         for effect in design.effects:
             command.say(f"{design.name}, {effect}")
             with tempfile.TemporaryDirectory() as scratch:
-                covered = coverage(design, effect, size, Lake(scratch))
+                covered = coverage(design, effect, size.of(design), Lake(scratch))
             for number, coverages in covered.items():
                 shares = [at.share for at in coverages]
                 named = name(design.name, effect, number)
@@ -60,12 +60,23 @@ def _measured(options: argparse.Namespace) -> Report:
         date=command.today(),
         workload={
             "features per true value": f"{size.features:,}",
+            "where there are few verdicts": _few(size),
             "true values from": f"{LEAST} to {MOST}",
             "correlation of two verdicts that share an effect": WITHIN,
             "density": DENSITY,
             "effects": ", ".join(f"{effect} ({what})" for effect, what in EFFECTS.items()),
         },
         bounds=BOUNDS,
+    )
+
+
+def _few(size: Size) -> str:
+    """What is different in small designs."""
+    if size.small is None:
+        return ""
+    return (
+        f"{size.small.features:,} where there are at most {FEW} verdicts, at {len(size.small.shares)} true values of "
+        f"recall and specificity instead of {len(size.shares)}"
     )
 
 

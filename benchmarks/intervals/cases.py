@@ -12,6 +12,9 @@ LATENT = sin(WITHIN * pi / 2)
 DENSITY = 0.04
 """Share of the windows in which a simulated feature fires."""
 
+FEW = 50
+"""Verdicts of a design that is small."""
+
 EFFECTS = {
     "independent": "each verdict by itself",
     "shared bias": "in some questions the reader says yes more often, in others less",
@@ -41,6 +44,11 @@ class Design:
     def contexts(self) -> int:
         """Of both classes."""
         return self.positives + self.negatives
+
+    @property
+    def small(self) -> bool:
+        """Whether it has so few verdicts that their discreteness shows, and simulating many of it is cheap."""
+        return self.kind == "verdicts" and self.contexts <= FEW
 
     @property
     def effects(self) -> tuple[str, ...]:
@@ -81,6 +89,12 @@ class Size:
     shares: tuple[float, ...]
     """True values of either."""
     designs: tuple[Design, ...] = DESIGNS
+    small: "Size | None" = None
+    """For small designs, where it is another."""
+
+    def of(self, design: Design) -> "Size":
+        """For this design."""
+        return self.small if self.small and design.small else self
 
     @property
     def pairs(self) -> list[tuple[float, float]]:
@@ -90,7 +104,7 @@ class Size:
 
 SIZES = {
     "quick": Size(100, (0.05, 0.5, 0.95)),
-    "full": Size(300, (0.05, 0.2, 0.5, 0.8, 0.95)),
+    "full": Size(300, (0.05, 0.2, 0.5, 0.8, 0.95), small=Size(1000, (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95))),
 }
 
 

@@ -33,10 +33,12 @@ def tables(report: Report) -> list[str]:
     """How often intervals contain the true value, for each number and design: what was simulated, and a table."""
     about = report.workload
     alike = about["correlation of two verdicts that share an effect"]
+    small = about["where there are few verdicts"]
+    features = f"{about['features per true value']} features at each" + (f" ({small})" if small else "")
     simulated = (
         f"Of 100 intervals, so many contain the true value: mean over true values from {about['true values from']}, in "
-        f"brackets the least; {about['features per true value']} features at each. Two verdicts that share a bias "
-        f"or a skill have a correlation of {alike} where half of them are yes."
+        f"brackets the least; {features}. Two verdicts that share a bias or a skill have a correlation of {alike} "
+        "where half of them are yes."
     )
     return [simulated, *_by_design(report)]
 

@@ -2,8 +2,8 @@
 -- squared distance of the probability from the truth. Its variance is that of the sums of its residuals, each from its
 -- class's mean, over questions, and over contexts that are in two of them; its interval is Wilson's at the effective
 -- size, which may be larger than the number of contexts, since a squared distance varies less than a verdict. Degrees
--- of freedom are two fewer than Satterthwaite's: a few large distances decide, and with few questions their
--- inequality is underestimated.
+-- of freedom are two fewer than Satterthwaite's, but not for that fewer than 2.5: a few large distances decide, and
+-- with few questions their inequality is underestimated.
 create or replace temp table briers as
 with distances as (
     select
@@ -91,20 +91,21 @@ variances as (
     left join crossed using (feature, replicate, control)
 ),
 
+freedoms as (
+    select
+        *,
+        satterthwaite(positive_variance, positive_questions, negative_variance, negative_questions, questions) as df
+    from variances
+),
+
 sizes as (
     select
         *,
-        few_questions_factor(
-            greatest(
-                1,
-                satterthwaite(positive_variance, positive_questions, negative_variance, negative_questions, questions)
-                - 2
-            )
-        ) * coalesce(
+        few_questions_factor(greatest(least(2.5, df), df - 2)) * coalesce(
             brier * (1 - brier) / nullif(greatest(0, positive_variance + negative_variance + 2 * covariance), 0),
             contexts
         ) as size
-    from variances
+    from freedoms
 )
 
 select

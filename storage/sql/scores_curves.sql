@@ -3,7 +3,8 @@
 -- AUPRC: average precision over distinct thresholds; its residuals are what leaving a context out changes, as the
 -- jackknife has it. The variances are those of sums of residuals by question, as in Obuchowski (1997), and by
 -- context where one is judged in two questions (two-way clusters, Cameron, Gelbach and Miller 2011); the intervals are
--- Wilson's at the effective size.
+-- Wilson's at the effective size. Few activating contexts decide average precision, so that its degrees of freedom
+-- heed that the variances of the two classes are found from the same questions.
 create or replace temp table curves as
 with ranked as (
     select
@@ -190,8 +191,14 @@ freedoms as (
         satterthwaite(
             auroc_positive_variance, positive_questions, auroc_negative_variance, negative_questions, questions
         ) as auroc_df,
-        satterthwaite(
-            auprc_positive_variance, positive_questions, auprc_negative_variance, negative_questions, questions
+        if(
+            questions < positives + negatives,
+            satterthwaite_together(
+                auprc_positive_variance, positive_questions, auprc_negative_variance, negative_questions, questions
+            ),
+            satterthwaite(
+                auprc_positive_variance, positive_questions, auprc_negative_variance, negative_questions, questions
+            )
         ) as auprc_df
     from variances
 )

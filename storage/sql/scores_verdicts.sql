@@ -33,9 +33,11 @@ with shares as (
 sizes as (
     select
         *,
-        effective_size(hit_rate, hit_variance, positives, positive_questions) as hit_size,
-        effective_size(specificity, specificity_variance, negatives, negative_questions) as specificity_size,
-        effective_size(silent_specificity, silent_variance, silents, silent_questions) as silent_size
+        effective_size(hit_rate, hit_variance, positives, positives_positives, positive_questions) as hit_size,
+        effective_size(specificity, specificity_variance, negatives, negatives_negatives, negative_questions)
+            as specificity_size,
+        effective_size(silent_specificity, silent_variance, silents, silents_silents, silent_questions)
+            as silent_size
     from shares
 )
 
@@ -45,30 +47,36 @@ select
     wilson(hit_rate, hit_size) as hit_interval,
     wilson(specificity, specificity_size) as specificity_interval,
     wilson(silent_specificity, silent_size) as silent_interval,
-    share_correlation(
-        hit_rate,
-        positives,
-        hit_variance,
-        specificity,
-        negatives,
-        specificity_variance,
-        hits_rejections,
-        hits_negatives,
-        positives_rejections,
-        positives_negatives,
-        questions
+    shrunk_correlation(
+        share_correlation(
+            hit_rate,
+            positives,
+            hit_variance,
+            specificity,
+            negatives,
+            specificity_variance,
+            hits_rejections,
+            hits_negatives,
+            positives_rejections,
+            positives_negatives,
+            questions
+        ),
+        least(positive_questions, negative_questions)
     ) as correlation,
-    share_correlation(
-        hit_rate,
-        positives,
-        hit_variance,
-        silent_specificity,
-        silents,
-        silent_variance,
-        hits_silent_rejections,
-        hits_silents,
-        positives_silent_rejections,
-        positives_silents,
-        questions
+    shrunk_correlation(
+        share_correlation(
+            hit_rate,
+            positives,
+            hit_variance,
+            silent_specificity,
+            silents,
+            silent_variance,
+            hits_silent_rejections,
+            hits_silents,
+            positives_silent_rejections,
+            positives_silents,
+            questions
+        ),
+        least(positive_questions, silent_questions)
     ) as silent_correlation
 from sizes

@@ -17,14 +17,16 @@ class _Share(NamedTuple):
     residuals: np.ndarray
     """What each question adds to the share beyond its mean, shape (questions,)."""
     variance: float
+    groups: int
+    """Questions with verdicts of the class."""
 
 
 def balanced_accuracy(questions: Sequence[Sequence[Judgement]]) -> Estimate | None:
     """Mean of the shares of right verdicts of both classes; None where a class has no verdict.
 
     Each share has Wilson's interval at its effective size by question (Korn and Graubard 1998), the mean MOVER's with
-    the correlation of the two by question (Zou and Donner 2008). Where one question has all verdicts of a class nobody
-    knows how another one would be answered: the interval is 0 to 1.
+    the correlation of the two by question (Zou and Donner 2008), shrunk where it makes the interval narrower. Where one
+    question has all verdicts of a class nobody knows how another one would be answered: the interval is 0 to 1.
     """
     shares = [_share(questions, truth=truth) for truth in (True, False)]
     if shares[0] is None or shares[1] is None:
@@ -35,6 +37,8 @@ def balanced_accuracy(questions: Sequence[Sequence[Judgement]]) -> Estimate | No
     spread = sqrt(first.variance * second.variance)
     products = float(first.residuals @ second.residuals) * _correction(len(questions))
     r = float(np.clip(products / spread, -1, 1)) if spread else 0.0
+    if r < 0:
+        r *= 1 - 1 / (min(first.groups, second.groups) - 1)
     below, above = (
         sqrt(max(0.0, a**2 + b**2 + 2 * r * a * b)) / 2
         for a, b in (
@@ -65,14 +69,15 @@ def _share(questions: Sequence[Sequence[Judgement]], *, truth: bool) -> _Share |
     share = float(right.sum()) / n
     residuals = (right - share * asked) / n
     if groups == n:
-        return _Share(wilson(share, n), residuals, share * (1 - share) / n)
+        return _Share(wilson(share, n), residuals, share * (1 - share) / n, groups)
     if groups < 2:
-        return _Share(Estimate(share, 0.0, 1.0, n), residuals, 0.0)
+        return _Share(Estimate(share, 0.0, 1.0, n), residuals, 0.0, groups)
     variance = float(residuals @ residuals) * _correction(groups) * (n - 1) / n
-    size = n * _few_questions_factor(groups - 1)
-    if 0 < share < 1 and variance > 0:
-        size = min(n, _few_questions_factor(groups - 1) * share * (1 - share) / variance)
-    return _Share(wilson(share, size)._replace(n=n), residuals, variance)
+    freedom = groups - 1 + min(3, groups - 2)
+    independent = share * (1 - share) / variance if 0 < share < 1 and variance > 0 else n
+    # Verdicts are at best independent, and at worst those of a question are alike (Kish 1965).
+    size = max(n**2 / float(asked @ asked), min(n, _few_questions_factor(freedom) * independent))
+    return _Share(wilson(share, size)._replace(n=n), residuals, variance, groups)
 
 
 def _correction(groups: int) -> float:

@@ -52,14 +52,13 @@ def test_the_table_is_written_between_its_marks(report: Report, tmp_path: Path) 
 
 
 def test_the_page_shows_intervals_that_keep_their_level() -> None:
-    """Mean coverage within 93 and 97 %, and nowhere below 90 %, but for the designs that the page names."""
+    """Nowhere below 90 %, and means within 93 and 97 %, but for two designs that the page names."""
     page = FILE.read_text(encoding="utf-8")
     rows = [line for line in page.partition(BEGIN)[2].partition(END)[0].splitlines() if CELL.search(line)]
     assert {design.name for design in cases.DESIGNS} == {row.split("|")[1].strip() for row in rows}
     for row in rows:
-        few = any(name in row for name in ("| 5 + 45 in 10 questions |", "| 7 + 13 in "))
+        few = any(name in row for name in ("| 5 + 45 in 10 questions |", "| 7 + 13 in 4 questions |"))
         for average, least in CELL.findall(row):
-            assert float(average) >= 93, row
-            assert float(least) >= (85 if few else 90), row
-            assert few or float(average) <= 97, row
-    assert "(5 + 45 in 10 questions, 7 + 13)" in page
+            assert 93 <= float(average) <= (98.2 if few else 97), row
+            assert float(least) >= 90, row
+    assert "(5 + 45 in 10 questions, 7 + 13 in 4 questions)" in page

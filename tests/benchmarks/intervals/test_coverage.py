@@ -6,7 +6,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from benchmarks.intervals.cases import DESIGNS, Design, Size
+from benchmarks.intervals.cases import DESIGNS, SIZES, Design, Size
 from benchmarks.intervals.coverage import coverage
 from benchmarks.intervals.draw import asked, deviates, judgements
 from storage.lake import Lake
@@ -44,6 +44,39 @@ def test_intervals_of_few_contexts_contain_the_true_value(tmp_path: Path, name: 
     coverages = coverage(NAMED[name], "independent", SIZE, Lake(tmp_path.as_posix()))
     for number, each in coverages.items():
         assert LEAST < mean(at.share for at in each), number
+
+
+def test_a_bias_of_few_questions_makes_no_interval_too_narrow(tmp_path: Path) -> None:
+    """The correlation of recall and specificity, and how questions vary, are hardly known from four questions."""
+    size = Size(features=1500, shares=(0.5,))
+    coverages = coverage(NAMED["7 + 13 in 4 questions"], "shared bias", size, Lake(tmp_path.as_posix()))
+    for number in (
+        "recall",
+        "specificity",
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "f1",
+        "auroc",
+        "brier",
+    ):
+        assert 0.92 < coverages[number][0].share < 0.99, number
+
+
+def test_average_precision_of_few_positives_is_not_too_certain(tmp_path: Path) -> None:
+    """Five activating contexts in ten questions, some of which a reader is bad at."""
+    size = Size(features=3000, shares=(0.8,))
+    coverages = coverage(NAMED["5 + 45 in 10 questions"], "shared skill", size, Lake(tmp_path.as_posix()))
+    assert 0.905 < coverages["auprc"][0].share < 0.97
+
+
+def test_small_designs_have_more_features_and_true_values() -> None:
+    """Of few verdicts only some shares are possible, so that cover jumps from one true value to the next."""
+    small, large = (
+        SIZES["full"].of(NAMED[name]) for name in ("7 + 13 in 4 questions", "20 + 180 in 40 questions")
+    )
+    assert small.features > large.features
+    assert set(small.shares) > set(large.shares)
 
 
 def test_an_effect_that_intervals_do_not_know_of_breaks_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import root_scalar
-from scipy.stats import t
+from scipy.stats import chi2, norm, t
 from sklearn import metrics
 
 from storage import query
@@ -57,8 +57,9 @@ class Share:
         squares = sum(part**2 for part in self.by_question.values())
         self.variance = questions / (questions - 1) * squares * (n - 1) / n
         varies = 0 < share < 1 and self.variance > 0
-        left = certain(questions - 1)
-        size = min(n, left * share * (1 - share) / self.variance) if varies else left * n
+        alike = n**2 / sum(count**2 for count in sums(own, lambda _: 1.0).values())
+        left = certain(questions - 1 + min(3, questions - 2))
+        size = max(alike, min(n, left * (share * (1 - share) / self.variance if varies else n)))
         self.low, self.high = interval(share, size)
         if share in (0, 1):
             far = (Z**2 / size) / (1 + Z**2 / size)
@@ -66,10 +67,12 @@ class Share:
 
 
 def correlated(recall: Share, specificity: Share, questions: int) -> float:
-    """Correlation of recall and specificity, by question."""
+    """Correlation of recall and specificity, by question, less what chance has made of it where it is below 0."""
     product = sum(recall.by_question.get(q, 0) * part for q, part in specificity.by_question.items())
     spread = math.sqrt(recall.variance * specificity.variance)
-    return max(-1.0, min(1.0, product * questions / (questions - 1) / spread)) if spread else 0.0
+    r = max(-1.0, min(1.0, product * questions / (questions - 1) / spread)) if spread else 0.0
+    fewer = min(len(recall.by_question), len(specificity.by_question))
+    return r * (1 - 1 / (fewer - 1)) if r < 0 else r
 
 
 def ratio_end(a: float, x: float, b: float, y: float, r: float) -> float:
@@ -140,6 +143,11 @@ def test_shares_and_what_is_made_of_them_resample_by_question(judged: list[Judge
             assert row[name] - 1e-9 <= row[f"{name}_high"] <= 1 + 1e-9
 
 
+def brier_freedom(of: Sum) -> float:
+    """Two fewer than Satterthwaite's, but not for that fewer than 2.5."""
+    return max(min(2.5, of.freedom), of.freedom - 2)
+
+
 @given(GROUPED)
 @BOUNDED
 def test_areas_and_brier_resample_by_question(judged: list[Judged]) -> None:
@@ -172,14 +180,15 @@ def test_areas_and_brier_resample_by_question(judged: list[Judged]) -> None:
             added.append(np.array([residuals[questions == q].sum() for q in sorted(set(questions))]))
         variances = [n / (n - 1) * (each**2).sum() for n, each in zip(asked, added, strict=True)]
         covariance = count / (count - 1) * (added[0] * added[1]).sum()
-        of = Sum((variances[0], variances[1]), (asked[0], asked[1]), covariance, count - 1)
+        together = name == "auprc" and count < len(judged)
+        of = Sum((variances[0], variances[1]), (asked[0], asked[1]), covariance, count - 1, together=together)
         score, low, high = (row[end] for end in (name, f"{name}_low", f"{name}_high"))
         if name != "brier":
             size = area_size(score, of, truths.sum(), (~truths).sum())
         elif of.variance > 1e-14:
-            size = certain(max(1, of.freedom - 2)) * score * (1 - score) / of.variance
+            size = certain(brier_freedom(of)) * score * (1 - score) / of.variance
         else:
-            size = certain(max(1, of.freedom - 2)) * len(judged)
+            size = certain(brier_freedom(of)) * len(judged)
         if 0 < score < 1:
             assert pytest.approx(interval(score, size), abs=5e-3) == (low, high), name
         assert low <= score <= high
@@ -210,7 +219,8 @@ def test_an_effect_of_questions_makes_an_interval_wider() -> None:
     steady = [item._replace(question=None) for item in correlated]
     (wide,), (narrow,) = scores(correlated), scores(steady)
     assert wide["score"] == narrow["score"]
-    assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
+    assert (wide["low"], wide["high"]) == pytest.approx(interval(0.6, 10), abs=1e-6)
+    assert (narrow["low"], narrow["high"]) == pytest.approx(interval(0.6, 50), abs=1e-6)
 
 
 def test_judgements_of_one_context_in_two_questions_are_no_independent_ones() -> None:
@@ -242,14 +252,48 @@ def test_judgements_of_one_context_in_two_questions_are_no_independent_ones() ->
 
 
 def test_a_perfect_score_of_few_questions_is_less_certain_than_of_many() -> None:
-    """Where nothing varies nothing says how questions vary: the fewer there are, the wider the interval."""
+    """Where nothing varies nothing says how questions vary: two of twenty contexts say as much as two verdicts."""
     lows = [
         scores([Judged(True, verdict=True, question=place // shown) for place in range(40)])[0]["low"]
         for shown in (1, 5, 20)
     ]
     assert lows == sorted(lows, reverse=True)
     assert 0.9 < lows[0] < 1
-    assert lows[2] < 0.3
+    assert lows[2] == pytest.approx(2 / (2 + Z**2))
+
+
+def test_few_questions_do_not_narrow_an_interval_by_chance() -> None:
+    """A correlation below 0, which makes intervals narrower, counts for less the fewer questions it was found from."""
+    with duckdb.connect() as connection:
+        query.run(connection, "shrunk_correlation")
+        rows = connection.execute(
+            "select shrunk_correlation(r, questions) from (values (-1.0, 2), (-0.6, 4), (-0.6, 40), (0.6, 4)) "
+            "as _ (r, questions)"
+        ).fetchall()
+    assert [value for (value,) in rows] == pytest.approx([0, -0.4, -0.6 * 38 / 39, 0.6])
+
+
+@pytest.mark.parametrize("questions", [3, 4, 5, 10, 20, 40])
+@pytest.mark.parametrize("shown", [2, 3, 5])
+@pytest.mark.parametrize("effect", [1, 1.2, 1.5, 2])
+def test_bounds_of_a_design_effect_and_students_t_keep_the_level_together(
+    questions: int, shown: int, effect: float
+) -> None:
+    """Over all estimates of this design effect, which follow a chi-square, 92 to 98 % contain a normal share."""
+    n = questions * shown
+    estimates = effect * chi2.ppf((np.arange(1000) + 0.5) / 1000, questions - 1) / (questions - 1)
+    with duckdb.connect() as connection:
+        for macro in ("student", "few_questions_factor", "effective_size"):
+            query.run(connection, macro)
+        rows = connection.execute(
+            "select effective_size(0.5, 0.25 / $n * unnest($estimates), $n, $n * $shown, $questions)",
+            {"n": n, "estimates": estimates.tolist(), "shown": shown, "questions": questions},
+        ).fetchall()
+    sizes = np.array([size for (size,) in rows])
+    assert sizes.min() >= questions - 1e-9
+    assert sizes.max() <= n
+    contained = 2 * norm.cdf(Z * np.sqrt(n / sizes / effect)) - 1
+    assert 0.92 < contained.mean() < 0.98
 
 
 def test_quantiles_of_students_t() -> None:

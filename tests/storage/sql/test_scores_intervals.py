@@ -49,6 +49,8 @@ class Sum(NamedTuple):
     covariance: float = 0.0
     most: float = math.inf
     """Degrees of freedom."""
+    together: bool = False
+    """Whether the variances are found from the same questions."""
 
     @property
     def variance(self) -> float:
@@ -57,12 +59,14 @@ class Sum(NamedTuple):
 
     @property
     def freedom(self) -> float:
-        """Satterthwaite's; where nothing varies that of the lesser class."""
+        """Satterthwaite's, or that of variances that err together; where nothing varies that of the lesser class."""
         pairs = list(zip(self.variances, self.questions, strict=True))
         # What a plain computation leaves of nothing is something.
         if sum(self.variances) < 1e-20:
             return min(self.questions) - 1
         welch = sum(self.variances) ** 2 / sum(variance**2 / (n - 1) for variance, n in pairs)
+        if self.together:
+            welch = (sum(self.variances) / sum(variance / math.sqrt(n - 1) for variance, n in pairs)) ** 2
         return min(self.most, welch)
 
 
