@@ -86,9 +86,9 @@ def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> P
         apart=apart,
         seed=work.seed,
     )
-    if work.sampling.windows == "peak" and apart:
-        return replace(placing, segments=query.rows(connection, "sample_segments_of_documents"))
-    return placing
+    if not apart:
+        return placing
+    return replace(placing, segments=query.rows(connection, "sample_segments_of_documents"))
 
 
 def _read(

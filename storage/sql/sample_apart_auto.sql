@@ -1,5 +1,5 @@
 -- Updates one row per feature of `drawable` whose documents can be kept apart: that leaves the explainer $explain
--- windows and the scorers $per_decile of each decile. Needs `sides` and `ranked`.
+-- windows and the scorers $per_decile of each decile. Needs `sided`, the windows with the `side` of each.
 update drawable
 set apart = 'document'
 from (
@@ -9,13 +9,13 @@ from (
         min(score) as score
     from (
         select
-            ranked.feature,
-            ranked.decile,
-            count(*) filter (where sides.side = 'explain') as explain,
-            count(*) filter (where sides.side = 'score') as score
-        from ranked
-        inner join sides on ranked.feature = sides.feature and ranked.origin = sides.origin
-        group by ranked.feature, ranked.decile
+            feature,
+            decile,
+            count(*) filter (where side = 'explain') as explain,
+            count(*) filter (where side = 'score') as score
+        from sided
+        where side != 'either'
+        group by feature, decile
     ) as deciles
     group by feature
 ) as counted

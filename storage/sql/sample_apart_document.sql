@@ -1,5 +1,6 @@
 -- Updates one row per feature of `drawable` that is sampled: its documents are kept apart, and it is skipped where that
--- leaves the explainer or the scorers fewer than $least windows. Needs `sides`.
+-- leaves the explainer or the scorers fewer than $least windows. Needs `sided`, the windows with the
+-- `side` of each.
 update drawable
 set
     apart = 'document',
@@ -14,7 +15,8 @@ from (
         feature,
         count(*) filter (where side = 'explain') as explain,
         count(*) filter (where side = 'score') as score
-    from sides
+    from sided
+    where side != 'either'
     group by feature
 ) as counted
 where drawable.feature = counted.feature

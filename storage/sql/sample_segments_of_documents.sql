@@ -1,7 +1,10 @@
--- One row per stretch of a sequence that holds one document, in their order. Needs `segments`.
+-- One row per stretch of a sequence that holds one document, in their order, with the number of its document in their
+-- random order (`nth`). Needs `segments`.
 select
     sequence,
     first,
-    "end"
+    "end",
+    random,
+    dense_rank() over (order by random, document) - 1 as nth
 from segments
 order by sequence, first

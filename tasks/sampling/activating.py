@@ -1,11 +1,14 @@
 """Draw the activating contexts of a bucket: its windows, what can be drawn of each feature, and the draw itself."""
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from storage import query
 from tasks.sampling import DECILES
 from tasks.sampling.config import FEWEST, order, strongest
+from tasks.sampling.documents import EITHER, NEITHER, SIDES, divided
 from tasks.sampling.firings import Firings, counts, ranked
 from tasks.sampling.placing import Placed, Placing
 from tasks.sampling.random_order import shuffled
@@ -13,7 +16,7 @@ from tasks.sampling.silent_windows import SilentWindows
 from tasks.sampling.work import Bucket, SampleWork
 
 CUTS = pa.schema([pa.field("feature", pa.int32()), pa.field("last", pa.uint64())])
-"""The table `cuts` (storage/sql/sample_cuts.sql), empty where only windows are kept apart."""
+"""The table `cuts` (`documents.Division`), empty where only windows are kept apart."""
 
 
 def draw(
@@ -34,13 +37,14 @@ def draw(
     connection.register("firings", firings.table())
     connection.register("fired", windows.active_windows)
     placed = placing.place(connection, firings, windows.active_windows)
-    _draw(connection, work, _drawable(connection, work, bucket, placed, windows))
+    _draw(connection, work, _drawable(connection, work, placing, bucket, placed, windows))
     return windows
 
 
 def _drawable(
     connection: duckdb.DuckDBPyConnection,
     work: SampleWork,
+    placing: Placing,
     bucket: Bucket,
     placed: Placed,
     grid: SilentWindows,
@@ -67,34 +71,46 @@ def _drawable(
     )
     sampled = query.rows(connection, "sample_sampled")
     windows = ranked(placed.windows, placed.left_out, sampled, work.seed)
-    connection.register("ranked", windows)
-    if sampling.apart == "window":
+    if sampling.apart == "window" or placing.segments is None:
         connection.register("cuts", CUTS.empty_table())
-        query.run(connection, "sample_windows_window")
-        return windows
-    _keep_documents_apart(connection, work)
-    query.run(connection, "sample_cuts")
-    query.run(connection, "sample_windows_document")
-    return query.rows(connection, "sample_windows")
+        return _sided(windows, np.full(windows.num_rows, EITHER, np.int8))
+    return _documents_apart(connection, work, placing.segments, windows)
 
 
-def _keep_documents_apart(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> None:
-    """Divide the documents of each feature among explainer and scorers; `drawable` says where that is kept to."""
+def _documents_apart(
+    connection: duckdb.DuckDBPyConnection, work: SampleWork, segments: pa.Table, windows: pa.Table
+) -> pa.Table:
+    """The windows that may be shown, each to the reader whose document it is in; `drawable` says of which features."""
     sampling, per_decile = work.sampling, work.sampling.per_decile
-    query.run(
-        connection,
-        "sample_sides",
+    division = divided(
+        windows,
+        segments,
         window=sampling.window,
         length=work.sequence,
         explain=sampling.explain,
         score=DECILES * per_decile,
     )
+    connection.register("sided", _sided(windows, division.sides))
     if sampling.apart == "document":
         query.run(connection, "sample_apart_document", least=DECILES)
     else:
         query.run(
             connection, "sample_apart_auto", explain=max(sampling.explain, DECILES), per_decile=per_decile
         )
+    connection.unregister("sided")
+    sampled = query.rows(connection, "sample_sampled")
+    apart = sampled["feature"].filter(pc.equal(sampled["apart"], "document"))
+    connection.register("cuts", division.cuts.filter(pc.is_in(division.cuts["feature"], apart)))
+    is_apart = pc.is_in(windows["feature"], apart).to_numpy()
+    shown = pc.is_in(windows["feature"], sampled["feature"]).to_numpy() & ~(
+        is_apart & (division.sides == NEITHER)
+    )
+    return _sided(windows.filter(shown), np.where(is_apart, division.sides, EITHER)[shown])
+
+
+def _sided(windows: pa.Table, sides: np.ndarray) -> pa.Table:
+    """Windows with the reader that each is for as `side`."""
+    return windows.append_column("side", pa.DictionaryArray.from_arrays(pa.array(sides), SIDES))
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork, windows: pa.Table) -> None:
@@ -105,6 +121,7 @@ def _draw(connection: duckdb.DuckDBPyConnection, work: SampleWork, windows: pa.T
     even = sampling.strategy.kind == "quantiles" and sampling.apart == "window"
     share = sampling.explain // DECILES + 1 if even else sampling.explain
     first, tenths = shuffled(windows, share + sampling.per_decile)
+    connection.register("windows", windows)
     connection.register("shuffled", first)
     connection.register("tenths", tenths)
     deciles = {"deciles": DECILES}

@@ -33,8 +33,9 @@ class Placing:
     text: CorpusText
     windows: Literal["grid", "peak"]
     segments: pa.Table | None = None
-    """Where windows lie around peaks inside of documents: `sequence`, `first` and `end` of each document's part, sorted
-    by these."""
+    """Where documents may be kept apart: `sequence`, `first` and `end` of each document's part, sorted by these, with
+    the random number of the document (`random`) and its place in their order (`nth`). Windows around peaks lie inside
+    of one."""
 
     @property
     def window_start(self) -> WindowStart | None:

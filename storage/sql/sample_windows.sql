@@ -1,3 +1,0 @@
--- One row per window of `windows`, in no order.
-select *
-from windows
