@@ -1,8 +1,8 @@
 """Sampling task: the contexts and samples of a span of buckets, from activations. DuckDB draws; see `storage/sql/`.
 
-The firings of a span's own features are read once: Parquet parts are read by whole row groups, and with many features
-one row group holds the firings of many buckets. Those of other features that fire in a context are read for each group
-of buckets. Small buckets are drawn together, since each statement takes some time however few features it covers.
+The firings of a span's features are read once: Parquet parts are read by whole row groups, and with many features one
+row group holds the firings of many buckets. Small buckets are drawn together, since each statement takes some time
+however few features it covers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,15 +14,15 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage import query
-from storage.layout import Range, holding, overlapping
-from storage.tables import ACTIVATIONS, CONTEXTS, SAMPLES
+from storage.layout import Range, overlapping
+from storage.tables import CONTEXTS, SAMPLES
 from tasks.sampling import activating
-from tasks.sampling.firings import Firings, between, with_activations, with_other_activations
+from tasks.sampling.firings import between, with_activations, with_other_activations
+from tasks.sampling.held_firings import HeldFirings, read
 from tasks.sampling.negatives import base as negatives
 from tasks.sampling.placing import Placing
 from tasks.sampling.work import MAX_FIRINGS, Bucket, SampleWork, grouped, joined
@@ -45,21 +45,24 @@ def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int
     """Draw the contexts of the chosen features of a span's buckets; returns how many."""
     with work.lake.connect(threads=1, memory=work.memory) as connection:
         counts = _counts(connection, work, span)
-        read = partial(_read, connection, work)
         # Before the text, since the tasks of a process wait for each other to read that.
-        firings = read(span, buckets) if counts.sum() <= MAX_FIRINGS else None
+        held = _held(connection, work, buckets) if counts.sum() <= MAX_FIRINGS else None
         draw = partial(_drawn, connection, work, _register_text(connection, work))
-        if firings:
+        if held:
             return sum(
                 _write(work, bucket, [drawn])
                 for group in grouped(buckets)
-                for bucket, drawn in zip(group, draw(group, firings), strict=True)
+                for bucket, drawn in zip(group, draw(group, held), strict=True)
             )
         return sum(
             _write(
                 work,
                 bucket,
-                [*chain.from_iterable(draw([piece], read(piece.part, [piece])) for piece in pieces)],
+                [
+                    *chain.from_iterable(
+                        draw([piece], _held(connection, work, [piece], alone=True)) for piece in pieces
+                    )
+                ],
             )
             for bucket in buckets
             for pieces in [bucket.pieces(counts[bucket.part.first - span.first :], MAX_FIRINGS)]
@@ -91,14 +94,24 @@ def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> P
     return replace(placing, segments=query.rows(connection, "sample_segments_of_documents"))
 
 
-def _read(
-    connection: duckdb.DuckDBPyConnection, work: SampleWork, span: Range, buckets: Sequence[Bucket]
-) -> Firings:
-    """The firings of the chosen features of some buckets."""
+def _held(
+    connection: duckdb.DuckDBPyConnection, work: SampleWork, buckets: Sequence[Bucket], *, alone: bool = False
+) -> HeldFirings:
+    """The firings of the chosen features of some buckets; not `alone` with those that their contexts are made of.
+
+    These others are near them by index, so that the row groups that are read hold nearly all of them.
+    """
+    features, sampling = joined(buckets).chosen, work.sampling
+    if not alone:
+        others = [
+            kind.read_along(
+                connection, work.lake, work.features, min_firings=sampling.min_firings, chosen=features
+            )
+            for kind in (*sampling.contrast, *sampling.negatives)
+        ]
+        features = np.unique(np.concatenate([features, *others]))
     parts = work.lake.parts(work.activations, "activations")
-    chosen = np.concatenate([bucket.chosen for bucket in buckets]).tolist()
-    rows = query.rows(connection, "sample_firings", activations=parts, chosen=chosen, **span._asdict())
-    return Firings.of(rows)
+    return HeldFirings(connection, parts, read(connection, parts, features))
 
 
 def _drawn(
@@ -106,49 +119,25 @@ def _drawn(
     work: SampleWork,
     placing: Placing,
     buckets: Sequence[Bucket],
-    firings: Firings,
+    held: HeldFirings,
 ) -> Iterator[Drawn]:
     """Samples and contexts of each of these neighbouring buckets, or of a piece of one; all are drawn together."""
     sampling = work.sampling
     whole = joined(buckets)
-    windows = activating.draw(connection, work, placing, whole, firings.between(*whole.part))
+    firings = held.firings.of_features(whole.chosen)
+    windows = activating.draw(connection, work, placing, whole, firings)
     for role, kinds in (("explain", sampling.contrast), ("score", sampling.negatives)):
-        pool = work.pool(connection, role, windows, placing)
+        pool = work.pool(connection, role, windows, placing, held)
         for kind in kinds:
             negatives.draw(pool, kind)
     contexts = _numbered(query.rows(connection, "contexts", coder=work.coder))
     samples = query.rows(connection, "samples", SAMPLES)
-    others = _other_firings(connection, work, contexts)
+    others = held.of_others(contexts)
     for part, *_ in buckets:
         rows = placing.text.with_tokens(between(contexts, *part))
         rows = with_activations(rows, firings.between(*part), work.sequence, sampling.window)
         rows = with_other_activations(rows, others, work.sequence, sampling.window)
         yield Drawn(between(samples, *part), rows)
-
-
-def _other_firings(connection: duckdb.DuckDBPyConnection, work: SampleWork, contexts: pa.Table) -> Firings:
-    """The firings of the features in `other`, in the sequences of the contexts that name them.
-
-    Kind by kind, from the parts that hold such a sequence: the others of one kind are neighbours by index, those of
-    another may be any, but in few sequences. What two kinds name is there twice.
-    """
-    parts = work.lake.parts(work.activations, "activations")
-    named = contexts.select(["kind", "other", "sequence"]).filter(contexts["other"].is_valid())
-    rows = []
-    for kind in named["kind"].unique().to_pylist():
-        of_kind = named.filter(pc.field("kind") == kind)
-        others = of_kind["other"].to_numpy()
-        rows.append(
-            query.rows(
-                connection,
-                "sample_other_firings",
-                activations=holding(parts, np.unique(of_kind["sequence"].to_numpy()).tolist()),
-                kind=kind,
-                first=int(others.min()),
-                end=int(others.max()) + 1,
-            )
-        )
-    return Firings.of(pa.concat_tables(rows) if rows else ACTIVATIONS.empty())
 
 
 def _numbered(contexts: pa.Table) -> pa.Table:

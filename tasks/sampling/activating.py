@@ -3,7 +3,6 @@
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from storage import query
 from tasks.sampling import DECILES
@@ -99,12 +98,11 @@ def _documents_apart(
         )
     connection.unregister("sided")
     sampled = query.rows(connection, "sample_sampled")
-    apart = sampled["feature"].filter(pc.equal(sampled["apart"], "document"))
-    connection.register("cuts", division.cuts.filter(pc.is_in(division.cuts["feature"], apart)))
-    is_apart = pc.is_in(windows["feature"], apart).to_numpy()
-    shown = pc.is_in(windows["feature"], sampled["feature"]).to_numpy() & ~(
-        is_apart & (division.sides == NEITHER)
-    )
+    apart = sampled["feature"].to_numpy()[sampled["apart"].to_numpy() == "document"]
+    cuts, feature = division.cuts, windows["feature"].to_numpy()
+    connection.register("cuts", cuts.filter(np.isin(cuts["feature"].to_numpy(), apart)))
+    is_apart = np.isin(feature, apart)
+    shown = np.isin(feature, sampled["feature"].to_numpy()) & ~(is_apart & (division.sides == NEITHER))
     return _sided(windows.filter(shown), np.where(is_apart, division.sides, EITHER)[shown])
 
 

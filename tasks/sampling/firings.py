@@ -47,6 +47,27 @@ class Firings:
         order = np.lexsort((firings.position, firings.sequence, firings.feature))
         return cls(*(column[order] for column in vars(firings).values()))
 
+    def take(self, rows: np.ndarray) -> "Firings":
+        """Those at ascending `rows`, or where `rows` is true."""
+        return Firings(*(column[rows] for column in vars(self).values()))
+
+    def with_(self, others: "Firings") -> "Firings":
+        """These and others; what both have is there twice."""
+        return Firings.of(pa.concat_tables([self.table(), others.table()]))
+
+    def fires(self, features: np.ndarray) -> np.ndarray:
+        """[n] bool: which of `features` [n] are here."""
+        begins, ends = self._ranges(features)
+        return begins < ends
+
+    def of_features(self, features: np.ndarray) -> "Firings":
+        """Those of some features, which ascend."""
+        return self.take(concatenated_ranges(*self._ranges(features))[1])
+
+    def _ranges(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features = features.astype(self.feature.dtype)
+        return np.searchsorted(self.feature, features), np.searchsorted(self.feature, features, "right")
+
     def is_sorted(self) -> bool:
         """Whether rows are sorted by feature, sequence and position; a database may return them otherwise."""
         places = keys(self.feature, self.sequence * (int(self.position.max(initial=0)) + 1) + self.position)

@@ -11,6 +11,7 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.sampling.config import Sampling
 from tasks.sampling.corpus_text import corpus_text
+from tasks.sampling.held_firings import HeldFirings
 from tasks.sampling.negatives.base import Pool, SearchingKind
 from tasks.sampling.placing import Placing
 from tasks.sampling.silent_windows import SilentWindows
@@ -46,7 +47,12 @@ class SampleWork:
         return Placing(text, self.sampling.windows)
 
     def pool(
-        self, connection: duckdb.DuckDBPyConnection, role: str, windows: SilentWindows, placing: Placing
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        role: str,
+        windows: SilentWindows,
+        placing: Placing,
+        firings: HeldFirings,
     ) -> Pool:
         """What the non-activating contexts of a role (`explain` or `score`) are drawn from."""
         return Pool(
@@ -61,6 +67,7 @@ class SampleWork:
             activations=self.activations,
             features=self.features,
             seed=self.seed,
+            firings=firings,
             embeddings=self.embeddings,
         )
 

@@ -13,6 +13,7 @@ from storage.tables import EMBEDDINGS
 from tasks.sampling.activating import CUTS
 from tasks.sampling.config import Sampling
 from tasks.sampling.firings import Firings
+from tasks.sampling.held_firings import HeldFirings
 from tasks.sampling.negatives import Negatives, SimilarText, base
 from tasks.sampling.silent_windows import SilentWindows
 from tasks.sampling.work import SampleWork
@@ -198,7 +199,8 @@ def draw(
                 "slots": silent.slots,
             },
         )
-        pool = asked.pool(connection, "score", silent, asked.placing())
+        held = HeldFirings(connection, lake.parts(asked.activations, "activations"), firings)
+        pool = asked.pool(connection, "score", silent, asked.placing(), held)
         for kind in kinds:
             base.draw(pool, kind)
         rows = connection.execute("select * from drawn order by feature, kind, place").to_arrow_table()

@@ -1,5 +1,6 @@
 """What is read of other features that fire in contexts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,31 @@ def test_only_parts_that_hold_a_context_are_read(
     CACHE.write(lake, shards=4)
     kinds = (Similar(n=5, search=BLOCK), OtherFeature(n=5, features=2))
     asked = work(lake, Sampling(window=WINDOW, explain=10, per_decile=1, negatives=kinds, min_firings=20))
-    sample(asked, [Range(0, CACHE.width)], range(CACHE.width))
+    sample(asked, [Range(0, CACHE.width)], [0])
     [searched] = blocks(CACHE.sequences, BLOCK, asked.seed)
-    read = {given["kind"]: given["activations"] for given in reads["sample_other_firings"]}
-    assert [Range(searched * BLOCK, (searched + 1) * BLOCK)] == [Range.of(part) for part in read["similar"]]
-    assert 4 == len(read["other_feature"])
+    [read] = reads["sample_other_firings"]
+    assert "similar" == read["kind"]
+    assert [Range(searched * BLOCK, (searched + 1) * BLOCK)] == [
+        Range.of(part) for part in read["activations"]
+    ]
+
+
+@pytest.mark.parametrize("chosen", [range(12), [1, 7]])
+def test_firings_of_others_are_read_with_those_of_the_features(
+    tmp_path: Path,
+    reads: dict[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: Sequence[int],
+) -> None:
+    """Once for a span, however many groups of buckets it is drawn in and however few features are chosen."""
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake)
+    kinds = (OtherFeature(n=5, features=2),)
+    asked = work(lake, Sampling(window=WINDOW, explain=10, per_decile=1, negatives=kinds, min_firings=20))
+    monkeypatch.setattr("tasks.sampling.work.GROUP_FEATURES", 3)
+    sample(asked, [Range(first, first + 3) for first in range(0, 12, 3)], chosen)
+    assert 1 == len(reads["sample_firings"])
+    assert "sample_other_firings" not in reads
 
 
 def test_features_are_ranked_once_for_all_buckets(

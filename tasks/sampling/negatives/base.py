@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -25,6 +26,7 @@ from storage import query
 from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.fields import ConfigModel
+from tasks.sampling.held_firings import HeldFirings
 from tasks.sampling.placing import Placing
 from tasks.sampling.silent_windows import SilentWindows, without_overlaps
 
@@ -78,6 +80,18 @@ class Kind(ConfigModel, ABC, frozen=True):
         """Its key `neighbours`, where it reads them from `features`, by the key of `describe` that keeps them."""
         return {}
 
+    def read_along(
+        self,
+        connection: duckdb.DuckDBPyConnection,  # noqa: ARG002
+        lake: Lake,  # noqa: ARG002
+        features: Step,  # noqa: ARG002
+        *,
+        min_firings: int,  # noqa: ARG002
+        chosen: np.ndarray,
+    ) -> np.ndarray:
+        """Features whose firings candidates of the `chosen` features are made of: read at once with those."""
+        return chosen[:0]
+
     @abstractmethod
     def candidates(self, pool: "Pool") -> Iterator[pa.Table]:
         """Candidates (`CANDIDATES` and `turn`) of the features that `pool.lacking` names.
@@ -119,6 +133,8 @@ class Pool:
     activations: Step
     features: Step
     seed: int
+    firings: HeldFirings
+    """Of the features of the task, which are many more than those of the bucket, and of any others."""
     embeddings: Mapping[SearchingKind, Step] = field(default_factory=dict)
     """By kind, the vectors of windows that it compares."""
 

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from storage import query
-from tasks.sampling.density_groups import density_groups
-from tasks.sampling.firings import Firings, concatenated_ranges, counts, ranked
+from storage.lake import Lake
+from storage.layout import Step
+from tasks.sampling.density_groups import DensityGroups, density_groups
+from tasks.sampling.firings import concatenated_ranges, counts, ranked
 from tasks.sampling.negatives.base import Kind, Pool
 from tasks.sampling.random_order import randoms
 from tasks.sampling.silent_windows import random_start
@@ -44,16 +46,29 @@ class OtherFeature(Kind, frozen=True):
         """As many as `features`."""
         return self.features
 
+    def read_along(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        lake: Lake,
+        features: Step,
+        *,
+        min_firings: int,
+        chosen: np.ndarray,
+    ) -> np.ndarray:
+        """The others of all chosen features, which are near them by index."""
+        groups = self._groups(connection, lake, features, min_firings)
+        return np.unique(groups.others(chosen, self.features)["other"].to_numpy())
+
+    def _groups(
+        self, connection: duckdb.DuckDBPyConnection, lake: Lake, features: Step, min_firings: int
+    ) -> DensityGroups:
+        return density_groups(
+            connection, lake, features, min_firings=min_firings, block=BLOCK, others=self.features
+        )
+
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Windows of the others, which take turns; more of each while they are too few."""
-        groups = density_groups(
-            pool.connection,
-            pool.lake,
-            pool.features,
-            min_firings=pool.min_firings,
-            block=BLOCK,
-            others=self.features,
-        )
+        groups = self._groups(pool.connection, pool.lake, pool.features, pool.min_firings)
         others = groups.others(pool.lacking(self)["feature"].to_numpy(), self.features)
         seed = int(random_start(pool.seed, self.kind, pool.role))
         windows = _Windows.of(pool, others.select(["other", "firings"]), seed, max(WINDOWS, 4 * self.n))
@@ -148,19 +163,13 @@ class _Windows(NamedTuple):
 
 def _drawn(pool: Pool, features: np.ndarray, seed: int, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Feature and origin of about `most` windows of each of `features`, in a random order within each."""
-    rows = query.rows(
-        pool.connection,
-        "sample_firings",
-        activations=pool.lake.parts(pool.activations, "activations"),
-        chosen=features.tolist(),
-        first=int(features[0]),
-        end=int(features[-1]) + 1,
-    )
+    firings = pool.firings.of(features)
     if not pool.most_windows:
-        of, firings = rows["feature"].to_numpy(), np.bincount(rows["feature"].to_numpy() - features[0])
-        share = FIRINGS * most / np.maximum(1, firings)[of - features[0]]
-        rows = rows.filter(randoms(of, rows["sequence"].to_numpy(), seed) <= 2.0**64 * np.minimum(1.0, share))
-    placed = pool.placing.place(pool.connection, Firings.of(rows))
+        begins, ends = (np.searchsorted(firings.feature, features, side) for side in ("left", "right"))
+        share = np.repeat(FIRINGS * most / np.maximum(1, ends - begins), ends - begins)
+        random = randoms(firings.feature, firings.sequence, seed)
+        firings = firings.take(random <= 2.0**64 * np.minimum(1.0, share))
+    placed = pool.placing.place(pool.connection, firings)
     texts = counts(pa.table({"feature": np.delete(placed.windows["feature"].to_numpy(), placed.left_out)}))
     kept = texts["rows"].to_numpy()
     if pool.most_windows:
