@@ -22,7 +22,7 @@ NOT_MEASURED = "not measured"
 FLOOR = "the score with another feature's explanation; for scorers without explanation, with other features' contexts"
 UNEXPLAINED = (
     "unexplained: the same questions with a description that says nothing, which is what a reader reaches without an "
-    "explanation; an explanation is worth what it scores above the higher of both floors"
+    "explanation; an explanation is worth what it scores above the higher of both floors, the margin"
 )
 COUNTS = "n: features with a score, and below it those in the control, which floor and margin are over"
 TUNED = (
@@ -50,7 +50,7 @@ class Line:
     floor: Estimate | None
     """Mean over the features of the control that have a score and a floor."""
     above: Estimate | None
-    """Mean of score minus floor over the same features."""
+    """Mean of score minus the higher floor, over the features that have both: the smaller margin of two."""
     unexplained: Estimate | None
     """Mean with a description that says nothing, over the features of the control that have a score."""
     unscored: int
@@ -106,12 +106,22 @@ def _line(
         chance=chance,
         score=mean([row["score"] for row in scored]) if scored else None,
         floor=mean(floors) if both else None,
-        above=margin([row["score"] for row in both], floors) if both else None,
+        above=_margin(scored),
         unexplained=mean(unexplained) if unexplained else None,
         unscored=len(rows) - len(scored),
         failed=sum(row["n_failed"] for row in rows) / judged if judged else 0.0,
         above_floor=above_floor,
     )
+
+
+def _margin(rows: Sequence[Mapping]) -> Estimate | None:
+    """Over another feature's explanation, or over none, whichever leaves less; None where neither was measured."""
+    margins = [
+        margin([row["score"] for row in both], [row[floor] for row in both])
+        for floor in ("floor", "unexplained")
+        if (both := [row for row in rows if row[floor] is not None])
+    ]
+    return min(margins, key=lambda estimate: estimate.value, default=None)
 
 
 def is_varied(lines: Sequence[Line]) -> bool:

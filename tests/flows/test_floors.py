@@ -234,8 +234,9 @@ def test_a_reader_that_refuses_other_explanations_gains_nothing_by_it(ran: Ran, 
     line, numbers = ran.line(f"{scorer}_wary"), ran.numbers[f"{scorer}_wary"]
     assert line.floor
     assert line.unexplained
+    assert line.above
     assert line.floor.high < 0.55 < line.unexplained.low
-    assert _is_nothing(_over(numbers, "unexplained"))
+    assert _is_nothing(line.above)
     assert _share(numbers["q"]) <= 0.1
     assert np.mean(numbers["score"] > np.quantile(numbers["floor"], 0.95)) > 0.5
 
@@ -246,7 +247,8 @@ def test_a_reader_that_goes_by_the_explanation_is_above_the_floors(ran: Ran, sco
     line, numbers = ran.line(f"{scorer}_told"), ran.numbers[f"{scorer}_told"]
     assert line.unexplained
     assert line.unexplained.low > 0.55
-    assert _over(numbers, "unexplained").low > 0.1
+    assert line.above
+    assert line.above.low > 0.1
     assert _share(numbers["q"]) > 0.5
 
 

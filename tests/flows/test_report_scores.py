@@ -59,6 +59,15 @@ def test_the_mean_score_is_over_all_and_the_margin_over_the_control() -> None:
     assert "below it those in the control" in " ".join(text.split())
 
 
+@pytest.mark.parametrize(("unexplained", "margin"), [(0.45, 0.245), (0.6, 0.145)])
+def test_the_margin_is_over_the_higher_floor(unexplained: float, margin: float) -> None:
+    """What a reader reaches without an explanation is no merit of it, whatever another feature's explanation gets."""
+    rows = [row(number, 0.7 + number / 100, 0.5) | {"unexplained": unexplained} for number in range(10)]
+    (line,) = lines(rows, [], ReportSetup())
+    assert line.above
+    assert (10, pytest.approx(margin)) == (line.above.n, line.above.value)
+
+
 def test_features_without_a_score_count_as_failed() -> None:
     """They have no score, and stand in no mean; how many they are is said, in and outside the control."""
     rows = [row(number, 0.7, 0.5) for number in range(10)]
@@ -136,8 +145,8 @@ def test_scores_without_an_explanation_have_a_column_where_they_were_measured(tm
     )
     assert {None} == {line.unexplained for line in before.lines}
     assert "unexplained" not in printed(before)
-    assert [(line.key, line.score, line.floor, line.above) for line in before.lines] == [
-        (line.key, line.score, line.floor, line.above) for line in after.lines
+    assert [(line.key, line.score, line.floor) for line in before.lines] == [
+        (line.key, line.score, line.floor) for line in after.lines
     ]
     assert [line.alone for line in after.lines] == [line.unexplained is None for line in after.lines]
     for line in after.lines:
