@@ -3,12 +3,15 @@
 from pathlib import Path
 from statistics import mean
 
+import duckdb
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from benchmarks.intervals.cases import DESIGNS, SIZES, Design, Size
 from benchmarks.intervals.coverage import coverage
 from benchmarks.intervals.draw import asked, deviates, judgements
+from storage import query
 from storage.lake import Lake
 
 NAMED = {design.name: design for design in DESIGNS}
@@ -76,7 +79,26 @@ def test_small_designs_have_more_features_and_true_values() -> None:
         SIZES["full"].of(NAMED[name]) for name in ("7 + 13 in 4 questions", "20 + 180 in 40 questions")
     )
     assert small.features > large.features
-    assert set(small.shares) > set(large.shares)
+    assert len(small.shares) > len(large.shares)
+
+
+@pytest.mark.parametrize("n", [7, 13])
+def test_wilsons_interval_of_few_verdicts_keeps_its_level_on_average_alone(n: int) -> None:
+    """By exact binomials at multiples of 0.05: above 97 % or below 93 % there is no fault of the simulation."""
+    with duckdb.connect() as connection:
+        query.run(connection, "wilson")
+        rows = connection.execute(
+            "select wilson(k / $n, $n)['low'], wilson(k / $n, $n)['high'] from range($n + 1) as _ (k)",
+            {"n": n},
+        ).fetchall()
+    lows, highs = np.array(rows).T
+    exact = [
+        binom.pmf(np.arange(n + 1), n, truth)[(lows <= truth) & (highs >= truth)].sum()
+        for truth in np.arange(1, 20) / 20
+    ]
+    assert min(exact) < 0.93
+    assert max(exact) > 0.97
+    assert 0.95 < mean(exact) < 0.965
 
 
 def test_an_effect_that_intervals_do_not_know_of_breaks_them(tmp_path: Path) -> None:
