@@ -25,7 +25,10 @@ VERSIONS: Mapping[tuple[str, int], str] = {
     ): "contexts say which other feature fires in them, and lie in documents of their own role alone",
     ("explanations", 5): "characters of several tokens, tabs and carriage returns are shown whole",
     ("judgements", 5): "questions say last what is asked, and few-shot examples are others",
-    ("scores", 6): "intervals from few questions are neither too narrow by chance nor needlessly wide",
+    (
+        "scores",
+        6,
+    ): "intervals from few questions are neither too narrow, by chance or rounding, nor needlessly wide",
 }
 """What another version of a stage's code changes in its rows, by stage and version."""
 

@@ -25,6 +25,7 @@ _MACROS = (
     "share_correlation",
     "shrunk_correlation",
     "clustered",
+    "summed_variance",
     "mover",
     "ratio_low",
     "weighted",

@@ -102,7 +102,7 @@ sizes as (
     select
         *,
         few_questions_factor(greatest(least(2.5, df), df - 2)) * coalesce(
-            brier * (1 - brier) / nullif(greatest(0, positive_variance + negative_variance + 2 * covariance), 0),
+            brier * (1 - brier) / nullif(summed_variance(positive_variance, negative_variance, covariance), 0),
             contexts
         ) as size
     from freedoms

@@ -213,7 +213,7 @@ select
         auroc,
         area_size(
             auroc,
-            auroc_positive_variance + auroc_negative_variance + 2 * auroc_covariance,
+            summed_variance(auroc_positive_variance, auroc_negative_variance, auroc_covariance),
             positives,
             negatives,
             few_questions_factor(auroc_df)
@@ -223,7 +223,7 @@ select
         auprc,
         area_size(
             auprc,
-            auprc_positive_variance + auprc_negative_variance + 2 * auprc_covariance,
+            summed_variance(auprc_positive_variance, auprc_negative_variance, auprc_covariance),
             positives,
             negatives,
             few_questions_factor(auprc_df)

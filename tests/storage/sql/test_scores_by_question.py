@@ -296,6 +296,44 @@ def test_bounds_of_a_design_effect_and_students_t_keep_the_level_together(
     assert 0.92 < contained.mean() < 0.98
 
 
+@pytest.mark.parametrize("probability", [0.1, 0.3])
+def test_distances_that_do_not_vary_are_not_certain(probability: float) -> None:
+    """Whatever rounding leaves of them: an interval as wide as that of a share of so many contexts."""
+    judged = [Judged(place % 2 == 0, False, probability, question=place // 5) for place in range(100)]
+    (row,) = scores(judged)
+    size = 100 * certain(20 - 1 - 2)
+    assert (row["brier_low"], row["brier_high"]) == pytest.approx(interval(row["brier"], size), abs=1e-4)
+
+
+def test_questions_that_do_not_vary_are_not_correlated() -> None:
+    """Where each has 2 of 5 positives and 1 of 5 negatives right, rounding makes no correlation of 1."""
+    judged = [
+        Judged(truth, truth == (place < (2 if truth else 1)), question=question)
+        for question in range(20)
+        for truth in (True, False)
+        for place in range(5)
+    ]
+    (row,) = scores(judged)
+    size = 100 * certain(20 - 1 + 3)
+    (first_low, first_high), (second_low, second_high) = interval(0.4, size), interval(0.2, size)
+    below, above = (
+        math.hypot(0.4 - first_low, 0.2 - second_low) / 2,
+        math.hypot(first_high - 0.4, second_high - 0.2) / 2,
+    )
+    assert (row["low"], row["high"]) == pytest.approx((0.3 - below, 0.3 + above), abs=1e-4)
+
+
+def test_classes_that_take_back_what_the_other_adds_do_not_vary() -> None:
+    """But for what rounding leaves of their variances and covariance."""
+    with duckdb.connect() as connection:
+        query.run(connection, "summed_variance")
+        rows = connection.execute(
+            "select summed_variance(v, w, c) from (values (0.3, 0.3, -0.3 + 1e-17), (3e-30, 1e-30, 0.0), "
+            "(0.1, 0.2, -0.1), (null, 0.2, 0.0)) as _ (v, w, c)"
+        ).fetchall()
+    assert [value for (value,) in rows] == [0, 0, pytest.approx(0.1), None]
+
+
 def test_quantiles_of_students_t() -> None:
     """Of 1, 2 and 3 degrees of freedom exactly, of more to within a thousandth; of none there is none."""
     with duckdb.connect() as connection:
