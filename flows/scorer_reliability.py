@@ -19,6 +19,8 @@ SPLITS = 2
 MOST = 400_000
 """Judgements of a scorer that are read, in parts spread over its features: of one or two thousand features."""
 
+_COLUMNS = ["coder", "explainer", "scorer", "feature", "replicate", "control", "measure", "score"]
+
 Key = tuple[str, str, str]
 """Coder, explainer and scorer."""
 
@@ -74,10 +76,12 @@ def _reliability(
 def _half_scores(
     lake: Lake, run: str, connection: duckdb.DuckDBPyConnection, measures: Mapping[str, Measure | None]
 ) -> Iterator[dict]:
+    """Scores of halves that measure the same as the score of the whole: one of a single class does not."""
     steps = runs.record(lake, run)["steps"]
     sampled = {step["name"]: _parts(lake, step) for step in steps if step["stage"] == "contexts"}
+    scored = {step["name"]: step for step in steps if step["stage"] == "scores"}
     for step in steps:
-        if step["stage"] != "judgements":
+        if step["stage"] != "judgements" or step["name"] not in scored:
             continue
         coder, _, scorer = step["name"].split("/")
         judged, contexts, samples = (
@@ -94,9 +98,17 @@ def _half_scores(
                 measure=measures.get(scorer),
                 splits=SPLITS,
             )
-            yield from rows.select(
-                ["coder", "explainer", "scorer", "feature", "control", "score"]
-            ).to_pylist()
+            whole = _measures(lake, scored[step["name"]])
+            for row in rows.select(_COLUMNS).to_pylist():
+                if row["measure"] == whole.get((row["feature"], row["replicate"])):
+                    yield row
+
+
+def _measures(lake: Lake, step: Mapping) -> dict[tuple[int, int], str | None]:
+    """What each score of an explanation or feature itself measures, by feature and replicate."""
+    parts = list(_parts(lake, step).get("scores", {}).values())
+    rows = lake.read("scores", parts, ("feature", "replicate", "control", "measure")).to_pylist()
+    return {(row["feature"], row["replicate"]): row["measure"] for row in rows if row["control"] == "none"}
 
 
 def _spread(spans: Sequence[Range], lake: Lake, step: Mapping) -> Sequence[Range]:

@@ -1,5 +1,7 @@
 """Halves of a scorer's questions: which judgements are in them, and what they say of the scorer."""
 
+from pathlib import Path
+
 import duckdb
 import pytest
 
@@ -7,6 +9,7 @@ from flows.scorer_reliability import SPLITS, reliabilities
 from storage import query, runs
 from storage.lake import Lake
 from storage.scores import half_scores
+from storage.tables import JUDGEMENTS
 from tests.storage.made import CODERS, RUN, made
 
 
@@ -150,3 +153,23 @@ def test_every_scorer_of_a_run_has_its_reliability(lake: Lake) -> None:
     assert odd.estimate.value > 0.5  # it explains every second feature by chance
     assert {(SPLITS, 2)} == {halves.shape for halves in odd.halves.values()}
     assert odd.estimate.n == len(odd.halves)
+
+
+def test_halves_that_measure_something_else_count_for_nothing(tmp_path: Path) -> None:
+    """Of one activating context, one half has none: its accuracy is not the balanced accuracy of the score."""
+    lake = made(f"{tmp_path}/lake")
+    step = next(
+        step
+        for step in runs.record(lake, RUN)["steps"]
+        if (step["stage"], step["name"]) == ("judgements", "small/good/detection")
+    )
+    manifest = lake.manifest_at(step["manifest"], step["tables"])
+    assert manifest
+    (part,) = manifest.parts["judgements"]
+    rows = lake.read("judgements", [lake.path(part)]).to_pylist()
+    first = next(row for row in rows if row["feature"] == 0 and row["truth"] and row["control"] == "none")
+    kept = [row for row in rows if row["feature"] != 0 or not row["truth"] or row is first]
+    lake.write(JUDGEMENTS, part, JUDGEMENTS.rows(kept))
+    with lake.connect() as connection:
+        halves = reliabilities(lake, RUN, connection, {}, seed=22)["small", "good", "detection"].halves
+    assert set(range(1, 8)) == set(halves)
