@@ -167,7 +167,7 @@ def test_halves_that_measure_something_else_count_for_nothing(tmp_path: Path) ->
     assert manifest
     (part,) = manifest.parts["judgements"]
     rows = lake.read("judgements", [lake.path(part)]).to_pylist()
-    first = next(row for row in rows if row["feature"] == 0 and row["truth"] and row["control"] == "none")
+    first = next(row for row in rows if row["feature"] == 0 and row["verdict"] and row["truth"])
     kept = [row for row in rows if row["feature"] != 0 or not row["truth"] or row is first]
     lake.write(JUDGEMENTS, part, JUDGEMENTS.rows(kept))
     with lake.connect() as connection:
