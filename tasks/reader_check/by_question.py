@@ -67,7 +67,8 @@ def _share(questions: Sequence[Sequence[Judgement]], *, truth: bool) -> _Share |
     if not n:
         return None
     share = float(right.sum()) / n
-    residuals = (right - share * asked) / n
+    # Whole numbers first: where questions do not vary nothing is left to rounding.
+    residuals = (right * n - right.sum() * asked) / n**2
     if groups == n:
         return _Share(wilson(share, n), residuals, share * (1 - share) / n, groups)
     if groups < 2:

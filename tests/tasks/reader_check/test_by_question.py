@@ -1,5 +1,6 @@
 """Balanced accuracy of a reader check, by question: the intervals of `scores`."""
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -41,6 +42,52 @@ def test_the_interval_is_that_of_scores(questions: int, shown: int) -> None:
         expected = (row["score"], row["low"], row["high"])
         assert pytest.approx(expected, abs=2e-3) == (estimate.value, estimate.low, estimate.high)
         assert row["n"] == estimate.n
+
+
+def dealt(*questions: tuple[int, int, int, int]) -> list[Judged]:
+    """Of each question: positives and negatives with right verdicts, and with wrong ones."""
+    return [
+        Judged(truth, verdict, question=number)
+        for number, (hits, rejections, misses, alarms) in enumerate(questions)
+        for truth, verdict, times in (
+            (True, True, hits),
+            (False, False, rejections),
+            (True, False, misses),
+            (False, True, alarms),
+        )
+        for _ in range(times)
+    ]
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        pytest.param(dealt(*[(2, 1, 3, 4)] * 20), id="questions do not vary"),
+        pytest.param(dealt(*[(2, 2, 0, 0)] * 3), id="all are right"),
+        pytest.param(dealt(*[(0, 0, 2, 2)] * 6), id="all are wrong"),
+        pytest.param(dealt(*[(3, 0, 0, 3), (0, 3, 3, 0)] * 4), id="one class right where the other is wrong"),
+        pytest.param(dealt((2, 1, 1, 0), (1, 2, 0, 1)), id="two questions"),
+        pytest.param(dealt(*[(1, 0, 0, 0), (0, 0, 1, 0), (0, 2, 0, 1)] * 5), id="questions of one class"),
+    ],
+)
+def test_intervals_of_rare_cases_are_those_of_scores(judged: list[Judged]) -> None:
+    """Where rounding, a bound or few questions decide, too."""
+    (row,) = scores(judged)
+    estimate = balanced_accuracy(by_question(judged))
+    assert estimate is not None
+    expected = (row["score"], row["low"], row["high"])
+    assert pytest.approx(expected, abs=1e-4) == (estimate.value, estimate.low, estimate.high)
+
+
+def test_where_scores_have_no_interval_a_class_can_be_anything() -> None:
+    """One question has all of its verdicts: `scores` has null, a reader check what holds from 0 to 1."""
+    judged = dealt((3, 0, 1, 0), *[(0, 4, 0, 0)] * 5)
+    (row,) = scores(judged)
+    estimate = balanced_accuracy(by_question(judged))
+    assert estimate is not None
+    assert (row["score"], row["low"], row["high"]) == (pytest.approx(estimate.value), None, None)
+    below = math.hypot(0.75 - 0, 1 - row["specificity_low"]) / 2
+    assert (estimate.low, estimate.high) == pytest.approx((0.875 - below, 1), abs=1e-4)
 
 
 def test_a_reader_that_judges_whole_questions_alike_is_rarely_called_better_than_it_is() -> None:
