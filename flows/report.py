@@ -22,8 +22,9 @@ from storage.lake import Lake
 
 BEST = 5
 RANKED = (
-    "mean: over the scorers that judge the explanation, whose chance levels differ: it ranks features, and measures "
-    "nothing else; a lower bound is of its feature alone: among the highest of many, more than 2.5 % are too high"
+    "mean: over the scorers that judge the explanation and have an interval, as the lower bound is; their chance "
+    "levels differ, so it ranks features, and measures nothing else; a lower bound is of its feature alone: among the "
+    "highest of many, more than 2.5 % are too high"
 )
 """What the numbers of the best features are."""
 QUOTED = 120
@@ -148,8 +149,8 @@ def _show_best(report: Report, console: Console) -> None:
 def _scores(row: dict) -> str:
     """Each scorer's score of a feature; last those that the mean is not of."""
     scores = [f"{name} {score:.2f}" for name, score in zip(row["scorers"], row["scores"], strict=True)]
-    judging, alone = scores[: row["judging"]], scores[row["judging"] :]
-    return ", ".join(judging) + (f"; not in the mean: {', '.join(alone)}" if alone else "")
+    averaged, others = scores[: row["in_mean"]], scores[row["in_mean"] :]
+    return ", ".join(averaged) + (f"; not in the mean: {', '.join(others)}" if others else "")
 
 
 def _bound(low: float | None) -> str:

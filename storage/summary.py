@@ -52,8 +52,9 @@ MEANS = (
     column(
         "low",
         pa.float64(),
-        "Mean of the lower ends of those scores' 95 % intervals, of scores that have one: a lower bound, whatever the "
-        "errors of the scorers have in common. Rank by it.",
+        "Mean of the lower ends of those scores' 95 % intervals, of scores that have one: a lower bound of the mean of "
+        "these, whatever the errors of the scorers have in common; `score` is also over scorers without an interval, "
+        "so that `low` may be above it. Rank by it.",
         null="there is no score with an interval",
     ),
     column(

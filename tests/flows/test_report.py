@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.report import BEST, RANKED, Report, _markdown, advice, report, show
 from flows.terminal import console, plain
-from storage import query
+from storage import query, runs
 from tests.storage.made import CODERS, RUN, made
 
 REASONS = [
@@ -66,6 +66,32 @@ def test_the_best_features_name_the_scorers_of_their_mean(tmp_path: Path) -> Non
         assert pytest.approx(sum(scores) / 2, abs=0.011) == mean
     assert RANKED in " ".join(written.getvalue().split())
     assert plain(RANKED) in _markdown(result)
+
+
+@pytest.mark.parametrize("without", ["fuzzing", "detection"])
+def test_mean_and_lower_bound_of_the_best_features_are_over_the_same_scorers(
+    tmp_path: Path, without: str
+) -> None:
+    """A score without an interval would pull the mean below its bound; where none has one, the mean is over all."""
+    (bounded,) = {"detection", "fuzzing"} - {without}
+    lake = made(f"{tmp_path}/lake", alone=("intruder",))
+    with lake.connect() as connection:
+        runs.create_views(lake, connection, RUN)
+        connection.execute("create table known as select * from scores")
+        view = "create or replace view scores as select * replace ({} as low, {} as score) from known"
+        low, score = (f"if(scorer = '{without}', {{}}, {name})".format for name in ("low", "score"))
+        connection.execute(view.format(low("null"), score("0.1")))
+        best: list[dict] = [dict(row) for row in query.records(connection, "report_best", n=BEST)]
+        connection.execute(view.format("null::double", "score"))
+        unbounded: list[dict] = [dict(row) for row in query.records(connection, "report_best", n=BEST)]
+    assert BEST == len(best) == len(unbounded)
+    for row in best:
+        assert (bounded, 1) == (row["scorers"][0], row["in_mean"])
+        assert {without, "intruder"} == set(row["scorers"][1:])
+        assert row["low"] <= row["score"] == row["scores"][0]
+    for row in unbounded:
+        assert (["detection", "fuzzing", "intruder"], 2) == (row["scorers"], row["in_mean"])
+        assert (None, pytest.approx(sum(row["scores"][:2]) / 2)) == (row["low"], row["score"])
 
 
 EXPLAINED = """

@@ -138,7 +138,7 @@ def test_the_end_of_a_run_shows_what_readers_wrote_and_obeys_none_of_it(text: st
         counts=[count],
         skipped=[skip],
         lines=[],
-        best=[{**best, "scorers": [], "scores": [], "judging": 0, "score": 0.8, "low": None}],
+        best=[{**best, "scorers": [], "scores": [], "in_mean": 0, "score": 0.8, "low": None}],
         failures=[failure],
     )
     file = io.StringIO()
