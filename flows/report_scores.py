@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from flows.report_setup import ReportSetup
 from flows.terminal import NameCell, name_column, number_column, one_line
 from flows.terminal import table as terminal_table
-from tasks.metrics import Estimate, margin, mean
+from tasks.metrics import Estimate, lowest, margin, mean
 
 LEVEL = 0.05
 """False discovery rate at which scores are counted as above the floor."""
@@ -99,15 +99,16 @@ def _line(
     floors = [row["floor"] for row in both]
     unexplained = [row["unexplained"] for row in scored if row["unexplained"] is not None]
     judged = sum(row["n"] + row["n_failed"] for row in rows)
+    least = lowest(row["measure"] for row in scored)
     return Line(
         *key,
         alone=rows[0]["alone"],
         measures=tuple(sorted({row["measure"] for row in scored})),
         chance=chance,
-        score=mean([row["score"] for row in scored]) if scored else None,
-        floor=mean(floors) if both else None,
+        score=mean([row["score"] for row in scored], least) if scored else None,
+        floor=mean(floors, least) if both else None,
         above=_margin(scored),
-        unexplained=mean(unexplained) if unexplained else None,
+        unexplained=mean(unexplained, least) if unexplained else None,
         unscored=len(rows) - len(scored),
         failed=sum(row["n_failed"] for row in rows) / judged if judged else 0.0,
         above_floor=above_floor,

@@ -15,6 +15,7 @@ from tasks.metrics import (
     Estimate,
     difference,
     false_discovery_rates,
+    lowest,
     margin,
     mean,
     paired_p,
@@ -44,6 +45,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Pair:
+    scorer: str
     about: str
     first: str
     second: str
@@ -61,10 +63,13 @@ def differences(rows: Sequence[Mapping], setup: ReportSetup) -> list[Difference]
     for row in rows:
         if row["score"] is not None:
             scores[row["coder"], row["explainer"], row["scorer"]][row["feature"]] = row["score"]
+    measures: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        measures[row["scorer"]].add(row["measure"])
     pairs = [*_explainers(scores), *_random_coders(scores, setup)]
     tests = [(paired_p if pair.paired else unpaired_p)(pair.values, pair.others) for pair in pairs]
     rates = false_discovery_rates(tests)
-    return [_difference(pair, q) for pair, q in zip(pairs, rates, strict=True)]
+    return [_difference(pair, q, lowest(measures[pair.scorer])) for pair, q in zip(pairs, rates, strict=True)]
 
 
 def _explainers(scores: Mapping[tuple[str, str, str], Scores]) -> Iterator[_Pair]:
@@ -73,7 +78,7 @@ def _explainers(scores: Mapping[tuple[str, str, str], Scores]) -> Iterator[_Pair
         common = sorted(ours.keys() & theirs.keys())
         if common:
             values = ([given[feature] for feature in common] for given in (ours, theirs))
-            yield _Pair(f"{coder}/{scorer}", first, second, *values, paired=True)
+            yield _Pair(scorer, f"{coder}/{scorer}", first, second, *values, paired=True)
 
 
 def _combined(keys: Mapping[tuple[str, str, str], Scores]) -> Iterator[tuple[tuple[str, str], str, str]]:
@@ -91,12 +96,13 @@ def _random_coders(scores: Mapping[tuple[str, str, str], Scores], setup: ReportS
             random = scores.get((other, explainer, scorer))
             if random:
                 about = scorer if explainer == "-" else f"{explainer}/{scorer}"
-                yield _Pair(about, coder, other, list(own.values()), list(random.values()), paired=False)
+                values = list(own.values()), list(random.values())
+                yield _Pair(scorer, about, coder, other, *values, paired=False)
 
 
-def _difference(pair: _Pair, q: float) -> Difference:
+def _difference(pair: _Pair, q: float, least: float) -> Difference:
     estimate = (margin if pair.paired else difference)(pair.values, pair.others)
-    means = mean(pair.values), mean(pair.others)
+    means = mean(pair.values, least), mean(pair.others, least)
     return Difference(pair.about, pair.first, pair.second, pair.paired, *means, estimate, q)
 
 

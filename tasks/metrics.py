@@ -1,6 +1,7 @@
 """Means, medians and differences of scores over features, with 95 % intervals and tests; what SQL cannot do well."""
 
-from math import sqrt
+from collections.abc import Iterable
+from math import comb, sqrt
 from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
 
@@ -16,10 +17,15 @@ _SAME = 1e-12
 """Scores that differ by less differ by rounding alone, and tests of them divide by nothing."""
 Z = 1.959963985
 """Standard deviations to each side that a 95 % interval takes."""
+SIGNED = frozenset({"pearson"})
+"""Measures that can be below 0."""
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval, whose ends are not numbers (NaN) over fewer than `FEWEST` features."""
+    """A number with its 95 % interval, whose ends are not numbers (NaN) over fewer than `FEWEST` features.
+
+    Nor are those of means and their differences where all values are equal, which says nothing of how they vary.
+    """
 
     value: float
     low: float
@@ -48,13 +54,19 @@ def median(values: ArrayLike, seed: int = 0) -> Estimate:
     return Estimate(centre, float(low), float(high), sample.size)
 
 
-def mean(values: ArrayLike) -> Estimate:
-    """Mean over features with Student's t interval (1908), cut at 1, which no score exceeds.
+def mean(values: ArrayLike, least: float = -1.0) -> Estimate:
+    """Mean over features with Student's t interval (1908), cut at 1 and at `least`, between which all scores are.
 
     Raises `ValueError` without values.
     """
     estimate = _student(_sample(values))
-    return estimate._replace(high=float(np.minimum(estimate.high, 1.0)))
+    low, high = np.clip(estimate[1:3], least, 1.0).tolist()
+    return estimate._replace(low=low, high=high)
+
+
+def lowest(measures: Iterable[str | None]) -> float:
+    """The lowest value of some measures: -1 where one of them can be negative, else 0."""
+    return -1.0 if SIGNED.intersection(measures) else 0.0
 
 
 def margin(values: ArrayLike, floors: ArrayLike) -> Estimate:
@@ -75,30 +87,37 @@ def difference(values: ArrayLike, others: ArrayLike) -> Estimate:
     if n < FEWEST:
         return Estimate(centre, float("nan"), float("nan"), n)
     if max(np.ptp(first), np.ptp(second)) < _SAME:
-        return Estimate(centre, centre, centre, n)
+        return Estimate(centre, float("nan"), float("nan"), n)
     low, high = _welch(first, second).confidence_interval()
     return Estimate(centre, float(low), float(high), n)
 
 
 def paired_p(values: ArrayLike, others: ArrayLike) -> float:
-    """Two-sided p of Student's paired test that two means over the same features are equal."""
+    """Two-sided p of Student's paired test that two means over the same features are equal.
+
+    Of the sign test, which is 2^(1 - n), where all differences are equal and have no variance to be held against.
+    """
     from scipy.stats import ttest_1samp  # noqa: PLC0415  (a second to import, and only reports need it)
 
     gains = np.asarray(values, dtype=float) - np.asarray(others, dtype=float)
     if gains.size < FEWEST:
         return 1.0
     if np.ptp(gains) < _SAME:
-        return float(abs(gains[0]) < _SAME)
+        return 1.0 if abs(gains[0]) < _SAME else 2.0 ** (1 - gains.size)
     return float(np.asarray(ttest_1samp(gains, 0))[1])
 
 
 def unpaired_p(values: ArrayLike, others: ArrayLike) -> float:
-    """Two-sided p of Welch's test (1947) that two means over other features each are equal."""
+    """Two-sided p of Welch's test (1947) that two means over other features each are equal.
+
+    Of the permutation test (Fisher 1935), which is 2 over the ways to divide the features, where neither varies.
+    """
     first, second = np.asarray(values, dtype=float), np.asarray(others, dtype=float)
     if min(first.size, second.size) < FEWEST:
         return 1.0
     if max(np.ptp(first), np.ptp(second)) < _SAME:
-        return float(abs(first[0] - second[0]) < _SAME)
+        divisions = comb(first.size + second.size, first.size)
+        return 1.0 if abs(first[0] - second[0]) < _SAME else 2.0 / divisions
     return float(_welch(first, second).pvalue)
 
 
@@ -138,11 +157,11 @@ def _welch(first: np.ndarray, second: np.ndarray) -> Any:
 
 
 def _student(sample: np.ndarray) -> Estimate:
-    """The mean of a sample; without an interval where it has fewer than `FEWEST` values."""
+    """The mean of a sample; without an interval where it has fewer than `FEWEST` values, or equal ones."""
     from scipy.stats import sem, t  # noqa: PLC0415  (a second to import, and only reports need it)
 
     centre = float(sample.mean())
-    if sample.size < FEWEST:
+    if sample.size < FEWEST or np.ptp(sample) < _SAME:
         return Estimate(centre, float("nan"), float("nan"), sample.size)
     half = float(t.ppf(0.975, sample.size - 1) * sem(sample))
     return Estimate(centre, centre - half, centre + half, sample.size)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.special import comb
+from scipy.stats import binomtest, norm
 
 from tasks.metrics import (
     FEWEST,
     difference,
     false_discovery_rates,
+    lowest,
     margin,
     mean,
     median,
@@ -36,10 +38,29 @@ def test_the_median_lies_in_its_interval(values: list[float]) -> None:
 
 @given(SCORES, st.floats(-1, 1))
 @BOUNDED
-def test_a_constant_margin_is_certain(values: list[float], gain: float) -> None:
-    """The difference is taken feature by feature: the spread between features adds nothing to the interval."""
+def test_a_margin_is_taken_feature_by_feature(values: list[float], gain: float) -> None:
+    """The spread between features adds nothing to the interval, which a constant margin does not have."""
     result = margin([value + gain for value in values], values)
-    assert pytest.approx((gain, gain, gain), abs=1e-9) == result[:3]
+    assert pytest.approx((gain, np.nan, np.nan), abs=1e-9, nan_ok=True) == result[:3]
+    gains = gain + 0.01 * (-1.0) ** np.arange(len(values))
+    assert pytest.approx(margin(gains, np.zeros(len(values)))) == margin(np.array(values) + gains, values)
+
+
+@pytest.mark.parametrize("size", [4, 9, 200])
+def test_equal_values_have_no_interval(size: int) -> None:
+    """That all are alike says how they vary as little as that there are few: no certainty comes from it."""
+    equal = [0.8] * size
+    for estimate in (mean(equal), margin(equal, [0.75] * size), difference(equal, [0.75] * (size + 1))):
+        assert (True, True, size) == (np.isnan(estimate.low), np.isnan(estimate.high), estimate.n)
+
+
+def test_the_interval_of_a_mean_ends_where_its_measure_does() -> None:
+    """At 0 of a share or an AUROC, at -1 of a correlation."""
+    values = [0.0, 0.0, 0.0, 0.4]
+    plain = mean(values)
+    assert -1 < plain.low < 0
+    assert (0.0, plain.high) == mean(values, lowest(["accuracy", "auroc", None]))[1:3]
+    assert plain == mean(values, lowest(["auroc", "pearson"]))
 
 
 def test_the_interval_of_a_mean_is_student_s() -> None:
@@ -62,7 +83,6 @@ def test_the_interval_of_a_difference_adds_both_errors() -> None:
     assert 10 == result.n
     for end in (result.low, result.high):
         assert pytest.approx(0.05) == unpaired_p(values - end, others)
-    assert (0.0, 0.0, 0.0, 9) == difference([0.5] * 9, [0.5] * 10)
 
 
 @pytest.mark.parametrize("features", [4, 8, 20, 100])
@@ -79,11 +99,12 @@ def test_intervals_of_means_contain_the_true_one(features: int, shape: tuple[int
 @given(SCORES)
 @BOUNDED
 def test_a_mean_lies_in_its_interval(values: list[float]) -> None:
-    """The plain mean, whatever the values; no end is above the largest score there can be."""
-    result = mean(values)
+    """The plain mean, whatever the values; no end is beyond what a score can be."""
+    result = mean(values, lowest(["accuracy"]))
     assert pytest.approx(np.mean(values)) == result.value
-    assert result.low - 1e-9 <= result.value <= result.high + 1e-9
-    assert result.high <= 1 + 1e-9
+    if not np.isnan(result.low):
+        assert 0 <= result.low <= result.value + 1e-9
+        assert result.value - 1e-9 <= result.high <= 1
 
 
 @pytest.mark.parametrize("test", [paired_p, unpaired_p])
@@ -97,11 +118,15 @@ def test_equal_means_are_told_apart_as_often_as_p_says(test: Callable) -> None:
 
 @pytest.mark.parametrize("test", [paired_p, unpaired_p])
 def test_what_does_not_vary_is_equal_or_is_not(test: Callable) -> None:
-    """Few features tell nothing; constants differ or they do not."""
-    assert [1.0, 1.0, 0.0] == [
-        test(values, others)
-        for values, others in (([0.9] * 3, [0.1] * 3), ([0.5] * 9, [0.5] * 9), ([0.7] * 9, [0.5] * 9))
-    ]
+    """Few features tell nothing, equal constants neither; other ones as much as the exact test of so many."""
+    exact = {
+        paired_p: lambda n: binomtest(n, n).pvalue,
+        unpaired_p: lambda n: 2 / comb(2 * n, n),
+    }[test]
+    assert [1.0, 1.0] == [test([0.9] * 3, [0.1] * 3), test([0.5] * 9, [0.5] * 9)]
+    for size in (4, 9, 30):
+        assert pytest.approx(exact(size)) == test([0.7] * size, [0.5] * size)
+        assert test([0.7] * size, [0.5] * size) > 0
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.9, -1.0])
