@@ -24,7 +24,10 @@ UNEXPLAINED = (
     "unexplained: the same questions with a description that says nothing, which is what a reader reaches without an "
     "explanation; an explanation is worth what it scores above the higher of both floors, the margin"
 )
-COUNTS = "n: features with a score, and below it those in the control, which floor and margin are over"
+COUNTS = (
+    "n: features with a score; below it, where they are others, those that floor and margin are over (of three numbers "
+    "the second is the floor's, the third the margin's)"
+)
 TUNED = (
     "the baseline reader counts words, by thresholds that were set on the demo's features, so its scores cannot be "
     "compared with published ones"
@@ -160,8 +163,10 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
 
 
 def _counts(line: Line) -> str:
-    """Features with a score, and below them those with a floor, where those are others."""
-    return f"{line.n:,}" if line.controlled in {0, line.n} else f"{line.n:,}\n{line.controlled:,}"
+    """Features with a score; below them those that floor and margin are over, where those are others."""
+    floors = [estimate.n for estimate in (line.floor, line.above) if estimate]
+    below = floors if len(set(floors)) > 1 else [n for n in floors[:1] if n != line.n]
+    return "\n".join(f"{n:,}" for n in (line.n, *below))
 
 
 def _unexplained(line: Line, shown: Callable[[Estimate | None], str]) -> str:
@@ -182,7 +187,7 @@ def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
         "; ".join(_measured(lines)),
         f"floor: {FLOOR}",
         *([UNEXPLAINED] if has_unexplained(lines) else []),
-        *([COUNTS] if any(line.controlled not in {0, line.n} for line in lines) else []),
+        *([COUNTS] if any("\n" in _counts(line) for line in lines) else []),
         *_unscored(lines),
         "; ".join(by),
         *([f"coders of random weights, a floor: {', '.join(random)}"] if random else []),
@@ -233,6 +238,7 @@ def table(lines: Sequence[Line]) -> list[dict[str, object]]:
             "features": line.n,
             "without score": line.unscored,
             "in the control": line.controlled,
+            "in the margin": line.above.n if line.above else 0,
             "failed": f"{line.failed:.0%}",
             "chance": "" if line.chance is None else f"{line.chance:.2f}",
             "mean score": interval(line.score),

@@ -56,7 +56,7 @@ def test_the_mean_score_is_over_all_and_the_margin_over_the_control() -> None:
     assert pytest.approx((0.5, 0.245)) == (line.floor.value, line.above.value)
     text = printed(Report("r", "l", [], [], [line], []))
     assert re.search(r"detection +30 +5% +0[.]50 +0[.]3[12] +0[.]50 +[+]0[.]2[45] *\n +10 ", text)
-    assert "below it those in the control" in " ".join(text.split())
+    assert "below it, where they are others, those that floor and margin are over" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(("unexplained", "margin"), [(0.45, 0.245), (0.6, 0.145)])
@@ -66,6 +66,37 @@ def test_the_margin_is_over_the_higher_floor(unexplained: float, margin: float) 
     (line,) = lines(rows, [], ReportSetup())
     assert line.above
     assert (10, pytest.approx(margin)) == (line.above.n, line.above.value)
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "unexplained", "counts"),
+    [
+        (50, 200, ["300", "50", "200"]),
+        (300, 200, ["300", "300", "200"]),
+        (0, 200, ["300", "200"]),
+        (0, 300, ["300"]),
+        (50, 50, ["300", "50"]),
+        (0, 0, ["300"]),
+    ],
+)
+def test_floor_and_margin_say_over_how_many_features_they_are(
+    shuffled: int, unexplained: int, counts: list[str]
+) -> None:
+    """The margin may be over a control of another size than the floor's, or there is that control alone."""
+    rows = [
+        row(number, 0.7 + number / 1000, 0.5 if number < shuffled else None)
+        | {"unexplained": 0.6 if number < unexplained else None}
+        for number in range(300)
+    ]
+    result = lines(rows, [], ReportSetup())
+    assert (shuffled, unexplained or shuffled) == tuple(
+        report_scores.table(result)[0][f"in the {of}"] for of in ("control", "margin")
+    )
+    text = printed(Report("r", "l", [], [], result, []))
+    below = text.partition("detection")[2].splitlines()[: len(counts) + 1]
+    shown = [re.match(r" *(\d+)(?: |$)", line) for line in below]
+    assert counts == [match[1] for match in shown if match]
+    assert (len(counts) > 1) == ("those that floor and margin are over" in " ".join(text.split()))
 
 
 def test_features_without_a_score_count_as_failed() -> None:
