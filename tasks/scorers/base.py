@@ -51,9 +51,21 @@ class ScorerOptions(ConfigModel, frozen=True):
         `kinds` holds for each whether its contexts are those of a neighbouring feature.
         """
         missing = [kind for kind in self.kinds or () if kind not in kinds]
-        if not missing:
-            return None
-        return f"kinds names {missing[0]}, and sample.negatives has {listed(kinds)}; name one that is there"
+        if missing:
+            return (
+                f"kinds names {missing[0]}, and sample.negatives has {listed(kinds)}; name one that is there"
+            )
+        if self.needs_negatives and not kinds:
+            return (
+                f"sample.negatives is empty, and {self.kind} compares a feature's contexts with non-activating ones; "
+                "name a kind there, such as silent"
+            )
+        return None
+
+    @property
+    def needs_negatives(self) -> bool:
+        """Whether its number compares a feature's contexts with those of `sample.negatives`."""
+        return True
 
     @property
     def marks_silent(self) -> bool:

@@ -55,6 +55,11 @@ class Fuzzing(Classification, frozen=True):
         return self
 
     @property
+    def needs_negatives(self) -> bool:
+        """Not where its negatives are activating contexts, marked wrongly."""
+        return self.marks == "silent"
+
+    @property
     def marks_silent(self) -> bool:
         """Whether non-activating contexts are best those of another feature; the paper's are of none."""
         return self.marked == "matched"

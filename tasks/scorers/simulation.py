@@ -73,6 +73,11 @@ class Simulation(Numeric, frozen=True):
         """No correlation."""
         return 0.0
 
+    @property
+    def needs_negatives(self) -> bool:
+        """Activations differ from token to token, in activating contexts too."""
+        return False
+
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """One question per context; token by token, of one part per token."""
         return [

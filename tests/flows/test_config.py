@@ -112,6 +112,15 @@ FAULTS = {
         {"scorers": [{"kind": "embedding", "reader": "baseline", "kinds": ["silent"]}]},
         "scorers.0: kinds names silent, and sample.negatives has random",
     ),
+    "verdicts on contexts of one class": (
+        {"sample": {"negatives": []}},
+        "scorers.0: sample.negatives is empty, and detection compares a feature's contexts with non-activating ones",
+        "name a kind there, such as silent",
+    ),
+    "numbers of contexts of one class": (
+        {"sample": {"negatives": []}, "scorers": [{"kind": "embedding", "reader": "baseline"}]},
+        "scorers.0: sample.negatives is empty, and embedding compares",
+    ),
     "kinds where no silent context is asked about": (
         {"scorers": [{"kind": "fuzzing", "reader": "baseline", "marks": "active", "kinds": ["random"]}]},
         "scorers.0",
@@ -195,6 +204,21 @@ def test_a_fault_is_named_by_its_path(tmp_path: Path, name: str) -> None:
     assert [] == [part for part in sentence if part not in message], message
     assert "\n" not in message
     assert "hunter22" not in message
+
+
+@pytest.mark.parametrize("marks", ["silent", "active", "mismarked"])
+def test_without_non_activating_contexts_a_scorer_has_negatives_of_its_own_or_is_refused(
+    tmp_path: Path, marks: str
+) -> None:
+    """Who always says yes would be right about every context, where there is one class and chance is said to be 0.5."""
+    none = {"sample": {**TINY["sample"], "negatives": [], "contrast": []}}
+    fuzzing = {"kind": "fuzzing", "reader": "baseline", "marks": marks}
+    file = _file(tmp_path, {**none, "scorers": [fuzzing]})
+    if marks == "silent":
+        with pytest.raises(WrongRequest, match="negatives is empty, and fuzzing compares"):
+            load_config(file)
+    else:
+        assert () == tuple(load_config(file).sample.negatives)
 
 
 def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     ),
     "intruders among no others": (
         {"sample": {**SAMPLE, "negatives": []}, "scorers": [{"kind": "intruder", "reader": "baseline"}]},
-        "scorers.0: intruder asks no question",
+        "scorers.0: sample.negatives is empty, and intruder compares",
     ),
     "fewer neighbours' contexts than are shown": (
         {
