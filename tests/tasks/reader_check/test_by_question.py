@@ -63,6 +63,7 @@ def dealt(*questions: tuple[int, int, int, int]) -> list[Judged]:
     "judged",
     [
         pytest.param(dealt(*[(2, 1, 3, 4)] * 20), id="questions do not vary"),
+        pytest.param(dealt(*[(1, 1, 48, 48)] * 4), id="rounding is all that varies"),
         pytest.param(dealt(*[(2, 2, 0, 0)] * 3), id="all are right"),
         pytest.param(dealt(*[(0, 0, 2, 2)] * 6), id="all are wrong"),
         pytest.param(dealt(*[(3, 0, 0, 3), (0, 3, 3, 0)] * 4), id="one class right where the other is wrong"),
