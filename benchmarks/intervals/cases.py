@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from itertools import product
-from math import asin, pi, sin
+from math import asin, ceil, pi, sin
 from typing import Literal
+
+from benchmarks.report import Bound
 
 WITHIN = 0.2
 """Correlation of two verdicts that share an effect where a reader says yes to half of the contexts."""
@@ -14,6 +16,18 @@ DENSITY = 0.04
 
 FEW = 50
 """Verdicts of a design that is small."""
+FEW_QUESTIONS = 5
+"""Of a class: so few hardly tell how questions differ, and intervals allow for verdicts of one that are alike."""
+
+LEAST_MEAN, GREATEST_MEAN, LEAST = "least mean coverage", "greatest mean coverage", "least coverage"
+GREATEST_MEAN_FEW = "greatest mean coverage from few questions"
+BOUNDS = {
+    LEAST_MEAN: Bound(at_most=False, value=0.93),
+    GREATEST_MEAN: Bound(at_most=True, value=0.97),
+    GREATEST_MEAN_FEW: Bound(at_most=True, value=0.985),
+    LEAST: Bound(at_most=False, value=0.90),
+}
+"""Of coverage, whose mean is that over true values, by the name of their figure."""
 
 EFFECTS = {
     "independent": "each verdict by itself",
@@ -49,6 +63,12 @@ class Design:
     def small(self) -> bool:
         """Whether it has so few verdicts that their discreteness shows, and simulating many of it is cheap."""
         return self.kind == "verdicts" and self.contexts <= FEW
+
+    @property
+    def few_questions(self) -> bool:
+        """Whether a class has few questions, with several contexts each: its intervals are then too wide."""
+        of_class = min(filter(None, (self.positives, self.negatives)))
+        return self.shown > 1 and min(of_class, ceil(self.contexts / self.shown)) <= FEW_QUESTIONS
 
     @property
     def effects(self) -> tuple[str, ...]:

@@ -1,11 +1,20 @@
 """The table of docs/metrics.md, from the report alone, and where it stands there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.intervals.cases import DESIGNS, EFFECTS
+from benchmarks.intervals.cases import (
+    BOUNDS,
+    DESIGNS,
+    EFFECTS,
+    FEW_QUESTIONS,
+    GREATEST_MEAN,
+    GREATEST_MEAN_FEW,
+    LEAST,
+    LEAST_MEAN,
+)
 from benchmarks.page import table, write_between
-from benchmarks.report import Figure, Report
+from benchmarks.report import Bound, Figure, Report
 
 FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
 BEGIN, END = "<!-- coverage of intervals: python -m benchmarks.intervals -->", "<!-- end of coverage -->"
@@ -40,7 +49,29 @@ def tables(report: Report) -> list[str]:
         f"brackets the least; {features}. Two verdicts that share a bias or a skill have a correlation of {alike} "
         "where half of them are yes."
     )
-    return [simulated, *_by_design(report)]
+    return [simulated, *_by_design(report), kept(report.named)]
+
+
+def kept(figures: Mapping[str, Figure]) -> str:
+    """The least and the greatest of the table, and what is wanted of them."""
+    few = ", ".join(design.name for design in DESIGNS if design.few_questions)
+    said = {
+        LEAST: "The least at any true value",
+        LEAST_MEAN: "the least mean",
+        GREATEST_MEAN: "the greatest mean",
+        GREATEST_MEAN_FEW: f"of designs with at most {FEW_QUESTIONS} questions of a class ({few}) the greatest mean",
+    }
+    found = [
+        f"{words} is {100 * figures[bound].value:.1f} ({_wanted(figures[bound], BOUNDS[bound])})"
+        for bound, words in said.items()
+        if bound in figures
+    ]
+    return f"{', '.join(found)}."
+
+
+def _wanted(figure: Figure, bound: Bound) -> str:
+    percent = bound._replace(value=100 * bound.value)
+    return str(percent) if bound.met(figure) else f"wanted {percent}, which it misses"
 
 
 def _by_design(report: Report) -> Iterator[str]:
