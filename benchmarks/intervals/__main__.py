@@ -58,7 +58,7 @@ def _measured(options: argparse.Namespace) -> Report:
     least = min(figure.low for figure in figures)
     figures += [
         Figure.of(LEAST_MEAN, [min(figure.value for figure in figures)]),
-        *(Figure.of(bound, [max(found)]) for bound, found in means.items() if found),
+        *(Figure.of(bound, [max(every)]) for bound, every in means.items() if every),
         Figure.of(LEAST_COVERAGE, [least]),
     ]
     return Report(

@@ -55,18 +55,18 @@ def tables(report: Report) -> list[str]:
 def kept(figures: Mapping[str, Figure]) -> str:
     """The least and the greatest of the table, and what is wanted of them."""
     few = ", ".join(design.name for design in DESIGNS if design.few_questions)
-    said = {
+    words = {
         LEAST: "The least at any true value",
         LEAST_MEAN: "the least mean",
         GREATEST_MEAN: "the greatest mean",
         GREATEST_MEAN_FEW: f"of designs with at most {FEW_QUESTIONS} questions of a class ({few}) the greatest mean",
     }
-    found = [
-        f"{words} is {100 * figures[bound].value:.1f} ({_wanted(figures[bound], BOUNDS[bound])})"
-        for bound, words in said.items()
+    parts = [
+        f"{subject} is {100 * figures[bound].value:.1f} ({_wanted(figures[bound], BOUNDS[bound])})"
+        for bound, subject in words.items()
         if bound in figures
     ]
-    return f"{', '.join(found)}."
+    return f"{', '.join(parts)}."
 
 
 def _wanted(figure: Figure, bound: Bound) -> str:

@@ -79,15 +79,15 @@ def test_the_page_shows_intervals_that_keep_their_level() -> None:
     rows = [line for line in whole.splitlines() if line.startswith("|") and CELL.search(line)]
     few = {design.name: design.few_questions for design in cases.DESIGNS}
     assert few.keys() == {row.split("|")[1].strip() for row in rows}
-    found: dict[str, list[float]] = {name: [] for name in cases.BOUNDS}
+    shown: dict[str, list[float]] = {name: [] for name in cases.BOUNDS}
     for row in rows:
         greatest = cases.GREATEST_MEAN_FEW if few[row.split("|")[1].strip()] else cases.GREATEST_MEAN
         for average, least in CELL.findall(row):
-            found[greatest].append(float(average) / 100)
-            found[cases.LEAST_MEAN].append(float(average) / 100)
-            found[cases.LEAST].append(float(least) / 100)
+            shown[greatest].append(float(average) / 100)
+            shown[cases.LEAST_MEAN].append(float(average) / 100)
+            shown[cases.LEAST].append(float(least) / 100)
     ends = {
-        name: Figure.of(name, [(max if bound.at_most else min)(found[name])])
+        name: Figure.of(name, [(max if bound.at_most else min)(shown[name])])
         for name, bound in cases.BOUNDS.items()
     }
     assert [] == [name for name, bound in cases.BOUNDS.items() if not bound.met(ends[name])]
