@@ -57,7 +57,7 @@ class Line:
     unexplained: Estimate | None
     """Mean with a description that says nothing, over the features of the control that have a score."""
     unscored: int
-    """Features that were judged and have no score, since all judgements of a class failed."""
+    """Features that were judged and have no score: all judgements of a class failed, or activations do not vary."""
     failed: float
     """Share of judgements without an answer, over all features that were judged."""
     above_floor: tuple[int, int] = (0, 0)
@@ -203,7 +203,11 @@ def _unscored(lines: Sequence[Line]) -> list[str]:
         for line in lines
         if line.unscored
     ]
-    return [f"features without a score, since judgements failed: {', '.join(counts)}"] if counts else []
+    return (
+        [f"features without a score, since judgements failed or activations do not vary: {', '.join(counts)}"]
+        if counts
+        else []
+    )
 
 
 def above_floor_counts(lines: Sequence[Line]) -> str:

@@ -1,5 +1,7 @@
 -- Temporary table: one row per explanation and control with simulated activations: their correlation with the real ones
--- over all tokens of all contexts, but for those that have no simulated one. Interval: Fisher's transform, with the
+-- over all tokens of all contexts, but for those that have no simulated one; 0 where the real ones vary and the
+-- simulated ones do not, which tell nothing of them: without a score whoever rightly predicts nothing from a wrong
+-- explanation would be left out of the floor. Interval: Fisher's transform, with the
 -- jackknife over questions for its variance, and Student's t with two degrees of freedom fewer than that has by
 -- Satterthwaite: a few strong firings decide a correlation, and with few questions the inequality is underestimated.
 create or replace temp table simulations as
@@ -127,10 +129,10 @@ correlations as (
         feature,
         replicate,
         control,
-        corr(guess, fact) as pearson
+        if(max(guess) > min(guess), corr(guess, fact), 0) as pearson
     from centred
     group by feature, replicate, control
-    having max(guess) > min(guess) and max(fact) > min(fact)
+    having max(fact) > min(fact)
 )
 
 select

@@ -111,7 +111,7 @@ def test_features_without_a_score_count_as_failed() -> None:
     assert (10, 10, 10) == (line.n, line.controlled, line.unscored)
     assert (10 * 1 + 5 * 20 + 5 * 10) / 400 == line.failed
     text = printed(Report("r", "l", [], [], [line], []))
-    assert "features without a score, since judgements failed: detection 10 of 20" in " ".join(text.split())
+    assert "since judgements failed or activations do not vary: detection 10 of 20" in " ".join(text.split())
 
 
 def test_a_scorer_with_nothing_but_failures_has_its_row() -> None:

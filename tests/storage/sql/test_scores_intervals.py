@@ -228,11 +228,24 @@ def test_tokens_without_a_simulated_activation_count_for_nothing() -> None:
         assert result[name] == pytest.approx(expected[name])
 
 
-def test_a_simulation_that_does_not_vary_has_no_correlation() -> None:
-    """A constant says nothing, and neither does one that varies in a single context say how sure it is."""
+@pytest.mark.parametrize("guess", [0.0, 0.1, 7.0])
+def test_a_simulation_that_does_not_vary_has_correlation_zero(guess: float) -> None:
+    """Who predicts nothing from a wrong explanation lowers the floor; how sure that is nobody can tell."""
+    flat = [
+        Judged(True, None, failed=False, simulated=(guess,) * 3, activations=(0.0, 2.0 * k, 1.0))
+        for k in range(5)
+    ]
+    (row,) = scores(flat)
+    names = ("pearson", "score", "pearson_low", "pearson_high", "low", "high", "n", "n_failed")
+    assert [0.0, 0.0, None, None, None, None, 5, 0] == [row[name] for name in names]
+
+
+def test_activations_that_do_not_vary_have_no_correlation() -> None:
+    """Nothing is to be told; a simulation that varies in a single context does not say how sure its number is."""
     flat = [Judged(True, None, failed=False, simulated=(1.0, 1.0), activations=(0.0, 2.0))] * 3
+    even = [Judged(True, None, failed=False, simulated=(1.0, k), activations=(2.0, 2.0)) for k in (1.0, 3.0)]
     single = [*flat, Judged(True, None, failed=False, simulated=(1.0, 3.0), activations=(0.0, 2.0))]
-    constant, varying = scores(flat, single)
+    constant, varying = scores(even, single)
     assert (None, None, None) == (constant["pearson"], constant["pearson_low"], constant["pearson_high"])
     assert varying["pearson"] is not None
     assert (None, None) == (varying["pearson_low"], varying["pearson_high"])
