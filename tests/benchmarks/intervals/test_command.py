@@ -50,7 +50,7 @@ def test_designs_with_few_questions_of_a_class_have_their_own_bound() -> None:
     assert not design("", 20, 0, 2, kind="choices").few_questions
 
 
-def test_a_missed_bound_is_said_below_the_table(report: Report) -> None:
+def test_the_table_ends_with_bounds_that_are_missed(report: Report) -> None:
     """And of designs with few questions only their own."""
     few = Figure.of(cases.GREATEST_MEAN_FEW, [0.984])
     wide = Figure.of(cases.GREATEST_MEAN, [0.984])
