@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from benchmarks import command, machine
 from benchmarks.report import Bound, Figure, Report
 from benchmarks.surface.cases import CASES, MOST, examples
-from benchmarks.surface.classify import FOLDS, RESAMPLES, judge
+from benchmarks.surface.classify import FOLDS, RESAMPLES, judge, of_both_classes
 from benchmarks.surface.cues import COMPARED, NAMES
 from benchmarks.surface.tables import ALONE, BESIDE, FARTHEST, OVER_ALL, name, tables, write
 from storage import runs
@@ -48,11 +48,13 @@ def _measured(options: argparse.Namespace) -> Report:
     figures, bounds, left_out = [], {}, []
     for case in CASES:
         seen = examples(case.scorer, shown)
-        if case.wants not in kinds or len({example.group for example in seen}) < 2 * FOLDS:
+        if case.wants not in kinds or len({example.group for example in of_both_classes(seen)}) < 2 * FOLDS:
             left_out.append(f"{case.name}: the run has no such contexts, or too few features.")
             continue
         command.say(f"{case.name}: {len(seen):,} examples")
         alone = judge(seen, named=case.names)
+        if alone.left_out:
+            left_out.append(f"{case.name}: of {alone.left_out} features, whose examples are of one class.")
         reached = {ALONE: alone.within, OVER_ALL: alone.pooled}
         if not case.names:
             reached[BESIDE] = judge(seen, named=False, beside=True).within

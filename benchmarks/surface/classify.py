@@ -65,14 +65,25 @@ class Result(NamedTuple):
     """Mean over features of the AUROC within a feature; of named examples, the share named rightly."""
     pooled: Reach
     """AUROC over the examples of all features together."""
+    left_out: int
+    """Features whose examples are of one class, which have no AUROC."""
 
 
-def judge(examples: Sequence[Example], *, named: bool, beside: bool = False, seed: int = 0) -> Result:
+def of_both_classes(examples: Sequence[Example]) -> list[Example]:
+    """Those of features that have positives and negatives among them."""
+    classes: dict[int, set[bool]] = defaultdict(set)
+    for example in examples:
+        classes[example.feature].add(example.positive)
+    return [example for example in examples if len(classes[example.feature]) == 2]
+
+
+def judge(given: Sequence[Example], *, named: bool, beside: bool = False, seed: int = 0) -> Result:
     """What it reaches on some examples.
 
     `named` where one example of each question is to be named; `beside` where it compares each with the others of its
-    question, instead of seeing each alone.
+    question, instead of seeing each alone. Features whose examples are of one class are left out.
     """
+    examples = of_both_classes(given)
     features = np.array([example.feature for example in examples])
     groups = np.array([example.group for example in examples])
     positive = np.array([example.positive for example in examples])
@@ -92,6 +103,7 @@ def judge(examples: Sequence[Example], *, named: bool, beside: bool = False, see
         len(examples),
         _reach(float(each.mean()), sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)),
         _pooled(ranked, positive, [np.flatnonzero(groups == group) for group in together], draws),
+        len({example.feature for example in given}) - len(every),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from benchmarks.surface.cases import MOST, Case, examples
@@ -81,3 +82,14 @@ def test_a_sign_on_one_class_is_found(on_grid: list[Feature]) -> None:
         for feature in on_grid[:60]
     ]
     assert reached(told, kind="detection", kinds=["silent"]).within.low > 0.9
+
+
+def test_a_feature_with_one_class_is_left_out_and_counted(on_grid: list[Feature]) -> None:
+    """It has no AUROC: the others' mean is what it is without its examples."""
+    seen = examples(Case("", {"kind": "detection", "kinds": ["silent"]}).scorer, on_grid[:30])
+    first = seen[0].feature
+    kept = judge([example for example in seen if example.feature != first], named=False)
+    result = judge([example for example in seen if example.feature != first or example.positive], named=False)
+    assert (0, 1, kept.features) == (kept.left_out, result.left_out, result.features)
+    assert (kept.within, kept.pooled) == (result.within, result.pooled)
+    assert not np.isnan(result.within)[0]
