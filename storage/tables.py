@@ -634,8 +634,8 @@ SCORES = Table(
             column(
                 "pearson",
                 pa.float64(),
-                "Correlation of simulated and real activations over all tokens of all contexts; 0 where the simulated ones "
-                "do not vary, and so tell nothing of the real ones.",
+                "Correlation of simulated and real activations over all tokens of all contexts; 0 where the simulated "
+                "ones do not vary, and so tell nothing of the real ones.",
                 null="no simulation, or the real ones do not vary",
             ),
             *_interval(
