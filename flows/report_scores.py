@@ -15,7 +15,7 @@ from tasks.metrics import Estimate, lowest, margin, mean
 LEVEL = 0.05
 """False discovery rate at which scores are counted as above the floor."""
 FEW_FLOORS = 100
-"""Floors among which a score cannot rank high enough unless most do."""
+"""With fewer floors than these a score cannot rank high enough unless most do."""
 SPOKEN = {"auroc": "AUROC", "pearson": "correlation"}
 """Display names of measures that differ from their column."""
 NOT_MEASURED = "not measured"
@@ -225,7 +225,7 @@ def above_floor_counts(lines: Sequence[Line]) -> str:
     measured = [estimate.n for line in lines for estimate in (line.floor, line.unexplained) if estimate]
     few = any(n < FEW_FLOORS for n in measured)
     return (
-        f"{sentence}; with fewer than {FEW_FLOORS} control features hardly any score can reach this rate"
+        f"{sentence}; with fewer than {FEW_FLOORS} control features a score can reach this rate only where most do"
         if few
         else sentence
     )
