@@ -99,11 +99,9 @@ def _figures(
     ]
     scores = [pair.scores for pair in pairs]
     split = sum(
-        "" in context.strings
+        len(compare.split_marks(case, about.feature).intersection(pair.unequal))
         for about, pair in zip(posed, pairs, strict=True)
-        for number, _ in pair.unequal
-        for context in about.feature.contexts
-        if context.context == number
+        if pair.unequal
     )
     unequal = sum(len(pair.unequal) for pair in pairs)
     return [
@@ -112,7 +110,6 @@ def _figures(
             f"{case.name}_windows", [sum(len(pair.ours.keys() | pair.theirs.keys()) for pair in pairs)]
         ),
         Figure.of(f"{case.name}_unequal", [unequal]),
-        # A character that is split over tokens is the text of the last of them; gloss marks it where any fires.
         Figure.of(f"{case.name}_split", [split]),
         Figure.of(f"{case.name}_unexplained", [unequal - split]),
         Figure.of(f"{case.name}_gloss", [mean for mean, _ in scores]),

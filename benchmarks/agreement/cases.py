@@ -7,6 +7,7 @@ from functools import cached_property
 from pydantic import TypeAdapter
 
 from tasks.scorers import Scorer
+from tasks.scorers.fuzzing import Fuzzing
 
 SHOWN = 5
 """Examples per question, as in the paper."""
@@ -32,6 +33,15 @@ class Case:
     def scorer(self) -> Scorer:
         """gloss' scorer, on the paper's non-activating windows."""
         return _SCORER.validate_python({"reader": "deterministic", "shown": SHOWN, **self.options})
+
+    @cached_property
+    def paper(self) -> Scorer:
+        """The same scorer, with the paper's marks, which are delphi's, where it marks any."""
+        return (
+            self.scorer.model_copy(update={"marked": "paper"})
+            if isinstance(self.scorer, Fuzzing)
+            else self.scorer
+        )
 
 
 PAPER = {"kind": "fuzzing", "marked": "paper"}

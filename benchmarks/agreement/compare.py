@@ -11,12 +11,14 @@ from benchmarks.agreement.cases import SHOWN, Case
 from benchmarks.agreement.verdict import verdict
 from benchmarks.peers import Peers
 from tasks.contexts import render
-from tasks.contexts.context import Context
+from tasks.contexts.context import Context, Feature
+from tasks.contexts.visible import shown_together
 from tasks.explainers.best_of import balanced_accuracy
 from tasks.llm.base import Reader
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import Outcome, Reply, Request
 from tasks.scorers.base import JudgedExplanation, Judgement, read_judgements
+from tasks.scorers.fuzzing import Fuzzing
 
 Verdicts = Mapping[tuple[int, bool], bool | None]
 """By the window's number and whether it counts as a positive; null where a reply could not be read."""
@@ -73,6 +75,29 @@ def ours(case: Case, posed: Sequence[JudgedExplanation]) -> list[Verdicts]:
         rows = [row for outcome in outcomes for row in read_judgements(case.scorer, outcome)]
         judged.append({(row.context, row.truth): row.verdict for row in rows})
     return judged
+
+
+def split_marks(case: Case, feature: Feature) -> set[tuple[int, bool]]:
+    """Windows in which either system marks a part of a character that is split over tokens; none are in detection.
+
+    delphi marks the token alone, whose text may be none; gloss marks the character where any of its tokens fires.
+    """
+    split = set()
+    for scorer in (case.scorer, case.paper):
+        if isinstance(scorer, Fuzzing):
+            shown = scorer.posed(feature)
+            places = scorer.marked_places(feature, shown)
+            split |= {
+                (context.context, context.activating)
+                for context in shown
+                if _is_split(context, places(context))
+            }
+    return split
+
+
+def _is_split(context: Context, marked: Sequence[int]) -> bool:
+    runs = [range(len(context.strings))[run] for run in shown_together(context.strings)]
+    return any(place in run for run in runs if len(run) > 1 for place in marked)
 
 
 def theirs(

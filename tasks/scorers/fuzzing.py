@@ -67,7 +67,7 @@ class Fuzzing(Classification, frozen=True):
     def requests(self, key: RequestKey, explanation: str, feature: Feature) -> list[Request]:
         """Questions about contexts with marked tokens."""
         contexts = self.posed(feature)
-        places = self._places(feature, contexts)
+        places = self.marked_places(feature, contexts)
         return self.classification_requests(
             key,
             explanation,
@@ -77,8 +77,10 @@ class Fuzzing(Classification, frozen=True):
             _few_shots(singly=self.shown == 1),
         )
 
-    def _places(self, feature: Feature, contexts: Sequence[Context]) -> Callable[[Context], tuple[int, ...]]:
-        """Which tokens of a context are marked."""
+    def marked_places(
+        self, feature: Feature, contexts: Sequence[Context]
+    ) -> Callable[[Context], tuple[int, ...]]:
+        """Which tokens of a context that is asked about are marked."""
         positives = [context for context in contexts if context.activating]
         if self.marked == "paper":
             paper = PaperMarks.of(positives, self.seed)

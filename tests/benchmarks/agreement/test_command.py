@@ -15,7 +15,7 @@ from benchmarks.agreement.verdict import verdict
 from benchmarks.peers import Peers
 from benchmarks.readers.recorded import recorded
 from benchmarks.report import Report
-from tasks.contexts.context import Context
+from tasks.contexts.context import Context, Feature
 from tasks.contexts.paper_marks import PaperMarks
 from tests.benchmarks.readers.recorded_run import recorded_run
 
@@ -137,6 +137,61 @@ def test_windows_that_one_system_alone_judges_are_unequal() -> None:
     ours = {(0, True): True, (1, False): False, (2, False): True}
     pair = compare.Pair(7, ours, {(0, True): True, (1, False): None})
     assert [(1, False), (2, False)] == pair.unequal
+
+
+def test_only_a_mark_on_a_split_character_excuses_another_verdict() -> None:
+    """Its first token has no text: where that is marked, systems show other texts; in detection nothing is marked."""
+    strings = ("one", " ", "", "é", " two", " three", " four", " five")
+
+    def split(name: str, fires: int) -> set[tuple[int, bool]]:
+        activations = tuple(float(place == fires) for place in range(len(strings)))
+        feature = Feature(7, 1.0, (Context(0, "activating", 0, strings, activations),))
+        return compare.split_marks(next(case for case in CASES if case.name == name), feature)
+
+    assert {(0, True)} == split("fuzzing", 2) == split("fuzzing", 3) == split("matched", 2)
+    assert set() == split("fuzzing", 0) == split("matched", 4)
+    assert set() == split("detection", 2)
+
+
+@pytest.mark.usefixtures("_environment")
+def test_another_verdict_of_detection_is_never_excused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though each window has a token without text: the bound is missed."""
+    lake = recorded_run(f"{tmp_path}/lake")
+    given = recorded(lake, "tiny", 3)
+    posed = [
+        replace(
+            about,
+            feature=replace(
+                about.feature,
+                contexts=tuple(
+                    replace(
+                        context,
+                        strings=(*context.strings, "", "é"),
+                        activations=(*context.activations, 0.0, 0.0),
+                    )
+                    for context in about.feature.contexts
+                ),
+            ),
+        )
+        for about in given.posed
+    ]
+
+    def turned(*args: Any, **options: Any) -> dict[str, Any]:
+        reply = delphi(*args, **options)
+        place, truth, verdict = reply["judged"][0][0]
+        reply["judged"][0][0] = (place, truth, not verdict)
+        return reply
+
+    monkeypatch.setattr(command, "recorded", lambda *_: replace(given, posed=tuple(posed)))
+    monkeypatch.setattr(child, "run", turned)
+    assert 0 == command.main(["--quick", "--lake", lake.uri, "--json", str(tmp_path / "report.json")])
+    report = Report.read(tmp_path / "report.json")
+    assert (1, 0, 1) == tuple(
+        report[f"detection_{name}"].value for name in ("unequal", "split", "unexplained")
+    )
+    assert not report.bounds["detection_unexplained"].met(report["detection_unexplained"])
 
 
 def test_the_page_has_a_place_for_the_table() -> None:
