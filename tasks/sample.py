@@ -1,14 +1,13 @@
 """Sampling task: the contexts and samples of a span of buckets, from activations. DuckDB draws; see `storage/sql/`.
 
-The firings of a span's features are read once: Parquet parts are read by whole row groups, and with many features one
-row group holds the firings of many buckets. Small buckets are drawn together, since each statement takes some time
-however few features it covers.
+The firings of a span's features, and of others near them that fire in their contexts, are read once, as far as they can
+be held: Parquet parts are read by whole row groups, and with many features one row group holds the firings of many
+buckets. Small buckets are drawn together, since each statement takes some time however few features it covers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 import duckdb
@@ -46,7 +45,7 @@ def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int
     with work.lake.connect(threads=1, memory=work.memory) as connection:
         counts = _counts(connection, work, span)
         # Before the text, since the tasks of a process wait for each other to read that.
-        held = _held(connection, work, buckets) if counts.sum() <= MAX_FIRINGS else None
+        held = _held(connection, work, buckets, counts, span.first)
         draw = partial(_drawn, connection, work, _register_text(connection, work))
         if held:
             return sum(
@@ -58,14 +57,9 @@ def sample_span(work: SampleWork, span: Range, buckets: Sequence[Bucket]) -> int
             _write(
                 work,
                 bucket,
-                [
-                    *chain.from_iterable(
-                        draw([piece], _held(connection, work, [piece], alone=True)) for piece in pieces
-                    )
-                ],
+                [*_drawn_in_pieces(connection, work, bucket, counts[bucket.chosen - span.first], draw)],
             )
             for bucket in buckets
-            for pieces in [bucket.pieces(counts[bucket.part.first - span.first :], MAX_FIRINGS)]
         )
 
 
@@ -95,23 +89,56 @@ def _register_text(connection: duckdb.DuckDBPyConnection, work: SampleWork) -> P
 
 
 def _held(
-    connection: duckdb.DuckDBPyConnection, work: SampleWork, buckets: Sequence[Bucket], *, alone: bool = False
-) -> HeldFirings:
-    """The firings of the chosen features of some buckets; not `alone` with those that their contexts are made of.
+    connection: duckdb.DuckDBPyConnection,
+    work: SampleWork,
+    buckets: Sequence[Bucket],
+    counts: np.ndarray,
+    first: int,
+) -> HeldFirings | None:
+    """The firings of the chosen features of a span, with those of others that their contexts are made of.
 
-    These others are near them by index, so that the row groups that are read hold nearly all of them.
+    These others are near them by index, so that the row groups that are read hold nearly all of them. Where they would
+    be too many, those of the chosen features alone; None where these are. `counts` are the firings of each feature from
+    `first` on.
     """
-    features, sampling = joined(buckets).chosen, work.sampling
-    if not alone:
-        others = [
-            kind.read_along(
-                connection, work.lake, work.features, min_firings=sampling.min_firings, chosen=features
-            )
-            for kind in (*sampling.contrast, *sampling.negatives)
+    chosen = joined(buckets).chosen
+    firings = int(counts[chosen - first].sum())
+    if firings > MAX_FIRINGS:
+        return None
+    sampling, features = work.sampling, chosen
+    others = pa.concat_tables(
+        [
+            negatives.OTHER_FEATURES.empty_table(),
+            *(
+                kind.other_features(
+                    connection, work.lake, work.features, min_firings=sampling.min_firings, chosen=chosen
+                )
+                for kind in (*sampling.contrast, *sampling.negatives)
+            ),
         ]
-        features = np.unique(np.concatenate([features, *others]))
+    )
+    found, rows = np.unique(others["feature"].to_numpy(), return_index=True)
+    further = ~np.isin(found, chosen)
+    if firings + int(others["firings"].to_numpy()[rows[further]].sum()) <= MAX_FIRINGS:
+        features = np.union1d(chosen, found)
+    return _read(connection, work, features)
+
+
+def _read(connection: duckdb.DuckDBPyConnection, work: SampleWork, features: np.ndarray) -> HeldFirings:
     parts = work.lake.parts(work.activations, "activations")
     return HeldFirings(connection, parts, read(connection, parts, features))
+
+
+def _drawn_in_pieces(
+    connection: duckdb.DuckDBPyConnection,
+    work: SampleWork,
+    bucket: Bucket,
+    firings: np.ndarray,
+    draw: Callable[[Sequence[Bucket], HeldFirings], Iterator[Drawn]],
+) -> Iterator[Drawn]:
+    """Samples and contexts of a bucket whose chosen features fire too often to be held at a time: `firings` each."""
+    for piece in bucket.pieces(firings, MAX_FIRINGS):
+        yield from draw([piece], _read(connection, work, piece.chosen))
 
 
 def _drawn(

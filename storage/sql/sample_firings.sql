@@ -1,5 +1,5 @@
--- One row per firing of the chosen features of [$first, $end), part by part as they are written. The bounds repeat what
--- the list says, since row groups are pruned by bounds and not by lists.
+-- One row per firing of the features $chosen, which lie in [$first, $end), in runs that are sorted. The bounds repeat
+-- what the list says, since row groups are pruned by bounds and not by lists.
 with chosen as (
     select unnest($chosen) as feature
 )

@@ -1,14 +1,6 @@
--- One row per firing of another feature in a context of `drawn` of a kind that names it, and in the rest of its
--- sequence. The others are $others, which lie in [$first, $end): row groups are pruned by bounds. $activations: the
--- parts that hold these sequences.
-with named as (
-    select distinct
-        other,
-        sequence
-    from drawn
-    where kind = $kind and other in (select unnest($others))
-)
-
+-- One row per firing of another feature in a sequence of a context that names it. Needs `named`, which has `other` and
+-- `sequence`. The others lie in [$first, $end): row groups are pruned by bounds. $activations: the parts that hold these
+-- sequences.
 select
     parts.feature,
     parts.sequence,

@@ -17,7 +17,7 @@ from tasks.sampling.placing import Placing
 from tasks.sampling.silent_windows import SilentWindows
 
 MAX_FIRINGS = 16_000_000
-"""Firings that are held at a time, about sixty bytes each."""
+"""Firings of chosen and other features that are held at a time, about sixty bytes each."""
 GROUP_FEATURES = 1_024
 """Features that are drawn together where buckets are smaller."""
 
@@ -52,7 +52,7 @@ class SampleWork:
         role: str,
         windows: SilentWindows,
         placing: Placing,
-        firings: HeldFirings,
+        held: HeldFirings,
     ) -> Pool:
         """What the non-activating contexts of a role (`explain` or `score`) are drawn from."""
         return Pool(
@@ -67,7 +67,7 @@ class SampleWork:
             activations=self.activations,
             features=self.features,
             seed=self.seed,
-            firings=firings,
+            held=held,
             embeddings=self.embeddings,
         )
 
@@ -80,17 +80,17 @@ class Bucket(NamedTuple):
     """Its chosen features, int32; an array, since Prefect looks at every item of a list."""
 
     def pieces(self, firings: np.ndarray, most: int) -> Iterator["Bucket"]:
-        """The bucket in pieces with at most `most` firings each; a feature with more is a piece of its own.
+        """The bucket in pieces whose chosen features fire `most` times or less; one that fires more is its own piece.
 
-        `firings` are the firing counts of its features, in their order; more may follow.
+        `firings` [n] are those of each chosen feature.
         """
-        first, end = self.part
-        while first < end:
-            cumulated = np.cumsum(firings[first - self.part.first : end - self.part.first])
-            size = max(1, int(np.searchsorted(cumulated, most, "right")))
-            piece = Range(first, min(first + size, end))
-            yield Bucket(piece, self.chosen[slice(*np.searchsorted(self.chosen, piece))])
-            first = piece.end
+        first, begin = self.part.first, 0
+        while first < self.part.end:
+            size = max(1, int(np.searchsorted(np.cumsum(firings[begin:]), most, "right")))
+            following = self.chosen[begin + size : begin + size + 1]
+            end = int(following[0]) if len(following) else self.part.end
+            yield Bucket(Range(first, end), self.chosen[begin : begin + size])
+            first, begin = end, begin + size
 
 
 def grouped(buckets: Sequence[Bucket]) -> Iterator[Sequence[Bucket]]:

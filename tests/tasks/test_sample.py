@@ -17,6 +17,7 @@ from storage.lake import Lake
 from storage.layout import Range
 from tasks import sample as module
 from tasks.sampling.config import Sampling
+from tasks.sampling.negatives import Cooccurring, OtherFeature, Silent
 from tasks.sampling.work import Bucket
 from tests.s3 import Place
 from tests.tasks.caches import LENGTH, Cache, drawn, sample, sampling, steps, work
@@ -215,6 +216,12 @@ KINDS = {
     "grid": sampling(),
     "peaks": sampling(windows="peak", strategy={"kind": "importance"}, most_windows=150),
     "documents": sampling(window=5, apart="document", strategy={"kind": "mix", "rest": "values"}),
+    "others": sampling(apart="auto").model_copy(
+        update={
+            "negatives": (Silent(n=10), OtherFeature(n=10, features=3), Cooccurring(n=10, neighbours=2)),
+            "contrast": (OtherFeature(n=5, features=2),),
+        }
+    ),
 }
 """Ways of sampling that go through every statement."""
 
@@ -298,14 +305,16 @@ def test_pieces_cover_a_bucket(counts: list[int], most: int, data: st.DataObject
     first = data.draw(st.integers(0, 1000))
     chosen = data.draw(st.sets(st.integers(first, first + len(counts) - 1)).map(sorted))
     bucket = Bucket(Range(first, first + len(counts)), np.array(chosen, np.int32))
-    pieces = list(bucket.pieces(np.array([*counts, 7, 7]), most))
+    fired = dict(zip(range(first, first + len(counts)), counts, strict=True))
+    pieces = list(bucket.pieces(np.array([fired[feature] for feature in chosen], np.int64), most))
     assert [first, *(piece.part.end for piece in pieces)] == [
         *(piece.part.first for piece in pieces),
         first + len(counts),
     ]
     assert chosen == [feature for piece in pieces for feature in piece.chosen.tolist()]
-    for begin, end in (piece.part for piece in pieces):
-        assert end - begin == 1 or sum(counts[begin - first : end - first]) <= most
+    for part, features in pieces:
+        assert all(part.first <= feature < part.end for feature in features)
+        assert len(features) == 1 or sum(fired[feature] for feature in features) <= most
 
 
 def test_shards_change_nothing(

@@ -44,10 +44,36 @@ def test_only_parts_that_hold_a_context_are_read(
     sample(asked, [Range(0, CACHE.width)], [0])
     [searched] = blocks(CACHE.sequences, BLOCK, asked.seed)
     [read] = reads["sample_other_firings"]
-    assert "similar" == read["kind"]
     assert [Range(searched * BLOCK, (searched + 1) * BLOCK)] == [
         Range.of(part) for part in read["activations"]
     ]
+
+
+FIRINGS = [len(CACHE.firings[feature]) for feature in range(CACHE.width)]
+
+
+@pytest.mark.parametrize(
+    ("most", "reads_of_features", "reads_of_others"),
+    [(sum(FIRINGS), 1, 0), (FIRINGS[1] + FIRINGS[7], 3, 2), (max(FIRINGS), 4, 2)],
+)
+def test_no_more_firings_are_held_than_may_be(
+    tmp_path: Path,
+    reads: dict[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    reads_of_features: int,
+    reads_of_others: int,
+) -> None:
+    """Of few chosen features and others, of these features alone, or of one at a time: not those of all features."""
+    lake = Lake(tmp_path.as_posix())
+    CACHE.write(lake)
+    kinds = (OtherFeature(n=5, features=2),)
+    asked = work(lake, Sampling(window=WINDOW, explain=10, per_decile=1, negatives=kinds, min_firings=20))
+    monkeypatch.setattr("tasks.sample.MAX_FIRINGS", most)
+    monkeypatch.setattr("tasks.sampling.work.GROUP_FEATURES", 6)
+    sample(asked, [Range(0, 6), Range(6, 12)], [1, 7])
+    assert reads_of_features == len(reads["sample_firings"])
+    assert reads_of_others == len(reads.get("sample_other_firings", []))
 
 
 @pytest.mark.parametrize("chosen", [range(12), [1, 7]])

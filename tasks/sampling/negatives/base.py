@@ -46,6 +46,8 @@ CANDIDATES = pa.schema(
 """Columns of candidates, one row per feature and window. A further column `turn`, of any numeric type, is their order
 within a feature, the smallest first. `near`, `distance` and `other` may be left out: they are null then."""
 
+OTHER_FEATURES = pa.schema([pa.field("feature", pa.int32()), pa.field("firings", pa.int64())])
+
 BLOCK = 256
 """Sequences per block that is searched: neighbours in the corpus, so that a search reads few parts."""
 
@@ -80,17 +82,20 @@ class Kind(ConfigModel, ABC, frozen=True):
         """Its key `neighbours`, where it reads them from `features`, by the key of `describe` that keeps them."""
         return {}
 
-    def read_along(
+    def other_features(
         self,
         connection: duckdb.DuckDBPyConnection,  # noqa: ARG002
         lake: Lake,  # noqa: ARG002
         features: Step,  # noqa: ARG002
         *,
         min_firings: int,  # noqa: ARG002
-        chosen: np.ndarray,
-    ) -> np.ndarray:
-        """Features whose firings candidates of the `chosen` features are made of: read at once with those."""
-        return chosen[:0]
+        chosen: np.ndarray,  # noqa: ARG002
+    ) -> pa.Table:
+        """Features near the `chosen` ones whose windows become candidates (`feature`), and how often each `firings`.
+
+        Their firings are read at once with those of the chosen features.
+        """
+        return OTHER_FEATURES.empty_table()
 
     @abstractmethod
     def candidates(self, pool: "Pool") -> Iterator[pa.Table]:
@@ -133,8 +138,8 @@ class Pool:
     activations: Step
     features: Step
     seed: int
-    firings: HeldFirings
-    """Of the features of the task, which are many more than those of the bucket, and of any others."""
+    held: HeldFirings
+    """Of the features of the task, and of any others."""
     embeddings: Mapping[SearchingKind, Step] = field(default_factory=dict)
     """By kind, the vectors of windows that it compares."""
 

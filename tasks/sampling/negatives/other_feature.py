@@ -12,7 +12,7 @@ from storage.lake import Lake
 from storage.layout import Step
 from tasks.sampling.density_groups import DensityGroups, density_groups
 from tasks.sampling.firings import concatenated_ranges, counts, ranked
-from tasks.sampling.negatives.base import Kind, Pool
+from tasks.sampling.negatives.base import OTHER_FEATURES, Kind, Pool
 from tasks.sampling.random_order import randoms
 from tasks.sampling.silent_windows import random_start
 
@@ -27,7 +27,8 @@ FIRINGS = 8
 used. Each of its windows is drawn with the same probability either way."""
 
 AT_ONCE = 4_000_000
-"""Firings of other features that are held at a time; a feature with more is read alone."""
+"""Firings of other features that are placed at a time, and read at a time where the task does not hold them; a feature
+with more is placed alone."""
 
 
 class OtherFeature(Kind, frozen=True):
@@ -46,7 +47,7 @@ class OtherFeature(Kind, frozen=True):
         """As many as `features`."""
         return self.features
 
-    def read_along(
+    def other_features(
         self,
         connection: duckdb.DuckDBPyConnection,
         lake: Lake,
@@ -54,10 +55,11 @@ class OtherFeature(Kind, frozen=True):
         *,
         min_firings: int,
         chosen: np.ndarray,
-    ) -> np.ndarray:
-        """The others of all chosen features, which are near them by index."""
+    ) -> pa.Table:
+        """The others of all chosen features."""
         groups = self._groups(connection, lake, features, min_firings)
-        return np.unique(groups.others(chosen, self.features)["other"].to_numpy())
+        others = groups.others(chosen, self.features)
+        return pa.table([others["other"], others["firings"]], OTHER_FEATURES)
 
     def _groups(
         self, connection: duckdb.DuckDBPyConnection, lake: Lake, features: Step, min_firings: int
@@ -163,9 +165,9 @@ class _Windows(NamedTuple):
 
 def _drawn(pool: Pool, features: np.ndarray, seed: int, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Feature and origin of about `most` windows of each of `features`, in a random order within each."""
-    firings = pool.firings.of(features)
+    firings = pool.held.of_features(features)
     if not pool.most_windows:
-        begins, ends = (np.searchsorted(firings.feature, features, side) for side in ("left", "right"))
+        begins, ends = firings.ranges(features)
         share = np.repeat(FIRINGS * most / np.maximum(1, ends - begins), ends - begins)
         random = randoms(firings.feature, firings.sequence, seed)
         firings = firings.take(random <= 2.0**64 * np.minimum(1.0, share))

@@ -43,6 +43,12 @@ def test_firings_are_sorted_whatever_order_they_come_in(rows: dict, chance: obje
     assert [feature for feature, _, _ in sorted(rows) if 1 <= feature < 3] == subset
 
 
+def test_the_features_of_the_widest_coders_are_sorted() -> None:
+    """A feature in the millions comes after the first ones, at the last place of a huge cache."""
+    rows = {(2**25 - 1, 2**30 - 1, 255): 1.0, (5, 2**30 - 1, 255): 2.0, (2**24, 0, 0): 3.0}
+    assert [5, 2**24, 2**25 - 1] == firings(rows, list(rows)).feature.tolist()
+
+
 @pytest.mark.parametrize("window", [1, 3, 5, 10])
 @given(rows=ROWS)
 @PATIENT

@@ -21,7 +21,9 @@ def test_firings_are_the_same_whether_they_are_held_or_read(tmp_path: Path, held
     activations = lake.parts(steps()[1], "activations")
     with lake.connect() as connection:
         every = read(connection, activations, np.arange(CACHE.width, dtype=np.int32))
-        firings = HeldFirings(connection, activations, read(connection, activations, np.array(held, np.int32)))
+        firings = HeldFirings(
+            connection, activations, read(connection, activations, np.array(held, np.int32))
+        )
         for wanted in ([0, 2, 6], [5], []):
             features = np.array(wanted, np.int32)
-            assert every.of_features(features).table().equals(firings.of(features).table())
+            assert every.of_features(features).table().equals(firings.of_features(features).table())
