@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 
 from benchmarks import command, machine
 from benchmarks.report import Bound, Figure, Report
-from benchmarks.surface.cases import CASES, MOST, examples
+from benchmarks.surface.cases import ALONE, BESIDE, CASES, MOST, OVER_ALL, examples
 from benchmarks.surface.classify import FOLDS, RESAMPLES, judge, of_both_classes
 from benchmarks.surface.cues import COMPARED, NAMES
-from benchmarks.surface.tables import ALONE, BESIDE, FARTHEST, OVER_ALL, name, tables, write
+from benchmarks.surface.tables import FARTHEST, name, tables, write
 from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
@@ -62,10 +62,8 @@ def _measured(options: argparse.Namespace) -> Report:
             Figure(name(case.name, column), reach.value, "", reach.low, reach.high, alone.features)
             for column, reach in reached.items()
         ]
-        if case.bound:
-            # An example that is to be named stands among four of one feature, which are alike: the likeliest of five is
-            # the fifth more often than any other, whatever its cues.
-            reach = reached[OVER_ALL if case.names else case.bound]
+        if case.held:
+            reach = reached[case.held]
             named = name(case.name, FARTHEST)
             figures.append(Figure(named, reach.farthest, "", reach.low, reach.high, alone.features))
             bounds[named] = Bound(at_most=True, value=MOST)

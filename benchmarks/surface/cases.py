@@ -20,6 +20,11 @@ MOST = 0.53
 """Greatest end of an AUROC's interval, above 0.5 or as far below, of what is at chance."""
 
 
+ALONE, OVER_ALL, BESIDE = "alone", "alone, over all", "beside"
+"""What is said of a case: within features from each example alone, over the examples of all features, and within
+features from each beside the others of its question."""
+
+
 class Case(NamedTuple):
     """A scorer's questions."""
 
@@ -32,6 +37,15 @@ class Case(NamedTuple):
     def names(self) -> bool:
         """Whether one example of each question is to be named, for which a reader compares them in any case."""
         return isinstance(self.scorer, Choice)
+
+    @property
+    def held(self) -> str | None:
+        """What is said of it that must be at chance.
+
+        An example that is to be named stands among four of one feature, which are alike: the likeliest of five is the
+        fifth more often than any other, whatever its cues, so that it is held over all.
+        """
+        return OVER_ALL if self.bound and self.names else self.bound
 
     @property
     def wants(self) -> str:

@@ -4,13 +4,10 @@ from pathlib import Path
 
 from benchmarks.page import table, write_between
 from benchmarks.report import Figure, Report
-from benchmarks.surface.cases import CASES
+from benchmarks.surface.cases import ALONE, BESIDE, CASES, MOST, OVER_ALL
 
 FILE = Path(__file__).parents[2] / "docs" / "metrics.md"
 BEGIN, END = "<!-- surface: python -m benchmarks.surface -->", "<!-- end of surface -->"
-ALONE, OVER_ALL, BESIDE = "alone", "alone, over all", "beside"
-"""What is said of a case: within features from each example alone, over the examples of all features, and within
-features from each beside the others of its question."""
 FARTHEST = "farthest from 0.5"
 """The end of the interval that is bound."""
 HEADS = {
@@ -32,9 +29,10 @@ def tables(report: Report) -> list[str]:
         figures = [report.named.get(name(case.name, column)) for column in HEADS]
         if any(figures):
             chance = case.scorer.chance if case.names else 0.5
-            bound = HEADS[OVER_ALL if case.names else case.bound] if case.bound else ""
-            rows.append([case.name, f"{chance:.2f}", *map(_cell, figures), bound])
-    head = ["questions of", "chance", *HEADS.values(), "held within 0.03 of 0.5"]
+            rows.append(
+                [case.name, f"{chance:.2f}", *map(_cell, figures), HEADS[case.held] if case.held else ""]
+            )
+    head = ["questions of", "chance", *HEADS.values(), f"held within {MOST - 0.5:.2g} of 0.5"]
     return [table(head, rows)]
 
 
