@@ -10,7 +10,7 @@ select
     explainer = '-' as alone,
     min(measure) filter (where control = 'none') as measure,
     avg(score order by replicate) filter (where control = 'none') as score,
-    avg(score order by replicate) filter (where control not in ('none', 'unexplained')) as floor,
+    avg(score order by replicate) filter (where control in ('shuffled', 'mixed')) as floor,
     avg(score order by replicate) filter (where control = 'unexplained') as unexplained,
     coalesce(sum(n) filter (where control = 'none'), 0)::bigint as n,
     coalesce(sum(n_failed) filter (where control = 'none'), 0)::bigint as n_failed

@@ -206,7 +206,10 @@ def test_a_report_with_few_floors_says_that_they_find_little(features: int) -> N
 
 
 def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
-    """Replicates are no features of their own, and a feature whose judgements failed counts with those alone."""
+    """Replicates are no features of their own, a feature whose judgements failed counts with those alone.
+
+    A control that is no floor where scores are tested is none in the table either.
+    """
     scored: list[tuple] = [
         (feature, explainer, replicate, control, score)
         for feature in range(6)
@@ -217,6 +220,7 @@ def test_mixed_contexts_are_the_floor_where_no_explanation_is_needed() -> None:
             ("exemplars", 1, "none", 0.6),
             ("exemplars", 0, "shuffled", 0.5),
             ("exemplars", 1, "shuffled", 0.4),
+            ("exemplars", 0, "of another version", 0.9),
         )
     ]
     scored.append((6, "exemplars", 0, "none", None))
