@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rich.table import Column
 from rich.table import Table as Grid
 
-from flows.terminal import NameCell, name_column, number_column, one_line
+from flows.report_scores import who
+from flows.terminal import NameCell, name_column, number_column, one_line, short_number
 from flows.terminal import table as terminal_table
 
 PLACES = 6
@@ -45,15 +46,15 @@ def is_correlated(row: dict) -> bool:
 def warnings(rows: Sequence[dict], *, varied: bool) -> list[str]:
     """A sentence on each reader whose answers do not depend on the question, or are correlated within it."""
     constant = [
-        f"{who(row, varied=varied)}: {row['answer']} is {row['answer_share']:.0%} of {row['answers']:,} answers and "
+        f"{_who(row, varied=varied)}: {row['answer']} is {row['answer_share']:.0%} of {row['answers']:,} answers and "
         f"right in {row['right_share']:.0%}: the score says nothing of the explanations; gloss check tries the reader"
         for row in rows
         if is_constant(row)
     ]
     correlated = [
-        f"{who(row, varied=varied)}: verdicts in one question are correlated ({share(correlation(row))}), so each "
-        f"counts as {share(row['effective_weight'])} of an independent one and intervals are wider: show fewer "
-        "contexts per question (shown)"
+        f"{_who(row, varied=varied)}: verdicts in one question are correlated ({short_number(correlation(row))}), so "
+        f"each counts as {short_number(row['effective_weight'])} of an independent one and intervals are wider: show "
+        "fewer contexts per question (shown)"
         for row in rows
         if is_correlated(row)
     ]
@@ -78,12 +79,12 @@ def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
     for row in rows:
         style = "bold red" if is_constant(row) else "yellow" if row["failed_share"] >= 0.5 else None
         grid.add_row(
-            NameCell(who(row, varied=varied)),
-            share(row["yes_share"]),
-            share(row["true_share"]),
+            NameCell(_who(row, varied=varied)),
+            short_number(row["yes_share"]),
+            short_number(row["true_share"]),
             places(row["places"]),
             commonest(row),
-            share(correlation(row)),
+            short_number(correlation(row)),
             f"{row['failed_share']:.0%}",
             style=style,
         )
@@ -97,37 +98,27 @@ def table(rows: Sequence[dict]) -> list[dict[str, object]]:
             "coder": row["coder"],
             "explainer": row["explainer"],
             "scorer": row["scorer"],
-            "yes": share(row["yes_share"]),
-            "yes if all were right": share(row["true_share"]),
-            "yes by place": " ".join(map(share, row["places"])) if len(row["places"]) > 1 else "",
+            "yes": short_number(row["yes_share"]),
+            "yes if all were right": short_number(row["true_share"]),
+            "yes by place": " ".join(map(short_number, row["places"])) if len(row["places"]) > 1 else "",
             "commonest answer": commonest(row),
             "right": "" if row["right_share"] is None else f"in {row['right_share']:.0%}",
-            "correlation within questions": share(correlation(row)),
+            "correlation within questions": short_number(correlation(row)),
             "failed": f"{row['failed_share']:.0%}",
         }
         for row in rows
     ]
 
 
-def who(row: dict, *, varied: bool) -> str:
-    """The scorer; with coder and explainer where there are several."""
-    if not varied:
-        return row["scorer"]
-    return "/".join([row["coder"], *([] if row["alone"] else [row["explainer"]]), row["scorer"]])
-
-
-def share(number: float | None) -> str:
-    """`.42`, `1.0`, or nothing."""
-    if number is None:
-        return ""
-    return f"{number:.2f}".replace("0.", ".", 1).replace("-.00", ".00") if number < 0.995 else "1.0"
+def _who(row: dict, *, varied: bool) -> str:
+    return who(row["coder"], row["explainer"], row["scorer"], alone=row["alone"], varied=varied)
 
 
 def places(shares: Sequence[float]) -> str:
     """`.42 .40 .39`; of many the first and the last; nothing where questions show one example."""
     if len(shares) < 2:
         return ""
-    shown = list(map(share, shares))
+    shown = list(map(short_number, shares))
     return " ".join(shown if len(shown) <= PLACES else [*shown[:3], "…", *shown[-2:]])
 
 

@@ -8,7 +8,7 @@ from math import isnan
 from rich.table import Table as Grid
 
 from flows.report_setup import ReportSetup
-from flows.terminal import NameCell, name_column, number_column, one_line
+from flows.terminal import NameCell, name_column, number_column, one_line, short_number
 from flows.terminal import table as terminal_table
 from tasks.metrics import Estimate, lowest, margin, mean
 
@@ -67,6 +67,10 @@ class Line:
     def key(self) -> tuple[str, str, str]:
         """Coder, explainer and scorer."""
         return self.coder, self.explainer, self.scorer
+
+    def name(self, *, varied: bool) -> str:
+        """Its name in a report; `varied` where there are several coders or explainers."""
+        return who(*self.key, alone=self.alone, varied=varied)
 
     @property
     def n(self) -> int:
@@ -150,7 +154,7 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
     )
     for line in lines:
         grid.add_row(
-            NameCell(who(line) if is_varied(lines) else line.scorer),
+            NameCell(line.name(varied=is_varied(lines))),
             _counts(line),
             f"{line.failed:.0%}",
             "" if line.chance is None else f"{line.chance:.2f}",
@@ -174,9 +178,11 @@ def _unexplained(line: Line, shown: Callable[[Estimate | None], str]) -> str:
     return "" if line.alone else shown(line.unexplained)
 
 
-def who(line: Line) -> str:
-    """Whose explanations were judged by whom; of which coder, where none were."""
-    return "/".join([line.coder, *([] if line.alone else [line.explainer]), line.scorer])
+def who(coder: str, explainer: str, scorer: str, *, alone: bool, varied: bool) -> str:
+    """The scorer; where there are several coders or explainers, whose explanations it judged, of which coder."""
+    if not varied:
+        return scorer
+    return "/".join([coder, *([] if alone else [explainer]), scorer])
 
 
 def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
@@ -197,9 +203,9 @@ def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
 
 def _unscored(lines: Sequence[Line]) -> list[str]:
     """How many features have no score although they were judged; nothing where all have one."""
-    named = is_varied(lines)
+    varied = is_varied(lines)
     counts = [
-        f"{who(line) if named else line.scorer} {line.unscored:,} of {line.n + line.unscored:,}"
+        f"{line.name(varied=varied)} {line.unscored:,} of {line.n + line.unscored:,}"
         for line in lines
         if line.unscored
     ]
@@ -212,9 +218,9 @@ def _unscored(lines: Sequence[Line]) -> list[str]:
 
 def above_floor_counts(lines: Sequence[Line]) -> str:
     """How many scores are above the floor, by scorer; empty where no floor was measured."""
-    named = is_varied(lines)
+    varied = is_varied(lines)
     counts = [
-        f"{who(line) if named else line.scorer} {line.above_floor[0]:,} of {line.above_floor[1]:,}"
+        f"{line.name(varied=varied)} {line.above_floor[0]:,} of {line.above_floor[1]:,}"
         for line in lines
         if line.above_floor[1]
     ]
@@ -288,7 +294,7 @@ def cell(estimate: Estimate | None, *, sign: bool = False) -> str:
 
 def ends(estimate: Estimate) -> str:
     """`.42 .61`, `-.07 .03`: without zeros, so that more fits side by side."""
-    return " ".join(f"{end:.2f}".replace("0.", ".", 1) for end in (estimate.low, estimate.high))
+    return " ".join(map(short_number, (estimate.low, estimate.high)))
 
 
 def interval(estimate: Estimate | None, *, sign: bool = False) -> str:

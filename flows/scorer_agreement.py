@@ -14,7 +14,7 @@ import numpy as np
 from rich.table import Table as Grid
 
 from flows.scorer_reliability import Reliability
-from flows.terminal import NameCell, name_column, number_column
+from flows.terminal import NameCell, name_column, number_column, short_number
 from flows.terminal import table as terminal_table
 from storage.tables import NO_EXPLAINER
 from tasks.correlations import disattenuated, spearman
@@ -130,7 +130,7 @@ def grids(agreement: Agreement) -> Iterator[Grid]:
 def reliability(agreement: Agreement) -> str:
     """The diagonal with its intervals."""
     known = (
-        f"{scorer} {_short(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]"
+        f"{scorer} {short_number(estimate.value)} [{short_number(estimate.low)}, {short_number(estimate.high)}]"
         for scorer, estimate in agreement.reliabilities.items()
     )
     return f"reliability by halves of the questions: {', '.join(known) or 'not known'}"
@@ -141,7 +141,7 @@ def _place(agreement: Agreement, row: int, column: int) -> str:
     first, second = (agreement.scorers[place] for place in sorted((row, column)))
     if row == column:
         reliability = agreement.reliabilities.get(first)
-        return "" if reliability is None else _short(reliability.value)
+        return "" if reliability is None else short_number(reliability.value)
     if row > column:
         return _cell(agreement.correlations.get((first, second)))
     corrected = agreement.corrected.get((first, second))
@@ -180,14 +180,7 @@ def _cell(estimate: Estimate | None) -> str:
         return "too few"
     if isnan(estimate.value):
         return "constant"
-    return f"{_short(estimate.value)}\n{_short(estimate.low)} {_short(estimate.high)}"
-
-
-def _short(value: float) -> str:
-    """`.42`, `-.07`: without the zero, so that more scorers fit side by side; nothing for what is not known."""
-    if isnan(value):
-        return ""
-    return "1.0" if value > 0.995 else f"{value:.2f}".replace("0.", ".", 1)
+    return f"{short_number(estimate.value)}\n{short_number(estimate.low)} {short_number(estimate.high)}"
 
 
 def _without_errors(corrected: Estimate | None) -> dict[str, float | None]:

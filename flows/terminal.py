@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
+from math import isnan
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn
@@ -235,6 +236,16 @@ def name_column(title: str, width: int | None = None) -> Column:
 def number_column(title: str) -> Column:
     """A column of numbers, to the right and never broken."""
     return Column(title, justify="right", no_wrap=True)
+
+
+def short_number(number: float | None) -> str:
+    """`.42`, `-.07`, `1.0`: without the zero, so that more fits side by side; nothing for what is not known."""
+    if number is None or isnan(number):
+        return ""
+    text = f"{number:.2f}"
+    if text in {"1.00", "-1.00"}:
+        return text[:-1]
+    return text.replace("-0.00", "0.00").replace("0.", ".", 1) if abs(number) < 1 else text
 
 
 def table(*columns: Column, title: str = "", caption: str = "", edges: bool = True) -> Table:

@@ -36,6 +36,23 @@ FORBIDDEN = re.compile(
 """What no sentence of gloss holds, but line breaks and tabs."""
 
 
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0.424, ".42"),
+        (-0.07, "-.07"),
+        (-0.001, ".00"),
+        (0.999, "1.0"),
+        (-1.0, "-1.0"),
+        (None, ""),
+        (1.3, "1.30"),
+    ],
+)
+def test_shares_and_correlations_are_shown_without_their_zero(number: float | None, shown: str) -> None:
+    """The same number in the same way wherever several stand side by side."""
+    assert shown == terminal.short_number(number)
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_what_a_terminal_obeys_is_shown_by_its_code(text: str) -> None:
     """Control characters of both sets, escape sequences, marks of direction and halves of surrogate pairs."""
