@@ -21,7 +21,7 @@ from storage.layout import Range, overlapping
 from storage.tables import CONTEXTS, SAMPLES
 from tasks.sampling import activating
 from tasks.sampling.firings import between, with_activations, with_other_activations
-from tasks.sampling.held_firings import HeldFirings, read
+from tasks.sampling.held_firings import HeldFirings
 from tasks.sampling.negatives import base as negatives
 from tasks.sampling.placing import Placing
 from tasks.sampling.work import MAX_FIRINGS, Bucket, SampleWork, grouped, joined
@@ -105,28 +105,9 @@ def _held(
     firings = int(counts[chosen - first].sum())
     if firings > MAX_FIRINGS:
         return None
-    sampling, features = work.sampling, chosen
-    others = pa.concat_tables(
-        [
-            negatives.OTHER_FEATURES.empty_table(),
-            *(
-                kind.other_features(
-                    connection, work.lake, work.features, min_firings=sampling.min_firings, chosen=chosen
-                )
-                for kind in (*sampling.contrast, *sampling.negatives)
-            ),
-        ]
-    )
-    found, rows = np.unique(others["feature"].to_numpy(), return_index=True)
-    further = ~np.isin(found, chosen)
-    if firings + int(others["firings"].to_numpy()[rows[further]].sum()) <= MAX_FIRINGS:
-        features = np.union1d(chosen, found)
-    return _read(connection, work, features)
-
-
-def _read(connection: duckdb.DuckDBPyConnection, work: SampleWork, features: np.ndarray) -> HeldFirings:
-    parts = work.lake.parts(work.activations, "activations")
-    return HeldFirings(connection, parts, read(connection, parts, features))
+    others = work.other_features(connection, chosen)
+    fits = firings + sum(others["firings"].to_pylist()) <= MAX_FIRINGS
+    return work.held(connection, np.union1d(chosen, others["feature"].to_numpy()) if fits else chosen)
 
 
 def _drawn_in_pieces(
@@ -138,7 +119,7 @@ def _drawn_in_pieces(
 ) -> Iterator[Drawn]:
     """Samples and contexts of a bucket whose chosen features fire too often to be held at a time: `firings` each."""
     for piece in bucket.pieces(firings, MAX_FIRINGS):
-        yield from draw([piece], _read(connection, work, piece.chosen))
+        yield from draw([piece], work.held(connection, piece.chosen))
 
 
 def _drawn(

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.sampling.config import Sampling
 from tasks.sampling.corpus_text import corpus_text
-from tasks.sampling.held_firings import HeldFirings
-from tasks.sampling.negatives.base import Pool, SearchingKind
+from tasks.sampling.held_firings import HeldFirings, read
+from tasks.sampling.negatives.base import OTHER_FEATURES, Pool, SearchingKind
 from tasks.sampling.placing import Placing
 from tasks.sampling.silent_windows import SilentWindows
 
@@ -45,6 +46,23 @@ class SampleWork:
         """How windows are placed in the tokens of the cache."""
         text = corpus_text(self.lake, self.tokens, self.sequence, self.sampling.window)
         return Placing(text, self.sampling.windows)
+
+    def held(self, connection: duckdb.DuckDBPyConnection, features: np.ndarray) -> HeldFirings:
+        """All firings of `features`, which ascend."""
+        parts = self.lake.parts(self.activations, "activations")
+        return HeldFirings(connection, parts, read(connection, parts, features))
+
+    def other_features(self, connection: duckdb.DuckDBPyConnection, chosen: np.ndarray) -> pa.Table:
+        """Features beside the `chosen` ones that contexts of these are made of (`OTHER_FEATURES`), each once."""
+        others = [
+            kind.other_features(
+                connection, self.lake, self.features, min_firings=self.sampling.min_firings, chosen=chosen
+            )
+            for kind in (*self.sampling.contrast, *self.sampling.negatives)
+        ]
+        every = pa.concat_tables([OTHER_FEATURES.empty_table(), *others])
+        feature, rows = np.unique(every["feature"].to_numpy(), return_index=True)
+        return every.take(rows[~np.isin(feature, chosen)])
 
     def pool(
         self,
