@@ -1,6 +1,6 @@
 -- Updates one row per feature of `drawable` that is sampled: its documents are kept apart, and it is skipped where that
--- leaves the explainer or the scorers fewer than $least windows. Needs `sided`, the windows with the
--- `side` of each.
+-- leaves the explainer or the scorers fewer than $least windows. Needs `sided`, the windows with
+-- the `side` of each.
 update drawable
 set
     apart = 'document',

@@ -1,6 +1,6 @@
 -- One row per firing of another feature in a sequence of a context that names it. Needs `named`, which has `other` and
--- `sequence`. The others lie in [$first, $end): row groups are pruned by bounds. $activations: the parts that hold these
--- sequences.
+-- `sequence`. The others lie in [$first, $end): row groups are pruned by bounds. $activations: the parts that hold
+-- these sequences.
 select
     parts.feature,
     parts.sequence,
