@@ -189,7 +189,7 @@ def test_an_oracle_simulates_what_is(tmp_path: Path, scorer: Scorer) -> None:
 
 @SIMULATING
 def test_who_finds_all_tokens_alike_correlates_with_nothing(tmp_path: Path, scorer: Scorer) -> None:
-    """It is 0, without an interval: left out, it would be missing in the floor, which only those that vary would make."""
+    """It is 0, without an interval; left out, it would be missing in the floor."""
     rows = scores(tmp_path, scorer, CONSTANT)
     assert {(0, 0, None, None)} == {(row["pearson"], row["score"], row["low"], row["high"]) for row in rows}
     assert {("pearson", 0)} == {(row["measure"], row["n_failed"]) for row in rows}
