@@ -201,6 +201,25 @@ freedoms as (
             )
         ) as auprc_df
     from variances
+),
+
+-- Step by step, since a macro is written out wherever its value is used.
+factors as (
+    select
+        *,
+        few_questions_factor(auroc_df) as auroc_factor,
+        few_questions_factor(auprc_df) as auprc_factor,
+        summed_variance(auroc_positive_variance, auroc_negative_variance, auroc_covariance) as auroc_variance,
+        summed_variance(auprc_positive_variance, auprc_negative_variance, auprc_covariance) as auprc_variance
+    from freedoms
+),
+
+sizes as (
+    select
+        *,
+        area_size(auroc, auroc_variance, positives, negatives, auroc_factor) as auroc_size,
+        area_size(auprc, auprc_variance, positives, negatives, auprc_factor) as auprc_size
+    from factors
 )
 
 select
@@ -209,24 +228,6 @@ select
     control,
     auroc,
     auprc,
-    wilson(
-        auroc,
-        area_size(
-            auroc,
-            summed_variance(auroc_positive_variance, auroc_negative_variance, auroc_covariance),
-            positives,
-            negatives,
-            few_questions_factor(auroc_df)
-        )
-    ) as auroc_interval,
-    wilson(
-        auprc,
-        area_size(
-            auprc,
-            summed_variance(auprc_positive_variance, auprc_negative_variance, auprc_covariance),
-            positives,
-            negatives,
-            few_questions_factor(auprc_df)
-        )
-    ) as auprc_interval
-from freedoms
+    wilson(auroc, auroc_size) as auroc_interval,
+    wilson(auprc, auprc_size) as auprc_interval
+from sizes
