@@ -1,7 +1,7 @@
 """Makes lake.tar.xz, plan.json and requests.json: what gloss planned, asked and wrote at one commit.
 
 `python -m tests.flows.golden_lake.make` in the root of a checkout writes all three; followed by `requests`, `plan` or
-`lake`, only that one. The files in the repository were made at commit adf776c. Whoever raises a VERSION makes them
+`lake`, only that one. The files in the repository were made at commit 88196b2. Whoever raises a VERSION makes them
 again, since the lake's steps then have other fingerprints; the tests that compare plans and requests stay as they are.
 A new kind of explainer or scorer needs only `requests`, and the diff must only add lines.
 """
