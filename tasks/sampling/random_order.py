@@ -15,11 +15,10 @@ _FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 class Shuffled(NamedTuple):
-    """Windows by feature, decile and side (the reader they are for: `explain`, `score` or `either`)."""
+    """Windows by feature, decile and side, the reader that they are for (`documents.SIDES`)."""
 
     first: pa.Table
-    """The first windows of each group in a random order: the columns of the windows, `side` and `place`, sorted by
-    these."""
+    """The first windows of each group in a random order: the columns of the windows and `place`, sorted by these."""
     counts: pa.Table
     """Size of each group: `feature`, `decile`, `side` and `windows`."""
 
@@ -47,11 +46,12 @@ def splitmix64(values: np.ndarray) -> np.ndarray:
 def shuffled(windows: pa.Table, most: int) -> Shuffled:
     """Up to `most` windows of each feature, decile and side, at random.
 
-    `windows` has `feature`, `decile`, `random` and, where documents are kept apart, `side`; without it all are for
-    either reader. Windows with equal random numbers, which no feature has, come in either order.
+    `windows` has `feature`, `decile`, `random` and `side`, a dictionary of names. Windows with equal random numbers,
+    which no feature has, come in either order.
     """
     feature, decile = windows["feature"].to_numpy().astype(np.int64), windows["decile"].to_numpy()
-    sides, side = _sides(windows)
+    coded = windows["side"].combine_chunks()
+    sides, side = coded.dictionary, coded.indices.to_numpy()
     group = (feature * DECILES + decile) * len(sides) + side
     least = int(group.min()) if len(group) else 0
     taken = int(group.max() - least).bit_length() if len(group) else 0
@@ -66,22 +66,11 @@ def shuffled(windows: pa.Table, most: int) -> Shuffled:
     place = np.arange(len(group)) - np.repeat(begins, sizes)
     kept = place < most
     first = windows.take(order[kept])
-    coded = pa.DictionaryArray.from_arrays
-    if "side" not in windows.column_names:
-        first = first.append_column("side", coded(np.zeros(first.num_rows, np.int8), sides))
     heads = order[begins]
     counts = {
         "feature": feature[heads],
         "decile": decile[heads],
-        "side": coded(side[heads], sides),
+        "side": pa.DictionaryArray.from_arrays(side[heads], sides),
         "windows": sizes,
     }
     return Shuffled(first.append_column("place", pa.array(place[kept])), pa.table(counts))
-
-
-def _sides(windows: pa.Table) -> tuple[pa.Array, np.ndarray]:
-    """The names of all sides, and for each window the index of its side among them."""
-    if "side" not in windows.column_names:
-        return pa.array(["either"]), np.zeros(windows.num_rows, np.int8)
-    coded = windows["side"].combine_chunks().dictionary_encode()
-    return coded.dictionary, coded.indices.to_numpy().astype(np.int8)

@@ -11,10 +11,11 @@ from tasks.sampling.random_order import randoms, shuffled
 
 PATIENT = settings(deadline=None)
 WINDOW = st.tuples(st.integers(0, 3).map(lambda nth: nth * 70_000), st.integers(0, 9), st.integers(0, 30))
-WINDOWS = st.dictionaries(WINDOW, st.sampled_from(["explain", "score"]), max_size=80)
+SIDES = ["explain", "score"]
+WINDOWS = st.dictionaries(WINDOW, st.sampled_from(SIDES), max_size=80)
 
 
-def table(windows: dict[tuple[int, int, int], str], *, apart: bool) -> pa.Table:
+def table(windows: dict[tuple[int, int, int], str]) -> pa.Table:
     """Windows (feature, tenth, origin) with whom they are for."""
     columns = [np.array(column, np.int64) for column in list(zip(*windows, strict=True)) or [[], [], []]]
     feature, decile, origin = columns
@@ -24,19 +25,21 @@ def table(windows: dict[tuple[int, int, int], str], *, apart: bool) -> pa.Table:
         "origin": origin,
         "random": randoms(feature, origin, 5),
     }
-    return pa.table(rows | ({"side": pa.array(windows.values(), pa.string())} if apart else {}))
+    side = pa.DictionaryArray.from_arrays(
+        np.array([SIDES.index(name) for name in windows.values()], np.int8), SIDES
+    )
+    return pa.table({**rows, "side": side})
 
 
-@given(WINDOWS, st.integers(1, 6), st.booleans())
+@given(WINDOWS, st.integers(1, 6))
 @PATIENT
 def test_the_first_of_each_tenth_and_side_are_those_with_the_least_numbers(
-    windows: dict[tuple[int, int, int], str], most: int, apart: bool
+    windows: dict[tuple[int, int, int], str], most: int
 ) -> None:
     """As many as are asked for, or all; each with its place; and how many there were."""
     groups: dict[tuple, list[tuple[int, int]]] = defaultdict(list)
-    for row in (rows := table(windows, apart=apart)).to_pylist():
-        side = row["side"] if apart else "either"
-        groups[row["feature"], row["decile"], side].append((row["random"], row["origin"]))
+    for row in (rows := table(windows)).to_pylist():
+        groups[row["feature"], row["decile"], row["side"]].append((row["random"], row["origin"]))
 
     result = shuffled(rows, most)
 
@@ -59,11 +62,11 @@ def test_the_first_of_each_tenth_and_side_are_those_with_the_least_numbers(
 @PATIENT
 def test_a_feature_is_shuffled_alike_alone_and_among_others(windows: dict[tuple[int, int, int], str]) -> None:
     """Buckets may be cut anywhere."""
-    every = shuffled(table(windows, apart=False), 3).first.to_pylist()
+    every = shuffled(table(windows), 3).first.to_pylist()
     for feature in {feature for feature, _, _ in windows}:
         alone = {key: side for key, side in windows.items() if key[0] == feature}
         assert [row for row in every if row["feature"] == feature] == shuffled(
-            table(alone, apart=False), 3
+            table(alone), 3
         ).first.to_pylist()
 
 
