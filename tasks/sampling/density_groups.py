@@ -15,6 +15,9 @@ from storage.lake import Lake
 from storage.layout import Step
 from tasks.sampling.firings import concatenated_ranges
 
+BLOCK = 64
+"""Features among which the others are found: neighbours by index, whose firings lie in the same row groups."""
+
 
 @dataclass(frozen=True)
 class DensityGroups:

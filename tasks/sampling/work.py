@@ -12,8 +12,9 @@ from storage.lake import Lake
 from storage.layout import Range, Step
 from tasks.sampling.config import Sampling
 from tasks.sampling.corpus_text import corpus_text
+from tasks.sampling.density_groups import BLOCK, density_groups
 from tasks.sampling.held_firings import HeldFirings, read
-from tasks.sampling.negatives.base import OTHER_FEATURES, Pool, SearchingKind
+from tasks.sampling.negatives.base import Pool, SearchingKind
 from tasks.sampling.placing import Placing
 from tasks.sampling.silent_windows import SilentWindows
 
@@ -53,16 +54,24 @@ class SampleWork:
         return HeldFirings(connection, parts, read(connection, parts, features))
 
     def other_features(self, connection: duckdb.DuckDBPyConnection, chosen: np.ndarray) -> pa.Table:
-        """Features beside the `chosen` ones that contexts of these are made of (`OTHER_FEATURES`), each once."""
-        others = [
-            kind.other_features(
-                connection, self.lake, self.features, min_firings=self.sampling.min_firings, chosen=chosen
-            )
-            for kind in (*self.sampling.contrast, *self.sampling.negatives)
-        ]
-        every = pa.concat_tables([OTHER_FEATURES.empty_table(), *others])
-        feature, rows = np.unique(every["feature"].to_numpy(), return_index=True)
-        return every.take(rows[~np.isin(feature, chosen)])
+        """Features beside the `chosen` ones that contexts of these are made of: `feature`, and its `firings`."""
+        columns = [(np.zeros(0, np.int32), np.zeros(0, np.int64))]
+        for kind in (*self.sampling.contrast, *self.sampling.negatives):
+            if kind.of_density_groups:
+                groups = density_groups(
+                    connection,
+                    self.lake,
+                    self.features,
+                    min_firings=self.sampling.min_firings,
+                    block=BLOCK,
+                    others=kind.others,
+                )
+                others = groups.others(chosen, kind.others)
+                columns.append((others["other"].to_numpy(), others["firings"].to_numpy()))
+        every, firings = (np.concatenate(column) for column in zip(*columns, strict=True))
+        feature, rows = np.unique(every, return_index=True)
+        further = ~np.isin(feature, chosen)
+        return pa.table({"feature": feature[further], "firings": firings[rows[further]]})
 
     def pool(
         self,

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -46,8 +45,6 @@ CANDIDATES = pa.schema(
 """Columns of candidates, one row per feature and window. A further column `turn`, of any numeric type, is their order
 within a feature, the smallest first. `near`, `distance` and `other` may be left out: they are null then."""
 
-OTHER_FEATURES = pa.schema([pa.field("feature", pa.int32()), pa.field("firings", pa.int64())])
-
 BLOCK = 256
 """Sequences per block that is searched: neighbours in the corpus, so that a search reads few parts."""
 
@@ -67,6 +64,9 @@ class Kind(ConfigModel, ABC, frozen=True):
     of_neighbours: ClassVar[bool] = False
     """Whether another feature, `near`, fires in its windows."""
 
+    of_density_groups: ClassVar[bool] = False
+    """Whether its windows are of the `others` in a feature's density group, whose firings are read with its own."""
+
     @property
     def on_grid(self) -> bool:
         """Whether its windows begin at fixed places, whatever `windows` of the sampling says."""
@@ -81,21 +81,6 @@ class Kind(ConfigModel, ABC, frozen=True):
     def described_neighbours(self) -> Mapping[str, int]:
         """Its key `neighbours`, where it reads them from `features`, by the key of `describe` that keeps them."""
         return {}
-
-    def other_features(
-        self,
-        connection: duckdb.DuckDBPyConnection,  # noqa: ARG002
-        lake: Lake,  # noqa: ARG002
-        features: Step,  # noqa: ARG002
-        *,
-        min_firings: int,  # noqa: ARG002
-        chosen: np.ndarray,  # noqa: ARG002
-    ) -> pa.Table:
-        """Features near the `chosen` ones whose windows become candidates (`feature`), and how often each `firings`.
-
-        Their firings are read at once with those of the chosen features.
-        """
-        return OTHER_FEATURES.empty_table()
 
     @abstractmethod
     def candidates(self, pool: "Pool") -> Iterator[pa.Table]:

@@ -1,23 +1,17 @@
 """The kind `other_feature`: silent windows in which another feature of similar density fires."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from storage.lake import Lake
-from storage.layout import Step
-from tasks.sampling.density_groups import DensityGroups, density_groups
+from tasks.sampling.density_groups import BLOCK, density_groups
 from tasks.sampling.firings import concatenated_ranges, counts, ranked
-from tasks.sampling.negatives.base import OTHER_FEATURES, Kind, Pool
+from tasks.sampling.negatives.base import Kind, Pool
 from tasks.sampling.random_order import randoms
 from tasks.sampling.silent_windows import random_start
-
-BLOCK = 64
-"""Features among which the others are found: neighbours by index, whose firings lie in the same row groups."""
 
 WINDOWS = 400
 """Windows of each other feature that are considered, drawn at random, or four times `n` where that is more."""
@@ -42,35 +36,23 @@ class OtherFeature(Kind, frozen=True):
     features: int = Field(default=10, ge=1, lt=BLOCK)
     """Other features for each feature."""
 
+    of_density_groups: ClassVar[bool] = True
+
     @property
     def others(self) -> int:
         """As many as `features`."""
         return self.features
 
-    def other_features(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        lake: Lake,
-        features: Step,
-        *,
-        min_firings: int,
-        chosen: np.ndarray,
-    ) -> pa.Table:
-        """The others of all chosen features."""
-        groups = self._groups(connection, lake, features, min_firings)
-        others = groups.others(chosen, self.features)
-        return pa.table([others["other"], others["firings"]], OTHER_FEATURES)
-
-    def _groups(
-        self, connection: duckdb.DuckDBPyConnection, lake: Lake, features: Step, min_firings: int
-    ) -> DensityGroups:
-        return density_groups(
-            connection, lake, features, min_firings=min_firings, block=BLOCK, others=self.features
-        )
-
     def candidates(self, pool: Pool) -> Iterator[pa.Table]:
         """Windows of the others, which take turns; more of each while they are too few."""
-        groups = self._groups(pool.connection, pool.lake, pool.features, pool.min_firings)
+        groups = density_groups(
+            pool.connection,
+            pool.lake,
+            pool.features,
+            min_firings=pool.min_firings,
+            block=BLOCK,
+            others=self.features,
+        )
         others = groups.others(pool.lacking(self)["feature"].to_numpy(), self.features)
         seed = int(random_start(pool.seed, self.kind, pool.role))
         windows = _Windows.of(pool, others.select(["other", "firings"]), seed, max(WINDOWS, 4 * self.n))
