@@ -17,6 +17,14 @@ class ConfigModel(BaseModel, frozen=True):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+def added_key(default: Any) -> Any:
+    """Field of a key that came after lakes had been made: a dump, and so a fingerprint, has it only where it is given.
+
+    "Given" is any value but `default`, which must make the same rows as before there was the key.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 def kinds(union: Any) -> dict[str, type[BaseModel]]:
     """The models of a discriminated union of components by their key `kind`, in the order of the union."""
     members, *_ = get_args(union)

@@ -157,6 +157,19 @@ _ASKED: dict[Named, re.Pattern[str]] = {
 }
 
 
+_INSTRUCTED = "\n\nInstructions: "
+
+
+def instructed(question: str, instructions: str) -> str:
+    """A question or the contexts of an explainer, and below it the instructions, which may have several lines."""
+    return f"{question}{_INSTRUCTED}{instructions}"
+
+
+def without_instructions(turn: str) -> str:
+    """What stands before the instructions of a turn; all of it where there are none."""
+    return turn.partition(_INSTRUCTED)[0]
+
+
 class Question(NamedTuple):
     """A rendered question, read back."""
 
@@ -190,6 +203,7 @@ def about(question: str, examples: int, chosen: slice) -> str:
 
 def read_question(text: str) -> Question | None:
     """The question of a rendered prompt; None where it is not a judging question."""
+    text = without_instructions(text)
     description = text.removeprefix(DESCRIPTION).split("\n", 1)[0] if text.startswith(DESCRIPTION) else None
     last = text.rsplit("\n", 1)[-1]
     named: Named | None = next((named for named, line in _ASKED.items() if line.fullmatch(last)), None)

@@ -4,8 +4,10 @@ The system prompt and the few-shot turns are byte-identical for all features, so
 them; the feature comes last. Few-shot turns are rendered by the same code as live ones.
 """
 
+import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -16,8 +18,9 @@ from tasks.contexts.visible import noted
 from tasks.explainers import reply_text
 from tasks.explainers.base import ExplainerInputs, ExplainerOptions
 from tasks.explainers.reply_text import TAG, tagged
-from tasks.fields import LARGEST_SEED, ComponentName, ConfigModel, Seed
+from tasks.fields import LARGEST_SEED, ConfigModel, Seed, added_key
 from tasks.llm import prompt
+from tasks.llm.chat_layout import ChatLayout
 from tasks.llm.reasoning import answer
 from tasks.llm.request import QUOTE_LENGTH, Message, Reply, Request, RequestKey, Unreadable, quote_reply
 
@@ -40,16 +43,12 @@ class BestOf(ConfigModel, frozen=True):
     """Contexts per question."""
 
 
-class ChatExplainer(ExplainerOptions, frozen=True):
+class ChatExplainer(ChatLayout, ExplainerOptions, frozen=True):
     """Options and common code of all explainers that ask a reader."""
 
     shots_file: ClassVar[str]
     """The file of its few-shot turns."""
 
-    kind: str
-    name: ComponentName
-    reader: str
-    """Which of `readers` is asked."""
     temperature: float = Field(default=0.0, ge=0)
     """Sampling temperature; the paper's is 0.7."""
     max_tokens: int = Field(default=500, ge=1)
@@ -61,6 +60,9 @@ class ChatExplainer(ExplainerOptions, frozen=True):
     shots: Literal["all", "none"] = "all"
     """Few-shot turns, questions about other features with their answers, that are sent before the question. `none` is
     for readers that repeat their answers: an explanation that repeats one fails."""
+    order: Literal["strongest", "weakest", "shuffled"] = added_key("strongest")
+    """Order of the activating contexts: from the strongest decile to the weakest, or back, so that the strongest are
+    nearest to the answer; or at random, by the seed, each replicate in an order of its own."""
     stop: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
     """Texts at which the server ends a reply. What a reader invents after its explanation is no part of it in any case:
     `["\\n\\nExample "]` saves the tokens that a small model spends on further examples. Not for
@@ -133,11 +135,12 @@ class ChatExplainer(ExplainerOptions, frozen=True):
     def requests(self, key: RequestKey, feature: Feature) -> list[Request]:
         """One request: the prompt, the few-shot turns, the feature."""
         system = prompt.read_prompt("tasks.explainers", f"{self.kind}.prompt.txt", self.prompt)
-        asked = Message("user", noted(self.question(feature)))
+        feature = self.ordered(feature)
+        question = noted(self.question(feature))
         return [
             Request(
                 key=str(key),
-                messages=(Message("system", system), *self._few_shots(), asked),
+                messages=self.turns(system, self._few_shots(), question),
                 contexts=tuple(context.context for context in self.shown(feature)),
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
@@ -147,13 +150,22 @@ class ChatExplainer(ExplainerOptions, frozen=True):
             )
         ]
 
+    def ordered(self, feature: Feature) -> Feature:
+        """The feature with its activating contexts in the order in which they are shown; silent ones keep theirs."""
+        if self.order == "strongest":
+            return feature
+        active = list(reversed(activating(feature)))
+        if self.order == "shuffled":
+            random.Random(f"{self.seed}/{self.kind}/{feature.feature}").shuffle(active)  # noqa: S311  (no secret)
+        return replace(feature, contexts=(*active, *silent(feature)))
+
     @property
     def form(self) -> str | None:
         """JSON schema that replies are held to where the server can do that; null where they are prose."""
         return None
 
     def shown(self, feature: Feature) -> tuple[Context, ...]:
-        """The contexts that the question shows, in their order: all activating ones, the strongest decile first."""
+        """The contexts that the question about a feature shows, in its order: all activating ones."""
         return activating(feature)
 
     def question(self, feature: Feature) -> str:
@@ -202,8 +214,6 @@ class ChatExplainer(ExplainerOptions, frozen=True):
         return None
 
     def _few_shots(self) -> list[Message]:
-        if self.shots == "none":
-            return []
         turns: list[Message] = []
         for shot in prompt.read_shots("tasks.explainers", self.shots_file):
             turns += [Message("user", self.question(toy(shot))), Message("assistant", shot["answer"].strip())]

@@ -4,8 +4,8 @@
 2. A prefix cache holds whole blocks. A prompt is spared the blocks at its beginning that an earlier one had; vLLM
    computes its last token in any case, and all of it when log-probabilities of the prompt are asked for.
 3. A reply is as long as those of the few-shot turns, which show its form; a list has as many entries as examples are
-   asked about. Without such turns, one that names the fitting examples is the right one. Where nothing shows it, it is
-   as long as it may be.
+   asked about. Without such turns, one to a judging question is the right one. Where nothing shows it, it is as long as
+   it may be.
 
 `DryRunReader` counts the requests of explainers and scorers that are run with it. Its replies are those of the few-shot
 turns, so that what depends on a verdict goes on as it would; what depends on an explanation needs another one, since an
@@ -151,9 +151,18 @@ def answers(request: Request) -> list[str]:
         if message.role == "assistant"
     ]
     asked = render.read_question(request.messages[-1].text) if request.messages and not shown else None
-    if asked is None or asked.named != "fitting":
-        return shown
-    return [json.dumps([number for number, truth in enumerate(request.truths, start=1) if truth])]
+    right = None if asked is None or asked.named is None else _right_answer(request, asked.named)
+    return shown if right is None else [right]
+
+
+def _right_answer(request: Request, named: render.Named) -> str | None:
+    """The right answer to a judging question in the form that it asks for; None where nobody knows it."""
+    if named in ("described", "intruder"):
+        return None if request.right is None else str(request.right)
+    labels = [int(truth) for truth in request.truths]
+    if named == "fitting":
+        return json.dumps([number for number, label in enumerate(labels, start=1) if label])
+    return json.dumps(labels if named == "each" else labels[0]) if labels else None
 
 
 def _as_long(answer: str, examples: int) -> str:

@@ -17,6 +17,7 @@ from tasks.contexts import render
 from tasks.contexts.context import Context, Feature
 from tasks.contexts.context import context as written_context
 from tasks.llm import prompt
+from tasks.llm.chat_layout import ChatLayout
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.scorers import logprobs
 from tasks.scorers.ask import Adaptive
@@ -48,7 +49,7 @@ def list_of(numbers: Sequence[int], least: int, most: int) -> Form:
     return Form(pattern=rf"\[{numbers_pattern}\]" if least else rf"\[({numbers_pattern})?\]")
 
 
-class ChatScorer(ScorerOptions, frozen=True):
+class ChatScorer(ChatLayout, ScorerOptions, frozen=True):
     """Options that all scorers that ask by chat have."""
 
     temperature: float = Field(default=0.0, ge=0)
@@ -102,11 +103,7 @@ class ChatScorer(ScorerOptions, frozen=True):
         held = form if self.holds else Form()
         return Request(
             key=str(key),
-            messages=(
-                Message("system", self.instructions() if system is None else system),
-                *few_shots,
-                Message("user", question),
-            ),
+            messages=self.turns(self.instructions() if system is None else system, few_shots, question),
             contexts=tuple(context for context, _ in about),
             truths=tuple(truth for _, truth in about),
             right=right,

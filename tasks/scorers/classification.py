@@ -64,8 +64,7 @@ class Classification(ChatScorer, frozen=True):
         few_shots: Sequence[Message],
     ) -> list[Request]:
         """Questions with `shown` contexts each, in a random order that depends on the seed alone."""
-        file = f"{self.kind}.one.prompt.txt" if self.shown == 1 else f"{self.kind}.prompt.txt"
-        system = self.instructions(file)
+        system = self._instructions
         order = list(contexts)
         self.seeded_random(feature.feature).shuffle(order)
         order = far_apart(order)
@@ -85,20 +84,26 @@ class Classification(ChatScorer, frozen=True):
             for number, group in enumerate(groups)
         ]
 
+    @property
+    def _instructions(self) -> str:
+        """The system prompt for as many contexts per question."""
+        return self.instructions(f"{self.kind}.one.prompt.txt" if self.shown == 1 else None)
+
     def halves(self, request: Request) -> list[Request]:
         """The question in two, with replies of the same form, a list even for one context; none where it has one."""
         shown = list(zip(request.contexts, request.truths, strict=True))
         if len(shown) == 1:
             return []
-        system, *few_shots, asked = request.messages
+        *before, asked = request.messages
+        question = render.without_instructions(asked.text)
         first = (len(shown) + 1) // 2
         return [
             self.request(
                 half_key(request.key, number),
-                render.about(asked.text, len(shown), part),
+                render.about(question, len(shown), part),
                 shown[part],
-                system=system.text,
-                few_shots=few_shots,
+                system=self._instructions,
+                few_shots=[turn for turn in before if turn.role != "system"],
                 form=list_of(_LABELS, len(shown[part]), len(shown[part])),
             )
             for number, part in ((1, slice(first)), (2, slice(first, None)))

@@ -73,7 +73,8 @@ def _single(request: Request) -> tuple[Request, ...]:
 
 
 def _asked(request: Request) -> str:
-    return request.messages[-1].text if request.messages else ""
+    """The last turn, without instructions that are repeated in it."""
+    return render.without_instructions(request.messages[-1].text) if request.messages else ""
 
 
 def _answer(text: str) -> str | None:

@@ -149,6 +149,27 @@ def test_few_shots_may_be_left_out(explainer: ChatExplainer, tmp_path: Path) -> 
 
 
 @EACH
+def test_contexts_may_be_shown_in_another_order(explainer: ChatExplainer) -> None:
+    """The same ones from the weakest to the strongest, or shuffled by the seed; silent ones keep their places."""
+    whole = replace(WHOLE, contexts=tuple(replace(context, decile=0) for context in WHOLE.contexts))
+
+    def order(**options: object) -> tuple[int, ...]:
+        return asked(explainer.model_copy(update=options), whole).contexts
+
+    firing = len([context for context in whole.contexts if context.activating])
+    active, silent = order()[:firing], order()[firing:]
+    assert (*reversed(active), *silent) == order(order="weakest")
+    drawn = {order(order="shuffled", seed=seed) for seed in range(20)}
+    assert order(order="shuffled", seed=3) in drawn
+    assert 1 < len(drawn)
+    assert {(*sorted(active), *silent)} == {(*sorted(each[:firing]), *each[firing:]) for each in drawn}
+    shown = render.read(asked(explainer.model_copy(update={"order": "weakest"}), whole).messages[-1].text)
+    assert [item.text for item in render.read(asked(explainer, whole).messages[-1].text)] == [
+        item.text for item in reversed(shown)
+    ]
+
+
+@EACH
 def test_what_is_asked_is_what_was_asked_before_there_were_options(explainer: ChatExplainer) -> None:
     """Few-shots and no stop: replies that a lake has kept answer it; a stop is another question."""
     assert {"all": ()} == {explainer.shots: explainer.stop} == {explainer.shots: asked(explainer).stop}
