@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Column
 from rich.table import Table as Grid
 
-from flows.report_scores import who
+from flows.report_scores import Varied, who
 from flows.terminal import NameCell, name_column, number_column, one_line, short_number
 from flows.terminal import table as terminal_table
 
@@ -43,16 +43,16 @@ def is_correlated(row: dict) -> bool:
     return correlation(row) is not None and row["effective_weight"] < LIGHT
 
 
-def warnings(rows: Sequence[dict], *, varied: bool) -> list[str]:
+def warnings(rows: Sequence[dict], varied: Varied) -> list[str]:
     """A sentence on each reader whose answers do not depend on the question, or are correlated within it."""
     constant = [
-        f"{_who(row, varied=varied)}: {row['answer']} is {row['answer_share']:.0%} of {row['answers']:,} answers and "
+        f"{_who(row, varied)}: {row['answer']} is {row['answer_share']:.0%} of {row['answers']:,} answers and "
         f"right in {row['right_share']:.0%}: the score says nothing of the explanations; gloss check tries the reader"
         for row in rows
         if is_constant(row)
     ]
     correlated = [
-        f"{_who(row, varied=varied)}: verdicts in one question are correlated ({short_number(correlation(row))}), so "
+        f"{_who(row, varied)}: verdicts in one question are correlated ({short_number(correlation(row))}), so "
         f"each counts as {short_number(row['effective_weight'])} of an independent one and intervals are wider: show "
         "fewer contexts per question (shown)"
         for row in rows
@@ -61,8 +61,8 @@ def warnings(rows: Sequence[dict], *, varied: bool) -> list[str]:
     return [*constant, *correlated]
 
 
-def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
-    """The table for a terminal of 80 columns; `varied` where there are several coders or explainers."""
+def grid(rows: Sequence[dict], varied: Varied) -> Grid:
+    """The table for a terminal of 80 columns."""
     grid = terminal_table(
         name_column("scorer"),
         number_column("yes"),
@@ -79,7 +79,7 @@ def grid(rows: Sequence[dict], *, varied: bool) -> Grid:
     for row in rows:
         style = "bold red" if is_constant(row) else "yellow" if row["failed_share"] >= 0.5 else None
         grid.add_row(
-            NameCell(_who(row, varied=varied)),
+            NameCell(_who(row, varied)),
             short_number(row["yes_share"]),
             short_number(row["true_share"]),
             places(row["places"]),
@@ -110,7 +110,7 @@ def table(rows: Sequence[dict]) -> list[dict[str, object]]:
     ]
 
 
-def _who(row: dict, *, varied: bool) -> str:
+def _who(row: dict, varied: Varied) -> str:
     return who(row["coder"], row["explainer"], row["scorer"], alone=row["alone"], varied=varied)
 
 

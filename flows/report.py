@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from flows import reader_answers, report_scores, score_differences
+from flows import coder_comparison, reader_answers, report_scores, score_differences
+from flows.coder_comparison import CoderComparison, coder_comparisons
 from flows.firing_counts import firing_counts
-from flows.report_scores import LEVEL, Line, is_varied
+from flows.report_scores import LEVEL, Line, origin, told_apart
 from flows.report_setup import ReportSetup
 from flows.score_differences import Difference, differences
 from flows.scorer_agreement import LEGEND, Agreement, agreements, grids, heading, reliability, table
@@ -53,6 +54,7 @@ class Report:
     lines: list[Line]
     best: list[dict]
     setup: ReportSetup = field(default_factory=ReportSetup)
+    coders: list[CoderComparison] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     failures: list[dict] = field(default_factory=list)
     unexplained: list[dict] = field(default_factory=list)
@@ -85,15 +87,17 @@ def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) ->
         if compared:
             reliable = reliabilities(lake, run, connection, setup.measures, seed)
             compared = [agreement.with_reliabilities(reliable, seed) for agreement in compared]
+        lines = report_scores.lines(scores, rows("report_above", level=LEVEL), setup)
         return Report(
             run=run,
             lake=lake.uri,
             counts=rows("report_counts"),
             skipped=rows("report_skipped"),
-            lines=report_scores.lines(scores, rows("report_above", level=LEVEL), setup),
+            lines=lines,
             best=rows("report_best", n=BEST),
             setup=setup,
-            differences=differences(scores, setup),
+            coders=coder_comparisons(scores, lines),
+            differences=differences(scores),
             failures=rows("report_failures"),
             unexplained=rows("report_unexplained"),
             agreements=compared,
@@ -112,12 +116,14 @@ def show(report: Report, console: Console) -> None:
         above = report_scores.above_floor_counts(report.lines)
         if above:
             console.print(Text(f"\n{one_line(above)}"))
+    _show_coders(report, console)
     if report.differences:
         console.print()
         console.print(score_differences.grid(report.differences))
     _show_answers(report, console)
+    varied = told_apart(report.lines)
     for agreement in report.agreements:
-        about = f" of {agreement.coder} by {agreement.explainer}" if is_varied(report.lines) else ""
+        about = origin(agreement.coder, agreement.explainer, varied)
         console.print(Text(f"\n{one_line(heading(agreement, about))}", "italic"))
         for grid in grids(agreement):
             console.print(grid)
@@ -128,13 +134,24 @@ def show(report: Report, console: Console) -> None:
     _show_best(report, console)
 
 
+def _show_coders(report: Report, console: Console) -> None:
+    if not report.coders:
+        return
+    console.print(Text(f"\n{coder_comparison.ORDER}", "bold"))
+    for comparison in report.coders:
+        line = Text(one_line(coder_comparison.sentence(comparison, gains=False)))
+        console.print(Padding(line, (0, 0, 0, 2)))
+    console.print()
+    console.print(coder_comparison.grid(report.coders))
+
+
 def _show_best(report: Report, console: Console) -> None:
     if report.best:
         title = f"\nBest {len(report.best)} explained features, by the lower bound of their mean score"
         console.print(Text(title, "bold"))
         console.print(Text(RANKED))
     for row in report.best:
-        of = f" of {row['coder']} by {row['explainer']}" if is_varied(report.lines) else ""
+        of = origin(row["coder"], row["explainer"], told_apart(report.lines))
         console.print(
             Text.assemble(
                 "  ",
@@ -158,11 +175,11 @@ def _bound(low: float | None) -> str:
 
 
 def _show_answers(report: Report, console: Console) -> None:
-    varied = is_varied(report.lines)
+    varied = told_apart(report.lines)
     if report.answers:
         console.print()
-        console.print(reader_answers.grid(report.answers, varied=varied))
-    for line in reader_answers.warnings(report.answers, varied=varied):
+        console.print(reader_answers.grid(report.answers, varied))
+    for line in reader_answers.warnings(report.answers, varied):
         console.print(Text(f"  {one_line(line)}", "bold red"), soft_wrap=True)
 
 
@@ -238,6 +255,13 @@ def publish(report: Report) -> None:
         + plain("; ".join(report_scores.caption(report.lines, report.setup))),
         _sync=True,  # pyright: ignore[reportCallIssue]
     )
+    if report.coders:
+        create_table_artifact(
+            rows(coder_comparison.table(report.coders)),
+            key="coders",
+            description=f"Coders of {plain(report.run)} compared by their mean scores, with 95 % intervals",
+            _sync=True,  # pyright: ignore[reportCallIssue]
+        )
     if report.differences:
         create_table_artifact(
             rows(score_differences.table(report.differences)),
@@ -285,8 +309,7 @@ def _markdown(report: Report) -> str:
     ]
     head = ["| coder | feature | mean score | lower bound | explanation |", "|---|---|---|---|---|"]
     warned = [
-        f"- **{plain(line)}**"
-        for line in reader_answers.warnings(report.answers, varied=is_varied(report.lines))
+        f"- **{plain(line)}**" for line in reader_answers.warnings(report.answers, told_apart(report.lines))
     ]
     return "\n".join(
         [
@@ -294,6 +317,7 @@ def _markdown(report: Report) -> str:
             "",
             *counts,
             *warned,
+            *(f"- {plain(coder_comparison.sentence(comparison))}" for comparison in report.coders),
             *([f"- {plain(above)}"] if (above := report_scores.above_floor_counts(report.lines)) else []),
             "",
             *head,

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import NamedTuple
 
 from rich.table import Table as Grid
 
@@ -33,6 +34,13 @@ TUNED = (
     "compared with published ones"
 )
 """What is said of scores that the baseline reader had part in."""
+
+
+class Varied(NamedTuple):
+    """Of what a run has several, so that names have to say which."""
+
+    coders: bool = False
+    explainers: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,8 @@ class Line:
         """Coder, explainer and scorer."""
         return self.coder, self.explainer, self.scorer
 
-    def name(self, *, varied: bool) -> str:
-        """Its name in a report; `varied` where there are several coders or explainers."""
+    def name(self, varied: "Varied") -> str:
+        """Its name in a report."""
         return who(*self.key, alone=self.alone, varied=varied)
 
     @property
@@ -84,15 +92,16 @@ class Line:
 
 
 def lines(rows: Sequence[Mapping], above: Sequence[Mapping], setup: ReportSetup) -> list[Line]:
-    """From rows of `report_scores` and of `report_above`."""
+    """From rows of `report_scores` and of `report_above`; coders and explainers stand side by side under a scorer."""
     groups: dict[tuple[str, str, str], list[Mapping]] = defaultdict(list)
     for row in rows:
         groups[row["coder"], row["explainer"], row["scorer"]].append(row)
     counts = {(row["coder"], row["explainer"], row["scorer"]): (row["above"], row["scored"]) for row in above}
-    return [
+    made = [
         _line(key, feature_rows, counts.get(key, (0, 0)), setup.chances.get(key[2]))
         for key, feature_rows in groups.items()
     ]
+    return sorted(made, key=lambda line: (line.alone, line.scorer))
 
 
 def _line(
@@ -132,9 +141,13 @@ def _margin(rows: Sequence[Mapping]) -> Estimate | None:
     return min(margins, key=lambda estimate: estimate.value, default=None)
 
 
-def is_varied(lines: Sequence[Line]) -> bool:
-    """Whether there is more than one coder or explainer to tell apart."""
-    return len({(line.coder, line.explainer) for line in lines if not line.alone}) > 1
+def told_apart(lines: Sequence[Line]) -> Varied:
+    """Whether there is more than one coder, and more than one explainer, to tell apart."""
+    coders, explainers = (
+        {line.coder for line in lines},
+        {line.explainer for line in lines if not line.alone},
+    )
+    return Varied(len(coders) > 1, len(explainers) > 1)
 
 
 def has_unexplained(lines: Sequence[Line]) -> bool:
@@ -154,7 +167,7 @@ def grid(lines: Sequence[Line], setup: ReportSetup) -> Grid:
     )
     for line in lines:
         grid.add_row(
-            NameCell(line.name(varied=is_varied(lines))),
+            NameCell(line.name(told_apart(lines))),
             _counts(line),
             f"{line.failed:.0%}",
             "" if line.chance is None else f"{line.chance:.2f}",
@@ -178,16 +191,25 @@ def _unexplained(line: Line, shown: Callable[[Estimate | None], str]) -> str:
     return "" if line.alone else shown(line.unexplained)
 
 
-def who(coder: str, explainer: str, scorer: str, *, alone: bool, varied: bool) -> str:
-    """The scorer; where there are several coders or explainers, whose explanations it judged, of which coder."""
-    if not varied:
-        return scorer
-    return "/".join([coder, *([] if alone else [explainer]), scorer])
+def who(coder: str, explainer: str, scorer: str, *, alone: bool, varied: Varied) -> str:
+    """The scorer; before it whose explanations it judged, of which coder, where there are several."""
+    return "/".join(
+        [
+            *([coder] if varied.coders else []),
+            *([explainer] if varied.explainers and not alone else []),
+            scorer,
+        ]
+    )
+
+
+def origin(coder: str, explainer: str, varied: Varied) -> str:
+    """` of sae by exemplars`, as far as there are several."""
+    return f"{f' of {coder}' if varied.coders else ''}{f' by {explainer}' if varied.explainers else ''}"
 
 
 def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
     """What the numbers are, over which features, and who explained."""
-    by = sorted({_by(line, setup.readers) for line in lines if not line.alone})
+    by = _by([line for line in lines if not line.alone], setup.readers)
     random = sorted({name for others in setup.random_coders.values() for name in others})
     return [
         "; ".join(_measured(lines)),
@@ -203,9 +225,9 @@ def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
 
 def _unscored(lines: Sequence[Line]) -> list[str]:
     """How many features have no score although they were judged; nothing where all have one."""
-    varied = is_varied(lines)
+    varied = told_apart(lines)
     counts = [
-        f"{line.name(varied=varied)} {line.unscored:,} of {line.n + line.unscored:,}"
+        f"{line.name(varied)} {line.unscored:,} of {line.n + line.unscored:,}"
         for line in lines
         if line.unscored
     ]
@@ -218,9 +240,9 @@ def _unscored(lines: Sequence[Line]) -> list[str]:
 
 def above_floor_counts(lines: Sequence[Line]) -> str:
     """How many scores are above the floor, by scorer; empty where no floor was measured."""
-    varied = is_varied(lines)
+    varied = told_apart(lines)
     counts = [
-        f"{line.name(varied=varied)} {line.above_floor[0]:,} of {line.above_floor[1]:,}"
+        f"{line.name(varied)} {line.above_floor[0]:,} of {line.above_floor[1]:,}"
         for line in lines
         if line.above_floor[1]
     ]
@@ -278,10 +300,16 @@ def measures(line: Line) -> str:
     return ", ".join(SPOKEN.get(measure, measure.replace("_", " ")) for measure in line.measures)
 
 
-def _by(line: Line, readers: Mapping[str, str]) -> str:
-    reader = readers.get(line.explainer)
-    by = f" by the {reader} reader" if reader else ""
-    return f"explanations of {line.coder}: {line.explainer}{by}"
+def _by(lines: Sequence[Line], readers: Mapping[str, str]) -> list[str]:
+    """Who explained which coders: `explanations of sae, neurons: exemplars by the baseline reader`."""
+    explainers: dict[str, dict[str, None]] = defaultdict(dict)
+    for line in lines:
+        reader = readers.get(line.explainer)
+        explainers[line.coder][line.explainer + (f" by the {reader} reader" if reader else "")] = None
+    coders: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for coder, names in sorted(explainers.items()):
+        coders[tuple(sorted(names))].append(coder)
+    return [f"explanations of {', '.join(names)}: {', '.join(by)}" for by, names in coders.items()]
 
 
 def cell(estimate: Estimate | None, *, sign: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Differences of mean scores in a report: two explainers on the same features, a coder and one of random weights."""
+"""Differences of mean scores in a report: two explainers on the features that both explained."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,19 +8,9 @@ from itertools import combinations
 from rich.table import Table as Grid
 
 from flows.report_scores import cell, interval
-from flows.report_setup import ReportSetup
-from flows.terminal import NameCell, name_column, number_column, one_line
+from flows.terminal import NameCell, name_column, number_column
 from flows.terminal import table as terminal_table
-from tasks.metrics import (
-    Estimate,
-    difference,
-    false_discovery_rates,
-    lowest,
-    margin,
-    mean,
-    paired_p,
-    unpaired_p,
-)
+from tasks.metrics import Estimate, false_discovery_rates, lowest, margin, mean, paired_p
 
 Scores = Mapping[int, float]
 """By feature."""
@@ -34,8 +24,6 @@ class Difference:
     """What both have in common: coder, explainer, scorer, as far as they are the same."""
     first: str
     second: str
-    paired: bool
-    """Whether both are over the same features."""
     first_mean: Estimate
     second_mean: Estimate
     difference: Estimate
@@ -51,14 +39,10 @@ class _Pair:
     second: str
     values: list[float]
     others: list[float]
-    paired: bool
 
 
-def differences(rows: Sequence[Mapping], setup: ReportSetup) -> list[Difference]:
-    """From rows of coder, explainer, scorer, feature and score, where a feature has one.
-
-    Scorers that need no explanation stand there once.
-    """
+def differences(rows: Sequence[Mapping]) -> list[Difference]:
+    """From rows of coder, explainer, scorer, feature and score, where a feature has one."""
     scores: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
     for row in rows:
         if row["score"] is not None:
@@ -66,9 +50,8 @@ def differences(rows: Sequence[Mapping], setup: ReportSetup) -> list[Difference]
     measures: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         measures[row["scorer"]].add(row["measure"])
-    pairs = [*_explainers(scores), *_random_coders(scores, setup)]
-    tests = [(paired_p if pair.paired else unpaired_p)(pair.values, pair.others) for pair in pairs]
-    rates = false_discovery_rates(tests)
+    pairs = list(_explainers(scores))
+    rates = false_discovery_rates([paired_p(pair.values, pair.others) for pair in pairs])
     return [_difference(pair, q, lowest(measures[pair.scorer])) for pair, q in zip(pairs, rates, strict=True)]
 
 
@@ -78,7 +61,7 @@ def _explainers(scores: Mapping[tuple[str, str, str], Scores]) -> Iterator[_Pair
         common = sorted(ours.keys() & theirs.keys())
         if common:
             values = ([given[feature] for feature in common] for given in (ours, theirs))
-            yield _Pair(scorer, f"{coder}/{scorer}", first, second, *values, paired=True)
+            yield _Pair(scorer, f"{coder}/{scorer}", first, second, *values)
 
 
 def _combined(keys: Mapping[tuple[str, str, str], Scores]) -> Iterator[tuple[tuple[str, str], str, str]]:
@@ -90,41 +73,24 @@ def _combined(keys: Mapping[tuple[str, str, str], Scores]) -> Iterator[tuple[tup
             yield (first, second), coder, scorer
 
 
-def _random_coders(scores: Mapping[tuple[str, str, str], Scores], setup: ReportSetup) -> Iterator[_Pair]:
-    for (coder, explainer, scorer), own in scores.items():
-        for other in setup.random_coders.get(coder, ()):
-            random = scores.get((other, explainer, scorer))
-            if random:
-                about = scorer if explainer == "-" else f"{explainer}/{scorer}"
-                values = list(own.values()), list(random.values())
-                yield _Pair(scorer, about, coder, other, *values, paired=False)
-
-
 def _difference(pair: _Pair, q: float, least: float) -> Difference:
-    estimate = (margin if pair.paired else difference)(pair.values, pair.others)
     means = mean(pair.values, least), mean(pair.others, least)
-    return Difference(pair.about, pair.first, pair.second, pair.paired, *means, estimate, q)
+    return Difference(pair.about, pair.first, pair.second, *means, margin(pair.values, pair.others), q)
 
 
 def grid(differences: Sequence[Difference]) -> Grid:
     """The table for a terminal of 80 columns, each interval below its number."""
-    captions = {
-        True: "two explainers: paired, over the features that both explained",
-        False: "a random coder is a floor: random weights at the same site, other features",
-    }
     grid = terminal_table(
         name_column("scores"),
         *map(number_column, ("n", "first", "second", "difference", "q")),
         title="Differences of mean scores, with 95 % intervals",
-        caption="\n".join(
-            [captions[paired] for paired in (True, False) if any(d.paired == paired for d in differences)]
-            + ["q: the false discovery rate at which it counts, among all of this table"]
-        ),
+        caption="two explainers: paired, over the features that both explained\n"
+        "q: the false discovery rate at which it counts, among all of this table",
     )
     for row in differences:
         grid.add_row(
             NameCell(f"{row.about} {row.first} minus {row.second}"),
-            _counts(row),
+            f"{row.difference.n:,}",
             cell(row.first_mean),
             cell(row.second_mean),
             cell(row.difference, sign=True),
@@ -141,15 +107,8 @@ def table(differences: Sequence[Difference]) -> list[dict[str, object]]:
             "first": f"{row.first} {interval(row.first_mean)}",
             "second": f"{row.second} {interval(row.second_mean)}",
             "difference": interval(row.difference, sign=True),
-            "paired": "yes" if row.paired else "no",
-            "features": one_line(_counts(row)),
+            "features": f"{row.difference.n:,}",
             "q": round(row.q, 4),
         }
         for row in differences
     ]
-
-
-def _counts(row: Difference) -> str:
-    if row.paired:
-        return f"{row.difference.n:,}"
-    return f"{row.first_mean.n:,}\n{row.second_mean.n:,}"

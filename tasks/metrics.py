@@ -1,7 +1,7 @@
 """Means, medians and differences of scores over features, with 95 % intervals and tests; what SQL cannot do well."""
 
 from collections.abc import Iterable
-from math import comb, sqrt
+from math import sqrt
 from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
 
@@ -77,10 +77,11 @@ def margin(values: ArrayLike, floors: ArrayLike) -> Estimate:
     return _student(_sample(values) - _sample(floors))
 
 
-def difference(values: ArrayLike, others: ArrayLike) -> Estimate:
+def difference(values: ArrayLike, others: ArrayLike, comparisons: int = 1) -> Estimate:
     """Difference of the means over other features each, with the interval of Welch (1947); `n` is the smaller count.
 
-    Raises `ValueError` without values.
+    One of several `comparisons` has an interval as wide as it takes for all of them to hold at once at 95 %, by
+    Bonferroni's inequality (Dunn 1961). Raises `ValueError` without values.
     """
     first, second = _sample(values), _sample(others)
     n, centre = min(first.size, second.size), float(first.mean() - second.mean())
@@ -88,7 +89,7 @@ def difference(values: ArrayLike, others: ArrayLike) -> Estimate:
         return Estimate(centre, float("nan"), float("nan"), n)
     if max(np.ptp(first), np.ptp(second)) < _SAME:
         return Estimate(centre, float("nan"), float("nan"), n)
-    low, high = _welch(first, second).confidence_interval()
+    low, high = _welch(first, second).confidence_interval(1 - 0.05 / comparisons)
     return Estimate(centre, float(low), float(high), n)
 
 
@@ -105,20 +106,6 @@ def paired_p(values: ArrayLike, others: ArrayLike) -> float:
     if np.ptp(gains) < _SAME:
         return 1.0 if abs(gains[0]) < _SAME else 2.0 ** (1 - gains.size)
     return float(np.asarray(ttest_1samp(gains, 0))[1])
-
-
-def unpaired_p(values: ArrayLike, others: ArrayLike) -> float:
-    """Two-sided p of Welch's test (1947) that two means over other features each are equal.
-
-    Of the permutation test (Fisher 1935), which is 2 over the ways to divide the features, where neither varies.
-    """
-    first, second = np.asarray(values, dtype=float), np.asarray(others, dtype=float)
-    if min(first.size, second.size) < FEWEST:
-        return 1.0
-    if max(np.ptp(first), np.ptp(second)) < _SAME:
-        divisions = comb(first.size + second.size, first.size)
-        return 1.0 if abs(first[0] - second[0]) < _SAME else 2.0 / divisions
-    return float(_welch(first, second).pvalue)
 
 
 def false_discovery_rates(chances: ArrayLike) -> list[float]:

@@ -194,4 +194,4 @@ left join places using (coder, explainer, scorer)
 left join commonest using (coder, explainer, scorer)
 left join rightly using (coder, explainer, scorer)
 left join correlated using (coder, explainer, scorer)
-order by counted.alone, counted.coder, counted.explainer, counted.scorer
+order by counted.alone, counted.scorer, counted.coder, counted.explainer

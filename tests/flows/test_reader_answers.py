@@ -11,6 +11,7 @@ import pytest
 
 from flows import reader_answers
 from flows.report import Report, _markdown, show
+from flows.report_scores import Varied
 from flows.terminal import console
 from storage import query
 from storage.lake import Lake
@@ -83,7 +84,7 @@ def test_a_constant_reader_is_named_as_one(reader: str, digit: str) -> None:
     assert [float(digit)] * 5 == result["places"]
     assert (digit * 5, 1.0) == (result["answer"], result["answer_share"])
     assert result["right_share"] < 0.2
-    (line,) = reader_answers.warnings([result], varied=False)
+    (line,) = reader_answers.warnings([result], Varied())
     assert f"detection: {digit * 5} is 100% of 96 answers" in line
 
 
@@ -205,11 +206,11 @@ def test_the_correlation_within_questions_is_the_one_that_was_drawn(within: floa
 
 def test_a_reader_with_correlated_verdicts_is_named() -> None:
     """In a sentence, and its correlation in the table."""
-    (line,) = reader_answers.warnings([correlated(0.6, 5)], varied=False)
+    (line,) = reader_answers.warnings([correlated(0.6, 5)], Varied())
     assert "correlated" in line
     (shown,) = reader_answers.table([correlated(0.6, 5)])
     assert 0.5 < float(str(shown["correlation within questions"])) < 0.7
-    assert [] == reader_answers.warnings([correlated(0.0, 5)], varied=False)
+    assert [] == reader_answers.warnings([correlated(0.0, 5)], Varied())
 
 
 def test_questions_about_one_context_have_no_correlated() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from flows import report_scores
 from flows.report import Report, report, show
-from flows.report_scores import TUNED, Line, above_floor_counts, is_varied, lines
+from flows.report_scores import TUNED, Line, Varied, above_floor_counts, lines, origin, told_apart, who
 from flows.report_setup import ReportSetup
 from flows.terminal import console
 from storage import query
@@ -143,7 +143,43 @@ def test_the_table_fits_eighty_columns(explainers: tuple[str, ...]) -> None:
     text = printed(Report("r", "l", [], [], result, []))
     assert all(len(each) <= 80 for each in text.splitlines())
     assert len(result) == len(re.findall(r" 5% +0[.]11 ", text))
-    assert (len(explainers) > 1) == is_varied(result)
+    assert Varied(explainers=len(explainers) > 1) == told_apart(result)
+
+
+def test_names_say_what_there_are_several_of() -> None:
+    """Coders or explainers that a run has one of would make every name longer and tell nothing."""
+    names = {
+        varied: [
+            who("sae", "exemplars", "fuzzing", alone=False, varied=varied),
+            origin("sae", "exemplars", varied),
+        ]
+        for varied in (Varied(), Varied(coders=True), Varied(explainers=True), Varied(True, True))
+    }
+    assert [
+        ["fuzzing", ""],
+        ["sae/fuzzing", " of sae"],
+        ["exemplars/fuzzing", " by exemplars"],
+        ["sae/exemplars/fuzzing", " of sae by exemplars"],
+    ] == list(names.values())
+    assert "sae/intruder" == who("sae", "-", "intruder", alone=True, varied=Varied(True, True))
+
+
+def test_coders_stand_side_by_side() -> None:
+    """Under each scorer, those that need no explanation last; coders that were explained alike share their caption."""
+    rows = [
+        row(number, 0.6, 0.5, scorer, coder=coder, alone=scorer == "intruder")
+        for coder in ("sae", "neurons")
+        for scorer in ("intruder", "fuzzing", "detection")
+        for number in range(5)
+    ]
+    result = lines(rows, [], ReportSetup())
+    assert [
+        (scorer, coder) for scorer in ("detection", "fuzzing", "intruder") for coder in ("sae", "neurons")
+    ] == [(line.scorer, line.coder) for line in result]
+    setup = ReportSetup(readers={"exemplars": "openai"})
+    assert "explanations of neurons, sae: exemplars by the openai reader" in report_scores.caption(
+        result, setup
+    )
 
 
 def test_floors_of_every_control_are_read(tmp_path: Path) -> None:

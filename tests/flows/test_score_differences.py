@@ -1,4 +1,4 @@
-"""Differences of mean scores: explainers on the same features, coders and random ones on others."""
+"""Differences of mean scores: explainers on the same features."""
 
 import io
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from flows.report import Report, show
-from flows.report_setup import ReportSetup
 from flows.score_differences import differences, table
 from flows.terminal import console
 
@@ -29,15 +28,8 @@ def test_explainers_are_compared_on_the_features_of_both() -> None:
         for feature, score in own.items()
         if feature % 2
     }
-    (result,) = differences(
-        [*rows("demo", "exemplars", own), *rows("demo", "contrastive", other)], ReportSetup()
-    )
-    assert ("exemplars", "contrastive", True, 30) == (
-        result.first,
-        result.second,
-        result.paired,
-        result.difference.n,
-    )
+    (result,) = differences([*rows("demo", "exemplars", own), *rows("demo", "contrastive", other)])
+    assert ("exemplars", "contrastive", 30) == (result.first, result.second, result.difference.n)
     assert pytest.approx((0.02, 0.02, 0.02), abs=0.001) == result.difference[:3]
     assert result.q < 0.001
     assert pytest.approx(result.first_mean.value - result.second_mean.value) == result.difference.value
@@ -53,30 +45,9 @@ def test_scorers_and_coders_are_kept_apart() -> None:
         *rows("b", "two", features(0.6)),
         *rows("a", "-", features(0.6), "intruder"),
     ]
-    result = differences(scored, ReportSetup())
+    result = differences(scored)
     assert [("one", "two"), ("one", "three"), ("two", "three")] == [(d.first, d.second) for d in result]
     assert {"a/detection"} == {d.about for d in result}
-
-
-def test_a_random_coder_is_a_floor() -> None:
-    """At the same site: the difference of means over other features, by every scorer of both."""
-    scored = [
-        *rows("sae", "exemplars", features(0.8)),
-        *rows("random", "exemplars", features(0.5, 40, 2)),
-        *rows("sae", "-", features(0.8), "intruder"),
-        *rows("random", "-", features(0.4, 40, 3), "intruder"),
-        *rows("elsewhere", "exemplars", features(0.8)),
-    ]
-    setup = ReportSetup(random_coders={"sae": ("random",), "elsewhere": ()})
-    result = differences(scored, setup)
-    assert [("exemplars/detection", "sae", "random"), ("intruder", "sae", "random")] == [
-        (d.about, d.first, d.second) for d in result
-    ]
-    for row in result:
-        assert not row.paired
-        assert (60, 40) == (row.first_mean.n, row.second_mean.n)
-        assert row.difference.low > 0.1
-        assert row.q < 0.001
 
 
 def test_explainers_that_are_equal_differ_as_often_as_the_rate_says() -> None:
@@ -90,7 +61,7 @@ def test_explainers_that_are_equal_differ_as_often_as_the_rate_says() -> None:
             for explainer in ("one", "two"):
                 scores = dict(enumerate((draw.binomial(20, truth) / 20).tolist()))
                 scored += rows("demo", explainer, scores, f"scorer{scorer}")
-        reports += any(row.q <= 0.05 for row in differences(scored, ReportSetup()))
+        reports += any(row.q <= 0.05 for row in differences(scored))
     assert reports <= 8
 
 
@@ -100,7 +71,7 @@ def test_the_table_fits_eighty_columns() -> None:
         *rows("llama-3.1-8b-layer-23", "exemplars", features(0.6), "discrimination"),
         *rows("llama-3.1-8b-layer-23", "chain_of_thought", features(0.6, seed=2), "discrimination"),
     ]
-    result = differences(scored, ReportSetup())
+    result = differences(scored)
     written = io.StringIO()
     show(Report("r", "l", [], [], [], [], differences=result), console(written, width=80))
     text = written.getvalue()

@@ -1,13 +1,13 @@
 """Means, medians, differences and shares with their intervals, against numpy and scipy."""
 
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import comb
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, ttest_ind
 
 from tasks.metrics import (
     FEWEST,
@@ -18,7 +18,6 @@ from tasks.metrics import (
     mean,
     median,
     paired_p,
-    unpaired_p,
     wilson,
 )
 
@@ -81,8 +80,10 @@ def test_the_interval_of_a_difference_adds_both_errors() -> None:
     result = difference(values, others)
     assert pytest.approx(values.mean() - others.mean()) == result.value
     assert 10 == result.n
-    for end in (result.low, result.high):
-        assert pytest.approx(0.05) == unpaired_p(values - end, others)
+    wider = difference(values, others, comparisons=3)
+    for estimate, level in ((result, 0.05), (wider, 0.05 / 3)):
+        for end in (estimate.low, estimate.high):
+            assert pytest.approx(level) == np.asarray(ttest_ind(values - end, others, equal_var=False))[1]
 
 
 @pytest.mark.parametrize("features", [4, 8, 20, 100])
@@ -107,26 +108,30 @@ def test_a_mean_lies_in_its_interval(values: list[float]) -> None:
         assert result.value - 1e-9 <= result.high <= 1
 
 
-@pytest.mark.parametrize("test", [paired_p, unpaired_p])
-def test_equal_means_are_told_apart_as_often_as_p_says(test: Callable) -> None:
+def test_equal_means_are_told_apart_as_often_as_p_says() -> None:
     """One time in twenty, with scores that are shares of 20 and features that differ."""
     draw = np.random.default_rng(7)
     features = draw.beta(4, 3, (4000, 40))
-    p = [test(*(draw.binomial(20, truth) / 20 for _ in range(2))) for truth in features]
+    p = [paired_p(*(draw.binomial(20, truth) / 20 for _ in range(2))) for truth in features]
     assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 4000)
 
 
-@pytest.mark.parametrize("test", [paired_p, unpaired_p])
-def test_what_does_not_vary_is_equal_or_is_not(test: Callable) -> None:
+def test_what_does_not_vary_is_equal_or_is_not() -> None:
     """Few features tell nothing, equal constants neither; other ones as much as the exact test of so many."""
-    exact = {
-        paired_p: lambda n: binomtest(n, n).pvalue,
-        unpaired_p: lambda n: 2 / comb(2 * n, n),
-    }[test]
-    assert [1.0, 1.0] == [test([0.9] * 3, [0.1] * 3), test([0.5] * 9, [0.5] * 9)]
+    assert [1.0, 1.0] == [paired_p([0.9] * 3, [0.1] * 3), paired_p([0.5] * 9, [0.5] * 9)]
     for size in (4, 9, 30):
-        assert pytest.approx(exact(size)) == test([0.7] * size, [0.5] * size)
-        assert test([0.7] * size, [0.5] * size) > 0
+        assert pytest.approx(binomtest(size, size).pvalue) == paired_p([0.7] * size, [0.5] * size)
+
+
+def test_intervals_of_several_comparisons_hold_at_once() -> None:
+    """Of four equal coders with features of their own, all six intervals contain zero nineteen times in twenty."""
+    draw, runs = np.random.default_rng(5), 1500
+    missed = 0
+    for _ in range(runs):
+        coders = [draw.binomial(20, draw.beta(4, 3, size)) / 20 for size in (25, 40, 60, 60)]
+        pairs = [difference(*pair, comparisons=6) for pair in combinations(coders, 2)]
+        missed += any(pair.low > 0 or pair.high < 0 for pair in pairs)
+    assert 0.02 <= missed / runs <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.9, -1.0])
