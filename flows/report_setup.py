@@ -76,7 +76,9 @@ def _sites(config: RunConfig) -> dict[str, Site | str | None]:
         declared = coder.named_site()
         sites[coder.name] = declared.site if declared else None
         with suppress(WrongRequest, OSError, ValueError):
-            subject = AutoConfig.from_pretrained(config.subject.model, revision=config.subject.revision)
+            subject = AutoConfig.from_pretrained(
+                config.subject.files.config_folder(), revision=config.subject.revision
+            )
             site = named_site(declared.site if declared else "", subject)
             form = "raw" if site.form == "centred" else site.form
             sites[coder.name] = replace(site, module=unwrapped(site.module), form=form)

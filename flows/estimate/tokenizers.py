@@ -9,6 +9,7 @@ import huggingface_hub
 from flows.config import RunConfig
 from storage.errors import WrongRequest
 from tasks.llm.token_count import Tokenizer
+from tasks.model_files.causal_model import CausalModelFiles
 
 _PATIENCE = 5.0
 """Timeout in seconds of the question whether the Hub has a model."""
@@ -32,11 +33,15 @@ def reader_tokenizer(config: RunConfig, name: str) -> ReaderTokenizer:
     if reader.kind != "openai":
         return ReaderTokenizer(None, f"{name} is embedded and counts no tokens")
     if reader.tokenizer:
-        return ReaderTokenizer(_loaded(reader.tokenizer), f"tokens of {name}: counted by {reader.tokenizer}")
+        named = CausalModelFiles(reader.tokenizer, key=f"readers.{name}.tokenizer")
+        return ReaderTokenizer(
+            _endless(named.tokenizer()), f"tokens of {name}: counted by {reader.tokenizer}"
+        )
     if _there(reader.model):
+        own = CausalModelFiles(reader.model, key=f"readers.{name}.model")
         try:
             return ReaderTokenizer(
-                _loaded(reader.model), f"tokens of {name}: counted by its model's own tokenizer"
+                _endless(own.tokenizer()), f"tokens of {name}: counted by its model's own tokenizer"
             )
         except WrongRequest:  # a slow one, or one that only its owners may read
             pass
@@ -44,13 +49,6 @@ def reader_tokenizer(config: RunConfig, name: str) -> ReaderTokenizer:
     return ReaderTokenizer(
         _endless(config.subject.tokenizer()), f"{stand_in}; readers.{name}.tokenizer can name another"
     )
-
-
-def _loaded(name: str) -> Tokenizer:
-    # Local, since it loads torch.
-    from tasks.activations import model  # noqa: PLC0415
-
-    return _endless(model.load_tokenizer(name, None))
 
 
 def _endless(tokenizer: Tokenizer) -> Tokenizer:

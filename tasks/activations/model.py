@@ -1,43 +1,17 @@
-"""The loaded subject model: its modules by site, its unembedding and its final norm, and loading with transformers."""
+"""The loaded subject model: its modules by site, its unembedding and its final norm."""
 
 import difflib
-import warnings
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging
 
 from storage.errors import WrongRequest
 from tasks.activations.sites import WRAPPERS, Site, named_site, unwrapped
-from tasks.coders import files
-
-LIBRARIES = {
-    "aqlm": "aqlm",
-    "awq": "gptqmodel",
-    "bitsandbytes": "accelerate and bitsandbytes",
-    "compressed-tensors": "compressed-tensors",
-    "eetq": "eetq",
-    "fbgemm_fp8": "fbgemm-gpu",
-    "fp8": "accelerate",
-    "gptq": "optimum and gptqmodel",
-    "hqq": "hqq",
-    "mxfp4": "kernels and triton",
-    "quanto": "optimum-quanto",
-    "torchao": "torchao",
-}
-"""Packages that transformers needs for quantised checkpoints, by the method that their config names."""
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 
@@ -147,120 +121,3 @@ class LoadedSubject:
         with torch.inference_mode():
             there, back = (norm(sign * probe.to(dtype)).float() for sign in (1, -1))
         return (there - back) / (2 * probe)
-
-
-def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a folder or a name on the Hub. Raises `WrongRequest` if there is none."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, trust_remote_code=False, local_files_only=_only_cached(name)
-        )
-    except Exception as error:  # broken files make transformers raise errors of any type
-        msg = f"the tokenizer of {name} cannot be loaded ({_first_line(error)}): check its files"
-        if isinstance(error, OSError) and not Path(name).exists():
-            msg = (
-                f"there is no folder {name}, and the Hub gives no model of that name ({_first_line(error)}): "
-                "correct the name, or fetch the model first"
-            )
-        raise WrongRequest(msg) from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        msg = f"the tokenizer of {name} is a slow one: save it with a tokenizer.json"
-        raise WrongRequest(msg)
-    return tokenizer
-
-
-def load_model(
-    name: str, revision: str | None, dtype: str, device: str, words: PreTrainedTokenizerFast
-) -> LoadedSubject:
-    """The model of a folder or a name on the Hub. Raises `WrongRequest` unless its safetensors hold every weight."""
-    place = _device(device)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            name,
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            local_files_only=_only_cached(name),
-        )
-    except Exception as error:  # broken files and quantisation libraries raise errors of any type
-        msg = f"the model {name} cannot be loaded ({_first_line(error)}): {_remedy(name, revision)}"
-        raise WrongRequest(msg) from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-    # With output_loading_info, transformers returns a pair, which its annotations don't show.
-    model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
-    method = _quantisation(name, revision)
-    if method is not None and getattr(model, "hf_quantizer", None) is None:
-        # transformers would take the stored numbers for weights.
-        msg = (
-            f"the model {name} is stored quantised ({method}), which transformers does not know: use another"
-        )
-        raise WrongRequest(msg)
-    missing = sorted(report["missing_keys"])
-    if missing:
-        # transformers would initialise them at random and go on.
-        msg = f"the model {name} lacks {len(missing)} weights, {missing[0]} first: fetch it again"
-        raise WrongRequest(msg)
-    model.requires_grad_(requires_grad=False)
-    try:
-        nn.Module.to(model.eval(), place)  # transformers' own `to` has no type that a checker follows
-    except RuntimeError as error:  # how torch says that a device is full
-        msg = (
-            f"the model {name} cannot be moved to the device {place} ({_first_line(error)}): name another device, "
-            "or halve the model's size with dtype bfloat16"
-        )
-        raise WrongRequest(msg) from error
-    return LoadedSubject(model, words, place)
-
-
-def _only_cached(name: str) -> bool:
-    """Whether to use only the Hub's local cache, because the Hub cannot be reached."""
-    return not Path(name).exists() and not files.hub_reachable()
-
-
-def _remedy(name: str, revision: str | None) -> str:
-    """What to do about a model that cannot be loaded."""
-    if "gguf" in name.lower():
-        return "gloss reads no GGUF; name the repository with safetensors, or convert it as docs/subjects.md says"
-    method = _quantisation(name, revision)
-    if method is None:
-        return "check its files and its name"
-    library = LIBRARIES.get(method, "its library")
-    return (
-        f"it is stored quantised ({method}), so install {library}, run on a GPU if it needs one, or use a checkpoint "
-        "that is not quantised"
-    )
-
-
-def _quantisation(name: str, revision: str | None) -> str | None:
-    """The quantisation method that a model's config names; None where it names none."""
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(
-            name, revision=revision, local_files_only=_only_cached(name)
-        )
-        quantisation = config.get("quantization_config") or config.get("compression_config") or {}
-        return str(quantisation.get("quant_method", "unknown method")) if quantisation else None
-    except Exception:  # noqa: BLE001  (a config that cannot be read names none; loading reports the error)
-        return None
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        msg = f"there is no device {name} here ({_first_line(error)}): write auto, cpu or cuda"
-        if name.partition(":")[0] == "cuda" and not torch.cuda.is_available():
-            msg = f"device is {name}, and this machine has no CUDA device ({_first_line(error)}): write auto or cpu"
-        raise WrongRequest(msg) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".:")

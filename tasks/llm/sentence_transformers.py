@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -26,6 +25,7 @@ from storage.errors import WrongRequest
 from tasks.coders import files
 from tasks.llm.base import Reader, ReaderConfig
 from tasks.llm.request import Outcome, Reply, Request
+from tasks.model_files import package
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -160,9 +160,6 @@ async def opened(encoder: Callable[[], Encoder], model: str, batch: int) -> Asyn
     yield Vectors(await asyncio.to_thread(encoder), model, batch)
 
 
-PACKAGE = "package:"
-"""Before the name of an installed Python package that holds a model's folder."""
-
 MODULES = "modules.json"
 """What every model of sentence-transformers has."""
 
@@ -192,8 +189,9 @@ def model_folder(model: str) -> Path | None:
 
     Raises `WrongRequest` when there is none where the name says.
     """
-    if model.startswith(PACKAGE):
-        return _packaged(model.removeprefix(PACKAGE))
+    if package.is_package(model):
+        folders = [file.parent for file in package.files_in_package(model, MODULES)]
+        return package.only_model(model, folders, "a folder or a model on the Hub")
     folder = Path(model).expanduser()
     named = not model.startswith((".", "/", "~")) and model.count("/") <= 1
     if named and not folder.exists():
@@ -205,18 +203,6 @@ def model_folder(model: str) -> Path | None:
         )
         raise WrongRequest(msg)
     return folder
-
-
-def _packaged(name: str) -> Path:
-    # Looked for and not imported: a config must not run the code of what it names.
-    spec = find_spec(name) if name.isidentifier() else None
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    folders = sorted(file.parent for place in places for file in Path(place).rglob(MODULES))
-    if not folders:
-        why = "carries no model" if spec else "is not installed"
-        msg = f"the package {name} {why}: install one that does, or name a folder or a model on the Hub"
-        raise WrongRequest(msg)
-    return folders[0]
 
 
 class SentenceTransformersReader(ReaderConfig, frozen=True):
@@ -276,7 +262,7 @@ class SentenceTransformersReader(ReaderConfig, frozen=True):
     def shown(self) -> str:
         """The model's name in the tables: of a folder, its own name only."""
         local = self.model.startswith((".", "/", "~")) or Path(self.model).exists()
-        return Path(self.model).name if local else self.model.removeprefix(PACKAGE)
+        return Path(self.model).name if local else self.model.removeprefix(package.PREFIX)
 
 
 BATCH = 64
