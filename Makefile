@@ -25,7 +25,7 @@ help: ## list the targets
 .PHONY: env
 env: $(VENV)/.made ## make the environment in .venv, or update it when the requirements changed
 
-$(VENV)/.made: requirements.txt requirements-dev.txt
+$(VENV)/.made: requirements.txt requirements-dev.txt requirements-real.txt
 	@[[ -n "$(PYTHON)" ]] || { echo "gloss needs Python 3.11 or newer, and python3 is $$(python3 --version 2>&1 || true);" \
 		"install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "making the environment in $(VENV) with $(PYTHON) ($$($(PYTHON) -V)); this takes some minutes the first time"
@@ -33,6 +33,8 @@ $(VENV)/.made: requirements.txt requirements-dev.txt
 		"Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "installing requirements-dev.txt"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "installing requirements-real.txt, without what it needs for other things"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.txt
 	@echo "installing gloss itself, editable"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
