@@ -4,7 +4,7 @@ The counts are those that the paper gives of its caches (section 3.1), and that 
 simple rules tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import duckdb
 from prefect.artifacts import create_markdown_artifact
@@ -20,7 +20,7 @@ def say_firing_counts(lake: Lake, run: str) -> None:
     """Print a line for each coder of a run, and put them into an artifact of the flow run under way."""
     with lake.connect() as connection:
         runs.create_views(lake, connection, run)
-        lines = firing_counts(connection)
+        lines = firing_counts(connection).values()
     for line in lines:
         say(line)
     create_markdown_artifact(
@@ -31,10 +31,11 @@ def say_firing_counts(lake: Lake, run: str) -> None:
     )
 
 
-def firing_counts(connection: duckdb.DuckDBPyConnection) -> Sequence[str]:
+def firing_counts(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str]:
     """A sentence on each coder, from the view `features`."""
     bounds = {"rare": RARE, "positional": POSITIONAL, "unigram_tokens": UNIGRAM_TOKENS}
-    return [_sentence(**row) for row in query.records(connection, "firing_counts", **bounds)]  # pyright: ignore[reportArgumentType]
+    rows: list[dict] = [dict(row) for row in query.records(connection, "firing_counts", **bounds)]
+    return {row["coder"]: _sentence(**row) for row in rows}
 
 
 def _sentence(

@@ -82,17 +82,21 @@ def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) ->
         def rows(name: str, **parameters: object) -> list[dict]:
             return [dict(row) for row in query.records(connection, name, **parameters)]
 
+        def by_coder(rows: list[dict], *before: str) -> list[dict]:
+            return sorted(rows, key=lambda row: (*(row[name] for name in before), setup.place(row["coder"])))
+
         scores = rows("report_scores")
-        compared = agreements(rows("report_together"), seed)
+        compared = agreements(by_coder(rows("report_together")), seed)
         if compared:
             reliable = reliabilities(lake, run, connection, setup.measures, seed)
             compared = [agreement.with_reliabilities(reliable, seed) for agreement in compared]
+        fired = firing_counts(connection)
         lines = report_scores.lines(scores, rows("report_above", level=LEVEL), setup)
         return Report(
             run=run,
             lake=lake.uri,
-            counts=rows("report_counts"),
-            skipped=rows("report_skipped"),
+            counts=by_coder(rows("report_counts")),
+            skipped=by_coder(rows("report_skipped")),
             lines=lines,
             best=rows("report_best", n=BEST),
             setup=setup,
@@ -101,9 +105,9 @@ def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) ->
             failures=rows("report_failures"),
             unexplained=rows("report_unexplained"),
             agreements=compared,
-            answers=rows("report_answers"),
+            answers=by_coder(rows("report_answers"), "alone", "scorer"),
             alike=rows("report_alike"),
-            firings=firing_counts(connection),
+            firings=[fired[coder] for coder in sorted(fired, key=setup.place)],
         )
 
 

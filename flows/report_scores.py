@@ -29,6 +29,8 @@ COUNTS = (
     "n: features with a score; below it, where they are others, those that floor and margin are over (of three numbers "
     "the second is the floor's, the third the margin's)"
 )
+RANDOM = "random weights, a floor of the trained coders at their site"
+"""What is said of coders of kind `random`."""
 TUNED = (
     "the baseline reader counts words, by thresholds that were set on the demo's features, so its scores cannot be "
     "compared with published ones"
@@ -101,7 +103,7 @@ def lines(rows: Sequence[Mapping], above: Sequence[Mapping], setup: ReportSetup)
         _line(key, feature_rows, counts.get(key, (0, 0)), setup.chances.get(key[2]))
         for key, feature_rows in groups.items()
     ]
-    return sorted(made, key=lambda line: (line.alone, line.scorer))
+    return sorted(made, key=lambda line: (line.alone, line.scorer, setup.place(line.coder)))
 
 
 def _line(
@@ -210,7 +212,6 @@ def origin(coder: str, explainer: str, varied: Varied) -> str:
 def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
     """What the numbers are, over which features, and who explained."""
     by = _by([line for line in lines if not line.alone], setup.readers)
-    random = sorted({name for others in setup.random_coders.values() for name in others})
     return [
         "; ".join(_measured(lines)),
         f"floor: {FLOOR}",
@@ -218,7 +219,7 @@ def caption(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
         *([COUNTS] if any("\n" in _counts(line) for line in lines) else []),
         *_unscored(lines),
         "; ".join(by),
-        *([f"coders of random weights, a floor: {', '.join(random)}"] if random else []),
+        *([f"{RANDOM}: {', '.join(setup.random)}"] if setup.random else []),
         *([TUNED] if setup.has_baseline else []),
     ]
 

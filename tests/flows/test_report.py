@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.report import BEST, RANKED, Report, _markdown, advice, report, show
+from flows.report_setup import ReportSetup
 from flows.terminal import console, plain
 from storage import query, runs
 from tests.storage.made import CODERS, RUN, made
@@ -49,6 +50,24 @@ def test_every_chosen_feature_is_counted_once(tmp_path: Path) -> None:
     assert "8 features explained of 10 chosen among the 12 of small; 2 skipped\n" in written.getvalue()
     assert "      1 explained of small by others and not by odd\n" in written.getvalue()
     assert "- 1 explained of small by others and not by odd" in _markdown(result)
+
+
+def test_coders_stand_in_the_order_of_the_config(tmp_path: Path) -> None:
+    """In every part of the report that names each of them; without a config they stand by their names."""
+    lake = made(f"{tmp_path}/lake", alone=("intruder",))
+    for order in (("small", "large"), ("large", "small")):
+        result = report(lake, RUN, 22, ReportSetup(coders=order))
+        assert list(order) == [row["coder"] for row in result.counts]
+        assert list(order) == [line.split(":")[0] for line in result.firings]
+        for rows in (
+            [(line.scorer, line.coder) for line in result.lines],
+            [(row["scorer"], row["coder"]) for row in result.answers],
+            [(row["reason"], row["coder"]) for row in result.skipped],
+        ):
+            for about in {about for about, _ in rows}:
+                coders = [coder for of, coder in rows if of == about]
+                assert coders == sorted(coders, key=order.index)
+    assert ["large", "small"] == [row["coder"] for row in report(lake, RUN, 22).counts]
 
 
 def test_the_best_features_name_the_scorers_of_their_mean(tmp_path: Path) -> None:

@@ -11,7 +11,17 @@ import pytest
 
 from flows import report_scores
 from flows.report import Report, report, show
-from flows.report_scores import TUNED, Line, Varied, above_floor_counts, lines, origin, told_apart, who
+from flows.report_scores import (
+    RANDOM,
+    TUNED,
+    Line,
+    Varied,
+    above_floor_counts,
+    lines,
+    origin,
+    told_apart,
+    who,
+)
 from flows.report_setup import ReportSetup
 from flows.terminal import console
 from storage import query
@@ -292,6 +302,6 @@ def test_the_caption_names_random_coders_and_the_baseline_reader() -> None:
         ReportSetup(judges=frozenset({"baseline"})),
         ReportSetup(readers={"exemplars": "openai"}, judges=frozenset({"sentence_transformers"})),
     )
-    random = report_scores.caption(result, ReportSetup(random_coders={"demo": ("rand",), "other": ("rand",)}))
-    assert "coders of random weights, a floor: rand" in random
+    random = report_scores.caption(result, ReportSetup(random=("rand", "again")))
+    assert f"{RANDOM}: rand, again" in random
     assert [True, True, False] == [TUNED in report_scores.caption(result, setup) for setup in setups]

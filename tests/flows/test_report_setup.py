@@ -36,33 +36,20 @@ def test_readers_are_told_by_their_kind() -> None:
     assert not report_setup(judged).has_baseline
 
 
-def test_random_coders_are_floors_of_their_site() -> None:
-    """Of no other site, and not of each other."""
+def test_coders_keep_the_order_of_the_config() -> None:
+    """In which a report names them; those of random weights are known, and what is not in the config comes last."""
     random = {"kind": "random", "width": 64, "k": 4}
     coders = [
         {"name": "sae", "site": "layers.2", "source": {"kind": "sparsify", "path": "p"}},
-        {"name": "elsewhere", "site": "layers.1", "source": {"kind": "sparsify", "path": "p"}},
         {"name": "random", "site": "layers.2", "source": random},
         {"name": "again", "site": "layers.2", "source": random | {"seed": 3}},
+        {"name": "neurons", "site": "layers.2.mlp.down_proj.input", "source": {"kind": "neurons"}},
     ]
-    assert {"sae": ("again", "random"), "elsewhere": ()} == report_setup(demo(coders=coders)).random_coders
-
-
-def test_a_site_has_many_names() -> None:
-    """That of a checkpoint, with the architecture's prefix or another library's, is the random coder's."""
-    source = {"kind": "sparsify", "path": "p"}
-    coders = [
-        {"name": "declared", "source": {"kind": "goodfire", "path": "here/Demo-SAE-l2.pth"}},
-        {"name": "elsewhere", "source": {"kind": "goodfire", "path": "here/Demo-SAE-l1.pth"}},
-        {"name": "hook", "site": "blocks.2.hook_resid_post", "source": source},
-        {"name": "centred", "site": "model.layers.2.output:centred", "source": source},
-        {"name": "input", "site": "layers.2.input", "source": source},
-        {"name": "unknown", "site": "blocks.2.hook_unheard_of", "source": source},
-        {"name": "random", "site": "layers.2", "source": {"kind": "random", "width": 64, "k": 4}},
-    ]
-    random = report_setup(demo(coders=coders)).random_coders
-    assert {name: ("random",) * (name in {"declared", "hook", "centred"}) for name in random} == random
-    assert 6 == len(random)
+    setup = report_setup(demo(coders=coders))
+    assert ("random", "again") == setup.random
+    assert ["sae", "again", "neurons", "other"] == sorted(
+        ["neurons", "other", "again", "sae"], key=setup.place
+    )
 
 
 @pytest.mark.parametrize(
