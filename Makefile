@@ -44,6 +44,18 @@ $(VENV)/.made: requirements.txt requirements-dev.txt requirements-real.txt
 demo: env ## run the whole pipeline on the model and the text that ship with gloss: CPU, no network, no key
 	HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/demo/demo.yaml
 
+# SET changes keys of its config: make real SET="--set features.n=50".
+.PHONY: real
+real: env ## explain SmolLM2-135M: a trained coder, neurons and random weights side by side, on a CPU
+	HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/real/real.yaml $(SET)
+
+# What CI runs of it, and once more, which has to find nothing to do.
+SMALL := --set run=real-small --set corpus.tokens=32_768 --set features.n=20 --set sample.min_firings=50
+.PHONY: real-small
+real-small: SET = $(SMALL)
+real-small: real ## the same with less text and fewer features
+	HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/real/real.yaml $(SMALL) | grep "Nothing left to do"
+
 # Tests of one file stay in one process, since files share models and servers. Threads that wait must not spin:
 # two processes with as many threads as cores would keep each other from working.
 .PHONY: test
