@@ -11,8 +11,8 @@ from benchmarks import machine, page
 from benchmarks.report import Report
 from storage.errors import RunFailed, WrongRequest
 
-PLAIN = ("quick", "device", "threads")
-"""Options that a report shows; the others are paths."""
+PLAIN = ("quick", "real", "device", "threads")
+"""Options that a report shows, where a benchmark has them; the others are paths."""
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def typed(name: str, options: argparse.Namespace, defaults: argparse.ArgumentPar
     """The command without its paths."""
     given = [f"python -m benchmarks.{name}"]
     for option in PLAIN:
-        value = getattr(options, option)
+        value = getattr(options, option, None)
         if value != defaults.get_default(option):
             given.append(f"--{option}" if value is True else f"--{option} {shlex.quote(str(value))}")
     return " ".join(given)

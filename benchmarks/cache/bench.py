@@ -137,13 +137,13 @@ def _case(bench: Bench, case: Case, reference: int) -> None:
                     changed["shape"] = work.request["shape"] | {"batch": case.peer_batch}
                 spent[name].append(bench.system(name, work, **changed))
             if turn == 0:
-                _check(bench, case, work, reference)
+                check(bench, case.name, work, reference)
     if "peer" in spent:
         bench.versions.update(spent["peer"][0]["versions"])
     _figures(bench, case, spent)
 
 
-def _check(bench: Bench, case: Case, work: Workload, reference: int) -> None:
+def check(bench: Bench, name: str, work: Workload, reference: int) -> None:
     """Hold gloss' firings against the peer's and the dense ones, before any speed is told."""
     asked = work.request | {
         "lake": str(work.folder / "gloss"),
@@ -153,7 +153,7 @@ def _check(bench: Bench, case: Case, work: Workload, reference: int) -> None:
     for whom, counts in child.run("benchmarks.cache.check", asked, threads=bench.threads).items():
         agreement = Agreement(**counts)
         say(f"  against the {whom}: {agreement}")
-        refuse(agreement, f"{case.name} against the {whom}")
+        refuse(agreement, f"{name} against the {whom}")
         bench.agreements[whom] = bench.agreements.get(whom, Agreement(0, 0, 0, 0, 0)) + agreement
 
 

@@ -64,6 +64,27 @@ class Sizes:
     """Sequences of each case that are computed densely as well."""
 
 
+@dataclass(frozen=True)
+class RealCase:
+    """A pretrained model on real text."""
+
+    site: str
+    tokens: int
+    rounds: int
+    reference: int
+    """Sequences that are computed densely as well."""
+
+
+REAL_SHAPE = Shape(d=576, layers=30, heads=9, vocabulary=49_152, shard=32)
+"""SmolLM2-135M's, but what the files of another model and coder say counts. Shards are small, so that one is written
+while the next is computed, as in a long run."""
+
+REAL_CASES = {
+    "full": RealCase("layers.9", tokens=32_768, rounds=3, reference=16),
+    "quick": RealCase("layers.9", tokens=8_192, rounds=1, reference=4),
+}
+"""By how quick it has to be."""
+
 HEADLINE = "32768x1"
 """The case of the figures that have no size in their name."""
 

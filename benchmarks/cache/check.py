@@ -14,6 +14,7 @@ from transformers import AutoModel
 from benchmarks import child
 from benchmarks.cache.nonzeros import Agreement, Nonzeros, compare
 from benchmarks.cache.ours import step
+from benchmarks.cache.workload import coder_folder, model_folder
 from storage.lake import Lake
 
 COLUMNS = ("sequence", "position", "feature", "activation")
@@ -44,19 +45,21 @@ def from_splits(folder: Path, width: int, length: int) -> Nonzeros:
     return Nonzeros.of(token, feature, value, width)
 
 
-def dense(folder: Path, sites: list[str], sequences: int, k: int, device: str) -> dict[str, Nonzeros]:
+def dense(request: Mapping[str, Any]) -> dict[str, Nonzeros]:
     """The firings by brute force: hidden states that the model reports itself, the whole product in float64."""
-    model = AutoModel.from_pretrained(folder / "model").eval()
+    device, k = request["device"], request["shape"]["k"]
+    model = AutoModel.from_pretrained(model_folder(request), dtype=torch.float32).eval()
     model.final_layer_norm = nn.Identity()  # the last state would be the normed one else
     nn.Module.to(model, device)
-    ids = torch.from_numpy(np.load(folder / "tokens.npy")[:sequences].astype(np.int64)).to(device)
+    tokens = np.load(Path(request["folder"]) / "tokens.npy")[: request["reference"]]
+    ids = torch.from_numpy(tokens.astype(np.int64)).to(device)
     nonzeros = {}
     with torch.inference_mode():
         states = model(ids, output_hidden_states=True, use_cache=False).hidden_states
-        for site in sites:
+        for site in request["sites"]:
             weights = {
                 n: w.to(device).double()
-                for n, w in load_tensors(folder / "coders" / site / "sae.safetensors").items()
+                for n, w in load_tensors(coder_folder(request, site) / "sae.safetensors").items()
             }
             x = states[int(site.rpartition(".")[2]) + 1].flatten(0, 1).double() - weights["b_dec"]
             blocks = [_strongest(block, weights, k) for block in x.split(AT_ONCE)]
@@ -77,11 +80,11 @@ def _strongest(x: Tensor, weights: Mapping[str, Tensor], k: int) -> tuple[Tensor
 
 def answer(request: dict[str, Any]) -> Mapping[str, object]:
     """Compare at every site; the agreements with the dense reference, and with the peer where there is one."""
-    folder, width, shape = Path(request["folder"]), request["width"], request["shape"]
+    width, shape = request["width"], request["shape"]
     length, sites = shape["sequence"], request["sites"]
     torch.set_num_threads(request["threads"])
     ours = {site: from_lake(request["lake"], site, width, length) for site in sites}
-    expected = dense(folder, sites, request["reference"], shape["k"], request["device"])
+    expected = dense(request)
     end = request["reference"] * length * width
     nothing = Agreement(0, 0, 0, 0, 0)
     agreements = {"reference": nothing}

@@ -17,6 +17,7 @@ from transformers import AutoModel, PreTrainedModel
 
 from benchmarks import child
 from benchmarks.cache.device import held, settle
+from benchmarks.cache.workload import coder_folder, model_folder
 from benchmarks.meter import Meter
 
 BLOCK = {"cpu": 256, "cuda": 4096}
@@ -41,7 +42,9 @@ class Encoder:
     """An encoder's product with its bias, and nothing behind it."""
 
     def __init__(self, folder: Path, device: str, *, fresh: bool) -> None:
-        weights = {name: tensor.to(device) for name, tensor in load_file(folder / "sae.safetensors").items()}
+        weights = {
+            name: tensor.to(device).float() for name, tensor in load_file(folder / "sae.safetensors").items()
+        }
         self.rows = weights["encoder.weight"].T
         self.centre = weights["b_dec"]
         self.bias = weights["encoder.bias"]
@@ -62,10 +65,13 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
     """Run the tokens of the request's folder; with `fresh` each product is one, as it is written most simply."""
     folder, device, batch = Path(request["folder"]), request["device"], request["shape"]["batch"]
     torch.set_num_threads(request["threads"])
-    model = AutoModel.from_pretrained(folder / "model").eval()
+    model = AutoModel.from_pretrained(model_folder(request), dtype=torch.float32).eval()
+    # No layer after the last site runs.
+    model.layers = model.layers[: 1 + max(int(site.rpartition(".")[2]) for site in request["sites"])]
     nn.Module.to(model, device)
     encoders = {
-        site: Encoder(folder / "coders" / site, device, fresh=request["fresh"]) for site in request["sites"]
+        site: Encoder(coder_folder(request, site), device, fresh=request["fresh"])
+        for site in request["sites"]
     }
     ids = torch.from_numpy(np.load(folder / "tokens.npy")[: request["sequences"]].astype(np.int64))
 

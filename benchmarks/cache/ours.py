@@ -14,7 +14,7 @@ import torch
 
 from benchmarks import child
 from benchmarks.cache.device import held, settle
-from benchmarks.cache.workload import words
+from benchmarks.cache.workload import coder_folder, model_folder, words
 from benchmarks.meter import Meter
 from benchmarks.packed import packed
 from storage.lake import Lake
@@ -54,12 +54,13 @@ def work(lake: Lake, request: Mapping[str, Any]) -> CacheWork:
     """What the flow hands to its tasks."""
     folder, shape = Path(request["folder"]), request["shape"]
     coders = [
-        Coder(site=site, source=Sparsify(path=str(folder / "coders")), name=site) for site in request["sites"]
+        Coder(site=site, source=Sparsify(path=str(coder_folder(request, site).parent)), name=site)
+        for site in request["sites"]
     ]
     steps = [step(coder.name) for coder in coders]
     return CacheWork(
         lake=lake,
-        subject=Subject(model=str(folder / "model"), device=request["device"]),
+        subject=Subject(model=str(model_folder(request)), device=request["device"]),
         corpus=Corpus(
             path=str(folder / "tokens.npy"),
             tokens=request["sequences"] * shape["sequence"],

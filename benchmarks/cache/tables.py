@@ -11,7 +11,7 @@ SYSTEMS = {"floor": "floor", "gloss": "gloss", "peer": "delphi"}
 
 def tables(report: Report) -> list[str]:
     """Cases, memory, and how far results agree."""
-    return [*_cases(report), *_memory(report), *_agreements(report)]
+    return [*_cases(report), *_real(report), *_memory(report), *_agreements(report)]
 
 
 def _cases(report: Report) -> Iterator[str]:
@@ -43,6 +43,26 @@ def _cases(report: Report) -> Iterator[str]:
             "The floor's product goes block by block into one buffer, which is the cheapest way that was found. Over "
             f"one product per batch into fresh memory, as it is written most simply, the ratio is {shown(fresh)}."
         )
+
+
+def _real(report: Report) -> Iterator[str]:
+    unit, clock = ("cpu", "CPU time") if report.device == "cpu" else ("time", "Time")
+    if f"real_floor_{unit}_us" not in report.named:
+        return
+    yield (
+        f"{clock} per token in microseconds, and peak memory. The floor is the forward pass to the site and the "
+        "encoder's product, and nothing kept; gloss' path is that of its shards, from tokens to written firings:"
+    )
+    rows = [
+        [label, shown(report[f"real_{name}_{unit}_us"]), shown(report[f"real_{name}_peak_gb"], spread=False)]
+        for name, label in (("floor", "floor"), ("gloss", "gloss"))
+    ]
+    yield table(["system", f"{unit} us per token", "peak GB"], rows)
+    yield (
+        "`gloss cache` as a whole, with packing, the coder's check and the features' directions over the vocabulary, "
+        f"takes {shown(report[f'real_whole_{unit}_s' if unit == 'cpu' else 'real_whole_wall_s'])} s for these tokens "
+        f"and holds {shown(report['real_peak_gb'])} GB at most."
+    )
 
 
 def _memory(report: Report) -> Iterator[str]:

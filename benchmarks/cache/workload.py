@@ -17,6 +17,16 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedTokenize
 from benchmarks import child
 
 
+def model_folder(request: Mapping[str, Any]) -> Path:
+    """Where the subject model of a request lies."""
+    return Path(request.get("model") or Path(request["folder"]) / "model")
+
+
+def coder_folder(request: Mapping[str, Any], site: str) -> Path:
+    """Where the coder of a site lies."""
+    return Path(request.get("coders") or Path(request["folder"]) / "coders") / site
+
+
 def words(vocabulary: int) -> list[str]:
     """The text of each token."""
     return [f"w{i}" for i in range(vocabulary)]
