@@ -9,6 +9,7 @@ import huggingface_hub
 from flows.config import RunConfig
 from storage.errors import WrongRequest
 from tasks.llm.token_count import Tokenizer
+from tasks.model_files import package
 from tasks.model_files.causal_model import CausalModelFiles
 
 _PATIENCE = 5.0
@@ -59,7 +60,7 @@ def _endless(tokenizer: Tokenizer) -> Tokenizer:
 
 def _there(name: str) -> bool:
     """Whether a model is in a folder, in the Hub's cache, or on a Hub that replies within the timeout."""
-    if Path(name).exists():
+    if Path(name).exists() or package.is_package(name):
         return True
     try:
         if isinstance(huggingface_hub.try_to_load_from_cache(name, "tokenizer.json"), str):

@@ -119,12 +119,13 @@ class CausalModelFiles:
         self._require(TOKENIZER_FILES, "a tokenizer")
         return files.digest_files(self._place, [name for name in TOKENIZER_FILES if name in self._there()])
 
-    def control_tokens(self) -> frozenset[str] | None:
+    def control_tokens(self, *, fetch: bool = True) -> frozenset[str] | None:
         """Texts of the tokenizer's special tokens, with those of its chat template; None where no file names any.
 
-        Loads neither the model nor the tokenizer; for a name on the Hub, its cached files are preferred.
+        Loads neither the model nor the tokenizer; for a name on the Hub, its cached files are preferred, and nobody is
+        asked without `fetch`.
         """
-        return tokenizer_files.control_tokens(self.config_folder(), self.revision, fetch=True)
+        return tokenizer_files.control_tokens(self.config_folder(), self.revision, fetch=fetch)
 
     @property
     def _shown(self) -> str:

@@ -13,10 +13,11 @@ from pydantic import (
     PositiveInt,
 )
 
-from tasks.coders import tokenizer_files
+from storage.errors import WrongRequest
 from tasks.llm.base import CachedReplies, ReaderConfig
 from tasks.llm.openai.parameters import MaxTokensKey, Omittable, Parameters
 from tasks.llm.request import Prices
+from tasks.model_files.causal_model import CausalModelFiles
 
 
 def _complaints(url: str) -> Iterator[str]:
@@ -124,8 +125,9 @@ class OpenAIConfig(ReaderConfig, frozen=True):
     """Price of a million prompt tokens from the server's prefix cache; null where they cost as much as any. With one
     set nothing is sent as a list, since servers do not say how many tokens of a list were cached."""
     tokenizer: str | None = None
-    """Folder, or name on the Hub, of the tokenizer that `gloss estimate` counts with; null takes the model's own. Its
-    control tokens are broken up in prompts where its files are on this machine; those of common models always are."""
+    """Folder, name on the Hub, GGUF file or `package:NAME` of the tokenizer that `gloss estimate` counts with; null
+    takes the model's own. Its control tokens are broken up in prompts where its files are on this machine; those of
+    common models always are."""
     block: PositiveInt | None = 16
     """Tokens per block of the server's prefix cache, for `gloss estimate`; null where the server caches nothing."""
     proxy: _Proxy | None = None
@@ -138,7 +140,11 @@ class OpenAIConfig(ReaderConfig, frozen=True):
 
         Nobody is asked for them: those of the common families are known without (`tasks/contexts/special_tokens.py`).
         """
-        return tokenizer_files.control_tokens(self.tokenizer or self.model) or frozenset()
+        try:
+            own = CausalModelFiles(self.tokenizer or self.model).control_tokens(fetch=False)
+        except WrongRequest:  # the model may be a path on the server's machine
+            own = None
+        return own or frozenset()
 
     @property
     def is_optional(self) -> bool:

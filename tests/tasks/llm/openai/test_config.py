@@ -4,6 +4,7 @@ import asyncio
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Message, Request
 from tests.tasks.llm.faulty_server import Fault, always, faulty_server, refusing_port
+from tests.tasks.model_files.ggufs import write_gguf
 
 KEY = "sk-0123456789abcdef"
 
@@ -31,6 +33,16 @@ def test_a_config_survives_the_trip_to_a_worker() -> None:
     config = reader("http://host:8000/v1/", in_flight=7)
     assert pickle.loads(pickle.dumps(config)) == config
     assert config.urls == ["http://host:8000/v1"]
+
+
+def test_its_control_tokens_may_come_from_a_gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of any tokenizer; a path on the server's machine names none here."""
+    monkeypatch.setenv("GLOSS_CACHE", str(tmp_path / "cache"))
+    write_gguf(tmp_path / "m.gguf")
+
+    assert {"<bos>", "<eos>"} <= reader("http://h/v1", tokenizer=str(tmp_path / "m.gguf")).control_tokens
+    for elsewhere in ("/models/m.gguf", "/models/tiny", "package:no_such"):
+        assert frozenset() == reader("http://h/v1", model=elsewhere).control_tokens
 
 
 @pytest.mark.parametrize(
