@@ -192,7 +192,7 @@ class RunConfig(ConfigModel, frozen=True):
     controls: Controls = Controls()
     """Floors."""
     readers: dict[Annotated[str, Field(pattern=NAME)], AnyReader] = Field(min_length=1)
-    """Endpoints and embedded readers, by the names that explainers and scorers use."""
+    """Endpoints and readers in this process, by the names that explainers and scorers use."""
     reader_check: bool = True
     """Whether each reader behind an endpoint is tried out with some twenty questions of known answers before it is
     asked for the first time; a reader that fails some is reported, and the run continues. Affects no table but
@@ -360,7 +360,7 @@ class RunConfig(ConfigModel, frozen=True):
             if refused:
                 msg = (
                     f"{path} is {name!r}, and a reader of kind {reader.kind} {refused}; "
-                    "name one that answers this, such as one of kind openai"
+                    "name one that answers this, such as one of kind openai or transformers"
                 )
                 raise ValueError(msg)
         return self

@@ -17,7 +17,6 @@ from tasks.activations import VERSION as ACTIVATIONS_VERSION
 from tasks.activations.config import Coder
 from tasks.explainers import Explainer
 from tasks.llm import prompt
-from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.sentence_transformers import SentenceModel
 from tasks.reader_check import questions
 from tasks.sampling import VERSION as CONTEXTS_VERSION
@@ -306,11 +305,11 @@ class Plan:
 
     @cached_property
     def checks(self) -> tuple[Checking, ...]:
-        """Every reader that can be checked: those behind an endpoint, of whom nobody knows what they can do."""
+        """Every reader that is checked: language models, of which nobody knows beforehand what they can do."""
         checks = []
         for name, reader in self.config.readers.items():
             asked = questions.components(name, self.config.explainers, self.config.scorers)
-            if isinstance(reader, OpenAIReader) and asked:
+            if reader.language_model and asked:
                 config = {"reader": reader.identity(), "questions": questions.digest(asked)}
                 checks.append(
                     Checking(name, asked, Step("check", name, ("requests",), config, CHECK_VERSION))

@@ -16,15 +16,16 @@ from flows.config import RunConfig
 from flows.feature_selection import check
 from flows.llm_stage import Findings, special_tokens_note
 from flows.optional_readers import without_absent
-from flows.plan import Asker, Plan, Scoring
+from flows.plan import Asker, Explaining, Plan, Scoring
 from flows.progress import say
 from flows.replay import MANY, unanswered
-from flows.sample_requests import capability_requests
+from flows.sample_requests import capability_requests, sample_requests
 from storage.errors import WrongRequest
 from storage.layout import Step, addresses
 from tasks.activations.config import Coder
 from tasks.coders.base import SiteStatistics
 from tasks.llm.base import EndpointRefused
+from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.preflight import EndpointsAway
 from tasks.llm.openai.preflight import preflight as check_endpoints
 from tasks.llm.openai.reader import OpenAIReader
@@ -177,8 +178,14 @@ async def _check_stage_readers(plan: Plan, stage: str) -> list[str]:
         # A scorer relies on the same thing whatever coder or explanation it judges.
         scorers = [asker.scorer for asker in askers if isinstance(asker, Scoring)]
         trials = {request.digest: request for scorer in scorers for request in capability_requests(scorer)}
+        explainers = [asker.explainer for asker in askers if isinstance(asker, Explaining)]
+        samples = [
+            sample.request
+            for sample in sample_requests(explainers, scorers, own_prompts=True)
+            if sample.reader == reader
+        ]
         try:
-            away = await _away(plan.config.readers[reader], tuple(trials.values()), scorers)
+            away = await _away(plan.config.readers[reader], tuple(trials.values()), samples, scorers)
         except EndpointsAway as error:
             lines.append(await _not_needed(plan, reader, askers, error))
         except EndpointRefused as error:
@@ -209,8 +216,14 @@ def _has_gaps(plan: Plan, asker: Asker) -> bool:
     return not lake.complete(contexts) or bool(lake.missing(step, lake.ranges(contexts)))
 
 
-async def _away(reader: AnyReader, trials: Sequence[Request], scorers: Sequence[Scorer]) -> list[str]:
-    """Look for a reader; returns what is wrong with those of its urls that are not there. Raises as they do."""
+async def _away(
+    reader: AnyReader, trials: Sequence[Request], samples: Sequence[Request], scorers: Sequence[Scorer]
+) -> list[str]:
+    """Look for a reader; returns what is wrong with those of its urls that are not there. Raises as they do.
+
+    Servers are asked the trials, and so is a language model in this process, whose tokenizer must also take the
+    samples.
+    """
 
     def unfit(example: Request, reply: Reply) -> str | None:
         trying = [scorer for scorer in scorers if isinstance(scorer, TriesReaders)]
@@ -223,7 +236,13 @@ async def _away(reader: AnyReader, trials: Sequence[Request], scorers: Sequence[
 
     if isinstance(reader, OpenAIReader):
         return await check_endpoints(reader, trials, unfit)
-    await reader.check()
+    await reader.check([*trials, *samples])
+    if reader.language_model and any(isinstance(scorer, TriesReaders) for scorer in scorers):
+        async with reader.open() as opened:
+            outcomes = await ask_all(opened, trials)
+        for outcome in outcomes:
+            if outcome.reply and (reason := unfit(outcome.request, outcome.reply)):
+                raise EndpointRefused(reason)
     return []
 
 

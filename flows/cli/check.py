@@ -21,7 +21,6 @@ from storage.errors import WrongRequest
 from storage.lake import Lake
 from tasks.llm.base import EndpointRefused
 from tasks.llm.openai.preflight import EndpointsAway
-from tasks.llm.openai.reader import OpenAIReader
 from tasks.metrics import Estimate
 from tasks.reader_check.results import CheckResult
 
@@ -33,7 +32,7 @@ LEGEND = (
 
 
 def check_readers(options: argparse.Namespace) -> int:
-    """Check every reader that is an endpoint; cached replies are not requested again.
+    """Check every reader that is a language model; cached replies are not requested again.
 
     Returns 1 when a reader is no better than chance for some component. Raises `WrongRequest` for a reader that is
     needed and cannot be reached, unless it is optional.
@@ -77,14 +76,14 @@ async def _asked(plan: Plan, check: Checking) -> Checked:
 
 
 def _unchecked(plan: Plan) -> list[str]:
-    """A line that names the readers without an endpoint, which are not checked."""
+    """A line that names the readers that are no language models, which are not checked."""
     checked = {check.reader for check in plan.checks}
-    embedded = [
+    others = [
         f"readers.{name}"
         for name, reader in plan.config.readers.items()
-        if name not in checked and not isinstance(reader, OpenAIReader)
+        if name not in checked and not reader.language_model
     ]
-    return [f"not checked, since they run inside gloss: {', '.join(embedded)}"] if embedded else []
+    return [f"not checked, since they are no language models: {', '.join(others)}"] if others else []
 
 
 def _show(plan: Plan, checked: Sequence[Checked], notes: Sequence[str], console: Console) -> None:
@@ -107,7 +106,7 @@ def _show(plan: Plan, checked: Sequence[Checked], notes: Sequence[str], console:
     for line in notes:
         console.print(terminal.one_line(line), soft_wrap=True)
     if not checked:
-        console.print("No reader of this run is behind an endpoint: there is no reader to check.")
+        console.print("No reader of this run is a language model: there is no reader to check.")
 
 
 def _grid(checked: Checked) -> Grid:

@@ -8,6 +8,7 @@ import huggingface_hub
 
 from flows.config import RunConfig
 from storage.errors import WrongRequest
+from tasks.llm.in_process.reader import TransformersReader
 from tasks.llm.token_count import Tokenizer
 from tasks.model_files import package
 from tasks.model_files.causal_model import CausalModelFiles
@@ -20,7 +21,7 @@ class ReaderTokenizer(NamedTuple):
     """A reader's tokenizer and its source."""
 
     tokenizer: Tokenizer | None
-    """Null for an embedded reader, which has none."""
+    """Null for a reader that is no language model."""
     source: str
     """Which tokenizer it is, as a clause."""
 
@@ -31,8 +32,13 @@ def reader_tokenizer(config: RunConfig, name: str) -> ReaderTokenizer:
     Raises `WrongRequest` for one that the config names and that is not there.
     """
     reader = config.readers[name]
+    if isinstance(reader, TransformersReader):
+        tokenizer = _endless(reader.files.tokenizer())
+        if reader.chat == "plain":
+            tokenizer.chat_template = None
+        return ReaderTokenizer(tokenizer, f"tokens of {name}: counted by its model's own tokenizer")
     if reader.kind != "openai":
-        return ReaderTokenizer(None, f"{name} is embedded and counts no tokens")
+        return ReaderTokenizer(None, f"{name} is no language model and counts no tokens")
     if reader.tokenizer:
         named = CausalModelFiles(reader.tokenizer, key=f"readers.{name}.tokenizer")
         return ReaderTokenizer(

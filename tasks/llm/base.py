@@ -25,7 +25,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import BeforeValidator
 
 from storage.errors import RunFailed, WrongRequest
 from tasks.fields import ConfigModel
@@ -40,7 +42,12 @@ class EndpointRefused(WrongRequest):
     """An endpoint as configured cannot answer the run's requests; one sentence says what to change."""
 
 
-CachedReplies = Literal["keep", "keep_failures", "off"]
+def _off(value: object) -> object:
+    """`off` where a YAML parser has made false of it."""
+    return "off" if value in (False, "false") else value
+
+
+CachedReplies = Annotated[Literal["keep", "keep_failures", "off"], BeforeValidator(_off)]
 """Which outcomes the reply cache holds: replies, replies and failures, or nothing."""
 
 
@@ -76,6 +83,8 @@ class ReaderConfig(ConfigModel, ABC, frozen=True):
 
     remote: ClassVar[bool] = False
     """Whether servers answer, which may be away, fail, and be paid for."""
+    language_model: ClassVar[bool] = False
+    """Whether a language model answers, of which only questions with known answers tell what it can do."""
 
     @abstractmethod
     def identity(self) -> dict[str, object]:

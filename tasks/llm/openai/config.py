@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -68,11 +67,6 @@ def _distinct(urls: list[str]) -> list[str]:
     return urls
 
 
-def _word(value: object) -> object:
-    """`off` where a YAML parser has made false of it."""
-    return "off" if value in (False, "false") else value
-
-
 _Url = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#]+$"})]
 _Proxy = Annotated[
     str, AfterValidator(_proxy_address), Field(json_schema_extra={"pattern": r"^https?://[^\s@?#/]+/?$"})
@@ -85,6 +79,7 @@ class OpenAIConfig(ReaderConfig, frozen=True):
     """One model behind one or more OpenAI-compatible servers, such as vLLM's."""
 
     remote: ClassVar[bool] = True
+    language_model: ClassVar[bool] = True
 
     kind: Literal["openai"] = "openai"
     """Which kind of reader this is."""
@@ -114,7 +109,7 @@ class OpenAIConfig(ReaderConfig, frozen=True):
     this one."""
     omit: list[Omittable] = []  # noqa: RUF012  (pydantic copies it)
     """Settings that are never sent; those that a server refuses by name are left out without being listed here."""
-    replies: Annotated[CachedReplies, BeforeValidator(_word)] = "keep"
+    replies: CachedReplies = "keep"
     """Replies are kept in the lake and the same request is never asked twice: `keep`; `keep_failures` keeps the reasons
     of requests that failed as well, which are then not tried again; `off` asks every time."""
     prompt_price: _Pause | None = None

@@ -18,6 +18,7 @@ MINIMAL = {
     "baseline": {},
     "openai": {"urls": ["http://127.0.0.1:1/v1"], "model": "m"},
     "sentence_transformers": {"model": "./m"},
+    "transformers": {"model": "./m"},
 }
 
 

@@ -1,0 +1,111 @@
+"""Loads a reader's model and tokenizer, makes room for keys and values, and refuses models that cannot answer.
+
+A model is kept while a reader has it open: readers of the same model share it, and between the stages of a run its
+memory is free.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from transformers import PreTrainedModel
+
+from storage.errors import WrongRequest
+from tasks.llm.in_process.config import TransformersConfig
+from tasks.llm.in_process.engine import Engine
+from tasks.llm.in_process.forms import Forms
+from tasks.llm.in_process.network import Network, refuse_recurrent
+from tasks.llm.in_process.prefix_cache import BLOCK
+from tasks.llm.in_process.prompts import Prompts
+from tasks.llm.request import Request
+from tasks.model_files.memory import available_memory
+
+_CPU_BATCH, _GPU_BATCH = 1 << 11, 1 << 14
+"""Tokens that pass through a model at once: a CPU is not faster with more, a GPU is."""
+_CPU_CACHE = 2e9
+"""Most bytes for keys and values on a CPU, whose memory others want too."""
+_FEWEST = 1024
+"""Tokens whose keys and values a reader must have room for: a prompt with few-shots is longer."""
+
+_engines: WeakValueDictionary[str, Engine] = WeakValueDictionary()
+_models: WeakValueDictionary[tuple[object, ...], PreTrainedModel] = WeakValueDictionary()
+_LOADING = Lock()
+
+
+def engine(config: TransformersConfig) -> Engine:
+    """The engine of a reader; the same for equal configs as long as one of them is open.
+
+    Raises `WrongRequest` for a model that cannot be loaded, does not fit into memory, or cannot be a reader.
+    """
+    key = config.model_dump_json(exclude={"optional", "replies", "in_flight"})
+    with _LOADING:
+        made = _engines.get(key)
+        if made is None:
+            made = _engines[key] = _made(config)
+        return made
+
+
+@torch.inference_mode()
+def _made(config: TransformersConfig) -> Engine:
+    tokenizer = config.files.tokenizer()
+    model = _model(config)
+    refuse_recurrent(model.config)
+    tried = model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=True)
+    layers = [layer for layer in tried.past_key_values.layers if layer.keys is not None]
+    hidden = model.config.get_text_config().hidden_size * tried.logits.element_size()
+    each = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers) + hidden
+    network = Network(model, _slots(config, model.device, each))
+    named: Any = getattr(model.generation_config, "eos_token_id", None)
+    named = [tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
+    ends = frozenset(token for token in named if isinstance(token, int))
+    return Engine(
+        network,
+        Prompts(tokenizer, config.chat, config.model),
+        Forms(tokenizer, tried.logits.shape[-1], sorted(ends)),
+        ends,
+        config.batch_tokens or (_CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH),
+    )
+
+
+def _model(config: TransformersConfig) -> PreTrainedModel:
+    key = (config.model, config.revision, config.dtype, config.device)
+    loaded = _models.get(key)
+    if loaded is None:
+        loaded = _models[key] = config.files.load(config.dtype, config.device)
+    return loaded
+
+
+def _slots(config: TransformersConfig, device: torch.device, each: int) -> int:
+    """Tokens whose keys and values are kept, where each takes so many bytes. Raises `WrongRequest` for too few."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+    most = float("inf") if free is None else free / 3
+    wanted = (
+        config.cache_gb * 1e9 if config.cache_gb else min(most, _CPU_CACHE if device.type == "cpu" else most)
+    )
+    if wanted > most or wanted < _FEWEST * each:
+        less = ", or set a lower cache_gb" if wanted > most else ""
+        msg = (
+            f"beside the reader's model {config.model} {(free or 0) / 1e9:,.2f} GB are free on {device}, and keys and "
+            f"values need {3 * max(wanted, _FEWEST * each) / 1e9:,.2f} GB: name a smaller model or dtype{less}"
+        )
+        raise WrongRequest(msg)
+    return int(wanted / each) // BLOCK * BLOCK
+
+
+def refuse_unanswerable(engine: Engine, config: TransformersConfig, examples: Sequence[Request]) -> None:
+    """Raise `WrongRequest` where the model's tokenizer cannot express an example, or what its answer is read from."""
+    for example in (part for request in examples for part in request.parts or (request,)):
+        if not example.texts:
+            engine.prompts.ids(example)
+        if example.top_logprobs or example.prompt_logprobs:
+            lacking = engine.prompts.lacking_digits(
+                "".join(example.choices) or example.pattern or "0123456789"
+            )
+            if lacking:
+                msg = (
+                    f"the vocabulary of the reader's model {config.model} has no token for {', '.join(lacking)}, whose "
+                    "probabilities a scorer reads: name another model, or set logprobs: false for that scorer"
+                )
+                raise WrongRequest(msg)
