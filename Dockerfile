@@ -22,6 +22,8 @@ RUN pip install -r requirements.txt
 COPY . .
 RUN pip install --no-deps .
 
+# Models from GGUF files need `pip install 'gloss-sae[real]'` on top, and a cache that outlives the container:
+# -e GLOSS_CACHE=/data/cache
 RUN useradd --create-home --uid 1000 gloss && chown gloss:gloss /gloss
 USER gloss
 

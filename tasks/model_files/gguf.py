@@ -54,14 +54,14 @@ def gguf_in(place: Path, key: str) -> Path | None:
         names = files.list_names(str(place))
         if any(name.endswith(WEIGHTS) for name in names):
             return None
-        found = [place / name for name in names if is_gguf(name)]
-        if not found:
+        ggufs = [place / name for name in names if is_gguf(name)]
+        if not ggufs:
             return None
-        if len(found) > 1 and not _SPLIT.search(found[0].name):
-            shown = files.shortened([file.name for file in found])
-            msg = f"{place} holds {len(found)} GGUF files ({shown}): name one, as {key}: {found[0]}"
+        if len(ggufs) > 1 and not _SPLIT.search(ggufs[0].name):
+            shown = files.shortened([file.name for file in ggufs])
+            msg = f"{place} holds {len(ggufs)} GGUF files ({shown}): name one, as {key}: {ggufs[0]}"
             raise WrongRequest(msg)
-        place = found[0]
+        place = ggufs[0]
     elif not is_gguf(place.name):
         return None
     _refuse_unreadable(place, key)
