@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from flows import coder_comparison, reader_answers, report_scores, score_differences
+from flows import coder_comparison, reader_answers, report_scores, report_warnings, score_differences
 from flows.coder_comparison import CoderComparison, coder_comparisons
 from flows.firing_counts import firing_counts
+from flows.reader_check import Checked
 from flows.report_scores import LEVEL, Line, origin, told_apart
 from flows.report_setup import ReportSetup
 from flows.score_differences import Difference, differences
@@ -54,6 +55,8 @@ class Report:
     lines: list[Line]
     best: list[dict]
     setup: ReportSetup = field(default_factory=ReportSetup)
+    checks: Sequence[Checked] = ()
+    """What was found when the readers were checked."""
     coders: list[CoderComparison] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     failures: list[dict] = field(default_factory=list)
@@ -72,9 +75,19 @@ class Report:
         """Features with an explanation, over all coders."""
         return sum(row["explained"] for row in self.counts)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What makes scores worthless: readers that failed their check, scores at chance."""
+        return [
+            *report_warnings.failed_checks(self.checks),
+            *report_warnings.at_chance(self.lines, self.setup),
+        ]
 
-def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) -> Report:
-    """Read a finished run's tables; `setup` is what its config adds to them."""
+
+def report(
+    lake: Lake, run: str, seed: int, setup: ReportSetup | None = None, checks: Sequence[Checked] = ()
+) -> Report:
+    """Read a finished run's tables; `setup` is what its config adds to them, `checks` what its readers' checks do."""
     setup = setup or ReportSetup()
     with lake.connect() as connection:
         runs.create_views(lake, connection, run)
@@ -100,6 +113,7 @@ def report(lake: Lake, run: str, seed: int, setup: ReportSetup | None = None) ->
             lines=lines,
             best=rows("report_best", n=BEST),
             setup=setup,
+            checks=checks,
             coders=coder_comparisons(scores, lines),
             differences=differences(scores),
             failures=rows("report_failures"),
@@ -120,6 +134,8 @@ def show(report: Report, console: Console) -> None:
         above = report_scores.above_floor_counts(report.lines)
         if above:
             console.print(Text(f"\n{one_line(above)}"))
+    for line in report.warnings:
+        console.print(Text(f"\n{one_line(line)}", "bold red"), soft_wrap=True)
     _show_coders(report, console)
     if report.differences:
         console.print()
@@ -313,7 +329,8 @@ def _markdown(report: Report) -> str:
     ]
     head = ["| coder | feature | mean score | lower bound | explanation |", "|---|---|---|---|---|"]
     warned = [
-        f"- **{plain(line)}**" for line in reader_answers.warnings(report.answers, told_apart(report.lines))
+        f"- **{plain(line)}**"
+        for line in [*report.warnings, *reader_answers.warnings(report.answers, told_apart(report.lines))]
     ]
     return "\n".join(
         [

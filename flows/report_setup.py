@@ -29,6 +29,8 @@ class ReportSetup:
     """The kind of each explainer's reader."""
     judges: frozenset[str] = frozenset()
     """Kinds of the scorers' readers."""
+    judged_by: Mapping[str, str] = field(default_factory=dict)
+    """The name of each scorer's reader."""
     random: tuple[str, ...] = ()
     """Coders of random weights."""
     coders: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ def report_setup(config: RunConfig) -> ReportSetup:
             for explainer in config.explainers
         },
         judges=frozenset(config.readers[scorer.reader].kind for scorer in config.scorers),
+        judged_by={scorer.name: scorer.reader for scorer in config.scorers},
         random=tuple(coder.name for coder in config.coders if coder.source.kind == "random"),
         coders=tuple(coder.name for coder in config.coders),
         choice=choice(config),

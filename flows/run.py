@@ -11,6 +11,7 @@ from flows.preflight import hand_on, prepare
 from flows.reader_check import check_readers_skill
 from flows.report import publish, report
 from flows.report_setup import report_setup
+from flows.report_warnings import known_checks
 from flows.sample import sample
 from flows.score import score
 
@@ -30,7 +31,8 @@ async def run(config: RunConfig) -> None:
                 await begin(stage, plan.config)
         run_record.record_run(plan)
         config = plan.config
-        publish(report(plan.lake, config.run, config.seed, report_setup(config)))
+        checks = await known_checks(plan)
+        publish(report(plan.lake, config.run, config.seed, report_setup(config), checks))
 
 
 async def begin(stage: str, config: RunConfig) -> None:

@@ -319,9 +319,11 @@ def _checks(plan: Plan, stages: tuple[str, ...]) -> Iterator[tuple[str, Step]]:
 
 def _show_report(plan: Plan, console: Console, options: argparse.Namespace) -> int:
     from flows.report import advice, report, show  # noqa: PLC0415  (as above)
+    from flows.report_warnings import known_checks  # noqa: PLC0415  (as above)
 
     config = plan.config
-    run_report = report(plan.lake, config.run, config.seed, report_setup(config))
+    checks = asyncio.run(known_checks(plan))
+    run_report = report(plan.lake, config.run, config.seed, report_setup(config), checks)
     console.print()
     show(run_report, console)
     if not run_report.explained:

@@ -20,6 +20,7 @@ from flows.llm_stage import Findings, account_of, opened
 from flows.optional_readers import optional
 from flows.plan import STAGES, Plan
 from flows.replay import replay
+from flows.report_warnings import failed_checks, known_checks
 from storage import runs
 from storage.errors import RunFailed
 from storage.layout import Range
@@ -261,6 +262,10 @@ def test_a_run_says_loudly_what_its_reader_cannot_do(case: Case, capsys: pytest.
     asked = case.asked
     asyncio.run(reader_check.check_readers_skill(plan, STAGES, Findings()))
     assert ("", asked) == (capsys.readouterr().err, case.asked)
+
+    (checked,) = asyncio.run(known_checks(plan))
+    assert asked == case.asked
+    assert output.splitlines()[-4:] == failed_checks([checked])
 
 
 def test_a_good_reader_is_told_in_two_lines(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
