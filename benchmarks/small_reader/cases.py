@@ -65,7 +65,7 @@ class Size:
 
 SIZES = {
     "full": Size(
-        features=None, surprisal=6, simulation=4, layouts=20, contexts=10, explainers=24, explain=10
+        features=None, surprisal=6, simulation=2, layouts=16, contexts=10, explainers=16, explain=10
     ),
     "quick": Size(features=6, surprisal=4, simulation=2, layouts=2, contexts=10, explainers=4, explain=5),
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.small_reader.__main__ import READER as READER_ENTRY
 from benchmarks.small_reader.cases import EXPLAINERS, JUDGES, LAYOUTS, SIZES
 from benchmarks.small_reader.runs import (
     EXACT_READER,
@@ -20,6 +21,7 @@ from flows.config import RunConfig
 from flows.plan import Plan
 from storage.errors import WrongRequest
 from storage.lake import Lake
+from tasks.llm.in_process.config import TransformersConfig
 from tests.flows.command import TINY
 
 SERVED = {"kind": "openai", "urls": ["http://127.0.0.1:9/v1"], "model": "small"}
@@ -61,9 +63,20 @@ def test_every_layout_is_asked_by_a_scorer_of_its_own(measured: RunConfig) -> No
 
 
 def test_what_a_server_computes_in_is_left_to_it(measured: RunConfig) -> None:
-    """A reader in this process is asked for surprisal in float32; one on a server is the same twice."""
+    """One on a server is the same twice."""
     values, *_ = configs(measured, SERVED, SIZES["quick"])
     assert values.readers[EXACT_READER] == values.readers[READER]
+
+
+def test_the_usual_reader_computes_surprisal_in_float32(measured: RunConfig) -> None:
+    """Differences of sums would drown in what bfloat16 rounds off; the rest is asked in bfloat16."""
+    values, *_ = configs(measured, READER_ENTRY, SIZES["quick"])
+    computes = {
+        name: reader.dtype
+        for name, reader in values.readers.items()
+        if isinstance(reader, TransformersConfig)
+    }
+    assert {READER: "bfloat16", EXACT_READER: "float32"} == computes
 
 
 def test_a_lake_without_the_run_is_refused(tmp_path: Path) -> None:
