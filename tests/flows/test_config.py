@@ -87,7 +87,7 @@ FAULTS = {
     "an explainer whose questions the baseline reader never answers": (
         {"explainers": [{"kind": "structured", "reader": "baseline"}]},
         "explainers.0.reader is 'baseline', and a reader of kind baseline answers only questions about rendered",
-        "name one that answers this, such as one of kind openai",
+        "name one that answers this, such as one of kind openai or transformers",
     ),
     "one that other features are left to": (
         {"explainers": [{"kind": "single_token", "otherwise": {"kind": "logits", "reader": "baseline"}}]},

@@ -378,7 +378,7 @@ def test_embedded_readers_are_not_checked(case: Case, capsys: pytest.CaptureFixt
     """What the baseline reader can do is known, and it does not read hand-written explanations."""
     plain: dict[str, object] = {name: TINY[name] for name in ("explainers", "scorers", "readers", "sample")}
     assert 0 == main(["check", case.file(**plain)])
-    assert "not checked, since they run inside gloss: readers.baseline" in capsys.readouterr().out
+    assert "not checked, since they are no language models: readers.baseline" in capsys.readouterr().out
 
 
 def test_an_estimate_counts_the_questions(case: Case) -> None:

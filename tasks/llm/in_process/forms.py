@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tasks.llm.request import Request
 
-_JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""Written as Python's json writes it; white space wherever JSON allows it leads weak models to write nothing else."""
+_JSON = {"whitespace_flexible": False}
+"""Without white space, as the servers of deployments/vllm write it: a weak model would write nothing else."""
 
 
 class Forms:

@@ -144,7 +144,7 @@ class Network:
         Raises `WrongRequest` for an architecture with layers whose state prompts cannot share.
         """
         refuse_recurrent(model.config)
-        self._model = model
+        self.model = model
         self.device = next(model.parameters()).device
         self._backbone = cast("nn.Module", model.base_model)
         self._positions = "position_ids" in signature(self._backbone.forward).parameters
@@ -214,6 +214,11 @@ class Network:
         """[n, vocabulary] float32 logits of the token after each of n hidden states."""
         self._given.states = hidden[None]
         return self._head(input_ids=None, use_cache=False).logits[0].float()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row that writes, so far."""
+        return self._mask.sum(1).tolist()
 
     @property
     def _last(self) -> int:

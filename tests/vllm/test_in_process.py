@@ -1,0 +1,139 @@
+"""The reader in process gives what a vLLM server gives on the same weights in float32: tokens, numbers and forms."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tasks.llm.dispatch import ask_all
+from tasks.llm.in_process.reader import TransformersReader
+from tasks.llm.request import Outcome, Reply, Request, RequestKey, TokenLogprob
+from tasks.scorers.base import read_judgements
+from tasks.scorers.detection import Detection
+from tests.tasks.toys import HARBOUR
+from tests.vllm.asking import ask, chat
+from tests.vllm.server import Server
+
+BOUND = 1e-3
+"""Nats that log-probabilities may differ by."""
+WORDS = "house sea king door night word".split()
+STORY = "The old man went down to the sea, and the ship sailed on. "
+
+
+def both(server: Server, *requests: Request) -> list[tuple[Reply, Reply]]:
+    """What the server replies to each request, and the reader in process."""
+    config = TransformersReader.model_validate(
+        {"kind": "transformers", "model": str(server.model), "device": "cpu", "cache_gb": 0.1}
+    )
+
+    async def run() -> list[Outcome]:
+        async with config.open() as opened:
+            return await ask_all(opened, requests)
+
+    pairs = []
+    for one, other in zip(ask(server, requests), asyncio.run(run()), strict=True):
+        assert one.reply is not None, one.reason
+        assert other.reply is not None, other.reason
+        assert one.structured == other.structured
+        pairs.append((one.reply, other.reply))
+    return pairs
+
+
+def assert_equal(served: Sequence[TokenLogprob], own: Sequence[TokenLogprob]) -> None:
+    """The same tokens, log-probabilities and alternatives; what a mask forbids is no alternative."""
+    assert [token.token for token in served] == [token.token for token in own]
+    for there, here in zip(served, own, strict=True):
+        assert here.logprob == (None if there.logprob is None else pytest.approx(there.logprob, abs=BOUND))
+        allowed = {text: logprob for text, logprob in there.top.items() if logprob > -9999}
+        shared = allowed.keys() & here.top.keys()
+        # The last ones may be equally likely.
+        assert len(shared) >= len(allowed) - 1
+        assert [here.top[text] for text in shared] == pytest.approx(
+            [allowed[text] for text in shared], abs=BOUND
+        )
+
+
+def test_chats_are_answered_with_the_same_tokens(server: Server) -> None:
+    """And counted as the same: the end of a turn, special tokens and the template are one."""
+    asked = [chat(f"1/{n}", f"{STORY * n}Is it the {word}?", top_logprobs=5) for n, word in enumerate(WORDS)]
+    for served, own in both(server, *asked):
+        assert_equal(served.completion, own.completion)
+        assert (served.text, served.finish_reason) == (own.text, own.finish_reason)
+        assert served.usage.prompt_tokens == own.usage.prompt_tokens
+        assert served.usage.completion_tokens == own.usage.completion_tokens
+
+
+def test_prompts_are_continued_with_the_same_tokens(server: Server) -> None:
+    """Plain text, with what the tokenizer puts before it."""
+    asked = [Request(f"2/{word}", prompt=f"the {word} was", max_tokens=8, top_logprobs=3) for word in WORDS]
+    for served, own in both(server, *asked):
+        assert_equal(served.completion, own.completion)
+        assert served.text == own.text
+
+
+@pytest.mark.parametrize("alternatives", [0, 5])
+def test_the_tokens_of_a_prompt_have_the_same_log_probabilities(server: Server, alternatives: int) -> None:
+    """With and without alternatives; the beginnings that prompts share change nothing."""
+    asked = [
+        Request(
+            f"3/{word}",
+            prompt=f"{STORY * 4}The {word}: café, naïve, 東京.",
+            max_tokens=1,
+            prompt_logprobs=alternatives,
+        )
+        for word in WORDS
+    ]
+    for served, own in both(server, *asked):
+        assert_equal(served.prompt, own.prompt)
+        assert served.usage.prompt_tokens == own.usage.prompt_tokens
+
+
+def test_a_reply_ends_at_the_same_text(server: Server) -> None:
+    """What ends it is left out."""
+    asked = chat("4/0", "What was it?", max_tokens=30)
+    ((whole, _),) = both(server, asked)
+    ((served, own),) = both(server, replace(asked, stop=(whole.text[9:12], whole.text[20:22])))
+    assert (served.text, served.finish_reason) == (own.text, own.finish_reason)
+    assert served.usage.completion_tokens == own.usage.completion_tokens
+    assert len(served.text) < len(whole.text)
+
+
+def test_choices_have_the_same_shares(server: Server) -> None:
+    """Among what the form allows, and the end after it."""
+    asked = [chat(f"5/{word}", f"Is it the {word}?", choices=("0", "1"), top_logprobs=5) for word in WORDS]
+    for served, own in both(server, *asked):
+        assert_equal(served.completion, own.completion)
+        assert (served.text, served.finish_reason) == (own.text, own.finish_reason)
+
+
+def test_json_is_written_alike(server: Server) -> None:
+    """With one space after commas and colons, and none elsewhere."""
+    labels = {"type": "array", "items": {"enum": [0, 1]}, "minItems": 3, "maxItems": 3}
+    schema = {"type": "object", "properties": {"a": labels, "b": labels}, "required": ["a", "b"]}
+    schema["additionalProperties"] = False
+    for served, own in both(server, chat("6/0", "Say it.", schema=json.dumps(schema), max_tokens=80)):
+        assert json.dumps(json.loads(own.text)) == own.text
+        assert json.dumps(json.loads(served.text)) == served.text
+
+
+def test_verdicts_have_the_same_probabilities(server: Server) -> None:
+    """A list of labels, read as a scorer reads it, for as long as both have said the same."""
+    scorer = Detection(kind="detection", reader="r", shown=5, logprobs=True)
+    whole = scorer.requests(RequestKey(7, 0, "none"), "Lighthouses.", HARBOUR)
+    # Without the few-shot turns, which are too many tokens for the little model.
+    asked = [replace(item, messages=(item.messages[0], item.messages[-1])) for item in whole]
+    compared = 0
+    for request, (served, own) in zip(asked, both(server, *asked), strict=True):
+        there, here = (read_judgements(scorer, _outcome(request, reply)) for reply in (served, own))
+        for theirs, ours in zip(there, here, strict=True):
+            assert ours.probability == pytest.approx(theirs.probability, abs=BOUND)
+            compared += 1
+            if theirs.verdict != ours.verdict:
+                break
+    assert compared >= len(asked)
+
+
+def _outcome(request: Request, reply: Reply) -> Outcome:
+    return Outcome(request, reply, None, "", "", 1, latency=0.0)
