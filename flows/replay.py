@@ -41,13 +41,16 @@ async def replay(
     asker: Asker,
     readers: Mapping[str, Reader],
     enough: Callable[[], bool] = lambda: False,
+    *,
+    again: bool = False,
 ) -> None:
     """Send the outstanding requests of one explainer or scorer, bucket by bucket, until it is `enough`.
 
-    Raises `RunFailed` when what it needs is not there.
+    `again` sends those of committed buckets as well. Raises `RunFailed` when what it needs is not there.
     """
     ask_bucket = _bucket_task(plan, asker, readers)
-    for part in plan.lake.missing(asker.asks_for, plan.lake.ranges(asker.coder.contexts)):
+    parts = plan.lake.ranges(asker.coder.contexts)
+    for part in parts if again else plan.lake.missing(asker.asks_for, parts):
         if enough():
             return
         async with about(asker.asks_for, part, [readers[name] for name in sorted(asker.readers)]):

@@ -34,17 +34,17 @@ def scored(mean: float, floor: float | None, n: int = 20) -> Line:
         (0.60, 0.5, False),
     ],
 )
-def test_scores_at_chance_are_said_to_be(mean: float, floor: float, warned: bool) -> None:
+def test_scores_at_chance_are_named(mean: float, floor: float, warned: bool) -> None:
     """Where neither chance nor a floor lies below the interval, who reads a mean of .48 is told what it is worth."""
-    found = at_chance([scored(mean, floor)], SETUP)
-    assert warned == bool(found)
-    for line in found:
+    sentences = at_chance([scored(mean, floor)], SETUP)
+    assert warned == bool(sentences)
+    for line in sentences:
         assert line.startswith(f"WARNING: detection: the mean score {mean:.2f} [0.")
         assert "is no better than chance, 0.50" in line
         assert "readers.judge does not tell" in line
 
 
-def test_nothing_is_said_of_scores_without_an_interval_or_a_floor() -> None:
+def test_scores_without_an_interval_or_a_floor_are_not_named() -> None:
     """Three features tell nothing, and without a floor nobody knows what the contexts alone give away."""
     assert [] == at_chance([scored(0.48, 0.47, n=3), scored(0.48, None)], SETUP)
 
