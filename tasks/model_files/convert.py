@@ -5,10 +5,10 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
-from unittest.mock import patch
 
 import torch
 from tokenizers import pre_tokenizers
@@ -149,8 +149,7 @@ def _metadata(file: Path) -> dict[str, Any]:
 def _converting(file: Path, metadata: dict[str, Any]) -> Iterator[None]:
     """Turn transformers' errors into a `WrongRequest` about the file."""
     try:
-        # Its bar for GGUF is not one of those that can be switched off.
-        with _quiet(), patch.object(modeling_gguf_pytorch_utils, "tqdm", lambda tensors, **_: tensors):
+        with _quiet():
             yield
     except Exception as error:  # whatever is in the file, transformers lets it through
         msg = (
@@ -179,11 +178,15 @@ def _saving() -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Without transformers' bars and notes."""
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    converter = vars(modeling_gguf_pytorch_utils)
+    bar = converter["tqdm"]
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    converter["tqdm"] = partial(bar, disable=True)  # the one bar that transformers' switch leaves on
     try:
         yield
     finally:
+        converter["tqdm"] = bar
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
