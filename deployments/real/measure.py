@@ -32,11 +32,11 @@ Replace = Callable[[Tensor, Tensor], Tensor]
 class Measuring:
     """On how many rows the coders are measured."""
 
-    heldout_rows: int = 400
+    heldout_rows: int = 256
     """Held-out rows, drawn at random, for the fit."""
     demo_rows: int = 512
     """The first rows of the demo's corpus, for the fit."""
-    loss_rows: int = 64
+    loss_rows: int = 32
     """The first of the drawn held-out rows, for the losses."""
 
 
