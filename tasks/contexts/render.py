@@ -166,8 +166,12 @@ def instructed(question: str, instructions: str) -> str:
 
 
 def without_instructions(turn: str) -> str:
-    """What stands before the instructions of a turn; all of it where there are none."""
-    return turn.partition(_INSTRUCTED)[0]
+    """What stands before the instructions below a question or contexts; all of it where there are none.
+
+    Below a question nothing stands when it ends with what is to be named, whatever its description says.
+    """
+    before, mark, _ = turn.rpartition(_INSTRUCTED)
+    return before if mark and _named(turn) is None else turn
 
 
 class Question(NamedTuple):
@@ -201,13 +205,17 @@ def about(question: str, examples: int, chosen: slice) -> str:
     return f"{head}\n{_shown_and_asked(shown, 'each', head)}"
 
 
+def _named(question: str) -> Named | None:
+    """What the last line of a question wants named."""
+    last = question.rsplit("\n", 1)[-1]
+    return next((named for named, line in _ASKED.items() if line.fullmatch(last)), None)
+
+
 def read_question(text: str) -> Question | None:
     """The question of a rendered prompt; None where it is not a judging question."""
     text = without_instructions(text)
     description = text.removeprefix(DESCRIPTION).split("\n", 1)[0] if text.startswith(DESCRIPTION) else None
-    last = text.rsplit("\n", 1)[-1]
-    named: Named | None = next((named for named, line in _ASKED.items() if line.fullmatch(last)), None)
-    examples = read(text)
+    named, examples = _named(text), read(text)
     if not examples or (description is None and named is None):
         return None
     return Question(description, named, examples)

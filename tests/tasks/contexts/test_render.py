@@ -117,3 +117,16 @@ def test_examples_alone_are_told_from_examples_beside_something_else() -> None:
     assert render.examples_only(f"{example}\n\n{render.numbered(['x', ''])}\n\n{counter}")
     assert not render.examples_only(f"{example}\n\nMade likelier: {render.quoted([' a', 'b'])}")
     assert 'Made likelier: " a", "b"' == f"Made likelier: {render.quoted([' a', 'b'])}"
+
+
+def test_a_description_may_look_as_if_instructions_began_in_it() -> None:
+    """Whether instructions stand below the question or not, the question is read back whole."""
+    question = render.write(["so ⏎ so", "no"], "verbs\n\nInstructions: of motion", "each")
+    assert render.without_instructions(question) == question
+    instructed = render.instructed(question, "Answer with digits.\n\nBe brief.")
+    assert render.without_instructions(instructed) == question
+    for text in (question, instructed):
+        read = render.read_question(text)
+        assert read is not None
+        assert read.named == "each"
+        assert len(read.examples) == 2
