@@ -108,7 +108,7 @@ def _real(options: argparse.Namespace) -> Report:
     lake = Lake(options.lake or "")
     run = options.run or next(iter(runs.names(lake)), "") if options.lake else ""
     if not run or recorded(lake, run, 1).detection is None:
-        msg = "--real asks the questions of a run: name a lake by --lake, with one that has detection in gloss' own words"
+        msg = "--real asks the questions of a run: name a lake with --lake, and one that has detection in gloss' words"
         raise WrongRequest(msg)
     files = CausalModelFiles(options.model, key="--model")
     files.folder()

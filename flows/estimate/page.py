@@ -114,7 +114,7 @@ class Estimate(NamedTuple):
         )
 
     def seconds(self, line: Line) -> float | None:
-        """Seconds that a line's replies take; null for embedded readers."""
+        """Seconds that a line's replies take; null where nobody knows, as of a model in this process."""
         reader = self.plan.config.readers[line.reader]
         if reader.kind != "openai" or not line.bill.requests:
             return None
@@ -263,7 +263,7 @@ def _notes(estimate: Estimate) -> list[str]:
     hours = "?" if caching is None else f"{caching / 3600:.2f}"
     waited = any(line.pace for line in estimate.lines)
     doubtful = sorted({line.reader for line in estimate.lines if line.optional})
-    asking = f"{estimate.certain.seconds / 3600:.2f}"
+    asking = f"{estimate.certain.seconds / 3600:.2f}" if estimate.certain.seconds else "?"
     if doubtful:
         asking += f" to {estimate.whole.seconds / 3600:.2f}"
     pace = (

@@ -251,8 +251,9 @@ class RequestCounter:
         return find_pace(self.kept, self.plan.config.run, asker, model)
 
     def _rehearsal(self, reader: str) -> DryRunReader:
-        block = self.plan.config.readers[reader].cache_block
-        return DryRunReader(self.by[reader].tokenizer, PrefixCache(block))
+        described = self.plan.config.readers[reader]
+        cache = PrefixCache(described.cache_block, scored=not described.remote)
+        return DryRunReader(self.by[reader].tokenizer, cache)
 
 
 def as_seen(line: Line, pace: Pace | None) -> Line:

@@ -80,6 +80,8 @@ class PrefixCache:
 
     block: int | None = BLOCK
     """Tokens per block; None where the server caches nothing."""
+    scored: bool = False
+    """Whether prompts whose own log-probabilities are asked for are spared too."""
     _seen: set[int] = field(default_factory=set)
 
     def spared(self, ids: Sequence[int], *, reads: bool = True) -> int:
@@ -102,7 +104,7 @@ def bill(request: Request, tokenizer: Tokenizer, cache: PrefixCache) -> Bill:
         texts = [tokenizer.encode(text, add_special_tokens=True) for text in request.texts]
         return Bill(requests=1, prompt=sum(map(len, texts)))
     ids = prompt_ids(request, tokenizer)
-    cached = cache.spared(ids, reads=request.prompt_logprobs is None)
+    cached = cache.spared(ids, reads=cache.scored or request.prompt_logprobs is None)
     reply = reply_tokens(request, tokenizer)
     labels = request.choices or request.pattern is not None
     return Bill(1, len(ids), cached, reply, reply if labels else request.max_tokens)

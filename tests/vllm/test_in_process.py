@@ -44,13 +44,13 @@ def both(server: Server, *requests: Request) -> list[tuple[Reply, Reply]]:
 def assert_equal(served: Sequence[TokenLogprob], own: Sequence[TokenLogprob]) -> None:
     """The same tokens, log-probabilities and alternatives; what a mask forbids is no alternative."""
     assert [token.token for token in served] == [token.token for token in own]
-    for there, here in zip(served, own, strict=True):
-        assert here.logprob == (None if there.logprob is None else pytest.approx(there.logprob, abs=BOUND))
-        allowed = {text: logprob for text, logprob in there.top.items() if logprob > -9999}
-        shared = allowed.keys() & here.top.keys()
+    for theirs, ours in zip(served, own, strict=True):
+        assert ours.logprob == (None if theirs.logprob is None else pytest.approx(theirs.logprob, abs=BOUND))
+        allowed = {text: logprob for text, logprob in theirs.top.items() if logprob > -9999}
+        shared = allowed.keys() & ours.top.keys()
         # The last ones may be equally likely.
         assert len(shared) >= len(allowed) - 1
-        assert [here.top[text] for text in shared] == pytest.approx(
+        assert [ours.top[text] for text in shared] == pytest.approx(
             [allowed[text] for text in shared], abs=BOUND
         )
 
@@ -126,8 +126,8 @@ def test_verdicts_have_the_same_probabilities(server: Server) -> None:
     asked = [replace(item, messages=(item.messages[0], item.messages[-1])) for item in whole]
     compared = 0
     for request, (served, own) in zip(asked, both(server, *asked), strict=True):
-        there, here = (read_judgements(scorer, _outcome(request, reply)) for reply in (served, own))
-        for theirs, ours in zip(there, here, strict=True):
+        rows = (read_judgements(scorer, _outcome(request, reply)) for reply in (served, own))
+        for theirs, ours in zip(*rows, strict=True):
             assert ours.probability == pytest.approx(theirs.probability, abs=BOUND)
             compared += 1
             if theirs.verdict != ours.verdict:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from tasks.llm.base import CachedReplies, ReaderConfig
-from tasks.llm.in_process.prefix_cache import BLOCK
+from tasks.llm.in_process.block_cache import BLOCK
 from tasks.model_files.causal_model import CausalModelFiles
 from tasks.model_files.package import PREFIX
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from storage.errors import WrongRequest
 from tasks.llm.in_process import log_probabilities
-from tasks.llm.in_process.forms import Forms
+from tasks.llm.in_process.block_cache import BLOCK, Block, BlockCache, block_hashes, slots_of
 from tasks.llm.in_process.generation import Writing, choose
+from tasks.llm.in_process.grammars import Grammars
 from tasks.llm.in_process.network import Network, Row
-from tasks.llm.in_process.prefix_cache import BLOCK, Block, PrefixCache, block_hashes, slots_of
 from tasks.llm.in_process.prompts import Prompts
 from tasks.llm.request import Reply, Request, Structured, TokenLogprob, Usage
 
@@ -67,12 +67,12 @@ class Engine:
     """A model with its tokenizer, and what it keeps of the prompts that it has seen."""
 
     def __init__(
-        self, network: Network, prompts: Prompts, forms: Forms, ends: frozenset[int], batch_tokens: int
+        self, network: Network, prompts: Prompts, grammars: Grammars, ends: frozenset[int], batch_tokens: int
     ) -> None:
         """`ends` are the tokens that end a reply, `batch_tokens` how many go through the model at once."""
         self.network, self.prompts = network, prompts
-        self._forms, self._ends, self._batch = forms, ends, batch_tokens
-        self._cache = PrefixCache(network.slots // BLOCK - 1)
+        self._grammars, self._ends, self._batch = grammars, ends, batch_tokens
+        self._cache = BlockCache(network.slots // BLOCK - 1)
         self._closed: Callable[[], bool] = lambda: False
 
     @torch.inference_mode()
@@ -115,7 +115,7 @@ class Engine:
         structured: Structured | None = None
         if request.held:
             try:
-                self._forms.form(request)
+                self._grammars.matcher(request)
                 structured = "structured_outputs"
             except ValueError:  # as with servers: asked without a form, and the request log says so
                 structured = "plain"
@@ -220,7 +220,11 @@ class Engine:
     def _answer_batch(self, batch: Sequence[_Question], deliver: Callable[[int, Answer], None]) -> None:
         self._check_open()
         for question in batch:
-            form = self._forms.form(question.request) if question.structured == "structured_outputs" else None
+            form = (
+                self._grammars.matcher(question.request)
+                if question.structured == "structured_outputs"
+                else None
+            )
             question.writing = Writing(question.request, question.ids, self.prompts, self._ends, form)
         before = [self._cache.find(question.hashes) for question in batch]
         used = {block.number for blocks in before for block in blocks}
@@ -268,7 +272,7 @@ class Engine:
         if not tokens:
             tokens.append(TokenLogprob("", None, {}))  # vLLM names no text for the first
         states = states[: len(ids) - first]
-        for part in log_probabilities.chunks(len(states), self._forms.vocabulary):
+        for part in log_probabilities.chunks(len(states), self._grammars.vocabulary):
             logits = self.network.logits(states[part])
             tokens += log_probabilities.entries(self.prompts, ids, first + part.start, logits, wanted)
         for number, block in enumerate([*past, *new]):
@@ -283,7 +287,7 @@ class Engine:
         while True:
             if ready:
                 chosen = [writings[number] for number in ready]
-                choose(chosen, self.network.logits(hidden[ready]), self._forms)
+                choose(chosen, self.network.logits(hidden[ready]), self._grammars)
             left = [number for number, writing in enumerate(writings) if not writing.finish_reason]
             replies.deliver_finished()
             if not left:

@@ -15,7 +15,7 @@ from llguidance import LLMatcher
 from tokenizers.decoders import DecodeStream
 from torch import Tensor
 
-from tasks.llm.in_process.forms import Forms
+from tasks.llm.in_process.grammars import Grammars
 from tasks.llm.in_process.log_probabilities import entry
 from tasks.llm.in_process.prompts import Prompts
 from tasks.llm.request import Request, TokenLogprob
@@ -104,11 +104,11 @@ class Writing:
             self._write(min(self.ends))
 
 
-def choose(writings: Sequence[Writing], logits: Tensor, forms: Forms) -> None:
+def choose(writings: Sequence[Writing], logits: Tensor, grammars: Grammars) -> None:
     """Let each reply take its next token, by [replies, vocabulary] logits; those of held ones are masked in place."""
     held = [number for number, writing in enumerate(writings) if writing.form is not None]
     if held:
-        allowed = np.stack([forms.allowed(form) for number in held if (form := writings[number].form)])
+        allowed = np.stack([grammars.allowed(form) for number in held if (form := writings[number].form)])
         masked = logits[held].masked_fill_(~torch.from_numpy(allowed).to(logits.device), -torch.inf)
         logits[held] = masked
     logprobs = logits.log_softmax(-1)

@@ -13,11 +13,11 @@ import torch
 from transformers import PreTrainedModel
 
 from storage.errors import WrongRequest
+from tasks.llm.in_process.block_cache import BLOCK
 from tasks.llm.in_process.config import TransformersConfig
 from tasks.llm.in_process.engine import Engine
-from tasks.llm.in_process.forms import Forms
+from tasks.llm.in_process.grammars import Grammars
 from tasks.llm.in_process.network import Network, refuse_recurrent
-from tasks.llm.in_process.prefix_cache import BLOCK
 from tasks.llm.in_process.prompts import Prompts
 from tasks.llm.request import Request
 from tasks.model_files.memory import available_memory
@@ -63,7 +63,7 @@ def _made(config: TransformersConfig) -> Engine:
     return Engine(
         network,
         Prompts(tokenizer, config.chat, config.model),
-        Forms(tokenizer, tried.logits.shape[-1], sorted(ends)),
+        Grammars(tokenizer, tried.logits.shape[-1], sorted(ends)),
         ends,
         config.batch_tokens or (_CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH),
     )

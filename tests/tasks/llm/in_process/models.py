@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from tasks.llm.in_process.engine import Answer, Engine
-from tasks.llm.in_process.forms import Forms
+from tasks.llm.in_process.grammars import Grammars
 from tasks.llm.in_process.network import Network
 from tasks.llm.in_process.prompts import Prompts
 from tasks.llm.request import Reply, Request
@@ -74,8 +74,8 @@ def model(kind: str = "llama") -> PreTrainedModel:
 def engine(kind: str = "llama", slots: int = 1600, batch_tokens: int = 400, chat: Any = "template") -> Engine:
     """An engine with nothing in its cache."""
     network = Network(model(kind), slots)
-    forms = Forms(tokenizer(), len(tokenizer()), [1])
-    return Engine(network, Prompts(tokenizer(), chat, kind), forms, frozenset({1}), batch_tokens)
+    grammars = Grammars(tokenizer(), len(tokenizer()), [1])
+    return Engine(network, Prompts(tokenizer(), chat, kind), grammars, frozenset({1}), batch_tokens)
 
 
 def answers(made: Engine, *requests: Request) -> list[Answer]:

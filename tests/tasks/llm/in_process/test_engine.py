@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.llm.in_process.block_cache import BLOCK
 from tasks.llm.in_process.engine import Engine
-from tasks.llm.in_process.prefix_cache import BLOCK
 from tasks.llm.request import Message, Request
 from tests.tasks.llm.in_process.models import (
     POSITIONS,

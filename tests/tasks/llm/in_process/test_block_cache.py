@@ -1,6 +1,6 @@
 """Which blocks of prompts are kept: those that begin alike are shared, the least recently used are dropped."""
 
-from tasks.llm.in_process.prefix_cache import BLOCK, PrefixCache, block_hashes, slots_of
+from tasks.llm.in_process.block_cache import BLOCK, BlockCache, block_hashes, slots_of
 
 FIRST, SECOND = list(range(3 * BLOCK + 1)), [*range(2 * BLOCK), *range(900, 900 + BLOCK + 1)]
 
@@ -22,7 +22,7 @@ def test_prompts_share_the_blocks_that_they_begin_with() -> None:
 
 def test_a_block_is_found_after_it_was_claimed() -> None:
     """By all prompts that begin with it; claims stop where a block is there."""
-    cache, used = PrefixCache(8), set[int]()
+    cache, used = BlockCache(8), set[int]()
     claimed = cache.claim(block_hashes(FIRST), used)
     assert 3 == len(claimed)
     assert 3 * BLOCK == len({*slots_of(claimed).tolist()})
@@ -33,7 +33,7 @@ def test_a_block_is_found_after_it_was_claimed() -> None:
 
 def test_the_least_recently_used_block_is_dropped_last_blocks_first() -> None:
     """A prompt's beginning is what others need longest."""
-    cache = PrefixCache(4)
+    cache = BlockCache(4)
     cache.claim(block_hashes(FIRST), set())
     cache.find(block_hashes(FIRST))
     cache.claim(block_hashes(range(500, 500 + 2 * BLOCK + 1)), set())
@@ -42,7 +42,7 @@ def test_the_least_recently_used_block_is_dropped_last_blocks_first() -> None:
 
 def test_blocks_in_use_are_not_dropped() -> None:
     """There is no room then, and fewer are claimed."""
-    cache, used = PrefixCache(3), set[int]()
+    cache, used = BlockCache(3), set[int]()
     cache.claim(block_hashes(FIRST), used)
     assert [] == cache.claim(block_hashes(range(500, 600)), used)
     assert 3 == len(cache.find(block_hashes(FIRST)))
@@ -50,7 +50,7 @@ def test_blocks_in_use_are_not_dropped() -> None:
 
 def test_a_block_that_was_never_filled_is_forgotten() -> None:
     """Its place is free again."""
-    cache = PrefixCache(3)
+    cache = BlockCache(3)
     cache.claim(block_hashes(FIRST), set())
     cache.forget(block_hashes(FIRST))
     assert [] == cache.find(block_hashes(FIRST))

@@ -1,8 +1,8 @@
 """Replies held to a form by llguidance: which tokens a schema, some choices or a pattern allow next."""
 
-import json
 import re
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from tasks.llm.request import Request
 
-_JSON = {"whitespace_flexible": False}
+_JSON: Any = {"whitespace_flexible": False}
 """Without white space, as the servers of deployments/vllm write it: a weak model would write nothing else."""
 
 
-class Forms:
+class Grammars:
     """The forms that replies of one tokenizer are held to."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, vocabulary: int, ends: list[int]) -> None:
@@ -24,7 +24,7 @@ class Forms:
         self._words: LLTokenizer | None = None
         self._compiled = lru_cache(maxsize=256)(self._compile)
 
-    def form(self, request: Request) -> LLMatcher | None:
+    def matcher(self, request: Request) -> LLMatcher | None:
         """What holds the reply to a request; None where it is held to nothing. Raises `ValueError` for a bad form."""
         if not request.held:
             return None
@@ -34,9 +34,9 @@ class Forms:
             raise ValueError(msg)
         return compiled.deep_copy()
 
-    def allowed(self, form: LLMatcher) -> np.ndarray:
+    def allowed(self, matcher: LLMatcher) -> np.ndarray:
         """[vocabulary] whether each token may come next."""
-        bits = np.unpackbits(np.frombuffer(form.compute_bitmask(), np.uint8), bitorder="little")
+        bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
         return bits[: self.vocabulary].astype(bool)
 
     def _compile(self, grammar: str) -> LLMatcher:
@@ -47,7 +47,7 @@ class Forms:
 
 def _grammar(request: Request) -> str:
     if request.schema is not None:
-        return LLMatcher.grammar_from_json_schema(json.loads(request.schema), overrides=_JSON)  # pyright: ignore[reportArgumentType]
+        return LLMatcher.grammar_from_json_schema(request.schema, overrides=_JSON)
     if request.choices:
         return LLMatcher.grammar_from_regex("|".join(map(re.escape, request.choices)))
     return LLMatcher.grammar_from_regex(request.pattern or "")

@@ -47,7 +47,7 @@ def slots_of(blocks: Sequence[Block]) -> np.ndarray:
     return np.concatenate([block.slots for block in blocks]) if blocks else np.zeros(0, np.int64)
 
 
-class PrefixCache:
+class BlockCache:
     """The blocks that are kept, at most so many."""
 
     def __init__(self, most: int) -> None:
