@@ -76,7 +76,7 @@ def _measured(options: argparse.Namespace) -> Report:
             "coder": measured.coders[0].name,
             "explanations of": measured.explainers[0].name,
             "surprisal on": f"{size.surprisal} contexts per feature",
-            "simulation on": f"{size.simulation}",
+            "simulation on": f"{size.simulation} contexts per feature",
             "judges on": f"{size.layouts} features with {size.contexts} contexts of each class",
             "explainers on": f"{size.explainers} features with {size.explain} contexts, up to {MAX_TOKENS} tokens",
         },

@@ -1,11 +1,11 @@
 """The tables and sentences of docs/readers.md, from the report alone, and where they stand there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.page import table, write_between
 from benchmarks.report import Figure, Report
-from benchmarks.small_reader.cases import EXPLAINERS, JUDGES, LAYOUTS, SCORERS
+from benchmarks.small_reader.cases import EXPLAINERS, JUDGES, LAYOUTS, PARTS, SCORERS
 from benchmarks.small_reader.runs import scorer_name
 
 FILE = Path(__file__).parents[2] / "docs" / "readers.md"
@@ -117,10 +117,24 @@ def _plain(figure: Figure | None) -> str:
     return "" if figure is None else f"{figure.value:.2f}"
 
 
+MARKS: Mapping[str, str] = {
+    **{scorer: f"{scorer}: difference" for scorer in SCORERS},
+    "judges": f"{scorer_name(JUDGES[0], 'usual')}: unreadable",
+    "explainers": "usual: explained",
+}
+"""A figure of each part, which is there where the part was measured."""
+
+
 def described(report: Report) -> str:
-    """What was measured, on what."""
-    workload = "; ".join(f"{name} {value}" for name, value in report.workload.items())
-    return f"`{report.command}`, {report.date}: {workload}."
+    """What was measured, on what, and what was not."""
+    lacking = [part for part in PARTS if MARKS[part] not in report.named]
+    workload = "; ".join(
+        f"{name} {value}"
+        for name, value in report.workload.items()
+        if name.removesuffix(" on") not in lacking
+    )
+    left_out = f" Not measured: {', '.join(lacking)}." if lacking else ""
+    return f"`{report.command}`, {report.date}: {workload}.{left_out}"
 
 
 def write(report: Report, file: Path | None = None) -> None:

@@ -134,3 +134,4 @@ def test_the_page_gets_the_tables_between_its_marks(
     assert text.endswith("after\n")
     assert "old" not in text
     assert "| surprisal, AUROC | 6 |" in text
+    assert "Not measured: simulation, judges, explainers." in text
