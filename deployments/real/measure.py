@@ -66,7 +66,7 @@ def measure(
                 coders[site] = _read(folder, site, x.shape[1])
                 fit = measure_fit(coders[site], x, y)
                 numbers[site] |= {
-                    f"{name}_fvu": fit.fvu or 0.0,
+                    f"{name}_fvu": _known(fit.fvu, site),
                     f"{name}_l0": fit.l0,
                     f"{name}_dead_share": 1 - fit.firing / fit.width,
                 }
@@ -77,6 +77,13 @@ def measure(
         | {"loss_tokens": heldout[: measuring.loss_rows, 1:].numel(), "loss": losses.own},
         "coders": {site.module: numbers[site] | losses.of[site] for site in sites},
     }
+
+
+def _known(fvu: float | None, site: CoderSite) -> float:
+    if fvu is None:
+        msg = f"the FVU at {site.module} cannot be computed: its vectors are all alike"
+        raise SystemExit(msg)
+    return fvu
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The training of several coders from one forward pass per batch of text, with a checkpoint after every round of it."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ class Training:
     def __init__(
         self, vectors: Vectors, sites: Sequence[CoderSite], rows: Tensor, plan: TrainingPlan, state: Path
     ) -> None:
-        """Begin, or take up what `state` holds. Raises `SystemExit` if that is of a training with another plan."""
+        """Begin, or take up what `state` holds. Raises `SystemExit` if that has another plan, text or subject."""
         torch.manual_seed(SEED)
         self.vectors = vectors
         self.plan = plan
@@ -118,7 +119,7 @@ class Training:
     def _save(self) -> None:
         """Write the checkpoint, in one piece or not at all."""
         content = {
-            "plan": json.dumps(asdict(self.plan)),
+            "made_from": self._made_from(),
             "done": self.done,
             "seconds": self.seconds,
             "coders": {site.module: training.state() for site, training in self.coders.items()},
@@ -130,13 +131,21 @@ class Training:
 
     def _load(self) -> None:
         content = torch.load(self.state, weights_only=True)
-        if content["plan"] != json.dumps(asdict(self.plan)):
-            msg = f"{self.state} is of a training with another plan: name another folder, or remove it"
+        if content.get("made_from") != self._made_from():
+            msg = f"{self.state} is of a training with another plan, text or subject: name another folder, or remove it"
             raise SystemExit(msg)
         self.done, self.seconds = content["done"], content["seconds"]
         for site, training in self.coders.items():
             training.load(content["coders"][site.module])
         print(f"going on after round {self.done} of {self.rounds}", flush=True)
+
+    def _made_from(self) -> str:
+        """A hash of what decides the coders: the plan, the tokens, and by its first vectors the subject."""
+        hashed = hashlib.sha256(json.dumps(asdict(self.plan)).encode())
+        hashed.update(self.rows.numpy().tobytes())
+        for scaling in self.scalings.values():
+            hashed.update(scaling.mean.numpy().tobytes())
+        return hashed.hexdigest()
 
     def write(self, out: Path) -> None:
         """A folder for each coder."""

@@ -53,15 +53,17 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     assert trained[1] == _written(resumed, tmp_path / "coder")
 
 
-def test_a_checkpoint_of_another_plan_is_refused(
+def test_a_checkpoint_of_another_plan_or_text_is_refused(
     subject: LoadedSubject, rows: Tensor, tmp_path: Path
 ) -> None:
     """Its rounds would not be these."""
     _train(subject, rows, tmp_path, stop=1)
-    other = TrainingPlan(tokens=16 * 255, round_rows=8, scaling_rows=8, coder=PLAN.coder)
+    plan = TrainingPlan(tokens=16 * 255, round_rows=8, scaling_rows=8, coder=PLAN.coder)
 
-    with site_vectors(subject, SITES) as vectors, pytest.raises(SystemExit, match="another plan"):
-        Training(vectors, SITES, rows, other, tmp_path)
+    with site_vectors(subject, SITES) as vectors:
+        for other, text in ((plan, rows), (PLAN, rows.flip(0))):
+            with pytest.raises(SystemExit, match="another plan, text or subject"):
+                Training(vectors, SITES, text, other, tmp_path)
 
 
 def test_the_written_coders_are_measured(
