@@ -117,7 +117,7 @@ def sentence(comparison: CoderComparison, *, gains: bool = True) -> str:
     chain += [_step(_coder(step.second), step.difference, gains=gains) for step in comparison.steps]
     last = comparison.ranked[-1]
     if last.above:
-        chain.append(_step(f"floor {short_number(_floor(last))}", last.above, gains=gains))
+        chain.append(_step(f"floor {short_number(last.higher_floor)}", last.above, gains=gains))
     return " ".join(chain) + "".join(_besides(comparison, gains=gains))
 
 
@@ -140,11 +140,6 @@ def _step(below: str, gain: Estimate, *, gains: bool) -> str:
 
 def _coder(line: Line) -> str:
     return f"{line.coder} {short_number(line.score.value if line.score else None)}"
-
-
-def _floor(line: Line) -> float:
-    """The mean of the higher floor, by which its margin is the smaller one."""
-    return max(floor.value for floor in (line.floor, line.unexplained) if floor)
 
 
 def _gain(gain: Estimate) -> str:
@@ -178,9 +173,9 @@ def _pair_cells(pair: CoderDifference) -> list[str]:
 
 def _floor_cells(last: Line) -> list[list[str]]:
     """The margin of the last coder; nothing where no floor was measured."""
-    if not last.above:
+    if not last.above or last.higher_floor is None:
         return []
-    means = " ".join(map(short_number, (_floor(last) + last.above.value, _floor(last))))
+    means = " ".join(map(short_number, (last.higher_floor + last.above.value, last.higher_floor)))
     return [[f"{last.coder} minus floor", f"{last.above.n:,}", means, _gain(last.above)]]
 
 

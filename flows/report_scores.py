@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from statistics import fmean
 from typing import NamedTuple
 
 from rich.table import Table as Grid
@@ -64,6 +65,8 @@ class Line:
     """Mean over the features of the control that have a score and a floor."""
     above: Estimate | None
     """Mean of score minus the higher floor, over the features that have both: the smaller margin of two."""
+    higher_floor: float | None
+    """Mean of that floor, over the same features."""
     unexplained: Estimate | None
     """Mean with a description that says nothing, over the features of the control that have a score."""
     unscored: int
@@ -117,6 +120,7 @@ def _line(
     floors = [row["floor"] for row in both]
     unexplained = [row["unexplained"] for row in scored if row["unexplained"] is not None]
     judged = sum(row["n"] + row["n_failed"] for row in rows)
+    above, higher_floor = _margin(scored)
     least = lowest(row["measure"] for row in scored)
     return Line(
         *key,
@@ -125,7 +129,8 @@ def _line(
         chance=chance,
         score=mean([row["score"] for row in scored], least) if scored else None,
         floor=mean(floors, least) if both else None,
-        above=_margin(scored),
+        above=above,
+        higher_floor=higher_floor,
         unexplained=mean(unexplained, least) if unexplained else None,
         unscored=len(rows) - len(scored),
         failed=sum(row["n_failed"] for row in rows) / judged if judged else 0.0,
@@ -133,14 +138,15 @@ def _line(
     )
 
 
-def _margin(rows: Sequence[Mapping]) -> Estimate | None:
-    """Over another feature's explanation, or over none, whichever leaves less; None where neither was measured."""
+def _margin(rows: Sequence[Mapping]) -> tuple[Estimate | None, float | None]:
+    """Over another feature's explanation, or over none, whichever leaves less, and its mean; None without either."""
     margins = [
-        margin([row["score"] for row in both], [row[floor] for row in both])
+        (margin([row["score"] for row in both], floors), fmean(floors))
         for floor in ("floor", "unexplained")
         if (both := [row for row in rows if row[floor] is not None])
+        for floors in [[row[floor] for row in both]]
     ]
-    return min(margins, key=lambda estimate: estimate.value, default=None)
+    return min(margins, key=lambda pair: pair[0].value, default=(None, None))
 
 
 def told_apart(lines: Sequence[Line]) -> Varied:

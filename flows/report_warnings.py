@@ -1,4 +1,4 @@
-"""Warnings of a report: readers that failed their check, scores that are no better than chance."""
+"""Warnings of a report: readers that failed their check, scores that cannot be told from chance."""
 
 from collections.abc import Sequence
 
@@ -24,10 +24,11 @@ def at_chance(lines: Sequence[Line], setup: ReportSetup) -> list[str]:
     """A sentence on each scorer whose scores are at chance and not above the floors, by their intervals."""
     varied = told_apart(lines)
     return [
-        f"WARNING: {line.name(varied)}: the mean score {interval(line.score)} is no better than chance, "
-        f"{line.chance:.2f}, and no higher than with another feature's explanation or none (margin "
-        f"{interval(line.above, sign=True)}): {_reader(line, setup)} does not tell, or the explanations do not, which "
-        "gloss check finds out; these scores say nothing of the features"
+        f"WARNING: {line.name(varied)}: the mean score {interval(line.score)} cannot be told from chance, "
+        f"{line.chance:.2f}, nor from the one with another feature's explanation or none (margin "
+        f"{interval(line.above, sign=True)}): either {_reader(line, setup)} does not see what fits, or the "
+        "explanations do not say it, or the features are too few; gloss check tries the reader, and until then these "
+        "scores say nothing of the features"
         for line in lines
         if is_at_chance(line)
     ]

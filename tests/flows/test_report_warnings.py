@@ -40,8 +40,8 @@ def test_scores_at_chance_are_named(mean: float, floor: float, warned: bool) -> 
     assert warned == bool(sentences)
     for line in sentences:
         assert line.startswith(f"WARNING: detection: the mean score {mean:.2f} [0.")
-        assert "is no better than chance, 0.50" in line
-        assert "readers.judge does not tell" in line
+        assert "cannot be told from chance, 0.50" in line
+        assert "either readers.judge does not see what fits" in line
 
 
 def test_scores_without_an_interval_or_a_floor_are_not_named() -> None:
