@@ -149,6 +149,11 @@ def _gain(gain: Estimate) -> str:
     return value + ends
 
 
+def order(comparisons: Sequence[CoderComparison]) -> list[str]:
+    """The order of the coders in a few lines, after a line that says what its signs mean."""
+    return [ORDER, *(f"  {sentence(comparison, gains=False)}" for comparison in comparisons)]
+
+
 def grid(comparisons: Sequence[CoderComparison]) -> Grid:
     """The differences for a terminal of 80 columns."""
     grid = terminal_table(

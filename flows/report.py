@@ -157,10 +157,10 @@ def show(report: Report, console: Console) -> None:
 def _show_coders(report: Report, console: Console) -> None:
     if not report.coders:
         return
-    console.print(Text(f"\n{coder_comparison.ORDER}", "bold"))
-    for comparison in report.coders:
-        line = Text(one_line(coder_comparison.sentence(comparison, gains=False)))
-        console.print(Padding(line, (0, 0, 0, 2)))
+    title, *lines = coder_comparison.order(report.coders)
+    console.print(Text(f"\n{title}", "bold"))
+    for line in lines:
+        console.print(Text(one_line(line)))
     console.print()
     console.print(coder_comparison.grid(report.coders))
 

@@ -1,9 +1,9 @@
-"""README.md and docs/running.md: puts into them what a real `make demo` made.
+"""README.md and docs/running.md: puts into them what `make real` and `make demo` made.
 
-`python docs/generate/readme.py LAKE` writes docs/demo-feature.txt, the best explained feature of the lake of `make
-demo` with its scores and some evidence, and puts it into the README; `docs/demo.txt`, the end of that command's
-output, goes into docs/running.md. Without a lake the texts stay as they are; `--check` only says whether the pages
-have them.
+`python docs/generate/readme.py LAKE` writes docs/real-feature.txt from the run of `make real`: its best explained
+feature with scores and some evidence, and the order of its coders. That goes into the README; `docs/demo.txt` and
+`docs/real.txt`, the ends of both commands' outputs, go into docs/running.md. Without a lake the texts stay as they are;
+`--check` only says whether the pages have them.
 """
 
 import argparse
@@ -16,14 +16,24 @@ from typing import NamedTuple
 
 import duckdb
 
+from flows.coder_comparison import coder_comparisons, order
 from flows.config import RunConfig
-from storage import runs
+from flows.report_scores import lines
+from flows.report_setup import ReportSetup, report_setup
+from storage import query, runs
 from storage.lake import Lake
 from tasks.contexts.render import plain
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = {"README.md": ("feature", "docs/demo-feature.txt"), "docs/running.md": ("demo", "docs/demo.txt")}
-"""For each page the name of its block, and the file whose text is in it."""
+RUN = "real"
+"""The run of `make real`."""
+FEATURE = "docs/real-feature.txt"
+BLOCKS = (
+    ("README.md", "feature", FEATURE),
+    ("docs/running.md", "demo", "docs/demo.txt"),
+    ("docs/running.md", "real", "docs/real.txt"),
+)
+"""Pages, the names of their blocks, and the files whose texts are in them."""
 
 WIDTH = 84
 SHOWN = 62
@@ -32,7 +42,8 @@ MARKED = 0.3
 """Tokens above this share of their context's peak are marked, as they are for readers."""
 
 BEST = """
-select coder, site, feature, firings, explainer, explanation, reader, count(*) over () as explained
+select coder, site, feature, firings, explainer, explanation, reader,
+    count(*) over (partition by coder) as explained
 from summary
 where status = 'explained' and replicate = 0
 order by low desc nulls last, score desc, feature
@@ -86,47 +97,53 @@ class Best(NamedTuple):
     explanation: str
     reader: str
     explained: int
-    """How many features were explained."""
+    """How many features of its coder were explained."""
 
 
 def main() -> int:
     """Write the pages, or compare them with what is there."""
-    parser = argparse.ArgumentParser(description="Put the demo into README.md and docs/running.md.")
-    parser.add_argument("lake", nargs="?", metavar="LAKE", help="the lake of make demo, for another feature")
+    parser = argparse.ArgumentParser(description="Put real runs into README.md and docs/running.md.")
+    parser.add_argument("lake", nargs="?", metavar="LAKE", help="the lake of make real, for another feature")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when they are not current")
     options = parser.parse_args()
     if options.lake is not None and not options.check:
-        lake = Lake(options.lake)
-        with lake.connect() as connection:
-            runs.create_views(lake, connection)
-            text = feature(connection, chances(lake))
-            (ROOT / BLOCKS["README.md"][1]).write_text(text, encoding="utf-8")
-    stale = []
-    for name, (block, source) in BLOCKS.items():
+        (ROOT / FEATURE).write_text(of_run(Lake(options.lake), RUN), encoding="utf-8")
+    stale = set()
+    for name, block, source in BLOCKS:
         page, text = ROOT / name, (ROOT / source).read_text(encoding="utf-8")
         old = page.read_text(encoding="utf-8")
         new = filled(old, block, text)
         if new == old:
             continue
-        stale.append(name)
+        stale.add(name)
         if not options.check:
             page.write_text(new, encoding="utf-8")
     if options.check and stale:
-        sys.stderr.write(f"{' and '.join(stale)}: not what the demo made; run make docs\n")
+        sys.stderr.write(f"{' and '.join(sorted(stale))}: not what the runs made; run make docs\n")
     return int(options.check and bool(stale))
+
+
+def of_run(lake: Lake, run: str) -> str:
+    """The best explained feature of a run, and the order of its coders where it has several."""
+    config = RunConfig.model_validate(runs.record(lake, run)["config"])
+    with lake.connect() as connection:
+        runs.create_views(lake, connection, run)
+        text = feature(connection, {scorer.name: scorer.chance for scorer in config.scorers})
+        coders = coder_order(connection, report_setup(config))
+    return "\n".join([text, *coders, ""]) if coders else text
+
+
+def coder_order(connection: duckdb.DuckDBPyConnection, setup: ReportSetup) -> list[str]:
+    """The order of the attached run's coders, as its report has it; nothing where there is one."""
+    scores: list[dict] = [dict(row) for row in query.records(connection, "report_scores")]
+    comparisons = coder_comparisons(scores, lines(scores, [], setup))
+    return order(comparisons) if comparisons else []
 
 
 def filled(page: str, block: str, text: str) -> str:
     """A page with a text in its block of that name."""
     pattern = re.compile(rf"(<!-- {block}:.*?-->\n).*?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda match: f"{match[1]}```text\n{text}```\n{match[2]}", page)
-
-
-def chances(lake: Lake) -> dict[str, float]:
-    """Chance of each scorer of the lake's run."""
-    (run,) = runs.existing(lake)
-    config = RunConfig.model_validate(runs.record(lake, run)["config"])
-    return {scorer.name: scorer.chance for scorer in config.scorers}
 
 
 def feature(connection: duckdb.DuckDBPyConnection, chance: Mapping[str, float]) -> str:
@@ -138,7 +155,7 @@ def feature(connection: duckdb.DuckDBPyConnection, chance: Mapping[str, float]) 
     assert row is not None, "nothing is explained in this lake"
     best = Best(*row)
     key = {"coder": best.coder, "feature": best.feature, "explainer": best.explainer}
-    lines = [
+    shown = [
         f"feature {best.feature} of {best.coder} ({best.site}): {best.firings:,} firings; best of {best.explained}",
         *wrap(best.explanation, WIDTH, initial_indent="  ", subsequent_indent="  "),
         f"  {'scorer':<17} {'score':>5}  {'95 %':^12} chance  floor   none      q",
@@ -146,19 +163,18 @@ def feature(connection: duckdb.DuckDBPyConnection, chance: Mapping[str, float]) 
     for scorer, measure, score, low, high, floor, unexplained, q in connection.execute(
         SCORES, key
     ).fetchall():
-        lines.append(
+        shown.append(
             f"  {scorer:<17} {score:>5.2f}  {low:.2f} to {high:.2f} {number(chance.get(scorer)):>6}"
             f"  {number(floor):>5}  {number(unexplained):>5}  {number(q, 3):>5}  {spelt(measure)}"
         )
     (_, firing, hits), (_, silent, rejections) = connection.execute(COUNTS, key).fetchall()
     alarms = silent - rejections
-    lines += [
+    shown += [
         f"  detection finds {hits} of {firing} contexts it fires on, and takes {alarms} of {silent} others for one",
-        "",
         "  decile   verdict",
         *evidence(connection, key),
     ]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    return "".join(f"{line.rstrip()}\n" for line in shown)
 
 
 def evidence(connection: duckdb.DuckDBPyConnection, key: dict[str, object]) -> list[str]:

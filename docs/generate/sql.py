@@ -1,6 +1,7 @@
 """docs/sql.md and README.md: puts a lake's answers below their questions, as a terminal of 80 columns shows them.
 
-`python docs/generate/sql.py LAKE` after `make demo`; the questions are written on the pages themselves.
+`python docs/generate/sql.py LAKE` after `make demo` and `make real`, of which docs/sql.md shows the first and README.md
+the second; the questions are written on the pages themselves.
 """
 
 import argparse
@@ -16,16 +17,18 @@ from storage import runs
 
 FILE = Path(__file__).parents[1] / "sql.md"
 README = Path(__file__).parents[2] / "README.md"
+RUNS = {FILE: "demo", README: "real"}
+"""The run that answers each page's questions."""
 
 QUESTION = re.compile(r"(^```sql\n(.*?)^```\n\n)^```text\n.*?^```\n", re.MULTILINE | re.DOTALL)
 """A question and the block with its answer."""
 
 
-def page(uri: str, text: str) -> str:
-    """The page's text with the answers that a lake gives. Raises `WrongRequest` when it holds no run."""
+def page(uri: str, text: str, run: str | None = None) -> str:
+    """The page's text with the answers that a lake gives, or one run of it. Raises `WrongRequest` without a run."""
     lake = reachable_lake(uri)
     with lake.connect() as connection:
-        runs.create_views(lake, connection)
+        runs.create_views(lake, connection, run)
 
         def answer(question: re.Match[str]) -> str:
             console = terminal.console(io.StringIO(), width=80)
@@ -39,10 +42,10 @@ def page(uri: str, text: str) -> str:
 def main() -> int:
     """Write the pages."""
     parser = argparse.ArgumentParser(description="Write the answers in docs/sql.md and README.md.")
-    parser.add_argument("lake", metavar="LAKE", help="the lake of make demo")
+    parser.add_argument("lake", metavar="LAKE", help="the lake of make demo and make real")
     uri = parser.parse_args().lake
-    for file in (FILE, README):
-        file.write_text(page(uri, file.read_text(encoding="utf-8")), encoding="utf-8")
+    for file, run in RUNS.items():
+        file.write_text(page(uri, file.read_text(encoding="utf-8"), run), encoding="utf-8")
     return 0
 
 

@@ -83,11 +83,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert [] == [link for link in links if not (page.parent / link).exists()]
 
 
-@pytest.mark.parametrize(
-    ("page", "name", "source"), [(p, *rest) for p, rest in generator("readme").BLOCKS.items()]
-)
-def test_what_the_demo_made_is_shown_as_it_was(page: str, name: str, source: str) -> None:
-    """The README's feature and the end of the demo are what the files beside the docs keep."""
+@pytest.mark.parametrize(("page", "name", "source"), generator("readme").BLOCKS)
+def test_what_runs_made_is_shown_as_it_was(page: str, name: str, source: str) -> None:
+    """The README's feature and the ends of both commands are what the files beside the docs keep."""
     text = (ROOT / page).read_text(encoding="utf-8")
     shown = re.search(rf"<!-- {name}:.*?-->\n```text\n(.*?)```\n<!-- end -->", text, re.DOTALL)
 
@@ -95,15 +93,20 @@ def test_what_the_demo_made_is_shown_as_it_was(page: str, name: str, source: str
     assert (ROOT / source).read_text(encoding="utf-8") == shown[1]
 
 
-def test_the_feature_is_the_demos_best() -> None:
-    """The feature and the report come from runs that agree."""
-    report = (ROOT / "docs" / "demo.txt").read_text(encoding="utf-8")
+def test_the_feature_is_the_best_of_the_report() -> None:
+    """The feature, the order of the coders and the report come from runs that agree."""
+    report = (ROOT / "docs" / "real.txt").read_text(encoding="utf-8")
     best = re.search(
-        r"^Best \d+ explained features, (?:.*\n)*? +(\d+)  mean .*  ([\d,]+) firings$", report, re.MULTILINE
+        r"^Best \d+ explained features, (?:.*\n)*? +(\d+) of (\w+)  mean .*  ([\d,]+) firings$",
+        report,
+        re.MULTILINE,
     )
-    explained = re.search(r"^(\d+) features explained", report, re.MULTILINE)
     assert best is not None
+    explained = re.search(rf"^(\d+) features explained .* of {best[2]};", report, re.MULTILINE)
     assert explained is not None
 
-    feature, *_ = (ROOT / "docs" / "demo-feature.txt").read_text(encoding="utf-8").splitlines()
-    assert f"feature {best[1]} of demo (layers.2): {best[2]} firings; best of {explained[1]}" == feature
+    feature, *_, title, detection, fuzzing = (
+        (ROOT / "docs" / "real-feature.txt").read_text(encoding="utf-8").splitlines()
+    )
+    assert f"feature {best[1]} of {best[2]} (layers.9): {best[3]} firings; best of {explained[1]}" == feature
+    assert f"{title}\n{detection}\n{fuzzing}" in re.sub(" +$", "", report, flags=re.MULTILINE)

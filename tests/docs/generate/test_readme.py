@@ -5,9 +5,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from storage import runs
+from flows.coder_comparison import ORDER
+from flows.report_setup import ReportSetup
 from storage.lake import Lake
 from tests.docs.generator import generator
+from tests.storage.made import CODERS
 
 GENERATOR = generator("readme")
 
@@ -31,14 +33,12 @@ def test_the_best_feature_is_shown_with_its_scores(connection: duckdb.DuckDBPyCo
     assert "  silent " in text
 
 
-def test_a_real_run_has_such_a_feature(undisturbed: Path) -> None:
-    """Its lines fit into a README."""
-    lake = Lake(undisturbed.as_posix())
-    with lake.connect() as connection:
-        runs.create_views(lake, connection)
-        text = GENERATOR.feature(connection, GENERATOR.chances(lake))
+def test_a_run_of_the_command_has_such_a_feature(undisturbed: Path) -> None:
+    """Its lines fit into a README; of one coder there is no order."""
+    text = GENERATOR.of_run(Lake(undisturbed.as_posix()), "tiny")
 
     assert [] == [line for line in text.splitlines() if len(line) > GENERATOR.WIDTH + 2]
+    assert ORDER not in text
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,21 @@ def test_an_excerpt_is_cut_around_its_peak() -> None:
 
     assert "<< word>>" in excerpt
     assert len(excerpt) <= GENERATOR.SHOWN
+
+
+def test_several_coders_are_put_in_order(connection: duckdb.DuckDBPyConnection) -> None:
+    """As a run's report has it, scorer by scorer; the best feature says of how many of its own coder."""
+    coder, explained = connection.sql(
+        "select coder, count(*) from summary where replicate = 0 and status = 'explained' "
+        "group by coder order by max(low) desc"
+    ).fetchall()[0]
+    first = GENERATOR.feature(connection, {}).splitlines()[0]
+    assert f" of {coder} (" in first
+    assert first.endswith(f"; best of {explained}")
+
+    title, *lines = GENERATOR.coder_order(connection, ReportSetup())
+    assert ORDER == title
+    assert ["good/detection", "odd/detection", "good/fuzzing", "odd/fuzzing"] == [
+        line.strip().split(":")[0] for line in lines
+    ]
+    assert all(f"{name} ." in line for name in CODERS for line in lines)

@@ -65,7 +65,7 @@ def test_answers_are_written_below_their_questions(folder: Path) -> None:
 
     answers = [body for language, body in FENCE.findall(page) if language == "text"]
     assert (10, 10) == (len(answers), sum(map(bool, answers)))
-    assert page == GENERATOR.page(lake, page)
+    assert page == GENERATOR.page(lake, page) == GENERATOR.page(lake, page, "demo")
     assert re.sub(r"```text\n.*?```", "", TEXT, flags=re.DOTALL) == re.sub(
         r"```text\n.*?```", "", page, flags=re.DOTALL
     )
