@@ -178,15 +178,15 @@ def _saving() -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Without transformers' bars and notes."""
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    converter = vars(modeling_gguf_pytorch_utils)
-    bar = converter["tqdm"]
+    converter: Any = modeling_gguf_pytorch_utils  # whose bar no switch of transformers' turns off
+    bar = converter.tqdm
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    converter["tqdm"] = partial(bar, disable=True)  # the one bar that transformers' switch leaves on
+    converter.tqdm = partial(bar, disable=True)
     try:
         yield
     finally:
-        converter["tqdm"] = bar
+        converter.tqdm = bar
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
