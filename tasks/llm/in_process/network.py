@@ -141,9 +141,12 @@ class Network:
     def __init__(self, model: PreTrainedModel, slots: int) -> None:
         """Keep keys and values of so many tokens, slot 0 among them.
 
-        Raises `WrongRequest` for an architecture with layers whose state prompts cannot share.
+        Raises `WrongRequest` for an architecture without a backbone, or with layers whose state prompts cannot share.
         """
         refuse_recurrent(model.config)
+        if model.base_model is model:
+            msg = f"transformers names no backbone of the architecture {model.config.model_type}: serve it with vLLM"
+            raise WrongRequest(msg)
         self.model = model
         self.device = next(model.parameters()).device
         self._backbone = cast("nn.Module", model.base_model)
