@@ -57,7 +57,7 @@ TOKENISED = 300
 """Prompts, about as many, that the server is asked to tokenise."""
 PATIENCE = 600
 """Seconds that a server has to start in."""
-KILLED_AFTER = 40
+KILLED_AFTER = 20
 """Requests that the server has answered when it is killed."""
 COUNTERS = {
     "prompt tokens": "prompt_tokens_total",
@@ -70,7 +70,7 @@ COUNTERS = {
 
 COMPONENTS = """
 select
-    component,
+    regexp_extract(component, '[^/]*$') as asks,
     count(*) as n,
     count(*) filter (where status = 'failed') as failed,
     count(*) filter (where finish_reason = 'length') as cut,
@@ -80,8 +80,8 @@ select
     sum(completion_tokens)::bigint as reply
 from requests
 where attempts > 0 and stage {stage} 'check'
-group by component
-order by component
+group by asks
+order by asks
 """
 EXPLANATIONS = """
 select status, coalesce(regexp_replace(reason, '''.*', ''), '') as why, count(*) as explanations
@@ -182,7 +182,7 @@ def main() -> int:
         server.start()
         before = server.counters()
         code = run_beside(server, options.set, killed=options.kill)
-        if code == 0:
+        if code in (0, 1):  # 1: nothing was explained, which says much of the reader
             text = report(config, server, None if options.kill else server.counters() - before)
             print(f"\n{text}", end="")
             if options.write:
@@ -240,7 +240,7 @@ async def foreign_control_tokens(plan: Plan, server: Server) -> tuple[int, int]:
     """How many of the run's prompts have other control tokens than those of their turns, of how many."""
     recorder = Recorder()
     for asker in [*plan.explanations, *plan.scores]:
-        if asker.readers == {JUDGE}:
+        if set(asker.readers) == {JUDGE}:
             await replay(plan, asker, {JUDGE: recorder}, again=True)
     files = CausalModelFiles(plan.config.subject.model)
     special = set(files.tokenizer().all_special_ids)
