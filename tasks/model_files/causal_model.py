@@ -28,6 +28,8 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+GENERATION_FILES = ("generation_config.json", "chat_template.jinja", "chat_template.json")
+MORE_TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,22 @@ class CausalModelFiles:
             return self._commit(CONFIG)
         self._require(TOKENIZER_FILES, "a tokenizer")
         return files.digest_files(self._place, [name for name in TOKENIZER_FILES if name in self._there()])
+
+    def generation_digest(self) -> str:
+        """A hash of its chat templates and of what ends a reply, which say nothing of the activations of a subject.
+
+        Of a GGUF, of the file; for a name on the Hub, its commit.
+        """
+        file = self._gguf()
+        if file is not None:
+            return gguf.digest(file)
+        if not self._local():
+            return self._commit(CONFIG)
+        there = [name for name in GENERATION_FILES if name in self._there()]
+        own = files.digest_files(self._place, there)
+        folder = f"{self._place}/{MORE_TEMPLATES}"
+        more = files.list_names(folder)
+        return f"{own}:{files.digest_files(folder, more)}" if more else own
 
     def control_tokens(self, *, fetch: bool = True) -> frozenset[str] | None:
         """Texts of the tokenizer's special tokens, with those of its chat template; None where no file names any.

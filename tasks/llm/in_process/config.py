@@ -49,9 +49,15 @@ class TransformersConfig(ReaderConfig, frozen=True):
     def identity(self) -> dict[str, object]:
         """What decides its answers: the model's files by content, what it computes in, and how chats are written.
 
+        Its files are also those with its chat template and with the tokens that end a reply.
+
         Raises `WrongRequest` when there is no model where the config says.
         """
-        model = {"model": self.files.digest(), "tokenizer": self.files.tokenizer_digest()}
+        model = {
+            "model": self.files.digest(),
+            "tokenizer": self.files.tokenizer_digest(),
+            "generation": self.files.generation_digest(),
+        }
         return {"kind": self.kind, **model, "dtype": self.dtype, "chat": self.chat}
 
     def refuses(self, request: "Request") -> str | None:

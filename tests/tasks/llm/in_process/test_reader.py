@@ -167,6 +167,27 @@ def test_what_decides_its_answers_is_its_identity(folder: Path, tmp_path: Path) 
         assert own != config.identity()
 
 
+def test_chat_templates_and_what_ends_a_reply_are_part_of_its_identity(folder: Path, tmp_path: Path) -> None:
+    """Though not of the tokenizer's digest, which says what a subject computes."""
+    own = reader(folder)
+    identities = [own.identity()]
+    for number, file in enumerate(
+        (
+            "chat_template.jinja",
+            "chat_template.json",
+            "generation_config.json",
+            "additional_chat_templates/tool.jinja",
+        )
+    ):
+        copy = changed(folder, tmp_path / f"{number}", "config.json")
+        (copy / file).parent.mkdir(exist_ok=True)
+        (copy / file).write_text('{"eos_token_id": 5}')
+        other = reader(copy)
+        assert other.files.tokenizer_digest() == own.files.tokenizer_digest()
+        identities.append(other.identity())
+    assert 5 == len({json.dumps(identity) for identity in identities})
+
+
 def test_its_control_tokens_are_those_of_its_files(folder: Path) -> None:
     """They are broken up in what it is asked."""
     assert {"<bos>", "<eos>", "<pad>"} <= reader(folder).control_tokens
