@@ -123,16 +123,22 @@ class Engine:
 
     def _share(self, questions: Sequence[_Question]) -> None:
         """Compute, once, what several prompts begin with, from the beginning on; what does not fit is left out."""
-        while runs := self._shared_runs(questions):
+        used: set[int] = set()  # of all levels: where one could drop another's blocks, this would never end
+        while runs := self._shared_runs(questions, used):
             claims = 0
             for batch in _sized(runs, self._batch, lambda run: len(run.hashes) * BLOCK):
-                claims += self._compute_runs(batch)
+                claims += self._compute_runs(batch, used)
             if not claims:
                 return
 
-    def _shared_runs(self, questions: Sequence[_Question]) -> "list[_Run]":
-        """The next blocks that several prompts share and no further one leaves, a run for each such group."""
-        kept = [len(self._cache.find(question.hashes)) for question in questions]
+    def _shared_runs(self, questions: Sequence[_Question], used: set[int]) -> "list[_Run]":
+        """The next blocks that several prompts share and no further one leaves, a run for each such group.
+
+        The blocks that are there already become `used`.
+        """
+        found = [self._cache.find(question.hashes) for question in questions]
+        used.update(block.number for blocks in found for block in blocks)
+        kept = [len(blocks) for blocks in found]
         counts = Counter(
             chain
             for question, first in zip(questions, kept, strict=True)
@@ -150,10 +156,9 @@ class Engine:
             spared += (sharers - 1) * (end - first) * BLOCK
         return [*runs.values()] if spared >= _WORTH else []
 
-    def _compute_runs(self, runs: "Sequence[_Run]") -> int:
-        """Compute and keep some runs of blocks; how many blocks that was."""
+    def _compute_runs(self, runs: "Sequence[_Run]", used: set[int]) -> int:
+        """Compute and keep some runs of blocks, without dropping `used` ones; how many blocks that was."""
         before = [self._cache.find(run.question.hashes)[: run.first] for run in runs]
-        used = {block.number for blocks in before for block in blocks}
         claimed = [self._cache.claim(run.hashes, used) for run in runs]
         rows = [
             (run, Row(slots_of(past), run.ids(len(blocks)), slots_of(blocks)))
@@ -173,7 +178,7 @@ class Engine:
             if len(runs) == 1:
                 return 0
             middle = len(runs) // 2
-            return self._compute_runs(runs[:middle]) + self._compute_runs(runs[middle:])
+            return self._compute_runs(runs[:middle], used) + self._compute_runs(runs[middle:], used)
         for run, row in rows:
             run.question.computed += len(row.ids)
         return sum(map(len, claimed))

@@ -131,6 +131,20 @@ def test_what_prompts_begin_with_is_computed_once() -> None:
         assert prompts - cached < most * prompts
 
 
+def test_beginnings_that_do_not_fit_into_the_cache_together_are_computed_once_at_most() -> None:
+    """Of two groups with long beginnings it holds one and a half: neither drops the other's for ever."""
+    made = engine(slots=33 * BLOCK, batch_tokens=2000)
+    asked = [
+        Request(f"{first}{n}", prompt=f"{first}{STORY * 20}{n}", max_tokens=1)
+        for first in ("", "A tale. ")
+        for n in range(3)
+    ]
+    assert all(len(made.prompts.ids(request)) > 20 * BLOCK for request in asked)
+    given = replies(made, *asked)
+    assert made.network.computed < sum(reply.usage.prompt_tokens or 0 for reply in given)
+    assert [alone_text(request) for request in asked] == [reply.text for reply in given]
+
+
 def test_a_prompt_that_is_too_long_is_told_apart() -> None:
     """With its reply it must fit into the model's positions; the others are answered."""
     too_long, fits = answers(engine(), chat("1", STORY * 40), chat("2", "The sea."))
