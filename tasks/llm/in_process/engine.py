@@ -136,9 +136,9 @@ class Engine:
 
         The blocks that are there already become `used`.
         """
-        found = [self._cache.find(question.hashes) for question in questions]
-        used.update(block.number for blocks in found for block in blocks)
-        kept = [len(blocks) for blocks in found]
+        before = [self._cache.find(question.hashes) for question in questions]
+        used.update(block.number for blocks in before for block in blocks)
+        kept = [len(blocks) for blocks in before]
         counts = Counter(
             chain
             for question, first in zip(questions, kept, strict=True)

@@ -31,7 +31,7 @@ class Prompts:
         self._text = lru_cache(maxsize=100_000)(self._decoded)
 
     def ids(self, request: Request) -> list[int]:
-        """The tokens of a request's prompt or turns. Raises `WrongRequest` where its chat has no template."""
+        """The tokens of a request's prompt or turns. Raises `WrongRequest` where it has none."""
         if request.prompt is not None:
             return self._encoded(request.prompt)
         if self.chat == "plain":
@@ -50,7 +50,7 @@ class Prompts:
             )
             raise WrongRequest(msg) from error
         # What begins a sequence is in the template.
-        return self.tokenizer(text, add_special_tokens=False).input_ids  # pyright: ignore[reportReturnType]
+        return self._encoded(text, add_special_tokens=False)
 
     def stops(self, request: Request) -> tuple[str, ...]:
         """Texts that end the reply."""
@@ -94,8 +94,15 @@ class Prompts:
         piece = str(self.tokenizer.convert_ids_to_tokens(token) or "")
         return f" {text}" if piece.startswith("▁") and not text.startswith(" ") else text
 
-    def _encoded(self, text: str) -> list[int]:
-        return self.tokenizer(text).input_ids  # pyright: ignore[reportReturnType]
+    def _encoded(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        try:
+            return self.tokenizer(text, add_special_tokens=add_special_tokens).input_ids  # pyright: ignore[reportReturnType]
+        except (TypeError, UnicodeError) as error:
+            msg = (
+                f"the tokenizer of the reader's model {self.model} does not take the prompt, which has characters that "
+                "are no Unicode text, such as a lone surrogate: mend the corpus"
+            )
+            raise WrongRequest(msg) from error
 
 
 def plain_text(messages: Sequence[Message]) -> str:

@@ -145,6 +145,16 @@ def test_beginnings_that_do_not_fit_into_the_cache_together_are_computed_once_at
     assert [alone_text(request) for request in asked] == [reply.text for reply in given]
 
 
+def test_a_text_that_the_tokenizer_does_not_take_fails_alone() -> None:
+    """Such as half a surrogate pair, in a prompt or a turn; the others are answered."""
+    bad = Request("1", prompt="the \ud83d sea", max_tokens=1)
+    template, plain = engine(), engine(chat="plain")
+    for made, request in ((template, bad), (template, chat("1", "\ud83d")), (plain, chat("1", "\ud83d"))):
+        failed, answered = answers(made, request, chat("2", "The sea."))
+        assert "lone surrogate" in (failed.reason or "")
+        assert answered.reply is not None
+
+
 def test_a_prompt_that_is_too_long_is_told_apart() -> None:
     """With its reply it must fit into the model's positions; the others are answered."""
     too_long, fits = answers(engine(), chat("1", STORY * 40), chat("2", "The sea."))
