@@ -30,5 +30,5 @@ class Size:
 
 SIZES = {
     "quick": Size(4_000, 600, 3, features=24, contexts=4_000, real_features=1, real_rounds=1),
-    "full": Size(20_000, 1_500, 5, features=200, contexts=20_000, real_features=2, real_rounds=3),
+    "full": Size(20_000, 1_500, 5, features=200, contexts=20_000, real_features=1, real_rounds=3),
 }
