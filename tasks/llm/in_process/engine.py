@@ -20,7 +20,7 @@ from tasks.llm.in_process import log_probabilities
 from tasks.llm.in_process.block_cache import BLOCK, Block, BlockCache, block_hashes, slots_of
 from tasks.llm.in_process.generation import Writing, choose
 from tasks.llm.in_process.grammars import Grammars
-from tasks.llm.in_process.network import Network, Row
+from tasks.llm.in_process.network import Network, Row, fits_into_memory
 from tasks.llm.in_process.prompts import Prompts
 from tasks.llm.request import Reply, Request, Structured, TokenLogprob, Usage
 
@@ -54,6 +54,8 @@ class _Question:
     structured: Structured | None
     computed: int = 0
     """Tokens of its prompt that were computed for it."""
+    counted: bool = False
+    """Whether those after shared beginnings are among them."""
     answered: bool = False
     writing: Writing = field(init=False)
 
@@ -167,14 +169,17 @@ class Engine:
         ]
         if not rows:
             return 0
-        try:
-            self._check_open()
-            self.network.start([row for _, row in rows])
-        except BaseException as error:
-            for run in runs:
-                self._cache.forget(run.hashes)
-            if not _out_of_memory(error):
+
+        def start() -> None:
+            try:
+                self._check_open()
+                self.network.start([row for _, row in rows])
+            except BaseException:
+                for run, blocks in zip(runs, claimed, strict=True):
+                    self._cache.forget(run.hashes[: len(blocks)])
                 raise
+
+        if not fits_into_memory(start):
             if len(runs) == 1:
                 return 0
             middle = len(runs) // 2
@@ -208,19 +213,16 @@ class Engine:
 
     def _in_batches(self, batch: Sequence[_Question], deliver: Callable[[int, Answer], None]) -> None:
         """Answer a batch; in halves where it does not fit into memory."""
-        try:
-            self._answer_batch(batch, deliver)
-        except RuntimeError as error:
-            left = [question for question in batch if not question.answered]
-            if not _out_of_memory(error):
-                raise
-            if len(left) > 1:
-                middle = len(left) // 2
-                self._in_batches(left[:middle], deliver)
-                self._in_batches(left[middle:], deliver)
-            for question in left if len(left) == 1 else ():
-                reason = f"the model ran out of memory with a prompt of {len(question.ids):,} tokens alone"
-                deliver(question.number, Answer(None, reason))
+        if fits_into_memory(lambda: self._answer_batch(batch, deliver)):
+            return
+        left = [question for question in batch if not question.answered]
+        if len(left) > 1:
+            middle = len(left) // 2
+            self._in_batches(left[:middle], deliver)
+            self._in_batches(left[middle:], deliver)
+        for question in left if len(left) == 1 else ():
+            reason = f"the model ran out of memory with a prompt of {len(question.ids):,} tokens alone"
+            deliver(question.number, Answer(None, reason))
 
     def _answer_batch(self, batch: Sequence[_Question], deliver: Callable[[int, Answer], None]) -> None:
         self._check_open()
@@ -248,10 +250,13 @@ class Engine:
         except BaseException:
             for question, past, new in zip(batch, before, claimed, strict=True):
                 self._cache.forget(question.hashes[len(past) : len(past) + len(new)])
+            self.network.select([])
             raise
         prompt_logprobs: list[tuple[TokenLogprob, ...]] = []
         for question, past, new, states in zip(batch, before, claimed, hidden, strict=True):
-            question.computed += len(question.ids) - BLOCK * len(past)
+            if not question.counted:  # or a retry in a smaller batch would count the prompt again
+                question.computed += len(question.ids) - BLOCK * len(past)
+                question.counted = True
             question.writing.pending.clear()
             prompt_logprobs.append(self._prompt_logprobs(question, past, new, states))
         replies = _Replies(batch, prompt_logprobs, deliver)
@@ -380,11 +385,3 @@ def _runs_of(items: Sequence[_Item], kind: Callable[[_Item], object]) -> Iterato
         batch.append(item)
     if batch:
         yield batch
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so: torch has no class of its own for a CPU."""
-    message = str(error).casefold()
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("not enough memory" in message or "out of memory" in message)
-    )

@@ -9,7 +9,7 @@ Logits are taken from the model's own `forward` with its backbone replaced by gi
 architecture does to them (scaling, soft caps) is done here too, for as many positions as are wanted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from inspect import signature
@@ -159,6 +159,7 @@ class Network:
         self._layers = [_Layer(slots) for _ in range(layers)]
         self._cache = Cache(layers=list(self._layers))
         self._hidden: Tensor | None = None
+        self._mask = np.zeros((0, 0), bool)
         self.slots = slots
         """Tokens whose keys and values can be kept."""
         self.positions: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -293,3 +294,17 @@ def refuse_recurrent(config: Any) -> None:
             "name it in a reader of kind openai"
         )
         raise WrongRequest(msg)
+
+
+def fits_into_memory(compute: Callable[[], None]) -> bool:
+    """Compute something; False where memory ran out, with all of it freed: until then the error holds its tensors."""
+    try:
+        compute()
+    except RuntimeError as error:
+        message = str(error).casefold()  # torch has no class of its own for a CPU
+        if not isinstance(error, torch.OutOfMemoryError) and (
+            "not enough memory" not in message and "out of memory" not in message
+        ):
+            raise
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from weakref import ref
 
 import pytest
 import torch
@@ -190,6 +191,30 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(monkeypatch: pytest.Mon
     asked = [chat(str(n), f"{STORY}{n}", max_tokens=3) for n in range(9)]
     assert [alone_text(request) for request in asked] == [reply.text for reply in replies(made, *asked)]
     assert max(sizes) > 2
+
+
+def test_a_retry_after_memory_ran_out_counts_no_token_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though each prompt was computed before the reply did not fit, and what was computed is freed before the retry."""
+    made = engine(batch_tokens=4000)
+    asked = [chat(str(n), f"{STORY}{n}", max_tokens=3) for n in range(9)]
+    expected = [reply.usage for reply in replies(engine(batch_tokens=4000), *asked)]
+    go_on, start, held = made.network.go_on, made.network.start, []
+
+    def full(ids):
+        if len(ids) > 2:
+            tensor = torch.zeros(3)
+            held.append(ref(tensor))
+            raise torch.OutOfMemoryError
+        return go_on(ids)
+
+    def freed(rows, **options):
+        assert all(tensor() is None for tensor in held)
+        return start(rows, **options)
+
+    monkeypatch.setattr(made.network, "go_on", full)
+    monkeypatch.setattr(made.network, "start", freed)
+    assert expected == [reply.usage for reply in replies(made, *asked)]
+    assert held
 
 
 def alone_text(request: Request) -> str:
