@@ -65,6 +65,10 @@ class _Question:
         return self.request.max_tokens > 1
 
 
+def _never() -> bool:
+    return False
+
+
 class Engine:
     """A model with its tokenizer, and what it keeps of the prompts that it has seen."""
 
@@ -75,20 +79,28 @@ class Engine:
         self.network, self.prompts = network, prompts
         self._grammars, self._ends, self._batch = grammars, ends, batch_tokens
         self._cache = BlockCache(network.slots // BLOCK - 1)
-        self._closed: Callable[[], bool] = lambda: False
+        self._closed: Callable[[], bool] = _never
 
     @torch.inference_mode()
     def answer(
         self,
         requests: Sequence[Request],
         deliver: Callable[[int, Answer], None],
-        closed: Callable[[], bool] = lambda: False,
+        closed: Callable[[], bool] = _never,
     ) -> None:
         """Answer requests without parts; `deliver` is called with each request's number and answer, in any order.
 
         Raises `Closed` soon after `closed` has begun to return True.
         """
         self._closed = closed
+        try:
+            self._answer_all(requests, deliver)
+        finally:
+            self._closed = (
+                _never  # it may hold who holds this engine, whose memory would not be freed at once
+            )
+
+    def _answer_all(self, requests: Sequence[Request], deliver: Callable[[int, Answer], None]) -> None:
         questions = []
         for number, request in enumerate(requests):
             question = self._question(number, request)

@@ -84,6 +84,12 @@ def _slots(config: TransformersConfig, device: torch.device, each: int) -> int:
     wanted = (
         config.cache_gb * 1e9 if config.cache_gb else min(most, _CPU_CACHE if device.type == "cpu" else most)
     )
+    if config.cache_gb and wanted < _FEWEST * each <= most:
+        msg = (
+            f"the reader's model {config.model} needs {_FEWEST * each / 1e9:.2g} GB for the keys and values of "
+            f"{_FEWEST:,} tokens, the fewest that a reader keeps: set a higher cache_gb than {config.cache_gb:g}"
+        )
+        raise WrongRequest(msg)
     if wanted > most or wanted < _FEWEST * each:
         less = ", or set a lower cache_gb" if wanted > most else ""
         msg = (

@@ -119,9 +119,10 @@ def test_readers_of_one_model_share_it_while_one_is_open(folder: Path) -> None:
             assert first._engine is second._engine is not third._engine
             assert 1 == len(load._models)
             assert 2 == len(load._engines)
+            assert (await first.ask(ASKED[0])).reply is not None
 
-    asyncio.run(run())
     gc.collect()
+    asyncio.run(run())
     assert (0, 0) == (len(load._engines), len(load._models))
 
 
@@ -240,6 +241,8 @@ def test_too_little_memory_is_told_before_anything_is_asked(
     """For the weights, and for keys and values beside them."""
     with pytest.raises(WrongRequest, match="set a lower cache_gb"):
         checked(reader(folder, cache_gb=1e6))
+    with pytest.raises(WrongRequest, match="set a higher cache_gb"):
+        checked(reader(folder, cache_gb=1e-6))
     with monkeypatch.context() as patched:
         patched.setattr(load, "available_memory", lambda: 100_000)
         with pytest.raises(WrongRequest, match="name a smaller model or dtype"):
