@@ -23,12 +23,12 @@ class Size:
     """Of a run, judged with each number of contexts per question, at most."""
     contexts: int
     """Asked about by gloss in each round, with each number of contexts per question; whole features of 100."""
-    real_features: int
+    real_features: int = 1
     """Of a run, judged by a real model in process in each of its rounds."""
-    real_rounds: int
+    real_rounds: int = 3
 
 
 SIZES = {
-    "quick": Size(4_000, 600, 3, features=24, contexts=4_000, real_features=1, real_rounds=1),
-    "full": Size(20_000, 1_500, 5, features=200, contexts=20_000, real_features=1, real_rounds=3),
+    "quick": Size(4_000, 600, 3, features=24, contexts=4_000, real_rounds=1),
+    "full": Size(20_000, 1_500, 5, features=200, contexts=20_000),
 }
