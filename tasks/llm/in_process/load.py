@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -17,7 +18,7 @@ from tasks.llm.in_process.block_cache import BLOCK
 from tasks.llm.in_process.config import TransformersConfig
 from tasks.llm.in_process.engine import Engine
 from tasks.llm.in_process.grammars import Grammars
-from tasks.llm.in_process.network import Network, refuse_recurrent
+from tasks.llm.in_process.network import Network, Row, refuse_recurrent
 from tasks.llm.in_process.prompts import Prompts
 from tasks.llm.request import Request
 from tasks.model_files.memory import available_memory
@@ -52,11 +53,28 @@ def _made(config: TransformersConfig) -> Engine:
     tokenizer = config.files.tokenizer()
     model = _model(config)
     refuse_recurrent(model.config)
-    tried = model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=True)
-    layers = [layer for layer in tried.past_key_values.layers if layer.keys is not None]
+    refused = (
+        f"the reader's model {config.model} ({model.config.model_type}) cannot be run with kept keys and values here: "
+        "serve it with vLLM and name it in a reader of kind openai"
+    )
+    tokens = list(range(8))
+    tried = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=True)
+    past = getattr(tried, "past_key_values", None)
+    if past is None or getattr(model, "_is_stateful", False):
+        raise WrongRequest(refused)
+    layers = [layer for layer in past.layers if layer.keys is not None]
     hidden = model.config.get_text_config().hidden_size * tried.logits.element_size()
-    each = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers) + hidden
+    each = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers) // len(tokens) + hidden
     network = Network(model, _slots(config, model.device, each))
+    none = np.zeros(0, np.int64)
+    try:
+        own = network.logits(network.start([Row(none, tokens, none)])[0])
+    except Exception as error:  # whatever an architecture that is run otherwise raises
+        raise WrongRequest(refused) from error
+    plain = tried.logits[0].float()
+    bound = torch.finfo(tried.logits.dtype).eps ** 0.5
+    if not torch.allclose(own, plain, rtol=bound, atol=bound * float(plain.abs().max()), equal_nan=True):
+        raise WrongRequest(refused)
     named: Any = getattr(model.generation_config, "eos_token_id", None)
     named = [tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
     ends = frozenset(token for token in named if isinstance(token, int))

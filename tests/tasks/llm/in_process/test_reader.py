@@ -268,6 +268,23 @@ def test_a_model_with_recurrent_layers_is_refused(tmp_path: Path) -> None:
         checked(reader(tmp_path / "mamba"))
 
 
+@pytest.mark.parametrize("kind", ["opt", "bert"])
+def test_a_model_that_is_run_otherwise_is_refused(tmp_path: Path, kind: str) -> None:
+    """Before anything is asked, with what to do."""
+    from transformers import BertConfig, BertLMHeadModel, OPTConfig, OPTForCausalLM  # noqa: PLC0415
+
+    shape: Any = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape |= {"vocab_size": len(tokenizer())}
+    if kind == "opt":
+        made: Any = OPTForCausalLM(OPTConfig(**shape, ffn_dim=32, word_embed_proj_dim=32))
+    else:
+        made = BertLMHeadModel(BertConfig(**shape, intermediate_size=32))
+    made.save_pretrained(tmp_path / kind)
+    tokenizer().save_pretrained(tmp_path / kind)
+    with pytest.raises(WrongRequest, match="serve it with vLLM"):
+        checked(reader(tmp_path / kind))
+
+
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """When its files are looked for."""
     with pytest.raises(WrongRequest, match="there is no folder"):
