@@ -8,9 +8,11 @@ import pytest
 
 from tasks.contexts import render
 from tasks.explainers.chat import ChatExplainer
+from tasks.fields import kinds
 from tasks.llm.baseline.reader import Baseline
 from tasks.llm.request import Message, Reply, Request, RequestKey
 from tasks.llm.token_count import answers
+from tasks.scorers import Scorer
 from tasks.scorers.chat import ChatScorer
 from tasks.scorers.detection import Detection
 from tasks.scorers.discrimination import Discrimination
@@ -50,11 +52,7 @@ def asked(asker: ChatExplainer | ChatScorer, **options: object) -> list[Request]
 
 def test_every_scorer_that_asks_by_chat_is_here() -> None:
     """Explainers are, by `tests/tasks/explainers/test_chat.py`; a new kind of scorer is added above."""
-
-    def leaves(kind: type) -> set[type]:
-        return set().union(*map(leaves, kind.__subclasses__())) if kind.__subclasses__() else {kind}
-
-    own = {kind for kind in leaves(ChatScorer) if kind.__module__.startswith("tasks.")}
+    own = {scorer for scorer in kinds(Scorer).values() if issubclass(scorer, ChatScorer)}
     assert own == {type(scorer) for scorer in SCORERS.values()}
 
 

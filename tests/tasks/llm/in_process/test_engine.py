@@ -251,6 +251,7 @@ def test_another_failure_of_the_model_is_not_hidden(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_answers_as_a_cpu_does() -> None:
     """The same code, with log-probabilities equal to 1e-3."""
     expected = [alone()[request.key] for request in REQUESTS]
