@@ -23,11 +23,13 @@ def figures(lake: Lake) -> list[Figure]:
     with lake.connect() as connection:
         runs.create_views(lake, connection)
         return [
-            *(figure for kind in SCORERS for figure in values(ask(connection, "values", values_run(kind)))),
-            *judged(ask(connection, "judged", JUDGED), ask(connection, "judged_scores", JUDGED)),
-            *explained(
-                ask(connection, "explained", EXPLAINED), ask(connection, "explained_scores", EXPLAINED)
+            *(
+                figure
+                for kind in SCORERS
+                for figure in values(ask(connection, "own_and_other", values_run(kind)))
             ),
+            *judged(ask(connection, "judged", JUDGED), ask(connection, "judged_scores", JUDGED)),
+            *explained(ask(connection, "explained", EXPLAINED), ask(connection, "own_and_other", EXPLAINED)),
         ]
 
 

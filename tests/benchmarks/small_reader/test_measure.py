@@ -26,14 +26,14 @@ def surprisal(connection: duckdb.DuckDBPyConnection, gain: float) -> Rows:
     connection.execute(
         f"""
         create or replace table scores as
-        select '{VALUES}' as run, 'surprisal' as scorer, feature, control,
+        select '{VALUES}' as run, 'exemplars' as explainer, 'surprisal' as scorer, feature, control,
             0.5 + feature / 100 + (control = 'none')::int * {gain} * (1 + feature % 2) as score
         from range(6) as f(feature), (values ('none'), ('shuffled')) as c(control)
-        union all select '{VALUES}', 'surprisal', 6, 'none', 1.0
-        union all select 'another', 'surprisal', 0, 'none', 0.0
+        union all select '{VALUES}', 'exemplars', 'surprisal', 6, 'none', 1.0
+        union all select 'another', 'exemplars', 'surprisal', 0, 'none', 0.0
         """
     )
-    return ask(connection, "values", VALUES)
+    return ask(connection, "own_and_other", VALUES)
 
 
 def report(figures: list) -> Report:

@@ -1,11 +1,12 @@
--- One row per explainer and feature: the embedding score of its explanation, and of another feature's.
+-- One row per explainer, scorer and feature: the score of the feature's own explanation, and of another feature's.
 select
     explainer,
+    scorer,
     feature,
     avg(score) filter (where control = 'none') as own,
     avg(score) filter (where control = 'shuffled') as other
 from scores
 where run = $run
-group by explainer, feature
+group by explainer, scorer, feature
 having own is not null and other is not null
-order by explainer, feature
+order by explainer, scorer, feature
