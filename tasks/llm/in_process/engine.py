@@ -96,9 +96,8 @@ class Engine:
         try:
             self._answer_all(requests, deliver)
         finally:
-            self._closed = (
-                _never  # it may hold who holds this engine, whose memory would not be freed at once
-            )
+            # `closed` may hold whoever holds this engine, and its memory would not be freed at once.
+            self._closed = _never
 
     def _answer_all(self, requests: Sequence[Request], deliver: Callable[[int, Answer], None]) -> None:
         questions = []
