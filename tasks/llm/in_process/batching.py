@@ -1,6 +1,7 @@
 """The reader of a model in this process: requests that wait are answered together, in a thread of their own."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from tasks.llm.in_process.engine import Answer, Closed, Engine
 from tasks.llm.in_process.load import engine
 from tasks.llm.request import Outcome, Request
 
-_DEVICE = Lock()
-"""Held while a model answers: those of several readers take turns at the processor."""
+_TURNS: dict[str, Lock] = defaultdict(Lock)
+"""Held, by device, while a model answers: models on the same device take turns."""
 
 
 @dataclass
@@ -85,7 +86,7 @@ class InProcess(Reader):
                     _settle(waiting.answer, Answer(None, reason))
 
     def _answer(self, requests: list[Request], deliver: Callable[[int, Answer], None]) -> None:
-        with _DEVICE:
+        with _TURNS[str(self._engine.network.device)]:
             self._engine.answer(requests, deliver, lambda: self._closed)
 
 
