@@ -16,14 +16,13 @@ WORKDIR /gloss
 # From some indexes torch brings CUDA along, gigabytes of it; one that has the CPU build is named with
 # --build-arg PIP_EXTRA_INDEX_URL=...
 ARG PIP_EXTRA_INDEX_URL
-COPY requirements.txt ./
-RUN pip install -r requirements.txt
+COPY requirements.txt requirements-real.txt ./
+RUN pip install -r requirements.txt && pip install --no-deps -r requirements-real.txt
 
 COPY . .
-RUN pip install --no-deps .
+RUN pip install '.[real]'
 
-# Models from GGUF files need `pip install 'gloss-sae[real]'` on top, and a cache that outlives the container:
-# -e GLOSS_CACHE=/data/cache
+# A model from a GGUF file, as the demo's, is converted once: for a cache that outlives the container, -e GLOSS_CACHE=/data/cache
 RUN useradd --create-home --uid 1000 gloss && chown gloss:gloss /gloss
 USER gloss
 

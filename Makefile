@@ -40,21 +40,23 @@ $(VENV)/.made: requirements.txt requirements-dev.txt requirements-real.txt
 	@touch $@
 	@echo "the environment is ready: $(BIN)/gloss"
 
+# SET changes keys of its config: make demo SET="--set features.n=50".
+DEMO = HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/demo/demo.yaml $(SET)
 .PHONY: demo
-demo: env ## run the whole pipeline on the model and the text that ship with gloss: CPU, no network, no key
-	HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/demo/demo.yaml
-
-# SET changes keys of its config: make real SET="--set features.n=50".
-.PHONY: real
-real: env ## explain SmolLM2-135M: a trained coder, neurons and random weights side by side, on a CPU
-	HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/real/real.yaml $(SET)
+demo: env ## explain SmolLM2-135M: a trained coder, neurons and random weights side by side; CPU, no key
+	$(DEMO)
 
 # What CI runs of it, and once more, which has to find nothing to do.
-SMALL := --set run=real-small --set corpus.tokens=32_768 --set features.n=20 --set sample.min_firings=40
-.PHONY: real-small
-real-small: SET = $(SMALL)
-real-small: real ## the same with less text and fewer features
-	HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/real/real.yaml $(SMALL) | grep "Nothing left to do"
+.PHONY: demo-small
+demo-small: SET = --set run=demo-small --set corpus.tokens=32_768 --set features.n=20 --set sample.min_firings=40
+demo-small: demo ## the same with less text and fewer features
+	$(DEMO) | grep "Nothing left to do"
+
+# By earlier names.
+.PHONY: real real-small real-vllm
+real: demo
+real-small: demo-small
+real-vllm: demo-vllm
 
 # Tests of one file stay in one process, since files share models and servers. Threads that wait must not spin:
 # two processes with as many threads as cores would keep each other from working.
@@ -135,9 +137,9 @@ VLLM ?= .venv-vllm
 test-vllm: env $(VLLM)/.made ## ask a real vLLM server, on a CPU
 	GLOSS_VLLM=$(VLLM)/bin/vllm OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m vllm tests/vllm
 
-.PHONY: real-vllm
-real-vllm: env $(VLLM)/.made ## explain features of SmolLM2-135M with itself, served by vLLM on a CPU, and count what it does
-	VLLM=$(abspath $(VLLM))/bin/vllm HF_HUB_OFFLINE=1 $(BIN)/python -m deployments.real.real_vllm $(SET)
+.PHONY: demo-vllm
+demo-vllm: env $(VLLM)/.made ## explain features of SmolLM2-135M with itself, served by vLLM on a CPU, and count what it does
+	VLLM=$(abspath $(VLLM))/bin/vllm HF_HUB_OFFLINE=1 $(BIN)/python -m deployments.demo.demo_vllm $(SET)
 
 $(VLLM)/.made: requirements-vllm.txt
 	@[[ -x $(VLLM)/bin/pip ]] || $(PYTHON) -m venv $(VLLM)

@@ -33,7 +33,7 @@ COUNTS = (
 RANDOM = "random weights, a floor of the trained coders at their site"
 """What is said of coders of kind `random`."""
 TUNED = (
-    "the baseline reader counts words, by thresholds that were set on the demo's features, so its scores cannot be "
+    "the baseline reader counts words, by thresholds that were set on a toy's features, so its scores cannot be "
     "compared with published ones"
 )
 """What is said of scores that the baseline reader had part in."""

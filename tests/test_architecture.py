@@ -232,4 +232,7 @@ def test_the_reading_order_is_short() -> None:
 @pytest.mark.parametrize("file", [file for file in MODULES if _name(file) != "storage/tables.py"], ids=_name)
 def test_a_module_has_at_most_400_lines(file: Path) -> None:
     """A longer one has two subjects; the declarations of the tables are one long list."""
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400 or "deployments/demo" in _name(file)
+    assert (
+        len(file.read_text(encoding="utf-8").splitlines()) <= 400
+        or _name(file) == "deployments/demo/corpus.py"
+    )

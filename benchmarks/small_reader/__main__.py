@@ -35,7 +35,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     made = command.parser("small_reader", DESCRIPTION)
-    made.add_argument("--lake", default="./gloss-real", metavar="URI", help="with the run (./gloss-real)")
+    made.add_argument("--lake", default="./gloss-lake", metavar="URI", help="with the run (./gloss-lake)")
     made.add_argument("--run", help="which one; the lake's first one if not given")
     made.add_argument(
         "--reader", type=Path, metavar="FILE", help="the model, as an entry of readers in YAML (SmolLM2-135M)"

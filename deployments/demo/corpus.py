@@ -1,4 +1,4 @@
-"""Build corpus.parquet: the text that the demo's subject model and sparse coder are trained on.
+"""Build corpus.parquet: the text that the demo explains, and that the tests' toy is trained on.
 
 Five kinds of English text and program code, all of it free to copy, read from Debian packages:
 

@@ -1,8 +1,8 @@
-"""README.md and docs/running.md: puts into them what `make real` and `make demo` made.
+"""README.md and docs/running.md: puts into them what `make demo` made.
 
-`python docs/generate/readme.py LAKE` writes docs/real-feature.txt from the run of `make real`: its best explained
-feature with scores and some evidence, and the order of its coders. That goes into the README; `docs/demo.txt` and
-`docs/real.txt`, the ends of both commands' outputs, go into docs/running.md. Without a lake the texts stay as they are;
+`python docs/generate/readme.py LAKE` writes docs/demo-feature.txt from the run of `make demo`: its best explained
+feature with scores and some evidence, and the order of its coders. That goes into the README; `docs/demo.txt`, the end
+of the command's output, goes into docs/running.md. Without a lake the texts stay as they are;
 `--check` only says whether the pages have them.
 """
 
@@ -25,13 +25,12 @@ from storage.lake import Lake
 from tasks.contexts.render import plain
 
 ROOT = Path(__file__).parents[2]
-RUN = "real"
-"""The run of `make real`."""
-FEATURE = "docs/real-feature.txt"
+RUN = "demo"
+"""The run of `make demo`."""
+FEATURE = "docs/demo-feature.txt"
 BLOCKS = (
     ("README.md", "feature", FEATURE),
     ("docs/running.md", "demo", "docs/demo.txt"),
-    ("docs/running.md", "real", "docs/real.txt"),
 )
 """Pages, the names of their blocks, and the files whose texts are in them."""
 
@@ -102,8 +101,8 @@ class Best(NamedTuple):
 
 def main() -> int:
     """Write the pages, or compare them with what is there."""
-    parser = argparse.ArgumentParser(description="Put real runs into README.md and docs/running.md.")
-    parser.add_argument("lake", nargs="?", metavar="LAKE", help="the lake of make real, for another feature")
+    parser = argparse.ArgumentParser(description="Put a real run into README.md and docs/running.md.")
+    parser.add_argument("lake", nargs="?", metavar="LAKE", help="the lake of make demo, for another feature")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when they are not current")
     options = parser.parse_args()
     if options.lake is not None and not options.check:

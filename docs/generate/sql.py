@@ -1,7 +1,6 @@
 """docs/sql.md and README.md: puts a lake's answers below their questions, as a terminal of 80 columns shows them.
 
-`python docs/generate/sql.py LAKE` after `make demo` and `make real`, of which docs/sql.md shows the first and README.md
-the second; the questions are written on the pages themselves.
+`python docs/generate/sql.py LAKE` after `make demo`; the questions are written on the pages themselves.
 """
 
 import argparse
@@ -17,8 +16,8 @@ from storage import runs
 
 FILE = Path(__file__).parents[1] / "sql.md"
 README = Path(__file__).parents[2] / "README.md"
-RUNS = {FILE: "demo", README: "real"}
-"""The run that answers each page's questions."""
+RUN = "demo"
+"""The run that answers."""
 
 QUESTION = re.compile(r"(^```sql\n(.*?)^```\n\n)^```text\n.*?^```\n", re.MULTILINE | re.DOTALL)
 """A question and the block with its answer."""
@@ -42,10 +41,10 @@ def page(uri: str, text: str, run: str | None = None) -> str:
 def main() -> int:
     """Write the pages."""
     parser = argparse.ArgumentParser(description="Write the answers in docs/sql.md and README.md.")
-    parser.add_argument("lake", metavar="LAKE", help="the lake of make demo and make real")
+    parser.add_argument("lake", metavar="LAKE", help="the lake of make demo")
     uri = parser.parse_args().lake
-    for file, run in RUNS.items():
-        file.write_text(page(uri, file.read_text(encoding="utf-8"), run), encoding="utf-8")
+    for file in (FILE, README):
+        file.write_text(page(uri, file.read_text(encoding="utf-8"), RUN), encoding="utf-8")
     return 0
 
 

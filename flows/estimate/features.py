@@ -34,10 +34,10 @@ from tasks.sampling.config import Sampling
 from tasks.sampling.negatives.base import Kind
 
 _TWICE = 5
-"""Deciles in which two tokens fire. In the demo the mean falls from 1.9 in the strongest to 1.0 in the weakest."""
+"""Deciles in which two tokens fire. In tests/toy the mean falls from 1.9 in the strongest to 1.0 in the weakest."""
 
 _LOWER = 0.8
-"""Ratio between the peaks of a decile and of the one before it; in the demo from 0.7 of the largest to 0.09."""
+"""Ratio between the peaks of a decile and of the one before it; in tests/toy from 0.7 of the largest to 0.09."""
 
 
 def synthetic_feature(

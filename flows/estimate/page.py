@@ -29,7 +29,7 @@ from tasks.llm.token_count import Bill
 from tasks.sampling import DECILES
 
 _ROW = {"requests": 23.3, "judgements": 2.8, "explanations": 285.0, "features": 245.0, "scores": 217.0}
-"""Bytes of a row in the demo's lake."""
+"""Bytes of a row in the lake of tests/toy."""
 _TOKEN = {"tokens": 2.9, "contexts": 3.3}
 """Bytes of a token there, in the two tables that hold text."""
 

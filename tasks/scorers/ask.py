@@ -51,7 +51,8 @@ class Adaptive(ConfigModel, frozen=True):
 
     half_width: float = Field(default=0.08, gt=0, lt=0.5)
     """Half the width of the interval, an anytime-valid one of 95 %, at which a feature is done. The default ranks
-    features as all questions do (Spearman at least 0.98 on the demo's judgements, docs/benchmarks.md); 0.1 does not."""
+    features as all questions do (Spearman at least 0.98 on a small model's judgements, docs/benchmarks.md); 0.1 does
+    not."""
     bar: float | None = Field(default=None, gt=0, lt=1)
     """A score by which features are to be told apart: one whose interval lies above or below it is done; null sets
     none."""

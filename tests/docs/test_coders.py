@@ -19,10 +19,10 @@ from tasks.coders.base import HookSite
 from tasks.coders.saelens import SAELens
 from tasks.fields import kinds
 from tests.docs.pages import DOCS, blocks
-from tests.flows.command import DEMO, write_config
+from tests.flows.command import TOY, write_config
 
 PAGE = DOCS["coders"]
-CODER = DEMO / "coder" / "sparsify" / "layers.2" / "sae.safetensors"
+CODER = TOY / "coder" / "sparsify" / "layers.2" / "sae.safetensors"
 
 
 def _marked(mark: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs the `gloss` command as a user does, in a process of its own, on a tiny cut of the demo."""
+"""Runs the `gloss` command as a user does, in a process of its own, on the toy and a little of the demo's text."""
 
 import os
 import subprocess
@@ -13,17 +13,19 @@ from storage.lake import Lake
 from storage.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
-DEMO = ROOT / "deployments" / "demo"
+CORPUS = ROOT / "deployments" / "demo" / "corpus.parquet"
+TOY = ROOT / "tests" / "toy"
+"""A language model and coder that are small enough for tests."""
 
 TINY = {
     "run": "tiny",
-    "subject": {"model": str(DEMO / "subject")},
-    "corpus": {"path": str(DEMO / "corpus.parquet"), "tokens": 40_960},
+    "subject": {"model": str(TOY / "subject")},
+    "corpus": {"path": str(CORPUS), "tokens": 40_960},
     "coders": [
         {
             "name": "demo",
             "site": "layers.2",
-            "source": {"kind": "sparsify", "path": str(DEMO / "coder/sparsify")},
+            "source": {"kind": "sparsify", "path": str(TOY / "coder/sparsify")},
         }
     ],
     "features": {"choose": "sample", "n": 48},

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.lake import Lake
-from tests.flows.command import DEMO, TINY, gloss, start, write_config
+from tests.flows.command import CORPUS, TINY, gloss, start, write_config
 
 CACHE = ("tokens", "activations", "features")
 RANDOM = {"name": "random", "site": "layers.1", "source": {"kind": "random", "width": 256, "k": 4}}
@@ -117,7 +117,7 @@ def test_a_cache_grows(undisturbed: Path, tmp_path: Path, prefect: dict[str, str
     config = write_config(tmp_path, str(lake))
     assert 0 == gloss(["cache", str(config)], prefect).returncode
     before = _changed(lake)
-    corpus = {"path": str(DEMO / "corpus.parquet"), "tokens": 57_344}
+    corpus = {"path": str(CORPUS), "tokens": 57_344}
     config = write_config(tmp_path, str(lake), corpus=corpus, coders=[*TINY["coders"], RANDOM])
 
     ended = gloss(["cache", str(config)], prefect)

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from flows.cli.main import main
 from storage import runs
 from storage.lake import Lake
-from tests.flows.command import DEMO, gloss, write_config
+from tests.flows.command import CORPUS, TOY, gloss, write_config
 from tests.tasks.llm.faulty_server import Answer, Body, Fault, FaultyServer, faulty_server, trial
 from tests.tasks.llm.openai_replies import completion, members
 
@@ -31,7 +31,7 @@ class Counting:
 
     def __init__(self, answer: Callable[[Body], str] | None = None) -> None:
         self._answer = answer or _answer
-        self._tokenizer = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
+        self._tokenizer = AutoTokenizer.from_pretrained(TOY / "subject", model_max_length=10**9)
         self._lock, self._seen = threading.Lock(), set[tuple[int, ...]]()
         self.asked = Counter[str]()
         self.cost = 0.0
@@ -387,7 +387,7 @@ def test_the_papers_token_counts(kind: str, tmp_path: Path, capsys: pytest.Captu
     config = write_config(
         tmp_path,
         str(tmp_path / "lake"),
-        corpus={"path": str(DEMO / "corpus.parquet"), "tokens": 10_000_000},
+        corpus={"path": str(CORPUS), "tokens": 10_000_000},
         features={"choose": "all"},
         sample={"explain": 40, "per_decile": 5, "negatives": [{"kind": "random", "n": 50}]},
         scorers=[{"kind": kind, "reader": "judge", "shown": 5}],

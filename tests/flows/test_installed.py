@@ -13,7 +13,7 @@ import yaml
 
 from flows import __version__
 from storage.tables import TABLES
-from tests.flows.command import DEMO, ROOT, tables
+from tests.flows.command import CORPUS, ROOT, TOY, tables
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +24,7 @@ SMALLER = {
     "sample.per_decile": 4,
     "sample.min_firings": 60,
 }
-"""What makes a run of a minute of the demo."""
+"""What makes a run of a minute of the toy's."""
 
 
 def _run(*words: str | Path, folder: Path, **environment: str) -> str:
@@ -81,21 +81,24 @@ print([name for name in ("benchmarks", "deployments", "tests") if find_spec(name
 
 
 @pytest.mark.slow
-def test_the_demo_runs_elsewhere(installed: Path, tmp_path: Path, prefect: dict[str, str]) -> None:
-    """Beside the demo's files alone; all of its stages fill their tables, and SQL over them answers."""
-    shutil.copytree(DEMO, tmp_path / "deployments" / "demo", ignore=shutil.ignore_patterns("*.py"))
+def test_a_run_works_elsewhere(installed: Path, tmp_path: Path, prefect: dict[str, str]) -> None:
+    """Beside the files that it names alone; all of its stages fill their tables, and SQL over them answers."""
+    shutil.copytree(TOY, tmp_path / TOY.relative_to(ROOT), ignore=shutil.ignore_patterns("*.py"))
+    text = tmp_path / CORPUS.relative_to(ROOT)
+    text.parent.mkdir(parents=True)
+    shutil.copy(CORPUS, text)
     changes = [word for key, value in SMALLER.items() for word in ("--set", f"{key}={value}")]
-    config = "deployments/demo/demo.yaml"
+    config = "tests/toy/toy.yaml"
     _run(installed / "gloss", "run", config, *changes, folder=tmp_path, **prefect)
 
-    rows = tables(str(tmp_path / "gloss-lake"), "demo")
+    rows = tables(str(tmp_path / "gloss-lake"), "toy")
     assert set(TABLES) - {"embeddings"} == {name for name, filled in rows.items() if filled}
     query = "select count(distinct scorer) from scores"
     out = _run(installed / "gloss", "sql", query, "--format", "csv", folder=tmp_path, **prefect)
-    optional = {name for name, reader in _demo()["readers"].items() if reader.get("kind") == "openai"}
-    always = [scorer for scorer in _demo()["scorers"] if scorer["reader"] not in optional]
+    optional = {name for name, reader in _toy()["readers"].items() if reader.get("kind") == "openai"}
+    always = [scorer for scorer in _toy()["scorers"] if scorer["reader"] not in optional]
     assert str(len(always)) == out.splitlines()[1]
 
 
-def _demo() -> dict:
-    return yaml.safe_load((DEMO / "demo.yaml").read_text(encoding="utf-8"))
+def _toy() -> dict:
+    return yaml.safe_load((TOY / "toy.yaml").read_text(encoding="utf-8"))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.command import DEMO, gloss, start, write_config
+from tests.flows.command import CORPUS, gloss, start, write_config
 from tests.flows.killing import KILLS, moments
 from tests.flows.test_cache_shared import _parts
 
 CHANGES = {
-    "corpus": {"path": str(DEMO / "corpus.parquet"), "tokens": 20_480 + KILLS * 9_216},
+    "corpus": {"path": str(CORPUS), "tokens": 20_480 + KILLS * 9_216},
     "runner": {"kind": "threads", "shard": 4},
 }
 """Shards of 1,024 tokens, nine for each kill and twenty more, so that there is something left to do after every one."""

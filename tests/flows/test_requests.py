@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.cli.main import main
-from tests.flows.command import DEMO, write_config
+from tests.flows.command import CORPUS, TOY, write_config
 from tests.tasks.llm.faulty_server import faulty_server, refusing_port
 
 Case = Callable[[Path], tuple[dict[str, object], tuple[str, ...]]]
 """Given an empty folder: the changed keys of the config, and what the message must say."""
 
-SPARSIFY = DEMO / "coder" / "sparsify" / "layers.2"
+SPARSIFY = TOY / "coder" / "sparsify" / "layers.2"
 
 
 def _coder(path: Path, site: str = "layers.2", kind: str = "sparsify") -> dict[str, object]:
@@ -79,7 +79,7 @@ def corpus_without_rows(folder: Path) -> tuple[dict[str, object], tuple[str, ...
 
 
 def corpus_without_the_column(folder: Path) -> tuple[dict[str, object], tuple[str, ...]]:
-    changes = {"path": str(DEMO / "corpus.parquet"), "column": "words", "tokens": 4096}
+    changes = {"path": str(CORPUS), "column": "words", "tokens": 4096}
     return {"corpus": changes}, ("no column words", "text")
 
 

@@ -17,7 +17,7 @@ import psutil
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from tests.flows.command import DEMO, ROOT
+from tests.flows.command import ROOT, TOY
 from tests.tasks.hostile import CONTROL
 
 NAME = "tiny"
@@ -54,7 +54,7 @@ def make_model(folder: Path) -> Path:
     always among the likeliest.
     """
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(DEMO / "subject" / "tokenizer.json"),
+        tokenizer_file=str(TOY / "subject" / "tokenizer.json"),
         bos_token="<bos>",
         eos_token="<eos>",
         pad_token="<pad>",

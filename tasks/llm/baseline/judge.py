@@ -9,7 +9,7 @@ from tasks.llm.baseline.describe import Description
 from tasks.llm.baseline.words import COMMON, FORMS, cased_words, pattern, words
 
 ENOUGH = 0.75
-"""Least evidence with which an example fits; set by hand on features of the demo."""
+"""Least evidence with which an example fits; set by hand on features of tests/toy."""
 
 ALWAYS, OFTEN, BESIDE, THEME, THEMES = 1.0, 0.5, 0.3, 0.25, 0.5
 """Evidence for a piece that always fires, one that often fires, a neighbour, a theme, and all themes at most."""

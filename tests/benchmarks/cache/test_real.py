@@ -1,4 +1,4 @@
-"""The case of a pretrained model, on the demo's subject and coder."""
+"""The case of a pretrained model, on the toy's subject and coder."""
 
 import importlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from benchmarks.cache import cases
 from benchmarks.cache.cases import RealCase
 from benchmarks.report import Report
 from tasks.activations.model_cache import evict_all
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 
 pytestmark = pytest.mark.e2e
 
@@ -40,14 +40,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def given(tmp_path: Path, coders: Path) -> list[str]:
     threads = str(torch.get_num_threads())
-    files = ["--model", str(DEMO / "subject"), "--coders", str(coders), "--scratch", str(tmp_path)]
+    files = ["--model", str(TOY / "subject"), "--coders", str(coders), "--scratch", str(tmp_path)]
     return ["--real", "--quick", "--threads", threads, *files, "--json", str(tmp_path / "report.json")]
 
 
 @pytest.mark.usefixtures("small")
 def test_it_measures_shards_and_a_whole_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Time over the floor, the memory of a whole `gloss cache`, and no firing that arithmetic does not give."""
-    assert 0 == command.main(given(tmp_path, DEMO / "coder" / "sparsify"))
+    assert 0 == command.main(given(tmp_path, TOY / "coder" / "sparsify"))
 
     report = Report.read(tmp_path / "report.json")
     assert "python -m benchmarks.cache --quick --real" == report.command.split(" --threads")[0]

@@ -17,10 +17,10 @@ from tasks.contexts.context import features as records
 from tasks.sampling.config import Sampling
 from tasks.sampling.negatives import OtherFeature, Silent
 from tasks.sampling.work import SampleWork
+from tests.flows.command import CORPUS, TOY
 from tests.storage.toys import value
 from tests.tasks.caches import CODER, sample, steps
 
-DEMO = Path(__file__).parents[3] / "deployments" / "demo"
 LENGTH = 256
 """Tokens per sequence."""
 SEQUENCES = 800
@@ -112,8 +112,8 @@ def write(
 
 def tokens() -> tuple[list[int], list[str]]:
     """Ids and texts of sequences, each with the sign of a beginning first."""
-    tokenizer = Tokenizer.from_file(str(DEMO / "subject" / "tokenizer.json"))
-    texts = pq.read_table(DEMO / "corpus.parquet")["text"].to_pylist()
+    tokenizer = Tokenizer.from_file(str(TOY / "subject" / "tokenizer.json"))
+    texts = pq.read_table(CORPUS)["text"].to_pylist()
     random.Random(3).shuffle(texts)
     ids: list[int] = []
     strings: list[str] = []

@@ -16,7 +16,7 @@ from tasks.fields import kinds
 from tasks.llm import prompt
 from tasks.llm.request import RequestKey
 from tasks.scorers import Scorer
-from tests.flows.command import DEMO, ROOT, TINY, write_config
+from tests.flows.command import ROOT, TINY, write_config
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -122,5 +122,5 @@ def test_a_setting_without_a_config_is_refused(capsys: pytest.CaptureFixture[str
     """There is nothing that it could change; nor is a config that is not there."""
     assert 2 == main(["prompts", "--set", "seed=3"])
     assert "--set seed=3 changes a config, and none is given" in capsys.readouterr().err
-    assert 2 == main(["prompts", str(DEMO / "nowhere.yaml")])
+    assert 2 == main(["prompts", str(ROOT / "nowhere.yaml")])
     assert TINY["run"] not in capsys.readouterr().out

@@ -21,12 +21,12 @@ from tasks.coders.baselines import Neurons, RandomWeights
 from tasks.coders.saelens import SAELens
 from tasks.coders.sparse_coder import StandardisedCoder
 from tasks.coders.sparsify import Sparsify
+from tests.flows.command import CORPUS, TOY
 from tests.tasks.activations.models import D as NARROW
 from tests.tasks.activations.models import model, words
 from tests.tasks.coders.checkpoints import store
 
-DEMO = Path(__file__).parents[3] / "deployments" / "demo"
-SUBJECT = Subject(model=str(DEMO / "subject"), device="cpu")
+SUBJECT = Subject(model=str(TOY / "subject"), device="cpu")
 D = 192
 
 
@@ -86,7 +86,7 @@ def test_a_coder_that_nobody_places_is_refused() -> None:
 
 
 RANDOM = Coder(site="layers.2", source=RandomWeights(width=64, k=4), name="r")
-TEXT = Corpus(path=str(DEMO / "corpus.parquet"), tokens=64 * 32, sequence=32)
+TEXT = Corpus(path=str(CORPUS), tokens=64 * 32, sequence=32)
 
 
 def test_a_random_coder_is_made_to_the_measure_of_its_site() -> None:
@@ -238,7 +238,7 @@ def test_a_checkpoint_that_names_no_one_tensor_is_refused(tmp_path: Path) -> Non
 
 def test_a_sequence_longer_than_the_model_reads_is_refused() -> None:
     """A model has so many positions, and a longer sequence is refused before anything runs."""
-    corpus = Corpus(path=str(DEMO / "corpus.parquet"), tokens=8192, sequence=4096)
+    corpus = Corpus(path=str(CORPUS), tokens=8192, sequence=4096)
 
     with pytest.raises(WrongRequest, match=r"corpus\.sequence is 4096, and the model has 512 positions"):
         model_cache.check_coders(SUBJECT, corpus, ())

@@ -8,7 +8,7 @@ import pytest
 from storage.errors import WrongRequest
 from tasks.coders import tokenizer_files
 from tasks.coders.tokenizer_files import control_tokens
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def write(folder: Path, name: str, content: object) -> None:
 
 def test_the_demo_s() -> None:
     """As its tokenizer has them."""
-    assert frozenset({"<bos>", "<eos>", "<pad>"}) == control_tokens(str(DEMO / "subject"))
+    assert frozenset({"<bos>", "<eos>", "<pad>"}) == control_tokens(str(TOY / "subject"))
 
 
 def test_of_chatml_with_thoughts(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 
 NAME = "tiny"
 """What the server calls the model."""
@@ -278,7 +278,7 @@ def numerate(folder: Path) -> Path:
 
     The demo's own model has seen next to none, so that it never has one among its likeliest tokens.
     """
-    tokenizer = AutoTokenizer.from_pretrained(DEMO / "subject")
+    tokenizer = AutoTokenizer.from_pretrained(TOY / "subject")
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

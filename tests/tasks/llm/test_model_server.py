@@ -9,13 +9,13 @@ import torch
 from tasks.llm.dispatch import ask_all
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Message, Outcome, Request
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 from tests.tasks.llm.model_server import NAME, Served, model_server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
-    with model_server(DEMO / "subject") as served:
+    with model_server(TOY / "subject") as served:
         yield served
 
 

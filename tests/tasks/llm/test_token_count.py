@@ -12,7 +12,7 @@ from tasks.contexts import render
 from tasks.llm.dispatch import ask_all
 from tasks.llm.request import Message, Request, RequestKey
 from tasks.llm.token_count import Bill, DryRunReader, PrefixCache, bill, prompt_ids, reply_tokens
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}\n{% endfor %}"
@@ -23,7 +23,7 @@ SHOTS = (Message("user", "Example 1: a\nExample 2: b"), Message("assistant", "[0
 
 @cache
 def tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
-    loaded = AutoTokenizer.from_pretrained(DEMO / "subject", model_max_length=10**9)
+    loaded = AutoTokenizer.from_pretrained(TOY / "subject", model_max_length=10**9)
     loaded.chat_template = template
     return loaded
 

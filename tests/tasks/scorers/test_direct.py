@@ -21,7 +21,7 @@ from tasks.scorers import Scorer
 from tasks.scorers.base import Judgement, read_judgements
 from tasks.scorers.simulation import Simulation
 from tasks.scorers.surprisal import TEXTS, Surprisal
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 from tests.tasks.llm.model_server import NAME, Model, Served, model_server, numerate
 from tests.tasks.toys import LIGHTHOUSE
 
@@ -42,7 +42,7 @@ EXPLANATION = "Lighthouses, and those who keep them."
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
-    with model_server(DEMO / "subject") as served:
+    with model_server(TOY / "subject") as served:
         yield served
 
 

@@ -23,7 +23,7 @@ from tasks.llm.token_count import prompt_ids
 from tasks.reader_check.questions import themes
 from tasks.scorers.detection import Detection
 from tasks.scorers.fuzzing import Fuzzing
-from tests.flows.command import DEMO
+from tests.flows.command import CORPUS
 
 DETECTION = Detection(kind="detection", reader="r")
 FUZZING = Fuzzing(kind="fuzzing", reader="r")
@@ -47,7 +47,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @cache
 def feature() -> Feature:
     """100 windows of the demo's corpus, cut by the tokenizer that counts, as a run with this judge has them."""
-    texts = [text for text in pq.read_table(DEMO / "corpus.parquet")["text"].to_pylist() if len(text) > 2000]
+    texts = [text for text in pq.read_table(CORPUS)["text"].to_pylist() if len(text) > 2000]
     draw = random.Random(22)
     contexts: list[Context] = []
     while len(contexts) < 100:

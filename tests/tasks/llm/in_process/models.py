@@ -20,7 +20,7 @@ from tasks.llm.in_process.grammars import Grammars
 from tasks.llm.in_process.network import Network
 from tasks.llm.in_process.prompts import Prompts
 from tasks.llm.request import Reply, Request
-from tests.flows.command import DEMO
+from tests.flows.command import TOY
 from tests.vllm.server import CHATML
 
 POSITIONS = 512
@@ -51,7 +51,7 @@ _OWN: Mapping[str, dict[str, Any]] = {
 def tokenizer() -> PreTrainedTokenizerFast:
     """The demo's, with the chat template ChatML."""
     made = PreTrainedTokenizerFast(
-        tokenizer_file=str(DEMO / "subject" / "tokenizer.json"),
+        tokenizer_file=str(TOY / "subject" / "tokenizer.json"),
         bos_token="<bos>",
         eos_token="<eos>",
         pad_token="<pad>",

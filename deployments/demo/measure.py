@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from deployments.real.training import SEED
-from deployments.real.vectors import CoderSite, site_vectors
+from deployments.demo.training import SEED
+from deployments.demo.vectors import CoderSite, site_vectors
 from tasks.activations.fit_check import measure_fit
 from tasks.activations.model import LoadedSubject
 from tasks.activations.sites import Site

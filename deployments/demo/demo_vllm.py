@@ -1,4 +1,4 @@
-"""`make real-vllm`: real-vllm.yaml against a vLLM server of its own on a CPU, and what server and tables say of it.
+"""`make demo-vllm`: demo-vllm.yaml against a vLLM server of its own on a CPU, and what server and tables say of it.
 
 The converted subject is served by `deployments/vllm/explainer.sh`. With `--kill` the server is killed once while it is
 asked, and started again. Options after these are those of `gloss run`. What is printed at the end: per component the
@@ -35,8 +35,8 @@ from tasks.llm.request import Outcome, Request
 from tasks.model_files.causal_model import CausalModelFiles
 
 ROOT = Path(__file__).parents[2]
-WRITTEN = ROOT / "docs" / "real-vllm.txt"
-CONFIG = "deployments/real/real-vllm.yaml"
+WRITTEN = ROOT / "docs" / "demo-vllm.txt"
+CONFIG = "deployments/demo/demo-vllm.yaml"
 ADDRESS = "http://127.0.0.1:8000"
 NAME = "smollm2"
 """What the server calls the model, as in the config."""
@@ -169,7 +169,7 @@ class Recorder(Reader):
 
 def main() -> int:
     """Serve, run, compare, stop."""
-    parser = argparse.ArgumentParser(description="Run real-vllm.yaml against a vLLM server of its own.")
+    parser = argparse.ArgumentParser(description="Run demo-vllm.yaml against a vLLM server of its own.")
     parser.add_argument("--kill", action="store_true", help="kill the server once, and start it again")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as gloss run has it")
     parser.add_argument("--log", type=Path, default=Path("vllm.log"), help="where the server writes its log")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from deployments.real.measure import Measuring, mean_loss, measure, replaced
-from deployments.real.topk import CoderPlan
-from deployments.real.training import Training, TrainingPlan
-from deployments.real.vectors import CoderSite, site_vectors
+from deployments.demo.measure import Measuring, mean_loss, measure, replaced
+from deployments.demo.topk import CoderPlan
+from deployments.demo.training import Training, TrainingPlan
+from deployments.demo.vectors import CoderSite, site_vectors
 from tasks.activations.model import LoadedSubject
 
 SITES = (CoderSite("layers.2"), CoderSite("layers.3.mlp", transcode=True))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.real import corpus
-from deployments.real.corpus import SOURCES, Source, build, demo_documents, describe, texts
-from deployments.real.markup import plain_html, plain_manual
+from deployments.demo import training_corpus
+from deployments.demo.markup import plain_html, plain_manual
+from deployments.demo.training_corpus import SOURCES, Source, build, demo_documents, describe, texts
 
 WORDS = "the quick brown fox jumps over a lazy dog while eleven other animals look on and say nothing".split()
 
@@ -31,7 +31,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Source("pages", "pages-doc", "1-1", "pages/*.txt", r"\n\n"),
         Source("words", "words-doc", "2-1", "words.gz", r"\n\n"),
     )
-    monkeypatch.setattr(corpus, "SOURCES", sources)
+    monkeypatch.setattr(training_corpus, "SOURCES", sources)
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_what_the_demo_holds_out_is_not_trained_on(packages: Path) -> None:
 
 def test_no_kind_has_more_bytes_than_are_wanted(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that none drowns the others."""
-    monkeypatch.setattr(corpus, "BYTES_PER_KIND", 9_000)
+    monkeypatch.setattr(training_corpus, "BYTES_PER_KIND", 9_000)
     rows = build(packages).to_pylist()
 
     sizes = {row["kind"]: 0 for row in rows}
@@ -77,7 +77,7 @@ def test_a_package_that_is_not_unpacked_is_named(tmp_path: Path) -> None:
 
 def test_every_source_states_its_licence() -> None:
     """Package and version stand in the page of licences."""
-    page = Path(corpus.__file__).with_name("corpus.LICENCES.md").read_text(encoding="utf-8")
+    page = Path(training_corpus.__file__).with_name("training_corpus.LICENCES.md").read_text(encoding="utf-8")
     for source in SOURCES:
         assert f"| {source.kind} | " in page
         assert f"| {source.package} {source.version} | " in page

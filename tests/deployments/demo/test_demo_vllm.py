@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from deployments.real.real_vllm import CONFIG, JUDGE, NAME, Server, counted, has_foreign
+from deployments.demo.demo_vllm import CONFIG, JUDGE, NAME, Server, counted, has_foreign
 from flows.config_file import load_config
 from tasks.llm.openai.reader import OpenAIReader
 from tasks.llm.request import Message, Request
@@ -20,7 +20,7 @@ vllm:request_success_total{engine="0",finished_reason="length",model_name="smoll
 
 def test_both_runs_go_on_with_one_cache() -> None:
     """Subject, text and the trained coder are the same, so that the second run caches nothing again."""
-    real, served = (load_config(ROOT / path) for path in ("deployments/real/real.yaml", CONFIG))
+    real, served = (load_config(ROOT / path) for path in ("deployments/demo/demo.yaml", CONFIG))
     assert (real.subject, real.corpus, real.describe) == (served.subject, served.corpus, served.describe)
     assert (real.lake, real.coders[:1]) == (served.lake, served.coders)
     assert ["sparsify", "neurons", "random"] == [coder.source.kind for coder in real.coders]

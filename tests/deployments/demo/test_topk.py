@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deployments.real.topk import (
+from deployments.demo.topk import (
     CoderPlan,
     CoderTraining,
     Scaling,

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deployments.real.topk import (
+from deployments.demo.topk import (
     CoderPlan,
     CoderTraining,
     Losses,
@@ -19,7 +19,7 @@ from deployments.real.topk import (
     linear_map,
     write_sparsify,
 )
-from deployments.real.vectors import ROW, CoderSite, Vectors
+from deployments.demo.vectors import ROW, CoderSite, Vectors
 
 SEED = 22
 

@@ -1,15 +1,15 @@
 """Build the text that the coders of SmolLM2-135M are trained on, from the demo's corpus and Debian packages.
 
-    python -m deployments.real.corpus --packages                # what apt-get is to download
-    apt-get download $(python -m deployments.real.corpus --packages)
+    python -m deployments.demo.training_corpus --packages                # what apt-get is to download
+    apt-get download $(python -m deployments.demo.training_corpus --packages)
     for package in *.deb; do dpkg -x "$package" unpacked; done
-    python -m deployments.real.corpus --root unpacked --out corpus.parquet
+    python -m deployments.demo.training_corpus --root unpacked --out corpus.parquet
 
 Seventeen kinds of prose, documentation and program code: the demo's five, out of its corpus.parquet, and those of
 `SOURCES`. As many bytes of each kind are drawn at random; a document that repeats earlier ones is dropped. What the
 demo's corpus holds out is held out here too, and 5 % of the other documents. The same packages give the same texts; the
 SHA-256 of those that the shipped coders are made from is in metrics.json. The texts are not shipped; where they come
-from, and under which licences: corpus.LICENCES.md.
+from, and under which licences: training_corpus.LICENCES.md.
 """
 
 import argparse
@@ -27,9 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deployments.demo.corpus import CRUDE, HELDOUT, SEED, Document, pack, split_long, without_repeats
-from deployments.real.markup import plain_html, plain_manual
+from deployments.demo.markup import plain_html, plain_manual
 
-DEMO = Path(__file__).parents[1] / "demo" / "corpus.parquet"
+DEMO = Path(__file__).with_name("corpus.parquet")
 BYTES_PER_KIND = 900_000
 TRIED = 1.6
 """Bytes looked at, as a multiple of those wanted: some documents are repeats, or mostly numbers."""

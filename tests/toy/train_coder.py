@@ -1,4 +1,4 @@
-"""Train a TopK sparse coder on one site of the demo's subject model, and write it in two layouts.
+"""Train a TopK sparse coder on one site of the toy's subject model, and write it in two layouts.
 
 The site is the output of `layers.2`. A vector x of it is coded as
 

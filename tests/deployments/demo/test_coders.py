@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-import deployments.real
-from deployments.real.model_card import card
-from deployments.real.vectors import SITES, CoderSite
+import deployments.demo
+from deployments.demo.model_card import card
+from deployments.demo.vectors import SITES, CoderSite
 from tasks.coders.auto import Auto
 from tasks.coders.base import HookSite
 
-HERE = Path(deployments.real.__path__[0])
+HERE = Path(deployments.demo.__path__[0])
 METRICS = json.loads((HERE / "metrics.json").read_text(encoding="utf-8"))
 
 

@@ -1,23 +1,20 @@
-"""The demo's subject, small enough to train coders on within seconds."""
-
-from pathlib import Path
+"""The toy, small enough to train coders on within seconds."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from deployments.real.corpus import demo_texts
-from deployments.real.vectors import packed
+from deployments.demo.training_corpus import demo_texts
+from deployments.demo.vectors import packed
 from tasks.activations.model import LoadedSubject
 from tasks.activations.subject import Subject
-
-SUBJECT = Path(__file__).parents[3] / "deployments" / "demo" / "subject"
+from tests.flows.command import TOY
 
 
 @pytest.fixture(scope="module")
 def subject() -> LoadedSubject:
-    """The demo's model, in float32."""
-    return Subject(model=str(SUBJECT), device="cpu").load()
+    """The toy's model, in float32."""
+    return Subject(model=str(TOY / "subject"), device="cpu").load()
 
 
 @pytest.fixture(scope="module")
