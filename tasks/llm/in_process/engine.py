@@ -77,7 +77,7 @@ class Engine:
     ) -> None:
         """`ends` are the tokens that end a reply, `batch_tokens` how many go through the model at once."""
         self.network, self.prompts = network, prompts
-        self._grammars, self._ends, self._batch = grammars, ends, batch_tokens
+        self._grammars, self.ends, self._batch = grammars, ends, batch_tokens
         self._cache = BlockCache(network.slots // BLOCK - 1)
         self._closed: Callable[[], bool] = _never
 
@@ -243,7 +243,7 @@ class Engine:
                 if question.structured == "structured_outputs"
                 else None
             )
-            question.writing = Writing(question.request, question.ids, self.prompts, self._ends, form)
+            question.writing = Writing(question.request, question.ids, self.prompts, self.ends, form)
         before = [self._cache.find(question.hashes) for question in batch]
         used = {block.number for blocks in before for block in blocks}
         claimed = [

@@ -123,6 +123,12 @@ def refuse_unanswerable(engine: Engine, config: TransformersConfig, examples: Se
     for example in (part for request in examples for part in request.parts or (request,)):
         if not example.texts:
             engine.prompts.ids(example)
+        if example.held and not engine.ends:
+            msg = (
+                f"the reader's model {config.model} names no token that ends a reply, and a reply that is held to a "
+                "form ends with it: set eos_token in its tokenizer_config.json, or held: false for what asks it"
+            )
+            raise WrongRequest(msg)
         if example.top_logprobs or example.prompt_logprobs:
             lacking = engine.prompts.lacking_digits(
                 "".join(example.choices) or example.pattern or "0123456789"

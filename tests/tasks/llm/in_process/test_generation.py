@@ -41,7 +41,7 @@ def test_a_token_that_ends_a_reply_is_counted_and_not_shown() -> None:
     """As vLLM has it: its text is among those of the log-probabilities."""
     made = engine()
     written, _ = plainly_written(made.prompts.ids(ASKED), 30)
-    made._ends = frozenset({written[4]})
+    made.ends = frozenset({written[4]})
     (reply,) = replies(made, replace(ASKED, top_logprobs=1))
     end = next(place for place, token in enumerate(written) if token == written[4])
     assert (tokenizer().decode(written[:end]), "stop") == (reply.text, reply.finish_reason)

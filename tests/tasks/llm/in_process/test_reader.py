@@ -235,6 +235,17 @@ def test_a_vocabulary_without_the_digits_is_refused(folder: Path, tmp_path: Path
             checked(reader(lacking), example)
 
 
+def test_a_model_without_an_end_token_is_refused_for_held_replies(folder: Path, tmp_path: Path) -> None:
+    """They end with it; a base model that only continues, or gives log-probabilities, needs none."""
+    endless = changed(folder, tmp_path / "endless", "tokenizer_config.json", eos_token=None)
+    for file in ("config.json", "generation_config.json"):
+        content = json.loads((endless / file).read_text())
+        (endless / file).write_text(json.dumps(content | {"eos_token_id": None}))
+    checked(reader(endless), *ASKED, Request("1", prompt="a", max_tokens=1, prompt_logprobs=0))
+    with pytest.raises(WrongRequest, match=r"names no token that ends a reply.*set eos_token"):
+        checked(reader(endless), replace(ASKED[0], choices=("0", "1")))
+
+
 def test_too_little_memory_is_told_before_anything_is_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
