@@ -20,14 +20,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LAST.index(item.path.name) if item in ours and item.path.name in LAST else -1)
 
 
+def command() -> Path:
+    """The command `vllm` of an environment of its own."""
+    path = Path(os.environ.get("GLOSS_VLLM", ROOT / ".venv-vllm" / "bin" / "vllm")).absolute()
+    if not path.exists():
+        pytest.fail(f"{path} is not there: `make test-vllm` makes it")
+    return path
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The running server."""
-    command = Path(os.environ.get("GLOSS_VLLM", ROOT / ".venv-vllm" / "bin" / "vllm")).absolute()
-    if not command.exists():
-        pytest.fail(f"{command} is not there: `make test-vllm` makes it")
     folder = tmp_path_factory.mktemp("vllm")
-    server = Server(command, make_model(folder / "tiny"), folder / "log.txt")
+    server = Server(command(), make_model(folder / "tiny"), folder / "log.txt")
     try:
         server.start()
         yield server
