@@ -122,11 +122,11 @@ def sentence(comparison: CoderComparison, *, gains: bool = True) -> str:
 
 
 def _besides(comparison: CoderComparison, *, gains: bool) -> Iterator[str]:
-    """What the chain of the order does not say: coders told apart over others that are not, coders without a score."""
+    """What the chain of the order does not say: pairs that its steps would tell wrongly, coders without a score."""
     is_told = [step.is_told for step in comparison.steps]
     for pair in comparison.differences:
         first, second = (comparison.order.index(line.coder) for line in (pair.first, pair.second))
-        if pair.is_told and not any(is_told[first:second]):
+        if pair.is_told != any(is_told[first:second]):
             yield f"; {pair.first.coder} {_step(pair.second.coder, pair.difference, gains=gains)}"
     if comparison.without:
         yield f"; no score of {', '.join(comparison.without)}"

@@ -81,6 +81,8 @@ def test_coders_that_do_not_differ_are_not_told_apart() -> None:
     """Nor is a coder from its floor; two that are apart over one between them are named."""
     (result,) = compared(rows("a", 0.58), rows("b", 0.55), rows("c", 0.52))
     assert "detection: a .58 ~ b .55 ~ c .52 ~ floor .50; a > c" == sentence(result, gains=False)
+    (wide,) = compared(rows("a", 0.60, n=8, spread=0.2), rows("b", 0.59), rows("c", 0.52))
+    assert "detection: a .60 ~ b .59 > c .52 ~ floor .50; a ~ c" == sentence(wide, gains=False)
     (worse,) = compared(rows("a", 0.58), rows("b", 0.40))
     assert sentence(worse, gains=False).endswith("a .58 > b .40 < floor .50")
 
