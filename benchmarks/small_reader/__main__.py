@@ -15,9 +15,8 @@ from benchmarks.readers.shown import reader_in
 from benchmarks.report import Figure, Report
 from benchmarks.small_reader import measure
 from benchmarks.small_reader.cases import EXACT, MAX_TOKENS, PARTS, SIZES
-from benchmarks.small_reader.runs import configs, measured_run, run
+from benchmarks.small_reader.runs import configs, first_run, measured_run, run
 from benchmarks.small_reader.tables import tables, write
-from storage import runs
 from storage.errors import WrongRequest
 from storage.lake import Lake
 
@@ -51,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measured(options: argparse.Namespace) -> Report:
     lake = Lake(options.lake)
-    name = options.run or next(iter(runs.names(lake)), "")
+    name = options.run or first_run(lake)
     measured, size = measured_run(lake, name), SIZES["quick" if options.quick else "full"]
     entry = _entry(options.reader) if options.reader else READER
     torch.set_num_threads(options.threads)

@@ -68,7 +68,7 @@ PARTS = (*SCORERS, "judges", "explainers")
 
 SIZES = {
     "full": Size(
-        features=None, surprisal=2, simulation=2, layouts=16, contexts=10, explainers=16, explain=10
+        features=None, surprisal=10, simulation=2, layouts=40, contexts=10, explainers=16, explain=10
     ),
     "quick": Size(features=6, surprisal=2, simulation=2, layouts=2, contexts=10, explainers=4, explain=5),
 }

@@ -50,8 +50,8 @@ def _verdict(scorer: str, difference: Figure) -> str:
     if difference.high < 0:
         return f"{scorer.capitalize()} is below its floor: own explanations score lower than other features'."
     return (
-        f"{scorer.capitalize()} is not above its floor: a feature's own explanation makes no difference to this model "
-        "that another feature's does not make."
+        f"{scorer.capitalize()} cannot be told from its floor: own explanations may score {-difference.low:.3f} "
+        f"lower or {difference.high:.3f} higher than another feature's."
     )
 
 
