@@ -84,12 +84,23 @@ group by asks
 order by asks
 """
 EXPLANATIONS = """
-select status, coalesce(regexp_replace(reason, '''.*', ''), '') as why, count(*) as explanations
+select status, coalesce(regexp_replace(reason, '( in the reply| '').*', ''), '') as why, count(*) as explanations
 from explanations
 group by all
 order by explanations desc, status, why
 """
 """What became of explanations; reasons without what they quote."""
+SCORES = """
+select
+    scorer,
+    count(score) filter (where control = 'none') as features,
+    avg(score) filter (where control = 'none') as score,
+    avg(score) filter (where control in ('shuffled', 'mixed')) as floor,
+    avg(score) filter (where control = 'unexplained') as unexplained
+from scores
+group by scorer
+order by scorer
+"""
 LOGGED = """
 select
     count(*) as "requests",
@@ -217,6 +228,7 @@ def report(config: RunConfig, server: Server, counters: Counter[str] | None) -> 
             "requests of explainers and scorers": COMPONENTS.format(stage="!="),
             "requests of the reader check": COMPONENTS.format(stage="="),
             "explanations": EXPLANATIONS,
+            "mean scores": SCORES,
         }.items():
             written.print(f"{title}\n")
             table_view.show_answer(connection.sql(query), written)

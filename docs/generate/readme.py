@@ -1,8 +1,9 @@
-"""README.md and docs/running.md: puts into them what `make demo` made.
+"""README.md, docs/running.md and docs/readers.md: puts into them what `make demo` and `make demo-vllm` made.
 
 `python docs/generate/readme.py LAKE` writes docs/demo-feature.txt from the run of `make demo`: its best explained
 feature with scores and some evidence, and the order of its coders. That goes into the README; `docs/demo.txt`, the end
-of the command's output, goes into docs/running.md. Without a lake the texts stay as they are;
+of the command's output, goes into docs/running.md, and `docs/demo-vllm.txt`, which `make demo-vllm SET=--write` wrote,
+into docs/readers.md. Without a lake the texts stay as they are;
 `--check` only says whether the pages have them.
 """
 
@@ -31,6 +32,7 @@ FEATURE = "docs/demo-feature.txt"
 BLOCKS = (
     ("README.md", "feature", FEATURE),
     ("docs/running.md", "demo", "docs/demo.txt"),
+    ("docs/readers.md", "served", "docs/demo-vllm.txt"),
 )
 """Pages, the names of their blocks, and the files whose texts are in them."""
 
