@@ -121,7 +121,7 @@ def _real(options: argparse.Namespace) -> Report:
         workload={
             "model": MODEL_NAME if options.model == MODEL else Path(options.model).name,
             "dtype": "float32",
-            "judged": f"features of {run}, {size.real_features}, by detection, 5 contexts per question",
+            "judged": f"{size.real_features} of the features of {run} by detection, 5 contexts per question",
             "threads": 1,
         },
         bounds=in_process.BOUNDS,

@@ -187,12 +187,14 @@ def _merged(best: TopRows, products: Tensor, first: int, k: int) -> TopRows:
 def _ranked(mine: Tensor, others: Tensor, row: Tensor, prepare: Rows, room: int) -> TopRows:
     """The candidates [n, c] in the order of their products in float64, equal ones in the order of rows."""
     row = row.sort(dim=1).values
-    size = max(1, room // (16 * max(1, row.shape[1]) * mine.shape[1]))
-    pieces = []
-    for vectors, rows in zip(mine.split(size), row.split(size), strict=True):
+    # Small pieces whose products are written where they belong: small results that stay between freed copies of rows
+    # would keep malloc from giving these again.
+    size = max(1, room // (64 * max(1, row.shape[1]) * mine.shape[1]))
+    products = mine.new_empty(row.shape)
+    for piece, vectors, rows in zip(products.split(size), mine.split(size), row.split(size), strict=True):
         there = prepare(others[rows.flatten().to(others.device)].to(mine)).view(*rows.shape, -1)
-        pieces.append((there * vectors[:, None]).sum(2))
-    return _sorted(torch.cat(pieces), row)
+        torch.sum(there.mul_(vectors[:, None]), 2, out=piece)
+    return _sorted(products, row)
 
 
 def _all_ranked(
