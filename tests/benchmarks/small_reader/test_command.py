@@ -22,9 +22,16 @@ pytestmark = pytest.mark.e2e
 
 def reader(folder: Path) -> Path:
     """A file that describes a reader: a model of random weights."""
-    special = {"bos_token_id": 0, "eos_token_id": 1}
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=4096, max_position_embeddings=8192, **shape, **special)
+    config = LlamaConfig(
+        vocab_size=4096,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=8192,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
     LlamaForCausalLM(config).save_pretrained(folder / "model")
     tokenizer().save_pretrained(folder / "model")
     file = folder / "reader.yaml"
