@@ -62,12 +62,12 @@ def test_each_part_is_a_run_of_its_own(tmp_path: Path, undisturbed: Path, prefec
     shutil.copytree(undisturbed, tmp_path / "lake")
     reader(tmp_path)
 
-    one = measured(tmp_path, prefect, "--parts", "surprisal")
+    first = measured(tmp_path, prefect, "--parts", "surprisal")
     every = measured(tmp_path, prefect)
 
     assert {"tiny", *(f"small-reader-{part}" for part in PARTS)} == {
         *runs.names(Lake(str(tmp_path / "lake")))
     }
-    assert ["tiny", "tiny"] == [report.workload["run"] for report in (one, every)]
-    assert "simulation: difference" not in one.named
-    assert one.named["surprisal: own"] == every.named["surprisal: own"]
+    assert ["tiny", "tiny"] == [report.workload["run"] for report in (first, every)]
+    assert "simulation: difference" not in first.named
+    assert first.named["surprisal: own"] == every.named["surprisal: own"]
