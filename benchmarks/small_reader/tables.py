@@ -50,7 +50,7 @@ def _verdict(scorer: str, difference: Figure) -> str:
     if difference.high < 0:
         return f"{scorer.capitalize()} is below its floor: own explanations score lower than other features'."
     return (
-        f"{scorer.capitalize()} cannot be told from its floor: own explanations may score {-difference.low:.3f} "
+        f"{scorer.capitalize()} cannot be told from its floor: own explanations may score {abs(difference.low):.3f} "
         f"lower or {difference.high:.3f} higher than another feature's."
     )
 

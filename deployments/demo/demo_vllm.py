@@ -2,8 +2,8 @@
 
 The converted subject is served by `deployments/vllm/explainer.sh`. With `--kill` the server is killed once while it is
 asked, and started again. Options after these are those of `gloss run`. What is printed at the end: per component the
-requests, how many failed or were cut off and how replies were held to their form; what explanations failed for;
-control tokens as the server sees them; tokens by the request log and by the server's own counters.
+requests, how many failed or were cut off and how replies were held to their form; what explanations failed for; mean
+scores; control tokens as the server sees them; tokens by the request log and by the server's own counters.
 """
 
 import argparse

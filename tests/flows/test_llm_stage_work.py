@@ -20,10 +20,10 @@ def plan(model: str) -> Plan:
 
 def test_special_tokens_are_those_of_the_subject() -> None:
     """They come from the files of its tokenizer, and there is nothing to report."""
-    demo = plan(str(TOY / "subject"))
-    special = llm_stage.special_tokens(demo)
+    toy = plan(str(TOY / "subject"))
+    special = llm_stage.special_tokens(toy)
     assert (SIGN, "<s>") == (special.shown("<eos>"), special.shown("<s>"))
-    assert [] == llm_stage.special_tokens_note(demo)
+    assert [] == llm_stage.special_tokens_note(toy)
 
 
 def test_a_missing_tokenizer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ SCRIPTS = ROOT / "deployments" / "vllm"
 
 
 def make_model(folder: Path) -> Path:
-    """A Llama of 1.4 million random weights in float32, with the demo's tokenizer and the chat template ChatML.
+    """A Llama of 1.4 million random weights in float32, with the toy's tokenizer and the chat template ChatML.
 
     Its tokenizer has control tokens of many families. It finds numbers likelier than other tokens, so that some are
     always among the likeliest.

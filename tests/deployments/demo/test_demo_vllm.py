@@ -20,10 +20,10 @@ vllm:request_success_total{engine="0",finished_reason="length",model_name="smoll
 
 def test_both_runs_go_on_with_one_cache() -> None:
     """Subject, text and the trained coder are the same, so that the second run caches nothing again."""
-    real, served = (load_config(ROOT / path) for path in ("deployments/demo/demo.yaml", CONFIG))
-    assert (real.subject, real.corpus, real.describe) == (served.subject, served.corpus, served.describe)
-    assert (real.lake, real.coders[:1]) == (served.lake, served.coders)
-    assert ["sparsify", "neurons", "random"] == [coder.source.kind for coder in real.coders]
+    demo, served = (load_config(ROOT / path) for path in ("deployments/demo/demo.yaml", CONFIG))
+    assert (demo.subject, demo.corpus, demo.describe) == (served.subject, served.corpus, served.describe)
+    assert (demo.lake, demo.coders[:1]) == (served.lake, served.coders)
+    assert ["sparsify", "neurons", "random"] == [coder.source.kind for coder in demo.coders]
     reader = served.readers[JUDGE]
     assert isinstance(reader, OpenAIReader)
     assert NAME == reader.model

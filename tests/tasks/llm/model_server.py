@@ -274,7 +274,7 @@ def _usage(used: Sequence[tuple[int, int]]) -> Body:
 
 
 def numerate(folder: Path) -> Path:
-    """A folder with a small random model and the demo's tokenizer that finds numbers likelier than other tokens.
+    """A folder with a small random model and the toy's tokenizer that finds numbers likelier than other tokens.
 
     The demo's own model has seen next to none, so that it never has one among its likeliest tokens.
     """

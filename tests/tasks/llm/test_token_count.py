@@ -1,4 +1,4 @@
-"""Tokens counted before anything is asked, with the demo's tokenizer."""
+"""Tokens counted before anything is asked, with the toy's tokenizer."""
 
 import asyncio
 from functools import cache

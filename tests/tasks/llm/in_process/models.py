@@ -1,4 +1,4 @@
-"""Tiny models of random weights with the demo's tokenizer, and what transformers says with one request at a time."""
+"""Tiny models of random weights with the toy's tokenizer, and what transformers says with one request at a time."""
 
 from collections.abc import Mapping
 from functools import cache
